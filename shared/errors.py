@@ -24,7 +24,7 @@ class Brain2Error(Exception):
     """The root of the tree; never raised itself.
 
     message: one sentence for a person. reason: UPPER_SNAKE, stable, part of the contract (docs/contracts.md).
-    metadata: more facts for a program. violations: the fields at fault. retry_after: seconds to wait before the next try.
+    metadata: more facts for a program. violations: the fields at fault. retry_after: seconds until the next try.
     """
 
     kind: ClassVar[str] = "UNKNOWN"

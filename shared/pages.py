@@ -19,7 +19,7 @@ _LONGEST = 4096
 
 
 def fingerprint(*parts: object) -> str:
-    """16 hex digits that stand for the parts of a request that must not change between pages (all but size and token)."""
+    """16 hex digits for the parts of a request that must not change between its pages (all but size and token)."""
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 

@@ -1,0 +1,265 @@
+"""A service's settings: frozen dataclasses read from the environment, checked whole before anything starts.
+
+Each field says which variable it comes from and why it exists; load() reports every bad variable at once, so that an
+operator mends a deployment in one go. An empty variable counts as absent: that is how manifests spell "the default".
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, get_type_hints
+from urllib.parse import urlsplit
+
+MISSING = dataclasses.MISSING
+T = TypeVar("T")
+# A check returns what is allowed when the value isn't, else None.
+Check = Callable[[Any], str | None]
+_KEY = "brain2.setting"
+
+
+class ConfigError(Exception):
+    """The environment doesn't make a configuration; str() is one line per bad variable."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclasses.dataclass(frozen=True)
+class _Setting:
+    env: str
+    why: str
+    parse: Callable[[str], Any] | None
+    check: Check | None
+    secret: bool
+
+
+def setting(
+    default: Any = MISSING,
+    *,
+    env: str,
+    why: str,
+    parse: Callable[[str], Any] | None = None,
+    check: Check | None = None,
+    secret: bool = False,
+) -> Any:
+    """A dataclass field that load() reads from the variable `env`; without a default it is required.
+
+    parse: text -> value, ValueError when it can't (str, int, float, bool are known by the field's annotation).
+    check: what is allowed, when the value isn't. secret: never show the value, neither in errors nor in repr.
+    """
+    metadata = {_KEY: _Setting(env, why, parse, check, secret)}
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
+
+
+def load(cls: type[T], env: Mapping[str, str] = os.environ) -> T:
+    """An instance of the class from the environment. ConfigError lists every bad variable and why it matters."""
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, declared, kind, default in _settings(cls):
+        text = env.get(declared.env, "").strip()
+        if not text:
+            if default is MISSING:
+                problems.append(f"{declared.env} is required: {declared.why}")
+            continue
+        try:
+            value = (declared.parse or _PARSERS[kind])(text)
+            allowed = declared.check(value) if declared.check else None
+        except ValueError as error:
+            allowed = str(error) or "something else"
+        if allowed:
+            shown = "its value (not shown)" if declared.secret else repr(text)
+            problems.append(f"{declared.env}: {shown} is not allowed, it must be {allowed} ({declared.why})")
+        else:
+            values[name] = value
+    if problems:
+        raise ConfigError(problems)
+    return cls(**values)
+
+
+def describe(cls: type[Any]) -> str:
+    """The variables of a settings class as a Markdown table, for the docs and for people who ask."""
+    lines = ["| variable | default | why |", "|---|---|---|"]
+    for _, declared, _, default in _settings(cls):
+        shown = "(required)" if default is MISSING else "(empty)" if default == "" else f"`{default}`"
+        lines.append(f"| {declared.env} | {shown} | {declared.why} |")
+    return "\n".join(lines)
+
+
+def _settings(cls: type[Any]) -> list[tuple[str, _Setting, Any, Any]]:
+    hints = get_type_hints(cls)
+    return [
+        (field.name, field.metadata[_KEY], hints[field.name], field.default)
+        for field in dataclasses.fields(cls)
+        if _KEY in field.metadata
+    ]
+
+
+def _boolean(text: str) -> bool:
+    lowered = text.lower()
+    if lowered in ("1", "true", "yes", "on"):
+        return True
+    if lowered in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("0 or 1")
+
+
+def _number(kind: type[int] | type[float], allowed: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ValueError(allowed) from None
+
+    return parse
+
+
+_PARSERS: Mapping[Any, Callable[[str], Any]] = {
+    str: str,
+    int: _number(int, "a whole number"),
+    float: _number(float, "a number"),
+    bool: _boolean,
+}
+
+
+def between(low: float, high: float) -> Check:
+    """Low and high are allowed too; NaN is not."""
+    return lambda value: None if low <= value <= high else f"between {low:g} and {high:g}"
+
+
+def at_least(low: float) -> Check:
+    return lambda value: None if low <= value < float("inf") else f"at least {low:g}"
+
+
+def one_of(*allowed: str) -> Check:
+    return lambda value: None if value in allowed else "one of " + ", ".join(allowed)
+
+
+def url(*schemes: str) -> Check:
+    """An address with one of these schemes and a host."""
+
+    def check(value: str) -> str | None:
+        wanted = "an address like " + " or ".join(f"{scheme}://host:port" for scheme in schemes)
+        try:
+            parts = urlsplit(value)
+            sound = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            sound = False
+        return None if sound else wanted
+
+    return check
+
+
+def target(value: str) -> str | None:
+    """Where a gRPC server listens or is found: host:port, [v6]:port, unix:path, or a resolver's dns:///host:port."""
+    if re.fullmatch(r"unix:.+|(dns|ipv4|ipv6|unix-abstract|xds):\S+", value):
+        return None
+    matched = re.fullmatch(r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})", value)
+    return None if matched and int(matched[1]) <= 65535 else "host:port or unix:/path"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """What every service's process needs, whatever it serves."""
+
+    listen: str = setting(
+        "127.0.0.1:50051",
+        env="BRAIN2_LISTEN",
+        why="where the gRPC server listens, host:port or unix:/path; loopback unless you open it",
+        check=target,
+    )
+    drain_seconds: float = setting(
+        10.0,
+        env="BRAIN2_DRAIN_SECONDS",
+        why="how long running calls may go on after SIGTERM; keep it under the pod's termination grace period",
+        check=between(0, 600),
+    )
+    max_concurrent_rpcs: int = setting(
+        1024,
+        env="BRAIN2_MAX_CONCURRENT_RPCS",
+        why="calls beyond it are turned away with RESOURCE_EXHAUSTED instead of slowing all the others down",
+        check=at_least(1),
+    )
+    max_message_bytes: int = setting(
+        4 * 1024 * 1024,
+        env="BRAIN2_MAX_MESSAGE_BYTES",
+        why="the largest request or response; each one is held in memory whole",
+        check=between(1024, 256 * 1024 * 1024),
+    )
+    default_deadline_seconds: float = setting(
+        30.0,
+        env="BRAIN2_DEFAULT_DEADLINE_SECONDS",
+        why="the deadline of calls whose caller sets none, so that nothing hangs for ever",
+        check=between(0.1, 3600),
+    )
+    slow_call_seconds: float = setting(
+        1.0,
+        env="BRAIN2_SLOW_CALL_SECONDS",
+        why="calls that take longer are logged at INFO",
+        check=at_least(0),
+    )
+    max_connection_age_seconds: float = setting(
+        300.0,
+        env="BRAIN2_MAX_CONNECTION_AGE_SECONDS",
+        why="connections are closed gently after it, so that clients find replicas that came later; 0 = never",
+        check=between(0, 86400),
+    )
+    max_connection_age_grace_seconds: float = setting(
+        30.0,
+        env="BRAIN2_MAX_CONNECTION_AGE_GRACE_SECONDS",
+        why="how long calls on an aged connection may still run",
+        check=between(1, 86400),
+    )
+    reuse_port: bool = setting(
+        False,
+        env="BRAIN2_REUSE_PORT",
+        why="1 lets several processes of one machine share the port (SO_REUSEPORT)",
+    )
+    trace_ratio: float = setting(
+        0.01,
+        env="BRAIN2_TRACE_RATIO",
+        why="the share of traces that are recorded when the caller hasn't decided",
+        check=between(0, 1),
+    )
+    otlp_endpoint: str = setting(
+        "",
+        env="OTEL_EXPORTER_OTLP_ENDPOINT",
+        why="the OTLP gRPC collector that gets the spans; empty = none are recorded",
+        check=url("http", "https"),
+    )
+    log_level: str = setting(
+        "INFO",
+        env="BRAIN2_LOG_LEVEL",
+        why="DEBUG logs each call",
+        parse=str.upper,
+        check=one_of("DEBUG", "INFO", "WARNING", "ERROR"),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """The stores that the services share."""
+
+    region: str = setting(env="AWS_REGION", why="the region of the table, bus, queues and bucket")
+    dynamodb_endpoint: str = setting(
+        "", env="DYNAMODB_ENDPOINT", why="DynamoDB's address; empty = AWS's own", check=url("http", "https")
+    )
+    eventbridge_endpoint: str = setting(
+        "", env="EVENTBRIDGE_ENDPOINT", why="EventBridge's address; empty = AWS's own", check=url("http", "https")
+    )
+    sqs_endpoint: str = setting(
+        "", env="SQS_ENDPOINT", why="SQS's address; empty = AWS's own", check=url("http", "https")
+    )
+    s3_endpoint: str = setting("", env="S3_ENDPOINT", why="S3's address; empty = AWS's own", check=url("http", "https"))
+    table: str = setting("Brain2-Main", env="BRAIN2_TABLE", why="the DynamoDB table that holds everything")
+    event_bus: str = setting(env="BRAIN2_EVENT_BUS", why="the EventBridge bus that carries the events")
+    redis_url: str = setting(
+        env="REDIS_URL",
+        why="the Redis or Valkey that caches; the services work without it, but slower",
+        check=url("redis", "rediss"),
+        secret=True,
+    )
+    redis_cluster: bool = setting(
+        False, env="BRAIN2_REDIS_CLUSTER", why="1 when REDIS_URL is a node of a cluster (ElastiCache with shards)"
+    )
