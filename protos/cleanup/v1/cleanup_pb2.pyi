@@ -149,7 +149,7 @@ class RetryDeletionResponse(_message.Message):
     def __init__(self, deletion: _Optional[_Union[Deletion, _Mapping]] = ...) -> None: ...
 
 class Erasure(_message.Message):
-    __slots__ = ("erasure_id", "user_id", "done", "phase", "removed", "start_time", "end_time", "error")
+    __slots__ = ("erasure_id", "user_id", "done", "phase", "removed", "start_time", "end_time", "error", "user_digest")
     class RemovedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -165,6 +165,7 @@ class Erasure(_message.Message):
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    USER_DIGEST_FIELD_NUMBER: _ClassVar[int]
     erasure_id: str
     user_id: str
     done: bool
@@ -173,7 +174,8 @@ class Erasure(_message.Message):
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     error: str
-    def __init__(self, erasure_id: _Optional[str] = ..., user_id: _Optional[str] = ..., done: bool = ..., phase: _Optional[str] = ..., removed: _Optional[_Mapping[str, int]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[str] = ...) -> None: ...
+    user_digest: str
+    def __init__(self, erasure_id: _Optional[str] = ..., user_id: _Optional[str] = ..., done: bool = ..., phase: _Optional[str] = ..., removed: _Optional[_Mapping[str, int]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error: _Optional[str] = ..., user_digest: _Optional[str] = ...) -> None: ...
 
 class EraseUserRequest(_message.Message):
     __slots__ = ("user_id", "confirm_user_id")

@@ -291,12 +291,14 @@ class PurgeNodeRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., version: _Optional[int] = ..., fence: bool = ...) -> None: ...
 
 class PurgeNodeResponse(_message.Message):
-    __slots__ = ("node", "already_purged")
+    __slots__ = ("node", "already_purged", "cascade")
     NODE_FIELD_NUMBER: _ClassVar[int]
     ALREADY_PURGED_FIELD_NUMBER: _ClassVar[int]
+    CASCADE_FIELD_NUMBER: _ClassVar[int]
     node: Node
     already_purged: bool
-    def __init__(self, node: _Optional[_Union[Node, _Mapping]] = ..., already_purged: bool = ...) -> None: ...
+    cascade: Cascade
+    def __init__(self, node: _Optional[_Union[Node, _Mapping]] = ..., already_purged: bool = ..., cascade: _Optional[_Union[Cascade, str]] = ...) -> None: ...
 
 class UserSettings(_message.Message):
     __slots__ = ("retention",)
