@@ -1,0 +1,116 @@
+"""The launcher's command line: `python -m deploy.local up | trace | demo | import`. The Makefile calls it."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from deploy.local import traces
+from deploy.local.console import Console, LaunchError
+from deploy.local.stack import DEFAULT_PORT_BASE, SERVICES, Options, Stack, running
+
+# Subcommands that live in their own modules, imported only when asked for: module:main(arguments) -> status.
+_ELSEWHERE = {"demo": "deploy.local.demo", "import": "deploy.local.importer"}
+
+
+def main(argv: list[str]) -> int:
+    if argv and argv[0] in _ELSEWHERE:
+        return _exit_status(import_module(_ELSEWHERE[argv[0]]).main(argv[1:]))
+    arguments = _parser().parse_args(argv)
+    console = Console()
+    try:
+        if arguments.command == "trace":
+            return 0 if traces.show(arguments.data / "traces.jsonl", arguments.trace_id, console) else 1
+        return asyncio.run(_up(_options(arguments), console))
+    except LaunchError as error:
+        print(f"brain2: {error}", file=sys.stderr)
+        return 1
+
+
+def _exit_status(result: object) -> int:
+    return result if isinstance(result, int) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m deploy.local", description="Brain2 on one machine")
+    commands = parser.add_subparsers(dest="command", required=True)
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument("--data", type=Path, default=Options.data, help="where everything is kept (default: .brain2)")
+    up = commands.add_parser("up", parents=[data], help="start the stores and the four services; Ctrl-C stops them")
+    ports = up.add_mutually_exclusive_group()
+    ports.add_argument("--port-base", type=int, default=DEFAULT_PORT_BASE, help="node's port; the others follow it")
+    ports.add_argument("--free-ports", action="store_true", help="any free ports")
+    up.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    up.add_argument("--trace-ratio", type=float, default=1.0, help="share of traces kept, 0 to 1 (default: all)")
+    up.add_argument("--save-seconds", type=float, default=3.0, help="how often the embedded store is saved")
+    trace = commands.add_parser("trace", parents=[data], help="print one trace as a tree, by service")
+    trace.add_argument("trace_id", help="as in the logs; the first digits will do")
+    commands.add_parser("demo", help="a guided tour on real notes", add_help=False)
+    commands.add_parser("import", help="import notes from a file or folder", add_help=False)
+    return parser
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    return Options(
+        data=arguments.data,
+        port_base=None if arguments.free_ports else arguments.port_base,
+        log_level=arguments.log_level,
+        trace_ratio=arguments.trace_ratio,
+        save_seconds=arguments.save_seconds,
+    )
+
+
+async def _up(options: Options, console: Console) -> int:
+    """Run until a signal (status 0) or until a child dies (status 1)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    asked = asyncio.create_task(stop.wait())
+    life = asyncio.create_task(_live(options, console, asked))
+    await asyncio.wait({asked, life}, return_when=asyncio.FIRST_COMPLETED)
+    if not life.done():
+        console.say()
+        console.step("stopping: the services first, then the stores")
+        life.cancel()
+        await asyncio.wait({life})
+    asked.cancel()
+    if not life.cancelled():
+        # Raises what ended it, if a child did.
+        life.result()
+    console.step("stopped; the notes are kept")
+    return 0
+
+
+async def _live(options: Options, console: Console, asked: "asyncio.Task[bool]") -> None:
+    async with running(options, console) as stack:
+        _introduce(stack, console)
+        obituary = await stack.died()
+        if not asked.done():
+            raise LaunchError(obituary)
+
+
+def _introduce(stack: Stack, console: Console) -> None:
+    node, graph = stack.addresses["node"], stack.addresses["graph"]
+    draft = '{"user_id": "ada", "node": {"node_id": "tea", "title": "Tea", "content": "Green tea from Uji"}}'
+    seek = '{"user_id": "ada", "node_id": "tea"}'
+    console.say()
+    console.say(console.paint("Brain2 is running.", "bold"))
+    for name in SERVICES:
+        console.say(f"  {console.service(name)} {stack.addresses[name]}")
+    console.say()
+    console.say("Write a note, then ask for its neighbours:")
+    console.say(f"  .venv/bin/grpcurl -plaintext -d '{draft}' {node} brain2.node.v1.NodeService/CreateNode")
+    console.say(f"  .venv/bin/grpcurl -plaintext -d '{seek}' {graph} brain2.graph.v1.GraphService/GetNeighbors")
+    console.say("The same with buf:")
+    console.say("  .venv/bin/buf curl --protocol grpc --http2-prior-knowledge \\")
+    console.say(f"    -d '{seek}' http://{node}/brain2.node.v1.NodeService/GetNode")
+    console.say("More: make demo, make import FROM=notes.jsonl FOR=ada, python -m deploy.local trace TRACE_ID")
+    console.say("Ctrl-C stops everything.")
+    console.say()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

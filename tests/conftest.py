@@ -1,0 +1,41 @@
+"""Fixtures that all tests share: `stores` (real ones, one session), `user`, `stack` (four services as processes)."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.stack import Stack
+from tests.support.stack import whole_stack
+from tests.support.stores import Stores, fresh_user, running
+
+_KINDS = ("unit", "contract", "integration", "e2e", "chaos", "bench")
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test's folder says what kind it is."""
+    for item in items:
+        folder = item.path.relative_to(_HERE).parts[0]
+        if folder in _KINDS:
+            item.add_marker(folder)
+
+
+@pytest.fixture(scope="session")
+async def stores(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stores]:
+    async with running(tmp_path_factory.mktemp("stores")) as found:
+        yield found
+
+
+@pytest.fixture
+def user() -> str:
+    """A user that no other test knows."""
+    return fresh_user()
+
+
+@pytest.fixture(scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """The whole stack. Its log is shown when a test that uses it fails."""
+    async with whole_stack(tmp_path_factory.mktemp("stack")) as (found, log):
+        yield found
+        print(log.getvalue())

@@ -1,0 +1,43 @@
+"""The embedded stores behave as the adapters need: they answer, keep apart what tests write, and count as real ones."""
+
+import json
+from typing import Any
+
+import redis.asyncio
+
+from tests.support.stores import Stores
+
+
+async def test_a_table_of_its_own_is_empty_and_has_the_templates_indexes(stores: Stores) -> None:
+    async with stores.fresh_table() as name, stores.client("dynamodb") as dynamodb:
+        found = (await dynamodb.describe_table(TableName=name))["Table"]
+        indexes = {index["IndexName"]: index["Projection"] for index in found["GlobalSecondaryIndexes"]}
+        assert indexes.keys() == {"KeywordIndex", "DeletionQueue", "UserTimeIndex"}
+        assert indexes["DeletionQueue"]["ProjectionType"] == "KEYS_ONLY"
+        assert "title" in indexes["UserTimeIndex"]["NonKeyAttributes"]
+
+
+async def test_an_index_is_sparse(stores: Stores, user: str) -> None:
+    """A live note has no GSI2 keys, so it is not in the deletion queue."""
+    async with stores.client("dynamodb") as dynamodb:
+        shard = {"S": f"DELETED#{user}"}
+        live: dict[str, Any] = {"PK": {"S": f"USER#{user}"}, "SK": {"S": "NODE#live"}}
+        gone = {**live, "SK": {"S": "NODE#gone"}, "GSI2PK": shard, "GSI2SK": {"S": "TIMESTAMP#1"}}
+        for item in (live, gone):
+            await dynamodb.put_item(TableName=stores.resources.table, Item=item)
+        found = await dynamodb.query(
+            TableName=stores.resources.table,
+            IndexName="DeletionQueue",
+            KeyConditionExpression="GSI2PK = :shard",
+            ExpressionAttributeValues={":shard": shard},
+        )
+        assert [item["SK"]["S"] for item in found["Items"]] == ["NODE#gone"]
+
+
+async def test_redis_answers_and_expires(stores: Stores, user: str) -> None:
+    client = redis.asyncio.from_url(stores.redis_url)
+    try:
+        assert await client.set(user, json.dumps({"a": 1}), ex=60)
+        assert 0 < await client.ttl(user) <= 60
+    finally:
+        await client.aclose()

@@ -1,0 +1,18 @@
+"""The whole stack for end-to-end tests: the launcher's own, on free ports and a temporary folder."""
+
+import contextlib
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from deploy.local.console import Console
+from deploy.local.stack import Options, Stack, running
+
+
+@contextlib.asynccontextmanager
+async def whole_stack(data: Path, **extra_env: str) -> AsyncIterator[tuple[Stack, io.StringIO]]:
+    """Four services that all answer SERVING, and what they log. extra_env: settings that every service gets."""
+    log = io.StringIO()
+    options = Options(data=data, port_base=None, extra_env=extra_env)
+    async with running(options, Console(log, quiet=True)) as stack:
+        yield stack, log

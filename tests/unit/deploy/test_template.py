@@ -1,0 +1,103 @@
+"""deploy/aws/brain2.yaml on its own: valid for AWS, no role can scan, nothing is public, keys are the code's."""
+
+from typing import Any
+
+import pytest
+from cfnlint.api import lint_all
+
+from deploy.local.provision import CONSUMERS, TEMPLATE, read_template
+
+BODY = TEMPLATE.read_text(encoding="utf-8")
+RESOURCES: dict[str, Any] = read_template(BODY)["Resources"]
+FORBIDDEN = {"dynamodb:Scan", "dynamodb:PartiQLSelect", "dynamodb:PartiQLUpdate"}
+
+
+def of_type(kind: str) -> dict[str, Any]:
+    return {name: found["Properties"] for name, found in RESOURCES.items() if found["Type"] == kind}
+
+
+def statements(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return list(document["Statement"])
+
+
+def actions(statement: dict[str, Any]) -> set[str]:
+    found = statement["Action"]
+    return {found} if isinstance(found, str) else set(found)
+
+
+def test_cfn_lint_finds_nothing() -> None:
+    # Informational findings are advice, not faults.
+    assert [str(match) for match in lint_all(BODY) if not match.rule.id.startswith("I")] == []
+
+
+@pytest.mark.parametrize("role", sorted(of_type("AWS::IAM::Role")))
+def test_every_role_denies_scans(role: str) -> None:
+    properties = of_type("AWS::IAM::Role")[role]
+    attached = [of_type("AWS::IAM::ManagedPolicy")[name] for name in properties["ManagedPolicyArns"]]
+    denied: set[str] = set()
+    for policy in attached:
+        for statement in statements(policy["PolicyDocument"]):
+            if statement["Effect"] == "Deny" and statement["Resource"] == "*":
+                denied |= actions(statement)
+    assert denied >= FORBIDDEN
+    for policy in properties["Policies"]:
+        for statement in statements(policy["PolicyDocument"]):
+            assert not actions(statement) & FORBIDDEN
+            assert statement["Resource"] != "*"
+            assert not any(action.endswith(":*") for action in actions(statement))
+
+
+def test_there_is_a_role_for_each_service() -> None:
+    assert of_type("AWS::IAM::Role").keys() == {"NodeRole", "GraphRole", "SimilarityRole", "CleanupRole"}
+
+
+def test_a_role_writes_no_outbox_but_its_own() -> None:
+    for name, properties in of_type("AWS::IAM::Role").items():
+        context = name.removesuffix("Role").lower()
+        found = [
+            statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+            for policy in properties["Policies"]
+            for statement in statements(policy["PolicyDocument"])
+            if "dynamodb:PutItem" in actions(statement)
+        ]
+        assert found == [["USER#*", f"OUTBOX#{context}#*", f"IDEMP#{context}#*"]]
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_each_consumers_queue_has_a_dead_letter_queue_and_a_narrow_policy(consumer: str) -> None:
+    name = consumer.title()
+    queue = of_type("AWS::SQS::Queue")[f"{name}Queue"]
+    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": f"{name}Dlq.Arn", "maxReceiveCount": 5}
+    assert (queue["VisibilityTimeout"], queue["ReceiveMessageWaitTimeSeconds"]) == (60, 20)
+    (allowed,) = statements(of_type("AWS::SQS::QueuePolicy")[f"{name}QueuePolicy"]["PolicyDocument"])
+    assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
+    assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": f"{name}Rule.Arn"}}
+    (target,) = of_type("AWS::Events::Rule")[f"{name}Rule"]["Targets"]
+    # The embedded store drops an event whose target is wrong; AWS needs this queue to keep it.
+    assert target["Arn"] == f"{name}Queue.Arn"
+    assert target["DeadLetterConfig"] == {"Arn": "RuleDlq.Arn"}
+
+
+def test_every_dead_letter_queue_raises_an_alarm() -> None:
+    watched = {alarm["Dimensions"][0]["Value"] for alarm in of_type("AWS::CloudWatch::Alarm").values()}
+    dead = {f"{name}.QueueName" for name in of_type("AWS::SQS::Queue") if name.endswith("Dlq")}
+    assert watched >= dead
+
+
+def test_the_table_is_protected_and_every_key_is_declared() -> None:
+    (table,) = of_type("AWS::DynamoDB::Table").values()
+    assert RESOURCES["Table"]["DeletionPolicy"] == "Retain"
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    schemas = [table["KeySchema"], *(index["KeySchema"] for index in table["GlobalSecondaryIndexes"])]
+    used = {key["AttributeName"] for schema in schemas for key in schema}
+    # The embedded store accepts an undeclared key; AWS doesn't.
+    assert used == {attribute["AttributeName"] for attribute in table["AttributeDefinitions"]}
+
+
+def test_the_archive_is_private_and_encrypted() -> None:
+    (bucket,) = of_type("AWS::S3::Bucket").values()
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert "VersioningConfiguration" not in bucket
