@@ -1,0 +1,269 @@
+"""Calls to other services: one channel a target, and around each call a deadline, the trace, retries and a breaker.
+
+Stubs are made from descriptors, so nothing here knows a service. Errors come back as the classes that the server
+raised.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from shared import telemetry
+from shared.errors import Brain2Error, Cancelled, DeadlineExceeded, Unavailable
+from shared.grpc import deadline, status
+from shared.ids import Clock, SystemClock
+from shared.resilience.breaker import Breaker
+from shared.resilience.retry import Backoff, RetryBudget
+
+_READS = ("Get", "BatchGet", "List", "Find", "Search", "Check")
+_BACKOFF = Backoff(base=0.025, cap=1.0)
+_OPTIONS: list[tuple[str, int | str]] = [
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", -1),
+    # A peer that is gone without a word (its node died) is noticed within 30 s instead of TCP's quarter of an hour.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # The default waits up to two minutes between attempts to connect: too long after a peer's restart.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 3_000),
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
+]
+
+
+class Channels:
+    """The channels of a process, closed together. Use as `async with Channels() as channels`.
+
+    timeout: seconds that a call may take when neither the caller nor the call being served says less.
+    attempts: tries of a call that may be repeated. credentials: TLS or mTLS for all targets.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float = 5.0,
+        attempts: int = 3,
+        credentials: grpc.ChannelCredentials | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._attempts = attempts
+        self._credentials = credentials
+        self._clock = clock or SystemClock()
+        self._targets: dict[str, _Target] = {}
+
+    async def __aenter__(self) -> "Channels":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every channel; calls that still run end with Cancelled."""
+        targets, self._targets = list(self._targets.values()), {}
+        await asyncio.gather(*(target.channel.close() for target in targets))
+
+    def stub(self, target: str, service_descriptor: ServiceDescriptor) -> "Stub":
+        """The service at a target; stubs of one target share its channel, breaker and retry budget."""
+        if target not in self._targets:
+            self._targets[target] = _Target(target, self._credentials, self._clock)
+        return Stub(self._targets[target], service_descriptor, self._timeout, self._attempts)
+
+
+class _Target:
+    def __init__(self, name: str, credentials: grpc.ChannelCredentials | None, clock: Clock) -> None:
+        self.name = name
+        self.channel = (
+            grpc.aio.insecure_channel(name, options=_OPTIONS)
+            if credentials is None
+            else grpc.aio.secure_channel(name, credentials, options=_OPTIONS)
+        )
+        self.breaker = Breaker(name, clock)
+        self.budget = RetryBudget(clock=clock)
+
+
+class Stub:
+    """A service of another process: one attribute per RPC.
+
+    Unary: `await stub.GetNode(request, timeout=2.0)`; server streams: `async for answer in stub.ListEdges(request)`.
+    A request may be a message or its bytes. timeout: seconds, cut to what the call being served has left. idempotent:
+    whether Unavailable may be answered by trying again; by default for reads and for requests with a request_id.
+    Raises the classes of shared.errors.
+    """
+
+    def __init__(self, target: _Target, service: ServiceDescriptor, timeout: float, attempts: int) -> None:
+        self._service = service.full_name
+        for method in service.methods:
+            if method.client_streaming:
+                continue  # no service of ours has one; whoever adds the first decides what a retry means there
+            cls = _Stream if method.server_streaming else _Unary
+            setattr(self, method.name, cls(target, method, timeout, attempts))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{self._service} has no method {name} that can be called")
+
+
+class _Method:
+    def __init__(self, target: _Target, method: MethodDescriptor, timeout: float, attempts: int) -> None:
+        self._target = target
+        self._timeout = timeout
+        self._attempts = attempts
+        self._name = f"{method.containing_service.full_name}/{method.name}"
+        self._reads = method.name.startswith(_READS)
+        make = target.channel.unary_stream if method.server_streaming else target.channel.unary_unary
+        parse: Callable[[bytes], Any] = GetMessageClass(method.output_type).FromString
+        self._call: Callable[..., Any] = make(
+            f"/{self._name}", request_serializer=_serialize, response_deserializer=parse
+        )
+
+    def _wait(self, request: Any, idempotent: bool | None, error: Unavailable, attempt: int, left: float) -> float:
+        """Seconds to wait before the next try; raises the error when there must be none."""
+        if idempotent is None:
+            idempotent = self._reads or bool(getattr(request, "request_id", ""))
+        wait = _BACKOFF.delay(attempt, random, error.retry_after)
+        # An open breaker answers at once so that nobody waits; waiting for it here would undo that.
+        hopeless = error.reason == "BREAKER_OPEN" or attempt + 1 >= self._attempts or wait >= left
+        if hopeless or not idempotent or not self._target.budget.withdraw():
+            raise error
+        return wait
+
+    def _failed(self, failure: grpc.aio.AioRpcError, limit: float | None) -> tuple[Brain2Error, bool | None]:
+        """The error, and what it says about the peer: whether it is well, or (None) nothing."""
+        error = status.from_rpc_error(failure)
+        if isinstance(error, Unavailable):
+            return error, False
+        if isinstance(error, DeadlineExceeded):
+            # A caller that gave it only milliseconds must not cut the peer off for everybody else.
+            return error, False if limit is not None and limit >= self._timeout else None
+        return error, None if isinstance(error, Cancelled) else True
+
+
+class _Unary(_Method):
+    async def __call__(self, request: Any, timeout: float | None = None, *, idempotent: bool | None = None) -> Any:
+        limit = deadline.with_timeout(self._timeout if timeout is None else timeout)
+        self._target.budget.deposit()
+        if telemetry.is_recording():
+            with _client_span(self._name, self._target.name):
+                return await self._tried(request, limit, idempotent)
+        return await self._tried(request, limit, idempotent)
+
+    async def _tried(self, request: Any, limit: float, idempotent: bool | None) -> Any:
+        ends = monotonic() + limit
+        attempt = 0
+        while True:
+            try:
+                return await self._once(request, limit)
+            except Unavailable as error:
+                limit = ends - monotonic()
+                wait = self._wait(request, idempotent, error, attempt, limit)
+            await asyncio.sleep(wait)
+            limit -= wait
+            attempt += 1
+
+    async def _once(self, request: Any, limit: float) -> Any:
+        breaker = self._target.breaker
+        permit = breaker.enter()
+        verdict: bool | None = None
+        try:
+            answer = await self._call(request, timeout=limit, metadata=_headers())
+            verdict = True
+            return answer
+        except grpc.aio.AioRpcError as failure:
+            error, verdict = self._failed(failure, limit)
+            raise error from None
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            raise Cancelled("the channel was closed during the call") from None
+        finally:
+            breaker.exit(permit, verdict)
+
+
+class _Stream(_Method):
+    async def __call__(
+        self, request: Any, timeout: float | None = None, *, idempotent: bool | None = None
+    ) -> AsyncIterator[Any]:
+        """Tried again only while nothing has come; without a timeout and outside of a call it may stay open."""
+        limit = deadline.remaining() if timeout is None else deadline.with_timeout(timeout)
+        ends = None if limit is None else monotonic() + limit
+        self._target.budget.deposit()
+        attempt, begun = 0, False
+        while True:
+            try:
+                async with contextlib.aclosing(self._once(request, limit)) as answers:
+                    async for answer in answers:
+                        begun = True
+                        yield answer
+                return
+            except Unavailable as error:
+                if begun:
+                    raise
+                limit = None if ends is None else ends - monotonic()
+                wait = self._wait(request, idempotent, error, attempt, self._timeout if limit is None else limit)
+            await asyncio.sleep(wait)
+            limit = None if limit is None else limit - wait
+            attempt += 1
+
+    async def _once(self, request: Any, limit: float | None) -> AsyncGenerator[Any]:
+        breaker = self._target.breaker
+        permit = breaker.enter()
+        verdict: bool | None = None
+        answered = False
+        call = self._call(request, timeout=limit, metadata=_headers())
+        try:
+            async for answer in call:
+                if not answered:
+                    # A stream may last for hours: the breaker's question is answered by the first message.
+                    answered = True
+                    breaker.exit(permit, True)
+                yield answer
+            verdict = True
+        except grpc.aio.AioRpcError as failure:
+            error, verdict = self._failed(failure, limit)
+            raise error from None
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            raise Cancelled("the channel was closed during the call") from None
+        finally:
+            call.cancel()  # does nothing to a call that is over
+            if not answered:
+                breaker.exit(permit, verdict)
+
+
+@contextlib.contextmanager
+def _client_span(name: str, target: str) -> Iterator[None]:
+    attributes = {"rpc.system.name": "grpc", "rpc.method": name, "server.address": target}
+    with telemetry.span(name, kind="client", attributes=attributes) as span:
+        try:
+            yield
+        except Brain2Error as error:
+            span.set_attribute("rpc.response.status_code", error.kind)
+            span.set_attribute("error.type", error.kind)
+            raise
+        span.set_attribute("rpc.response.status_code", "OK")
+
+
+def _serialize(request: Any) -> bytes:
+    return request if type(request) is bytes else request.SerializeToString()
+
+
+def _headers() -> tuple[tuple[str, str], ...]:
+    return tuple(telemetry.inject().items())
+
+
+def _is_cancelled() -> bool:
+    # gRPC raises CancelledError as well when the channel is closed under a call; then our task isn't being cancelled.
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,65 @@
+"""grpc.health.v1 for our server.
+
+Not grpcio-health-checking's servicer: there a watcher that reads slowly holds the lock that a change of state needs,
+and a watcher keeps the server from draining before its grace is over.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+SERVICE = "grpc.health.v1.Health"
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+
+
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+    """One state for all services of a process and for "", the process itself."""
+
+    def __init__(self, services: Iterable[str]) -> None:
+        self._services = frozenset(("", *services))
+        self._serving = False
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    def set(self, serving: bool) -> None:
+        """Say whether new calls are welcome; ignored once closed."""
+        if not self._closed:
+            self._serving = serving
+            self._wake()
+
+    def close(self) -> None:
+        """NOT_SERVING from now on; watchers hear it and are let go."""
+        self._serving, self._closed = False, True
+        self._wake()
+
+    async def Check(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        state = self._state(request.service)
+        if state == _UNKNOWN:
+            context.set_code(grpc.StatusCode.NOT_FOUND)
+            context.set_details(f"{request.service!r} is not served here")
+        return health_pb2.HealthCheckResponse(status=state)
+
+    async def Watch(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        told = None
+        while True:
+            changed, state, closed = self._changed, self._state(request.service), self._closed
+            if state != told:
+                yield health_pb2.HealthCheckResponse(status=state)
+                told = state
+            if closed:
+                return
+            await changed.wait()
+
+    def _state(self, service: str) -> int:
+        if service not in self._services:
+            return int(_UNKNOWN)
+        return int(_SERVING if self._serving else _NOT_SERVING)
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

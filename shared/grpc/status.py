@@ -1,0 +1,94 @@
+"""Errors <-> gRPC statuses, in both directions, with nothing lost on the way.
+
+The details travel as google.rpc.Status in the trailer grpc-status-details-bin (https://google.aip.dev/193): ErrorInfo
+{reason, domain "brain2", metadata}, BadRequest with the violations, RetryInfo.
+"""
+
+from collections.abc import Mapping
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+
+from shared.errors import KINDS, Brain2Error, FieldViolation, Internal
+
+DOMAIN = "brain2"
+DETAILS_KEY = "grpc-status-details-bin"
+CODES: Mapping[str, grpc.StatusCode] = {kind: grpc.StatusCode[kind] for kind in KINDS}
+# Peers may refuse headers and trailers over 8 KB in all; base64 makes a third more of these bytes.
+_MOST_BYTES = 4096
+_LONGEST_TEXT = 512
+_LONGEST_VALUE = 128
+_MOST_METADATA = 12
+
+
+def to_status(error: Brain2Error) -> Status:
+    """The whole error as google.rpc.Status; overlong parts are cut so that it fits into the trailers."""
+    code: int = CODES.get(error.kind, grpc.StatusCode.INTERNAL).value[0]
+    status = Status(code=code, message=details(error))
+    status.details.append(_any(ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=_metadata(error))))
+    if error.violations:
+        room = _MOST_BYTES - status.ByteSize()
+        bad = BadRequest()
+        for violation in error.violations:
+            bad.field_violations.add(
+                field=violation.field[:_LONGEST_VALUE], description=violation.description[:_LONGEST_VALUE]
+            )
+            if bad.ByteSize() > room:
+                del bad.field_violations[-1]
+                break
+        status.details.append(_any(bad))
+    if error.retry_after is not None:
+        retry = RetryInfo()
+        retry.retry_delay.FromMilliseconds(max(round(error.retry_after * 1000), 0))
+        status.details.append(_any(retry))
+    return status
+
+
+def details(error: Brain2Error) -> str:
+    """The sentence for a person, cut to what a trailer can carry."""
+    return error.message if len(error.message) <= _LONGEST_TEXT else error.message[: _LONGEST_TEXT - 1] + "…"
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> Brain2Error:
+    """The error that the server raised, as the same class; without our details by the code alone (reason = code)."""
+    code = error.code()
+    cls = KINDS.get(code.name, Internal)
+    packed = next((value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY), None)
+    message = error.details() or code.name
+    if not isinstance(packed, bytes):
+        return cls(message)
+    status = Status()
+    try:
+        status.ParseFromString(packed)
+        return _rebuilt(cls, message, status)
+    except ValueError:  # DecodeError is one: the details are an extra, an unreadable one must not hide the error
+        return cls(message)
+
+
+def _rebuilt(cls: type[Brain2Error], message: str, status: Status) -> Brain2Error:
+    info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
+    retry_after: float | None = None
+    for detail in status.details:
+        if detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToTimedelta().total_seconds()
+        elif not detail.Unpack(info):
+            detail.Unpack(bad)
+    return cls(
+        status.message or message,
+        reason=info.reason,
+        metadata=dict(info.metadata),
+        violations=[FieldViolation(each.field, each.description) for each in bad.field_violations],
+        retry_after=retry_after,
+    )
+
+
+def _metadata(error: Brain2Error) -> dict[str, str]:
+    return {key[:64]: value[:_LONGEST_VALUE] for key, value in list(error.metadata.items())[:_MOST_METADATA]}
+
+
+def _any(message: ErrorInfo | BadRequest | RetryInfo) -> Any:
+    packed = Any()
+    packed.Pack(message)
+    return packed

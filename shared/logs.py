@@ -1,0 +1,78 @@
+"""The log: one JSON object a line on stderr, with the ids of the trace that the line belongs to.
+
+`log.info("words", extra={"node_id": ...})`: the words stay constant so that they can be searched for, what varies goes
+into extra. Lines of libraries are written alike, but a library that repeats itself is cut short.
+"""
+
+import json
+import logging
+import sys
+import time
+from typing import Any, TextIO
+
+from shared import telemetry
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# These report each failed attempt; while a collector or a peer is away that is the same line again and again.
+_REPEATERS = ("opentelemetry", "grpc", "aiobotocore", "botocore", "asyncio")
+_QUIET_SECONDS = 60.0
+
+
+class JsonFormatter(logging.Formatter):
+    """ts (UTC, milliseconds), level, service, logger, msg, trace_id, span_id, what extra= gives, and the traceback."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        second = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "ts": f"{second}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "service": self._service,
+            "logger": record.name,
+            "msg": record.getMessage(),
+        }
+        trace_id, span_id = telemetry.current_ids()
+        if trace_id:
+            line["trace_id"], line["span_id"] = trace_id, span_id
+        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = record.stack_info
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class Unrepeated(logging.Filter):
+    """Lets the same message of a chatty library through once a minute."""
+
+    def __init__(self, quiet_seconds: float = _QUIET_SECONDS) -> None:
+        super().__init__()
+        self._quiet = quiet_seconds
+        self._last: dict[tuple[str, object], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in _REPEATERS:
+            return True
+        # The text before it is filled in; where a library fills it itself, its place in the code stands for it.
+        key = (record.name, record.lineno)
+        last = self._last.get(key)
+        if last is not None and record.created - last < self._quiet:
+            return False
+        self._last[key] = record.created
+        return True
+
+
+def setup(level: str, service: str, *, stream: TextIO | None = None) -> None:
+    """Send this process's log to stderr (or the stream) from `level` on; libraries from WARNING on."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter(service))
+    handler.addFilter(Unrepeated())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name in ("brain2", "services", "shared", "deploy", "__main__"):
+        logging.getLogger(name).setLevel(level)
+    logging.captureWarnings(True)

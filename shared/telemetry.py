@@ -1,0 +1,274 @@
+"""Traces: one decision per trace, made where the request enters, and next to no cost for traces that aren't recorded.
+
+The SDK is asked only once a trace is known to be recorded. What is known about the others is one context variable:
+    None   nothing was decided yet (start-up, a background loop): the next span() decides by the ratio;
+    ""     decided here: not recorded; ids are made up only when somebody needs them (a call to a peer, an event);
+    header the traceparent that came with a call or an event and says "not recorded".
+So a peer never decides again about a trace that this process left out, and logs of both sides carry the same trace id.
+"""
+
+import contextlib
+import logging
+import random
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Protocol
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace.span import TraceState
+from opentelemetry.util.types import Attributes, AttributeValue
+
+log = logging.getLogger(__name__)
+
+# traceparent of the current trace when it isn't recorded; see the module's docstring.
+unsampled: ContextVar[str | None] = ContextVar("brain2_unsampled", default=None)
+
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_KINDS = {
+    "internal": SpanKind.INTERNAL,
+    "producer": SpanKind.PRODUCER,
+    "consumer": SpanKind.CONSUMER,
+    "client": SpanKind.CLIENT,
+    "server": SpanKind.SERVER,
+}
+# Under this key the parent context says that the ratio was asked already.
+_DECIDED = otel_context.create_key("brain2-decided")
+_ROOT = Context({_DECIDED: True})
+
+
+class TraceSettings(Protocol):
+    """The part of ServerSettings that this module reads."""
+
+    @property
+    def trace_ratio(self) -> float: ...
+    @property
+    def otlp_endpoint(self) -> str: ...
+
+
+class _RatioSampler(Sampler):
+    """Follows the parent, or what was decided before; only the roots of other libraries are sampled here."""
+
+    def __init__(self, ratio: float) -> None:
+        self._others = ParentBased(TraceIdRatioBased(ratio))
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        if parent_context and parent_context.get(_DECIDED):
+            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
+        return self._others.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
+
+    def get_description(self) -> str:
+        return "Brain2Ratio"
+
+
+class Telemetry:
+    """What setup() made: the tracer, the ratio, and the way to end them."""
+
+    def __init__(self, provider: TracerProvider, ratio: float, *, records: bool) -> None:
+        self.provider = provider
+        self.tracer = provider.get_tracer("brain2")
+        # Without an exporter nobody would see a span, so none is made; headers are still handed on.
+        self.records = records
+        self.ratio = ratio if records else 0.0
+
+    def shutdown(self, timeout: float = 2.0) -> None:
+        """Send what is left, for `timeout` seconds at most: a collector that is away must not hold up the process."""
+        worker = threading.Thread(target=self.provider.shutdown, name="telemetry-shutdown", daemon=True)
+        worker.start()
+        worker.join(timeout)
+        if worker.is_alive():
+            log.warning("the trace collector doesn't answer, the last spans are dropped")
+
+
+_OFF = Telemetry(TracerProvider(shutdown_on_exit=False), 0.0, records=False)
+_active = _OFF
+
+
+def setup(service: str, settings: TraceSettings, *, exporter: SpanExporter | None = None) -> Telemetry:
+    """Start tracing for this process: OTLP over gRPC to settings.otlp_endpoint, else no recording at all.
+
+    exporter: takes the place of OTLP (tests). The last call wins.
+    """
+    global _active
+    if exporter is None and settings.otlp_endpoint:
+        # Imported late: it costs 50 ms, and most processes (tools, tests) have no collector.
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        insecure = not settings.otlp_endpoint.startswith("https://")
+        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=insecure, timeout=5)
+    provider = TracerProvider(
+        sampler=_RatioSampler(settings.trace_ratio),
+        resource=Resource.create({"service.name": service, "service.namespace": "brain2"}),
+        shutdown_on_exit=False,
+    )
+    if exporter is not None:
+        provider.add_span_processor(BatchSpanProcessor(exporter))
+        trace.set_tracer_provider(provider)
+    _active = Telemetry(provider, settings.trace_ratio, records=exporter is not None)
+    return _active
+
+
+def active() -> Telemetry:
+    """What setup() made last; before that, one that records nothing."""
+    return _active
+
+
+def is_sampled(traceparent: str) -> bool:
+    """Whether the caller records this trace. Only the flags are looked at; start() checks the rest."""
+    # version(2)-trace(32)-span(16)-flags(2): the flags' low bit is in the last of 55 characters.
+    return len(traceparent) >= 55 and traceparent[54] in "13579bdf"
+
+
+def start(
+    name: str,
+    kind: SpanKind,
+    *,
+    traceparent: str = "",
+    tracestate: str = "",
+    links: Sequence[Mapping[str, str]] = (),
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> Span:
+    """A recorded span: under the traceparent when there is one, else under the current span, else a root.
+
+    The caller has decided that the trace is recorded. The span isn't made current, and the caller ends it.
+    """
+    context: Context | None = None
+    remote = _parse(traceparent, tracestate) if traceparent else None
+    if remote is not None:
+        context = trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
+    elif traceparent or not trace.get_current_span().get_span_context().is_valid:
+        context = _ROOT
+    return _active.tracer.start_span(
+        name, context, kind, attributes, [Link(linked) for each in links if (linked := _parse_carrier(each))]
+    )
+
+
+@contextlib.contextmanager
+def span(
+    name: str,
+    *,
+    kind: str = "internal",
+    carrier: Mapping[str, str] | None = None,
+    links: Sequence[Mapping[str, str]] = (),
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> Iterator[Span]:
+    """Do the block inside a span; without a recorded trace the block gets a span that ignores everything.
+
+    kind: internal, producer, consumer, client. carrier: the headers of what started this work (an event's
+    traceparent and tracestate): the span continues that trace. links: carriers of traces that this work belongs to
+    as well. An exception that leaves the block marks the span as failed.
+    """
+    traceparent = carrier.get("traceparent", "") if carrier else ""
+    if traceparent and not _TRACEPARENT.fullmatch(traceparent):
+        traceparent = ""
+    if not _decide(traceparent):
+        if unsampled.get() is not None and not traceparent:
+            yield INVALID_SPAN
+            return
+        before = unsampled.set(traceparent)
+        # A recorded span further out must not count as the parent of what another carrier left out.
+        detached = otel_context.attach(Context()) if traceparent else None
+        try:
+            yield INVALID_SPAN
+        finally:
+            unsampled.reset(before)
+            if detached is not None:
+                otel_context.detach(detached)
+        return
+    tracestate = carrier.get("tracestate", "") if carrier else ""
+    started = start(
+        name, _KINDS[kind], traceparent=traceparent, tracestate=tracestate, links=links, attributes=attributes
+    )
+    token = otel_context.attach(trace.set_span_in_context(started))
+    try:
+        yield started
+    except Exception as error:
+        if "error.type" not in (getattr(started, "attributes", None) or ()):
+            started.set_attribute("error.type", type(error).__qualname__)
+        started.set_status(Status(StatusCode.ERROR, str(error)))
+        raise
+    finally:
+        otel_context.detach(token)
+        started.end()
+
+
+def inject() -> dict[str, str]:
+    """The headers of the current trace, recorded or not, for a call to a peer or an event.
+
+    Work whose trace nobody decided about counts as left out: who wants it traced opens a span() first.
+    {} in a process that never called setup(): there the receiver decides.
+    """
+    current = trace.get_current_span().get_span_context()
+    if current.is_valid:
+        headers = {"traceparent": f"00-{current.trace_id:032x}-{current.span_id:016x}-{current.trace_flags:02x}"}
+        if current.trace_state:
+            headers["tracestate"] = current.trace_state.to_header()
+        return headers
+    header = unsampled.get()
+    if not header:
+        if _active is _OFF:
+            return {}
+        undecided = header is None
+        header = f"00-{random.getrandbits(128) | 1:032x}-{random.getrandbits(64) | 1:016x}-00"
+        if not undecided:  # else a loop that calls this once would never be traced again
+            unsampled.set(header)
+    return {"traceparent": header}
+
+
+def current_ids() -> tuple[str, str]:
+    """Trace id and span id of the current work for the log, "" where not known."""
+    current = trace.get_current_span().get_span_context()
+    if current.is_valid:
+        return f"{current.trace_id:032x}", f"{current.span_id:016x}"
+    matched = _TRACEPARENT.fullmatch(unsampled.get() or "")
+    return (matched[1], matched[2]) if matched else ("", "")
+
+
+def is_recording() -> bool:
+    """Whether the current work is inside a recorded span."""
+    return trace.get_current_span().get_span_context().trace_flags.sampled
+
+
+def _decide(traceparent: str) -> bool:
+    if traceparent:
+        return _active.records and is_sampled(traceparent)
+    if not _active.records:
+        return False
+    if trace.get_current_span().get_span_context().is_valid:
+        return is_recording()
+    return unsampled.get() is None and random.random() < _active.ratio
+
+
+def _parse_carrier(carrier: Mapping[str, str]) -> SpanContext | None:
+    return _parse(carrier.get("traceparent", ""), carrier.get("tracestate", ""))
+
+
+def _parse(traceparent: str, tracestate: str) -> SpanContext | None:
+    matched = _TRACEPARENT.fullmatch(traceparent)
+    if not matched:
+        return None
+    state = TraceState.from_header([tracestate]) if tracestate else None
+    return SpanContext(
+        trace_id=int(matched[1], 16),
+        span_id=int(matched[2], 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(matched[3], 16)),
+        trace_state=state,
+    )
