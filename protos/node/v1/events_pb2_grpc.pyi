@@ -3,7 +3,9 @@
 isort:skip_file
 What the node service tells the others. Each message is the `data` of a CloudEvents-style envelope (docs/contracts.md):
 id, type, source "brain2.node", user, node (subject), version, time, traceparent. Delivery is at least once, in any
-order: a consumer compares versions and ignores what is older than what it knows.
+order: a consumer compares (incarnation, version) and ignores what is not newer than what it knows. incarnation is when the
+service stored the note, in milliseconds since 1970: a note that is created again under the id of a purged one begins
+at version 1 again, with a later incarnation (docs/adr/0012).
 """
 
 from collections import abc as _abc

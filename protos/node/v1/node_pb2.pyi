@@ -33,7 +33,7 @@ CASCADE_EDGES: Cascade
 CASCADE_ORPHANS: Cascade
 
 class Node(_message.Message):
-    __slots__ = ("user_id", "node_id", "title", "content", "tags", "metadata", "version", "etag", "create_time", "update_time", "delete_time", "purge_time", "excerpt", "content_bytes")
+    __slots__ = ("user_id", "node_id", "title", "content", "tags", "metadata", "version", "etag", "create_time", "update_time", "delete_time", "purge_time", "excerpt", "content_bytes", "incarnation")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,7 @@ class Node(_message.Message):
     PURGE_TIME_FIELD_NUMBER: _ClassVar[int]
     EXCERPT_FIELD_NUMBER: _ClassVar[int]
     CONTENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     node_id: str
     title: str
@@ -69,7 +70,8 @@ class Node(_message.Message):
     purge_time: _timestamp_pb2.Timestamp
     excerpt: str
     content_bytes: int
-    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., title: _Optional[str] = ..., content: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., version: _Optional[int] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., excerpt: _Optional[str] = ..., content_bytes: _Optional[int] = ...) -> None: ...
+    incarnation: int
+    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., title: _Optional[str] = ..., content: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., version: _Optional[int] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., excerpt: _Optional[str] = ..., content_bytes: _Optional[int] = ..., incarnation: _Optional[int] = ...) -> None: ...
 
 class NewNode(_message.Message):
     __slots__ = ("node_id", "title", "content", "tags", "metadata", "create_time")
