@@ -74,6 +74,19 @@ class Console:
         return f"{text}\n{self.paint(str(stack), 'red')}" if stack else text
 
 
+def gist(line: str) -> str:
+    """What a log line says, without its fields: for a sentence about a child that died."""
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return line.strip()
+    if not isinstance(fields, dict):
+        return line.strip()
+    stack = str(fields.get("exception") or "").strip()
+    parts = [str(_take(fields, _MESSAGE) or ""), stack.splitlines()[-1] if stack else ""]
+    return ": ".join(part for part in parts if part)
+
+
 def _take(fields: dict[str, Any], names: tuple[str, ...]) -> Any:
     for name in names:
         if name in fields:

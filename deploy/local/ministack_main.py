@@ -35,7 +35,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # A save may take this share of one core; a large store is saved less often rather than keeping a core busy.
-MAX_SHARE = 0.2
+MAX_SHARE = 1 / 3
 # What a request sets off in the background (a rule's delivery) has settled after this: saved once more.
 SETTLE_SECONDS = 1.0
 # An idle stack polls its queues all day: what only reads doesn't make the store dirty.
@@ -138,20 +138,24 @@ class Saver:
             self._task = asyncio.create_task(self._run())
             await self._app(scope, receive, send)
             return
-        changes = _changes(scope)
-        if changes:
+        writes = changes(scope)
+        if writes:
             self._changed = time.monotonic()
         try:
             await self._app(scope, receive, send)
         finally:
-            if changes:
+            if writes:
                 self._changed = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether something changed since the last save began, or so shortly before that it was still at work."""
+        return self._changed + SETTLE_SECONDS >= self._saved
 
     async def _run(self) -> None:
         pause = self._seconds
         while True:
             await asyncio.sleep(pause)
-            if self._changed + SETTLE_SECONDS < self._saved:
+            if not self.due():
                 continue
             began = time.monotonic()
             self._child = self._fork()
@@ -210,7 +214,8 @@ class Saver:
         self._snapshots.write(services, encode, parent)
 
 
-def _changes(scope: Scope) -> bool:
+def changes(scope: Scope) -> bool:
+    """Whether this request may change what is stored; in doubt it does."""
     for name, value in scope.get("headers", ()):
         if name == b"x-amz-target":
             return not value.decode().rpartition(".")[2].startswith(READS)

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from deploy.local.console import LaunchError
+from deploy.local.console import LaunchError, gist
 
 _TETHER = Path(__file__).with_name("tether.py")
 _MAX_LINE = 1 << 20
@@ -69,7 +69,7 @@ class Child:
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"exited with status {code}"
         said = next((line for line in reversed(self.last_lines) if line.strip()), "")
-        return f"{self.name} {how}" + (f": {said.strip()[:300]}" if said else "")
+        return f"{self.name} {how}" + (f": {gist(said)[:300]}" if said else "")
 
 
 async def start(

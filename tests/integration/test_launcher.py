@@ -1,0 +1,136 @@
+"""The launcher with stand-ins for the four services: it starts, says what is wrong, leaves nothing behind."""
+
+import asyncio
+import io
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from deploy.local import processes
+from deploy.local.console import Console, LaunchError
+from deploy.local.stack import SERVICES, Options, Stack, describe, running
+from tests.support.waiting import until
+
+
+def standin(context: str) -> Sequence[str]:
+    return (sys.executable, "-m", "tests.support.standin", context)
+
+
+def options(data: Path, **extra_env: str) -> Options:
+    return Options(data=data, port_base=None, command=standin, extra_env=extra_env)
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    # Dead, but not yet collected by whoever inherited it.
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+async def test_up_tells_where_everything_is_and_stops_all_of_it(tmp_path: Path) -> None:
+    log = io.StringIO()
+    async with running(options(tmp_path), Console(log)) as stack:
+        assert stack.addresses.keys() == set(SERVICES)
+        assert stack.children.keys() == {*SERVICES, "ministack", "valkey"}
+        assert (describe(tmp_path) or {})["services"] == stack.addresses
+        pids = [child.pid for child in stack.children.values()]
+        # Two stacks on one folder would overwrite each other's stores.
+        with pytest.raises(LaunchError, match=r"running on .* already"):
+            async with running(options(tmp_path), Console(io.StringIO())):
+                pass
+    assert all(gone(pid) for pid in pids)
+    assert describe(tmp_path) is None
+    lines = log.getvalue()
+    assert "node       INFO    table Brain2-Main" in lines
+    assert lines.count("bye") == len(SERVICES)
+
+
+async def test_a_child_that_dies_later_is_named(tmp_path: Path) -> None:
+    async with running(options(tmp_path), Console(io.StringIO())) as stack:
+        os.kill(stack.children["similarity"].pid, signal.SIGKILL)
+        assert (await stack.died()).startswith("similarity was killed by SIGKILL")
+
+
+async def test_a_killed_service_can_be_started_again(tmp_path: Path) -> None:
+    async with running(options(tmp_path), Console(io.StringIO())) as stack:
+        before = stack.children["node"]
+        os.kill(before.pid, signal.SIGKILL)
+        await before.ended
+        await stack.restart("node")
+        assert stack.children["node"].pid != before.pid
+
+
+async def test_a_service_that_cannot_start_stops_the_others_and_says_why(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match=r"^graph exited with status 3: graph cannot work today$"):
+        async with running(options(tmp_path, STANDIN_FAIL="graph"), Console(io.StringIO())):
+            pass
+    # Everything was stopped: the folder is free and its stores can be started again.
+    async with running(options(tmp_path), Console(io.StringIO())) as stack:
+        assert isinstance(stack, Stack)
+
+
+async def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        wanted = Options(data=tmp_path, port_base=port, command=standin)
+        with pytest.raises(LaunchError, match=rf"^port {port} \(for node\) is taken"):
+            async with running(wanted, Console(io.StringIO())):
+                pass
+    assert not (tmp_path / "ministack").exists()
+
+
+async def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
+    child = await processes.start("node", ["/no/such/program"], env={}, on_line=lambda *_: None)
+    await child.ended
+    assert child.obituary().endswith("/no/such/program could not be started: No such file or directory")
+
+
+async def test_a_child_that_ignores_sigterm_is_killed_with_all_that_it_started() -> None:
+    script = "trap '' TERM; sleep 600 & echo $!; while :; do wait; done"
+    lines: asyncio.Queue[str] = asyncio.Queue()
+    child = await processes.start(
+        "deaf", ["/bin/sh", "-c", script], env={"PATH": os.defpath}, on_line=lambda _, line: lines.put_nowait(line)
+    )
+    grandchild = int(await lines.get())
+    await child.stop(0.1)
+    assert gone(child.pid)
+    await until(lambda: gone(grandchild), what="the end of the grandchild")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+async def test_nothing_outlives_a_launcher_that_is_killed(tmp_path: Path) -> None:
+    """kill -9 of the launcher: the kernel tells the children, and ministack still saves."""
+    program = (
+        "import asyncio, sys, pathlib\n"
+        "from deploy.local.console import Console\n"
+        "from deploy.local.stack import Options, running\n"
+        "from tests.integration.test_launcher import options\n"
+        "async def main():\n"
+        "    async with running(options(pathlib.Path(sys.argv[1])), Console(sys.stderr)) as stack:\n"
+        "        print(*(child.pid for child in stack.children.values()), flush=True)\n"
+        "        await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    launcher = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(tmp_path), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    assert launcher.stdout is not None
+    pids = [int(pid) for pid in (await launcher.stdout.readline()).split()]
+    assert len(pids) == len(SERVICES) + 2
+    launcher.kill()
+    await launcher.wait()
+    await until(lambda: all(gone(pid) for pid in pids), what="the end of the children")
+    assert describe(tmp_path) is None
+    assert not (tmp_path / "ministack" / "unclean").exists()
+    assert json.loads((tmp_path / "stack.json").read_text())
