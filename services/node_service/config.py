@@ -1,0 +1,39 @@
+"""The settings of the node service's process, from the environment."""
+
+from dataclasses import dataclass
+
+from services.node_service.model import MAX_RETENTION_SECONDS
+from shared.config import ServerSettings, StoreSettings, between, setting, target
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeConfig(ServerSettings, StoreSettings):
+    """What this service needs beyond its server and the stores."""
+
+    retention_seconds: int = setting(
+        30 * 24 * 3600,
+        env="BRAIN2_RETENTION_SECONDS",
+        why="how long a deleted note can be restored, for users who set nothing else",
+        check=between(0, MAX_RETENTION_SECONDS),
+    )
+    graph_target: str = setting(
+        "", env="BRAIN2_GRAPH_TARGET", why="where a deletion is told at once; empty = by its event alone", check=target
+    )
+    similarity_target: str = setting(
+        "",
+        env="BRAIN2_SIMILARITY_TARGET",
+        why="where a deletion is told at once; empty = by its event alone",
+        check=target,
+    )
+    visibility_ms: int = setting(
+        20,
+        env="BRAIN2_VISIBILITY_MS",
+        why="how long a deletion waits for the two at most; what they miss comes with the event",
+        check=between(0, 1000),
+    )
+    cache_seconds: int = setting(
+        60,
+        env="BRAIN2_NODE_CACHE_SECONDS",
+        why="how long Redis keeps a note; bounds how stale a read without a token can be when Redis is cut off",
+        check=between(1, 3600),
+    )

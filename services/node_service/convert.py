@@ -1,0 +1,226 @@
+"""Between the messages of protos/node/v1 and the model. Pure.
+
+What can't be said in the model is refused here (a time that is no time, a garbled token): InvalidArgument.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.node.v1 import events_pb2, node_pb2
+from services.node_service.model import Cascade, Draft, Happening, Node, NodeEvent, Summary, Title, UserSettings, View
+from services.node_service.ports import Request
+from shared.errors import Brain2Error, FieldViolation, InvalidArgument
+from shared.grpc.status import CODES
+
+VIEWS: Mapping[int, View] = {
+    node_pb2.NODE_VIEW_UNSPECIFIED: View.FULL,
+    node_pb2.NODE_VIEW_TITLE: View.TITLE,
+    node_pb2.NODE_VIEW_SUMMARY: View.SUMMARY,
+    node_pb2.NODE_VIEW_FULL: View.FULL,
+}
+_CASCADES: Mapping[int, Cascade] = {
+    node_pb2.CASCADE_UNSPECIFIED: Cascade.EDGES,
+    node_pb2.CASCADE_EDGES: Cascade.EDGES,
+    node_pb2.CASCADE_ORPHANS: Cascade.ORPHANS,
+}
+CASCADE_VALUES: Mapping[Cascade, node_pb2.Cascade] = {
+    Cascade.EDGES: node_pb2.CASCADE_EDGES,
+    Cascade.ORPHANS: node_pb2.CASCADE_ORPHANS,
+}
+_CODES: Mapping[str, int] = {kind: code.value[0] for kind, code in CODES.items()}
+# 9999-12-31T23:59:59, the last second that a Timestamp may have.
+_LAST_SECOND = 253_402_300_799
+_FIRST_SECOND = -62_135_596_800
+
+
+def node(known: Title, view: View = View.FULL) -> node_pb2.Node:
+    """A note in a view; `known` must hold what the view shows."""
+    message = node_pb2.Node(
+        user_id=known.user_id, node_id=known.node_id, title=known.title, version=known.version, etag=known.etag
+    )
+    message.incarnation = known.incarnation
+    put_time(message.create_time, known.create_ms)
+    put_time(message.update_time, known.update_ms)
+    if known.delete_ms is not None:
+        put_time(message.delete_time, known.delete_ms)
+    if known.purge_ms is not None:
+        put_time(message.purge_time, known.purge_ms)
+    if view is View.TITLE or not isinstance(known, Summary):
+        return message
+    message.tags.extend(known.tags)
+    if known.metadata:
+        message.metadata.update(known.metadata)
+    message.content_bytes = known.content_bytes
+    if view is View.FULL and isinstance(known, Node):
+        message.content = known.content
+    else:
+        message.excerpt = known.excerpt
+    return message
+
+
+def draft(message: node_pb2.NewNode) -> Draft:
+    return Draft(
+        node_id=message.node_id,
+        title=message.title,
+        content=message.content,
+        tags=tuple(message.tags),
+        metadata=dict(message.metadata),
+        create_ms=_create_ms(message),
+    )
+
+
+def _create_ms(message: node_pb2.NewNode) -> int | None:
+    if not message.HasField("create_time"):
+        return None
+    try:
+        return time(message.create_time, "create_time")
+    except InvalidArgument:
+        return -1  # no time at all: refused by the model, for this note alone
+
+
+def request(method: str, message: Message) -> Request | None:
+    """What makes the call recognisable, when it has a request_id. The method counts too: two can have like bodies."""
+    request_id: str = getattr(message, "request_id")  # noqa: B009
+    if not request_id:
+        return None
+    return Request(request_id, method + "\0" + message.SerializeToString(deterministic=True).hex())
+
+
+def cascade(value: int) -> Cascade:
+    if value not in _CASCADES:
+        raise _refused("cascade", "is not a value of Cascade")
+    return _CASCADES[value]
+
+
+def view(value: int) -> View:
+    if value not in VIEWS:
+        raise _refused("view", "is not a value of NodeView")
+    return VIEWS[value]
+
+
+def put_time(message: Timestamp, ms: int) -> None:
+    message.seconds, rest = divmod(ms, 1000)
+    message.nanos = rest * 1_000_000
+
+
+def time(message: Timestamp, field: str, *, up: bool = False) -> int:
+    """Milliseconds; what is finer is cut off, or rounded up for a bound that times are compared with."""
+    if not (_FIRST_SECOND <= message.seconds <= _LAST_SECOND and 0 <= message.nanos < 1_000_000_000):
+        raise _refused(field, "is not a valid google.protobuf.Timestamp")
+    return message.seconds * 1000 + (message.nanos + (999_999 if up else 0)) // 1_000_000
+
+
+def token(*notes: Title) -> str:
+    """The consistency token of a write: the versions that a reader must see. Not a secret, not a proof."""
+    text = "1:" + ",".join(f"{each.node_id}={each.version}" for each in notes)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def seen(value: str) -> Mapping[str, int]:
+    """The versions of a consistency token by node id; nothing for an empty one."""
+    if not value:
+        return {}
+    try:
+        raw = base64.b64decode(value.encode("ascii") + b"=" * (-len(value) % 4), altchars=b"-_", validate=True)
+        kind, _, notes = raw.decode("ascii").partition(":")
+        if kind != "1":
+            raise ValueError
+        pairs = (each.rpartition("=") for each in notes.split(",") if each)
+        return {node_id: int(version) for node_id, _, version in pairs}
+    except (ValueError, binascii.Error):
+        raise _refused("consistency_token", "is not one of ours") from None
+
+
+def bound(request: node_pb2.ListNodesRequest, field: str) -> int | None:
+    """start_time or end_time of a list; None when it isn't given."""
+    return time(getattr(request, field), field, up=True) if request.HasField(field) else None
+
+
+def batch_answer(results: Sequence[Summary | Brain2Error]) -> bytes:
+    """BatchCreateNodesResponse. Its token names no version: that a note is missing is never answered from a cache."""
+    response = node_pb2.BatchCreateNodesResponse(consistency_token=token())
+    for result in results:
+        one = response.results.add()
+        if isinstance(result, Brain2Error):
+            one.code = _CODES[result.kind]
+            one.reason = result.reason
+            one.message = result.message
+        else:
+            one.node.CopyFrom(node(result, View.SUMMARY))
+    return response.SerializeToString()
+
+
+def deletion(known: Summary) -> node_pb2.DeleteNodeResponse:
+    response = node_pb2.DeleteNodeResponse(
+        node_id=known.node_id, version=known.version, etag=known.etag, consistency_token=token(known)
+    )
+    put_time(response.delete_time, known.delete_ms or 0)
+    put_time(response.purge_time, known.purge_ms or 0)
+    return response
+
+
+def fenced(known: Node | None) -> node_pb2.PurgeNodeResponse:
+    if known is None:
+        return node_pb2.PurgeNodeResponse(already_purged=True)
+    return node_pb2.PurgeNodeResponse(node=node(known), cascade=CASCADE_VALUES[known.cascade])
+
+
+def settings(known: UserSettings) -> node_pb2.UserSettings:
+    return node_pb2.UserSettings(retention=Duration(seconds=known.retention_seconds))
+
+
+def retention(message: node_pb2.UserSettings) -> float | None:
+    """Seconds; None when it isn't given."""
+    if not message.HasField("retention"):
+        return None
+    return message.retention.seconds + message.retention.nanos / 1e9
+
+
+def event_data(event: NodeEvent, *, with_content: bool) -> dict[str, Any]:
+    """The `data` of an event's envelope: its message of events.proto as JSON, with the names of the .proto."""
+    return json_format.MessageToDict(event_message(event, with_content=with_content), preserving_proto_field_name=True)
+
+
+def event_message(event: NodeEvent, *, with_content: bool) -> Message:
+    known = event.node
+    message: Any = _EVENTS[event.happening]()
+    message.incarnation = known.incarnation
+    if event.happening is Happening.DELETED:
+        put_time(message.delete_time, known.delete_ms or event.time_ms)
+        put_time(message.purge_time, known.purge_ms or event.time_ms)
+        message.cascade = CASCADE_VALUES[known.cascade]
+        return message  # type: ignore[no-any-return]
+    if event.happening is Happening.PURGED:
+        put_time(message.purge_time, event.time_ms)
+        return message  # type: ignore[no-any-return]
+    message.title = known.title
+    message.tags.extend(known.tags)
+    put_time(message.create_time, known.create_ms)
+    put_time(message.update_time, known.update_ms)
+    if with_content and isinstance(known, Node):
+        message.content = known.content
+    else:
+        message.content_omitted = True
+    if event.happening is Happening.UPDATED:
+        message.changed.extend(event.changed)
+    return message  # type: ignore[no-any-return]
+
+
+_EVENTS: Mapping[Happening, type[Message]] = {
+    Happening.CREATED: events_pb2.NodeCreated,
+    Happening.UPDATED: events_pb2.NodeUpdated,
+    Happening.DELETED: events_pb2.NodeDeleted,
+    Happening.RESTORED: events_pb2.NodeRestored,
+    Happening.PURGED: events_pb2.NodePurged,
+}
+
+
+def _refused(field: str, why: str) -> InvalidArgument:
+    return InvalidArgument(f"{field} {why}", violations=[FieldViolation(field, why)])
