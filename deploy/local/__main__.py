@@ -27,6 +27,11 @@ def main(argv: list[str]) -> int:
     except LaunchError as error:
         print(f"brain2: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        if getattr(arguments, "log_level", "") == "DEBUG":
+            raise
+        print(f"brain2: {type(error).__name__}: {error} (--log-level DEBUG shows where)", file=sys.stderr)
+        return 1
 
 
 def _exit_status(result: object) -> int:

@@ -34,7 +34,7 @@ class Console:
         self._colour = forced or (self._out.isatty() and "NO_COLOR" not in os.environ)
 
     def paint(self, text: str, colour: str) -> str:
-        return f"\033[{_COLOURS[colour]}m{text}\033[0m" if self._colour else text
+        return f"\033[{_COLOURS[colour]}m{text}\033[0m" if self._colour and text else text
 
     def step(self, text: str) -> None:
         """One step is done, or begins: shown with the seconds since the start."""

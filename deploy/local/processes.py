@@ -78,8 +78,8 @@ async def start(
     """Start a child in its own process group; raises LaunchError when it can't be executed."""
     if sys.platform == "linux":
         argv = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *argv]
-    try:
-        process = await asyncio.create_subprocess_exec(
+    spawned = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -89,9 +89,15 @@ async def start(
             limit=_MAX_LINE,
             process_group=0,
         )
+    )
+    try:
+        return Child(name, await asyncio.shield(spawned), on_line)
     except OSError as error:
         raise LaunchError(f"{name} could not be started: {error}") from error
-    return Child(name, process, on_line)
+    except asyncio.CancelledError:
+        # Half-started when the start was called off: nobody else would know of it.
+        await Child(name, await spawned, on_line).stop(0)
+        raise
 
 
 def free_ports(count: int) -> list[int]:
