@@ -46,7 +46,12 @@ class Endpoints:
 
 
 def credentials(env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Region and keys: the caller's where set (a real AWS account), else test values."""
+    """Region and keys: the caller's when a store of theirs is used, else test values.
+
+    Embedded stores keep data by region: one that came from the shell would hide the notes of the last start.
+    """
+    if not any(env.get(name) for name in _VARIABLES):
+        env = {}
     names = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")
     found = {name: env[name] for name in names if env.get(name)}
     found["AWS_REGION"] = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or REGION
