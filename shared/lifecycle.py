@@ -38,6 +38,10 @@ _DRAIN_SECONDS = 60.0
 _CONFIG_EXIT = 2
 
 
+class Crashed(Exception):
+    """A background task ended with an error, and the service with it."""
+
+
 class Lifecycle:
     """What a service's main() gets to hang its parts on."""
 
@@ -123,12 +127,13 @@ class Lifecycle:
         if task.cancelled() or (error := task.exception()) is None:
             return
         log.error("a background task crashed", extra={"task": task.get_name()}, exc_info=error)
-        self.failure = self.failure or error
+        if self.failure is None:
+            self.failure = Crashed(f"the background task {task.get_name()!r} crashed: {type(error).__name__}: {error}")
         self._stop.set()
 
 
 def run(main: Callable[[Lifecycle], Awaitable[None]]) -> NoReturn:
-    """Run a service's main() on uvloop until SIGTERM or SIGINT, and exit.
+    """Run a service's main() on uvloop until SIGTERM or SIGINT, and exit. Load the configuration inside main().
 
     0: stopped as told. 1: main, a supervised task or the drain failed (logged). 2: the configuration is wrong (printed,
     one variable a line). A second signal ends the process at once.
@@ -140,7 +145,8 @@ def run(main: Callable[[Lifecycle], Awaitable[None]]) -> NoReturn:
         sys.exit(_CONFIG_EXIT)
     except KeyboardInterrupt:
         sys.exit(130)
-    except OSError as error:  # an address in use, a store that refuses: the words say it, a traceback would bury them
+    except (Crashed, OSError) as error:
+        # Logged with its traceback already, or an address in use, or a store that refuses: the words say it.
         log.error("the service ends: %s", error)
         sys.exit(1)
     except Exception:

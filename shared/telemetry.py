@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # traceparent of the current trace when it isn't recorded; see the module's docstring.
 unsampled: ContextVar[str | None] = ContextVar("brain2_unsampled", default=None)
 
+# version(2)-trace(32)-span(16)-flags(2); later versions may append more.
+SHORTEST = 55
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _KINDS = {
     "internal": SpanKind.INTERNAL,
@@ -120,7 +122,8 @@ def setup(service: str, settings: TraceSettings, *, exporter: SpanExporter | Non
     )
     if exporter is not None:
         provider.add_span_processor(BatchSpanProcessor(exporter))
-        trace.set_tracer_provider(provider)
+        if not isinstance(trace.get_tracer_provider(), TracerProvider):  # it can be set once, for other libraries
+            trace.set_tracer_provider(provider)
     _active = Telemetry(provider, settings.trace_ratio, records=exporter is not None)
     return _active
 
@@ -131,9 +134,9 @@ def active() -> Telemetry:
 
 
 def is_sampled(traceparent: str) -> bool:
-    """Whether the caller records this trace. Only the flags are looked at; start() checks the rest."""
-    # version(2)-trace(32)-span(16)-flags(2): the flags' low bit is in the last of 55 characters.
-    return len(traceparent) >= 55 and traceparent[54] in "13579bdf"
+    """Whether the caller records this trace. Only length and flags are looked at; start() checks the rest."""
+    # The low bit of the flags is in the last character.
+    return len(traceparent) >= SHORTEST and traceparent[SHORTEST - 1] in "13579bdf"
 
 
 def start(
@@ -209,20 +212,20 @@ def span(
         started.end()
 
 
-def inject() -> dict[str, str]:
-    """The headers of the current trace, recorded or not, for a call to a peer or an event.
+def inject(span: Span | None = None) -> dict[str, str]:
+    """The headers of the current trace (or of the span), recorded or not, for a call to a peer or an event.
 
     Work whose trace nobody decided about counts as left out: who wants it traced opens a span() first.
     {} in a process that never called setup(): there the receiver decides.
     """
-    current = trace.get_current_span().get_span_context()
+    current = (span or trace.get_current_span()).get_span_context()
     if current.is_valid:
         headers = {"traceparent": f"00-{current.trace_id:032x}-{current.span_id:016x}-{current.trace_flags:02x}"}
         if current.trace_state:
             headers["tracestate"] = current.trace_state.to_header()
         return headers
     header = unsampled.get()
-    if not header:
+    if not header or not _TRACEPARENT.fullmatch(header):
         if _active is _OFF:
             return {}
         undecided = header is None

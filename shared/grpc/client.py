@@ -6,8 +6,9 @@ raised.
 
 import asyncio
 import contextlib
+import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from shared import telemetry
 from shared.errors import Brain2Error, Cancelled, DeadlineExceeded, Unavailable
@@ -24,7 +26,7 @@ from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, RetryBudget
 
 _READS = ("Get", "BatchGet", "List", "Find", "Search", "Check")
-_BACKOFF = Backoff(base=0.025, cap=1.0)
+_BACKOFF = Backoff(base=0.05, cap=1.0)
 _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -116,15 +118,15 @@ class Stub:
 
 class _Method:
     def __init__(self, target: _Target, method: MethodDescriptor, timeout: float, attempts: int) -> None:
-        self._target = target
+        self.target = target
         self._timeout = timeout
         self._attempts = attempts
-        self._name = f"{method.containing_service.full_name}/{method.name}"
+        self.name = f"{method.containing_service.full_name}/{method.name}"
         self._reads = method.name.startswith(_READS)
         make = target.channel.unary_stream if method.server_streaming else target.channel.unary_unary
         parse: Callable[[bytes], Any] = GetMessageClass(method.output_type).FromString
         self._call: Callable[..., Any] = make(
-            f"/{self._name}", request_serializer=_serialize, response_deserializer=parse
+            f"/{self.name}", request_serializer=_serialize, response_deserializer=parse
         )
 
     def _wait(self, request: Any, idempotent: bool | None, error: Unavailable, attempt: int, left: float) -> float:
@@ -134,7 +136,7 @@ class _Method:
         wait = _BACKOFF.delay(attempt, random, error.retry_after)
         # An open breaker answers at once so that nobody waits; waiting for it here would undo that.
         hopeless = error.reason == "BREAKER_OPEN" or attempt + 1 >= self._attempts or wait >= left
-        if hopeless or not idempotent or not self._target.budget.withdraw():
+        if hopeless or not idempotent or not self.target.budget.withdraw():
             raise error
         return wait
 
@@ -152,18 +154,29 @@ class _Method:
 class _Unary(_Method):
     async def __call__(self, request: Any, timeout: float | None = None, *, idempotent: bool | None = None) -> Any:
         limit = deadline.with_timeout(self._timeout if timeout is None else timeout)
-        self._target.budget.deposit()
-        if telemetry.is_recording():
-            with _client_span(self._name, self._target.name):
-                return await self._tried(request, limit, idempotent)
-        return await self._tried(request, limit, idempotent)
+        self.target.budget.deposit()
+        if not telemetry.is_recording():
+            return await self._tried(request, limit, idempotent, None)
+        span = telemetry.start(self.name, SpanKind.CLIENT)
+        try:
+            answer = await self._tried(request, limit, idempotent, span)
+            _describe(span, self, "OK")
+            return answer
+        except Brain2Error as error:
+            _describe(span, self, error.kind, error.message)
+            raise
+        except asyncio.CancelledError:
+            _describe(span, self, "CANCELLED")
+            raise
+        finally:
+            span.end()
 
-    async def _tried(self, request: Any, limit: float, idempotent: bool | None) -> Any:
+    async def _tried(self, request: Any, limit: float, idempotent: bool | None, span: Span | None) -> Any:
         ends = monotonic() + limit
         attempt = 0
         while True:
             try:
-                return await self._once(request, limit)
+                return await self._once(request, limit, span)
             except Unavailable as error:
                 limit = ends - monotonic()
                 wait = self._wait(request, idempotent, error, attempt, limit)
@@ -171,12 +184,12 @@ class _Unary(_Method):
             limit -= wait
             attempt += 1
 
-    async def _once(self, request: Any, limit: float) -> Any:
-        breaker = self._target.breaker
+    async def _once(self, request: Any, limit: float, span: Span | None) -> Any:
+        breaker = self.target.breaker
         permit = breaker.enter()
         verdict: bool | None = None
         try:
-            answer = await self._call(request, timeout=limit, metadata=_headers())
+            answer = await self._call(request, timeout=limit, metadata=_headers(span))
             verdict = True
             return answer
         except grpc.aio.AioRpcError as failure:
@@ -195,32 +208,46 @@ class _Stream(_Method):
         self, request: Any, timeout: float | None = None, *, idempotent: bool | None = None
     ) -> AsyncIterator[Any]:
         """Tried again only while nothing has come; without a timeout and outside of a call it may stay open."""
-        limit = deadline.remaining() if timeout is None else deadline.with_timeout(timeout)
+        unbounded = timeout is None and deadline.remaining() is None
+        limit = None if unbounded else deadline.with_timeout(math.inf if timeout is None else timeout)
         ends = None if limit is None else monotonic() + limit
-        self._target.budget.deposit()
+        self.target.budget.deposit()
+        # Never made current: between two messages it would be the reader's current span.
+        span = telemetry.start(self.name, SpanKind.CLIENT) if telemetry.is_recording() else None
         attempt, begun = 0, False
-        while True:
-            try:
-                async with contextlib.aclosing(self._once(request, limit)) as answers:
-                    async for answer in answers:
-                        begun = True
-                        yield answer
-                return
-            except Unavailable as error:
-                if begun:
-                    raise
-                limit = None if ends is None else ends - monotonic()
-                wait = self._wait(request, idempotent, error, attempt, self._timeout if limit is None else limit)
-            await asyncio.sleep(wait)
-            limit = None if limit is None else limit - wait
-            attempt += 1
+        try:
+            while True:
+                try:
+                    async with contextlib.aclosing(self._once(request, limit, span)) as answers:
+                        async for answer in answers:
+                            begun = True
+                            yield answer
+                    break
+                except Unavailable as error:
+                    if begun:
+                        raise
+                    limit = None if ends is None else ends - monotonic()
+                    wait = self._wait(request, idempotent, error, attempt, self._timeout if limit is None else limit)
+                await asyncio.sleep(wait)
+                limit = None if limit is None else limit - wait
+                attempt += 1
+            _describe(span, self, "OK")
+        except Brain2Error as error:
+            _describe(span, self, error.kind, error.message)
+            raise
+        except (GeneratorExit, asyncio.CancelledError):
+            _describe(span, self, "CANCELLED")
+            raise
+        finally:
+            if span is not None:
+                span.end()
 
-    async def _once(self, request: Any, limit: float | None) -> AsyncGenerator[Any]:
-        breaker = self._target.breaker
+    async def _once(self, request: Any, limit: float | None, span: Span | None) -> AsyncGenerator[Any]:
+        breaker = self.target.breaker
         permit = breaker.enter()
         verdict: bool | None = None
         answered = False
-        call = self._call(request, timeout=limit, metadata=_headers())
+        call = self._call(request, timeout=limit, metadata=_headers(span))
         try:
             async for answer in call:
                 if not answered:
@@ -242,25 +269,22 @@ class _Stream(_Method):
                 breaker.exit(permit, verdict)
 
 
-@contextlib.contextmanager
-def _client_span(name: str, target: str) -> Iterator[None]:
-    attributes = {"rpc.system.name": "grpc", "rpc.method": name, "server.address": target}
-    with telemetry.span(name, kind="client", attributes=attributes) as span:
-        try:
-            yield
-        except Brain2Error as error:
-            span.set_attribute("rpc.response.status_code", error.kind)
-            span.set_attribute("error.type", error.kind)
-            raise
-        span.set_attribute("rpc.response.status_code", "OK")
+def _describe(span: Span | None, method: _Method, code: str, message: str | None = None) -> None:
+    if span is None:
+        return
+    span.set_attributes({"rpc.system.name": "grpc", "rpc.method": method.name, "server.address": method.target.name})
+    span.set_attribute("rpc.response.status_code", code)
+    if message is not None:
+        span.set_attribute("error.type", code)
+        span.set_status(Status(StatusCode.ERROR, message))
 
 
 def _serialize(request: Any) -> bytes:
     return request if type(request) is bytes else request.SerializeToString()
 
 
-def _headers() -> tuple[tuple[str, str], ...]:
-    return tuple(telemetry.inject().items())
+def _headers(span: Span | None) -> tuple[tuple[str, str], ...]:
+    return tuple(telemetry.inject(span).items())
 
 
 def _is_cancelled() -> bool:

@@ -55,7 +55,6 @@ Middleware = Callable[[MethodInfo, Handler], Handler]
 _SERVER_FAULTS = frozenset(
     ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
 )
-_CODE_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 _BUSY_SECONDS = 0.2
 
 
@@ -98,6 +97,7 @@ class Guard:
         """Answer an exception that a method raised; re-raise what isn't ours to answer (cancellation, abort)."""
         if isinstance(error, asyncio.CancelledError):
             if context not in self._overdue:
+                _gone(context)
                 raise error
             self._overdue.discard(context)
             if (task := asyncio.current_task()) is not None:
@@ -115,8 +115,7 @@ class Guard:
     def finished(self, info: MethodInfo, context: Context, seconds: float) -> None:
         """Log a call that took long (or, at DEBUG, any)."""
         level = logging.DEBUG if self.log_after == 0 else logging.INFO
-        code = _CODE_NAMES.get(context.code(), "UNKNOWN")  # type: ignore[call-overload]
-        log.log(level, "rpc done", extra={"rpc": info.path, "code": code, "ms": round(seconds * 1000, 3)})
+        log.log(level, "rpc done", extra={"rpc": info.path, "code": _outcome(context), "ms": round(seconds * 1000, 3)})
 
 
 def unary(info: MethodInfo, handler: Handler, guard: Guard) -> Callable[[Any, Context], Awaitable[bytes]]:
@@ -169,6 +168,7 @@ def stream(info: MethodInfo, handler: Handler, guard: Guard) -> Callable[[Any, C
                         raise _too_large(len(sent), guard.max_bytes)
                     yield sent
         except GeneratorExit:
+            _gone(context)
             raise
         except BaseException as error:
             guard.failed(info, context, error)
@@ -222,12 +222,23 @@ def _server_span(info: MethodInfo, context: Context) -> Span:
 
 
 def _end(span: Span, context: Context) -> None:
-    code = "CANCELLED" if context.cancelled() else _CODE_NAMES.get(context.code(), "UNKNOWN")  # type: ignore[call-overload]
+    code = _outcome(context)
     span.set_attribute("rpc.response.status_code", code)
     if code in _SERVER_FAULTS:
         span.set_attribute("error.type", code)
         span.set_status(Status(StatusCode.ERROR, context.details() or None))
     span.end()
+
+
+def _outcome(context: Context) -> str:
+    code: grpc.StatusCode | None = context.code()
+    return "OK" if code is None else code.name
+
+
+def _gone(context: Context) -> None:
+    # Nobody hears this any more, but the log and the span read it.
+    late = context.time_remaining() == 0
+    context.set_code(grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED)
 
 
 def _parser(info: MethodInfo) -> Callable[[Any], Any]:

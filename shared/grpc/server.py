@@ -128,7 +128,7 @@ class _Methods(grpc.GenericRpcHandler):
         if found is None:
             return None
         for key, value in handler_call_details.invocation_metadata:
-            if key == "traceparent":
+            if key == "traceparent" and len(value) >= telemetry.SHORTEST:
                 traceparent = str(value)
                 if self._records and telemetry.is_sampled(traceparent):
                     return self._traced[handler_call_details.method]

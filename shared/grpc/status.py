@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import grpc
 from google.protobuf.any_pb2 import Any
+from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
@@ -63,7 +64,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> Brain2Error:
     try:
         status.ParseFromString(packed)
         return _rebuilt(cls, message, status)
-    except ValueError:  # DecodeError is one: the details are an extra, an unreadable one must not hide the error
+    except (DecodeError, ValueError, OverflowError):  # an extra: when unreadable it must not hide the error
         return cls(message)
 
 

@@ -1,0 +1,230 @@
+"""The server's own promises: health, reflection, its address, middleware, the drain."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from shared import errors
+from shared.grpc import deadline
+from shared.grpc.client import Channels
+from shared.grpc.middleware import Handler, MethodInfo
+from shared.grpc.server import BindError, GrpcServer
+from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, serving, settings
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_all_four_kinds_of_methods_are_served() -> None:
+    async with serving() as target, Channels() as channels, plain_channel(target) as plain:
+        stub = channels.stub(target, SERVICE)
+        assert (await stub.GetEcho(Echo(text="a"))).text == "a"
+        assert (await stub.RawEcho(Echo(text="raw"))).text == "raw"
+        assert [each.text async for each in stub.ListEchoes(Echo(text="abc"))] == ["a", "b", "c"]
+        sent = [Echo(text=letter).SerializeToString() for letter in "xyz"]
+        gathered = await plain.stream_unary(f"/{NAME}/GatherEchoes")(iter(sent))
+        assert Echo.FromString(gathered).text == "xyz"
+        exchanged = [each async for each in plain.stream_stream(f"/{NAME}/ExchangeEchoes")(iter(sent))]
+        assert exchanged == sent
+
+
+async def test_a_garbled_message_in_a_request_stream_is_the_callers_fault() -> None:
+    async with serving() as target, plain_channel(target) as plain:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await plain.stream_unary(f"/{NAME}/GatherEchoes")(iter([b"\xff\xff"]))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_bytes_are_sent_as_they_are() -> None:
+    async def unary(request: Any, context: Any) -> bytes:
+        return Echo(text="ready made").SerializeToString()  # type: ignore[no-any-return]
+
+    async with serving(EchoServicer(unary)) as target, Channels() as channels:
+        assert (await channels.stub(target, SERVICE).GetEcho(Echo())).text == "ready made"
+
+
+async def test_trailers_of_the_servicer_survive_an_error() -> None:
+    async def unary(request: Any, context: Any) -> Any:
+        context.set_trailing_metadata((("consistency-token", "t1"),))
+        raise errors.Aborted("again")
+
+    async with serving(EchoServicer(unary)) as target, plain_channel(target) as plain:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await plain.unary_unary(f"/{NAME}/GetEcho")(b"")
+    trailers = dict(iter(caught.value.trailing_metadata() or ()))
+    assert trailers["consistency-token"] == "t1"
+    assert "grpc-status-details-bin" in trailers
+
+
+async def test_health_is_told_per_service_and_for_the_process() -> None:
+    server = GrpcServer(settings(), [(SERVICE, EchoServicer())], raw=["RawEcho"])
+    port = await server.start()
+    async with plain_channel(f"127.0.0.1:{port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+
+        async def state(service: str) -> int:
+            return int((await stub.Check(health_pb2.HealthCheckRequest(service=service))).status)
+
+        assert [await state(""), await state(NAME)] == [SERVING, SERVING]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await state("brain2.tests.v1.Other")
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+        watched = stub.Watch(health_pb2.HealthCheckRequest(service=NAME))
+        assert (await watched.read()).status == SERVING
+        server.set_serving(False)
+        assert (await watched.read()).status == NOT_SERVING
+        assert [await state(""), await state(NAME)] == [NOT_SERVING, NOT_SERVING]
+        server.set_serving(True)
+        assert (await watched.read()).status == SERVING
+
+        # A watcher is told and let go: it must not hold up the drain until the grace is over.
+        async with asyncio.timeout(10):
+            await server.stop(grace=60)
+        assert (await watched.read()).status == NOT_SERVING
+        assert await watched.read() is grpc.aio.EOF
+
+
+async def test_reflection_lists_the_services() -> None:
+    async with serving() as target, plain_channel(target) as channel:
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        replies = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))
+        (reply,) = [each async for each in replies]
+        names = {each.name for each in reply.list_services_response.service}
+        assert names == {NAME, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+
+
+async def test_unix_sockets_are_served(tmp_path: Path) -> None:
+    async with serving(listen=f"unix:{tmp_path}/brain2.sock") as target, Channels() as channels:
+        assert (await channels.stub(target, SERVICE).GetEcho(Echo(text="a"))).text == "a"
+
+
+async def test_a_taken_port_is_one_clear_error() -> None:
+    async with serving() as target:
+        second = GrpcServer(settings(listen=target), [(SERVICE, EchoServicer())], raw=["RawEcho"])
+        with pytest.raises(BindError, match=f"cannot listen on {target} .*another process"):
+            await second.start()
+        await second.stop(0)
+
+
+async def test_processes_share_a_port_when_told_to() -> None:
+    async with serving(reuse_port=True) as target, serving(reuse_port=True, listen=target):
+        pass
+
+
+def test_a_servicer_with_a_gap_is_refused_at_start() -> None:
+    class Half:
+        async def GetEcho(self, request: Any, context: Any) -> Any: ...
+
+    with pytest.raises(TypeError, match=r"Half doesn't implement brain2\.tests\.v1\.EchoService/CreateEcho"):
+        GrpcServer(settings(), [(SERVICE, Half())])
+    with pytest.raises(TypeError, match="raw names methods that no service has: GetEchoes"):
+        GrpcServer(settings(), [(SERVICE, EchoServicer())], raw=["GetEchoes"])
+
+
+async def test_middleware_wraps_once_at_start_the_first_outermost() -> None:
+    made: list[str] = []
+
+    def named(name: str) -> Any:
+        def wrap(info: MethodInfo, handler: Handler) -> Handler:
+            if info.name != "GetEcho":
+                return handler
+            made.append(name)
+
+            async def wrapped(request: Any, context: Any) -> Any:
+                if request.text == name:
+                    raise errors.PermissionDenied(f"{name} says no")
+                answer = await handler(Echo(text=request.text + name), context)
+                return Echo(text=answer.text + name.upper())
+
+            return wrapped
+
+        return wrap
+
+    async with serving(middleware=[named("a"), named("b")]) as target, Channels() as channels:
+        stub = channels.stub(target, SERVICE)
+        for _ in range(2):
+            assert (await stub.GetEcho(Echo(text=">"))).text == ">abBA"
+        with pytest.raises(errors.PermissionDenied, match="a says no"):
+            await stub.GetEcho(Echo(text="a"))
+        assert (await stub.CreateEcho(Echo(text="untouched"))).text == "untouched"
+    assert sorted(made) == ["a", "b"]
+
+
+async def test_servicers_see_the_callers_deadline() -> None:
+    seen: list[float | None] = []
+
+    async def unary(request: Any, context: Any) -> Any:
+        seen.append(deadline.remaining())
+        with deadline.detached():
+            seen.append(deadline.remaining())
+        return request
+
+    async with serving(EchoServicer(unary)) as target, Channels() as channels:
+        await channels.stub(target, SERVICE).GetEcho(Echo(), timeout=40)
+        async with plain_channel(target) as plain:
+            await plain.unary_unary(f"/{NAME}/GetEcho")(b"")
+    with_deadline, detached, without, _ = seen
+    assert with_deadline is not None
+    assert 30 < with_deadline < 41  # the header's unit rounds up
+    assert detached is None
+    assert without is None
+    assert deadline.remaining() is None
+
+
+async def test_the_drain_lets_running_calls_end_and_takes_no_new_ones() -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    async def unary(request: Any, context: Any) -> Any:
+        started.set()
+        await go.wait()
+        return request
+
+    server = GrpcServer(settings(), [(SERVICE, EchoServicer(unary))], raw=["RawEcho"])
+    target = f"127.0.0.1:{await server.start()}"
+    async with Channels(attempts=1) as channels:
+        stub = channels.stub(target, SERVICE)
+        running = asyncio.create_task(stub.GetEcho(Echo(text="kept")))
+        await started.wait()
+        assert server.calls == 1
+        stopping = asyncio.create_task(server.stop(grace=30))
+        async with Channels(attempts=1) as others:
+            newcomer = others.stub(target, SERVICE)
+
+            async def is_refused() -> bool:
+                try:
+                    await newcomer.RawEcho(Echo())
+                except errors.Unavailable:
+                    return True
+                return False
+
+            async with asyncio.timeout(10):
+                while not await is_refused():
+                    await asyncio.sleep(0.01)
+        assert not stopping.done()
+        go.set()
+        assert (await running).text == "kept"
+        await stopping
+        assert server.calls == 0
+
+
+async def test_the_drain_cuts_off_what_outlasts_the_grace() -> None:
+    started = asyncio.Event()
+
+    async def unary(request: Any, context: Any) -> Any:
+        started.set()
+        await asyncio.Event().wait()
+
+    server = GrpcServer(settings(), [(SERVICE, EchoServicer(unary))], raw=["RawEcho"])
+    target = f"127.0.0.1:{await server.start()}"
+    async with Channels(attempts=1) as channels:
+        running = asyncio.create_task(channels.stub(target, SERVICE).GetEcho(Echo()))
+        await started.wait()
+        await server.stop(grace=0.05)
+        with pytest.raises((errors.Unavailable, errors.Cancelled)):
+            await running

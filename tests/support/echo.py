@@ -1,0 +1,124 @@
+"""A service of the tests' own, with all kinds of methods: the gRPC kernel is tested without any context's .proto.
+
+message Echo { string text = 1; string request_id = 2; }
+service EchoService {
+  rpc GetEcho(Echo) returns (Echo);        rpc CreateEcho(Echo) returns (Echo);       rpc RawEcho(Echo) returns (Echo);
+  rpc ListEchoes(Echo) returns (stream Echo);  rpc GatherEchoes(stream Echo) returns (Echo);
+  rpc ExchangeEchoes(stream Echo) returns (stream Echo);
+}
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+
+from shared.config import ServerSettings
+from shared.grpc.middleware import Middleware
+from shared.grpc.server import GrpcServer
+
+# name -> (client streams, server streams)
+_METHODS = {
+    "GetEcho": (False, False),
+    "CreateEcho": (False, False),
+    "RawEcho": (False, False),
+    "ListEchoes": (False, True),
+    "GatherEchoes": (True, False),
+    "ExchangeEchoes": (True, True),
+}
+
+
+def _service() -> ServiceDescriptor:
+    file = descriptor_pb2.FileDescriptorProto(name="tests/echo.proto", package="brain2.tests.v1", syntax="proto3")
+    message = file.message_type.add(name="Echo")
+    for number, field in enumerate(("text", "request_id"), start=1):
+        message.field.add(name=field, number=number, type="TYPE_STRING", label="LABEL_OPTIONAL")
+    service = file.service.add(name="EchoService")
+    for name, (from_client, from_server) in _METHODS.items():
+        service.method.add(
+            name=name,
+            input_type=".brain2.tests.v1.Echo",
+            output_type=".brain2.tests.v1.Echo",
+            client_streaming=from_client,
+            server_streaming=from_server,
+        )
+    pool = descriptor_pool.Default()  # the one that reflection answers from
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool.FindServiceByName("brain2.tests.v1.EchoService")
+
+
+SERVICE: ServiceDescriptor = _service()
+NAME = "brain2.tests.v1.EchoService"
+Echo: Any = GetMessageClass(SERVICE.file.message_types_by_name["Echo"])
+Unary = Callable[[Any, Any], Awaitable[Any]]
+
+
+class EchoServicer:
+    """Answers what it is sent; `unary` and `listed` say what else the unary methods and the stream should do."""
+
+    def __init__(
+        self, unary: Unary | None = None, listed: Callable[[Any, Any], AsyncIterator[Any]] | None = None
+    ) -> None:
+        self._unary = unary
+        self._listed = listed
+        self.seen = 0
+
+    async def GetEcho(self, request: Any, context: Any) -> Any:
+        self.seen += 1
+        return await self._unary(request, context) if self._unary else request
+
+    async def CreateEcho(self, request: Any, context: Any) -> Any:
+        return await self.GetEcho(request, context)
+
+    async def RawEcho(self, request: bytes, context: Any) -> bytes:
+        assert type(request) is bytes
+        return request
+
+    async def ListEchoes(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        self.seen += 1
+        if self._listed:
+            async for each in self._listed(request, context):
+                yield each
+            return
+        for letter in request.text:
+            yield Echo(text=letter)
+
+    async def GatherEchoes(self, requests: AsyncIterator[Any], context: Any) -> Any:
+        return Echo(text="".join([each.text async for each in requests]))
+
+    async def ExchangeEchoes(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for each in requests:
+            yield each
+
+
+def settings(**changed: Any) -> ServerSettings:
+    """Settings for a server on a free port of loopback."""
+    return ServerSettings(**{"listen": "127.0.0.1:0", **changed})
+
+
+@asynccontextmanager
+async def plain_channel(target: str) -> AsyncIterator[Any]:
+    """A channel of grpc itself: bytes in and out, no deadline, no headers but those that the test gives."""
+    async with grpc.aio.insecure_channel(target) as channel:
+        yield channel
+
+
+@asynccontextmanager
+async def serving(
+    servicer: object | None = None,
+    *,
+    middleware: Sequence[Middleware] = (),
+    raw: Sequence[str] = ("RawEcho",),
+    **changed: Any,
+) -> AsyncIterator[str]:
+    """A running server of EchoService; gives its target."""
+    server = GrpcServer(settings(**changed), [(SERVICE, servicer or EchoServicer())], middleware=middleware, raw=raw)
+    port = await server.start()
+    try:
+        yield changed.get("listen", f"127.0.0.1:{port}")
+    finally:
+        await server.stop(0)
