@@ -1,0 +1,145 @@
+"""Notes from a file of JSON lines, plain or gzip: {"id", "title", "text", "tags", "created"}, or an export of Brain2.
+
+An export (CleanupService.ExportUser) has "kind" in each line: "note", "edge", "settings", "end". Other fields of a line
+are ignored. A line that can't be read becomes a Problem with its number; the others are read all the same.
+"""
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+
+from deploy.local.importer.items import MAX_CONTENT_BYTES, Item, Link, Note, Problem, stable_id, tags_of, when
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+
+_GZIP = b"\x1f\x8b"
+# Kinds of an export that make neither a note nor an edge.
+_PASSED_OVER = ("settings", "end")
+
+
+class JsonLines:
+    """The items of one file, read lazily; progress is in bytes of the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self.total = path.stat().st_size
+        self.done = 0
+        self._path = path
+
+    def __iter__(self) -> Iterator[Item]:
+        seen: dict[str, int] = {}
+        is_export = ended = False
+        number = 0
+        with self._path.open("rb") as raw:
+            lines: Iterable[bytes] = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw
+            try:
+                for number, line in enumerate(lines, 1):
+                    self.done = raw.tell()
+                    if not line.strip():
+                        continue
+                    where = f"line {number}"
+                    try:
+                        fields = _fields(line)
+                        kind = fields.get("kind", "note")
+                        is_export |= "kind" in fields
+                        ended |= kind == "end"
+                        item = _item(where, kind, fields)
+                    except ValueError as error:
+                        yield Problem(where, str(error))
+                        continue
+                    if isinstance(item, Note):
+                        first = seen.setdefault(item.node.node_id, number)
+                        if first != number:
+                            yield Problem(where, f"the id {item.node.node_id!r} is already on line {first}")
+                            continue
+                    if item is not None:
+                        yield item
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                yield Problem(f"after line {number}", f"the compressed file is damaged: {error}")
+        self.done = self.total
+        if is_export and not ended:
+            yield Problem(f"after line {number}", "the export is cut off: its last line, of kind end, is missing")
+
+
+def _fields(line: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(line.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at character {error.pos + 1}") from None
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
+
+
+def _item(where: str, kind: object, fields: dict[str, Any]) -> Note | Link | None:
+    if kind == "note":
+        return _note(where, fields)
+    if kind == "edge":
+        return _edge(where, fields)
+    if kind in _PASSED_OVER:
+        return None
+    raise ValueError(f"kind {kind!r} is not known (note, edge, settings, end)")
+
+
+def _note(where: str, fields: Mapping[str, Any]) -> Note:
+    title = _text(fields, "title")
+    content = _text(fields, "text", "content")
+    if not title.strip() and not content.strip():
+        raise ValueError("neither title nor text")
+    if len(content.encode()) > MAX_CONTENT_BYTES:
+        raise ValueError(f"text is over {MAX_CONTENT_BYTES // 1024} KiB")
+    given = _first(fields, "id", "node_id", "nodeId")
+    if given is not None and not isinstance(given, str | int):
+        raise ValueError("id is not a text")
+    # Without an id the content is the identity: a second import finds the same note again.
+    original = (
+        str(given) if given not in (None, "") else hashlib.sha256(f"{title}\n{content}".encode()).hexdigest()[:26]
+    )
+    node = node_pb2.NewNode(node_id=stable_id(original), title=title, content=content, tags=tags_of(fields.get("tags")))
+    metadata = fields.get("metadata") or {}
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("metadata is not an object of texts")
+    node.metadata.update(metadata)
+    if node.node_id != original:
+        node.metadata["imported_id"] = original
+    created = _first(fields, "created", "create_time", "createTime")
+    if created is not None:
+        node.create_time.FromDatetime(when(created))
+    return Note(where, node, deleted=bool(_first(fields, "delete_time", "deleteTime")))
+
+
+def _edge(where: str, fields: dict[str, Any]) -> Link:
+    try:
+        edge = json_format.ParseDict(fields, graph_pb2.NewEdge(), ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise ValueError(f"not an edge: {error}") from None
+    if not edge.source_id or not edge.target_id:
+        raise ValueError("an edge needs source_id and target_id")
+    edge.source_id, edge.target_id = stable_id(edge.source_id), stable_id(edge.target_id)
+    return Link(where, edge)
+
+
+def _first(fields: Mapping[str, Any], *names: str) -> Any:
+    return next((fields[name] for name in names if fields.get(name) is not None), None)
+
+
+def _text(fields: Mapping[str, Any], *names: str) -> str:
+    found = _first(fields, *names)
+    if found is None:
+        return ""
+    if not isinstance(found, str):
+        raise ValueError(f"{names[0]} is not a text")
+    try:
+        found.encode()
+    except UnicodeEncodeError:
+        # JSON can spell half of a surrogate pair.
+        raise ValueError(f"{names[0]} holds a character that UTF-8 can't") from None
+    return found

@@ -1,0 +1,169 @@
+"""The command line of an import."""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local import stack
+from deploy.local.console import Console, LaunchError
+from deploy.local.importer.items import Source
+from deploy.local.importer.jsonlines import JsonLines
+from deploy.local.importer.markdown import MarkdownFolder
+from deploy.local.importer.progress import ProgressBar
+from deploy.local.importer.send import GaveUpError, Importer, Stubs
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from protos.similarity.v1 import similarity_pb2
+from shared.errors import Brain2Error, InvalidArgument, Violations
+from shared.grpc.client import Channels
+from shared.ids import check_user_id
+
+_SERVICES = ("node", "graph", "similarity")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `import`."""
+    parser.add_argument("source", type=Path, help="JSON lines (also .gz), an export, or a folder of Markdown notes")
+    parser.add_argument("--user", required=True, help="whose notes they become")
+    parser.add_argument("--target", help="the node service, host:port (default: the stack that runs here)")
+    parser.add_argument("--graph-target", help="default: one port after the node service's")
+    parser.add_argument("--similarity-target", help="default: two ports after the node service's")
+    parser.add_argument("--data", type=Path, default=stack.Options.data, help="folder of the stack (default: .brain2)")
+    parser.add_argument("--update", action="store_true", help="replace stored notes whose text differs from the file")
+    parser.add_argument("--wait", action="store_true", help="return when the notes are indexed and can be searched")
+    parser.add_argument("--wait-seconds", type=float, default=600.0, help="how long --wait waits (default: 600)")
+    parser.add_argument("--in-flight", type=int, default=4, choices=range(1, 33), metavar="N", help="batches at a time")
+    parser.add_argument("--patience", type=float, default=60.0, help="seconds without any success before it gives up")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run an import. 0: everything is stored; 1: something failed (said by line); 2: wrong usage; 130: interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.local import", description=__doc__)
+    add_arguments(parser)
+    arguments = parser.parse_args(argv)
+    try:
+        return asyncio.run(_run(arguments, Console()))
+    except LaunchError as error:
+        print(f"brain2: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def open_source(path: Path) -> Source:
+    """The reader for a file or folder. LaunchError when there is nothing to read."""
+    if path.is_dir():
+        return MarkdownFolder(path)
+    try:
+        return JsonLines(path)
+    except OSError as error:
+        raise LaunchError(f"cannot read {path}: {error.strerror}") from None
+
+
+async def _run(arguments: argparse.Namespace, console: Console) -> int:
+    violations = Violations()
+    check_user_id("--user", arguments.user, violations)
+    try:
+        violations.raise_if_any()
+    except InvalidArgument as error:
+        raise LaunchError("; ".join(f"{wrong.field} {wrong.description}" for wrong in error.violations)) from None
+    source = open_source(arguments.source)
+    targets = _targets(arguments)
+    await _check_serving(targets["node"])
+    began = time.monotonic()
+    stopped = ""
+    async with Channels() as channels:
+        importer = Importer(
+            connect(channels, targets),
+            arguments.user,
+            update=arguments.update,
+            in_flight=arguments.in_flight,
+            patience=arguments.patience,
+            on_progress=lambda: bar.show(source.done, source.total, importer.report.note()),
+        )
+        try:
+            with ProgressBar(source.name) as bar:
+                await importer.run(source)
+        except GaveUpError as error:
+            stopped = f"stopped, the rest was not tried: {error}"
+        except asyncio.CancelledError:
+            console.say()
+            importer.report.show(console, time.monotonic() - began)
+            console.say(console.paint("interrupted: run it again to go on", "yellow"))
+            raise
+        importer.report.show(console, time.monotonic() - began)
+        if stopped:
+            console.say(console.paint(stopped, "red"))
+        elif arguments.wait:
+            stopped = await _wait(importer, arguments.wait_seconds, console)
+    return 1 if stopped or importer.report.failures else 0
+
+
+def connect(channels: Channels, targets: Mapping[str, str]) -> Stubs:
+    """Stubs of the services at these targets (by context)."""
+    return Stubs(
+        node=channels.stub(targets["node"], node_pb2.DESCRIPTOR.services_by_name["NodeService"]),
+        graph=channels.stub(targets["graph"], graph_pb2.DESCRIPTOR.services_by_name["GraphService"]),
+        similarity=channels.stub(
+            targets["similarity"], similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"]
+        ),
+    )
+
+
+async def _wait(importer: Importer, seconds: float, console: Console) -> str:
+    began = time.monotonic()
+    try:
+        with ProgressBar("indexing") as bar:
+            left = await importer.wait_until_indexed(
+                seconds, lambda done, all_: bar.show(done, all_, f"{done:,} notes")
+            )
+    except Brain2Error as error:
+        left = -1
+        console.say(console.paint(f"cannot tell what is indexed: {error.reason}: {error.message}", "red"))
+        return error.message
+    if left:
+        text = f"{left:,} notes were not indexed within {seconds:.0f} s"
+        console.say(console.paint(text, "red"))
+        return text
+    console.say(f"{console.paint('index', 'bold')}  all notes are indexed ({time.monotonic() - began:.1f} s later)")
+    return ""
+
+
+def _targets(arguments: argparse.Namespace) -> dict[str, str]:
+    """Options win over the environment, this over the stack that runs here, this over the usual ports."""
+    given = {
+        "node": arguments.target,
+        "graph": arguments.graph_target,
+        "similarity": arguments.similarity_target,
+    }
+    found = (stack.describe(arguments.data) or {}).get("services", {})
+    node = given["node"] or os.environ.get("BRAIN2_NODE_TARGET") or found.get("node")
+    node = node or f"127.0.0.1:{stack.DEFAULT_PORT_BASE}"
+    if given["node"] and given["node"] != found.get("node"):
+        found = {}
+    host, _, port = node.rpartition(":")
+    targets = {"node": node}
+    for offset, name in enumerate(_SERVICES[1:], 1):
+        beside = f"{host}:{int(port) + offset}" if port.isdigit() else node
+        from_environment = None if arguments.target else os.environ.get(f"BRAIN2_{name.upper()}_TARGET")
+        targets[name] = given[name] or from_environment or found.get(name) or beside
+    return targets
+
+
+async def _check_serving(target: str) -> None:
+    async with grpc.aio.insecure_channel(target) as channel:
+        try:
+            await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=5.0, wait_for_ready=True
+            )
+        except grpc.aio.AioRpcError as error:
+            raise LaunchError(
+                f"no node service answers at {target} ({error.code().name}): start one with make run, or use --target"
+            ) from None

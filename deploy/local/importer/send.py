@@ -1,0 +1,316 @@
+"""Stores what a Source reads: notes in batches with a bounded number in flight, then links, then what was deleted.
+
+Nothing is dropped in silence. A batch whose answer got lost is sent again under the same request_id, so it is stored
+once; the ids of notes come from the file, so a whole import can be run again and finds what is there. Where a service
+asks for time (RESOURCE_EXHAUSTED with RetryInfo), it gets it; one that stays away longer than `patience` seconds ends
+the import.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, TypeVar
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from deploy.local.importer.items import Item, Link, Note, Problem, Source
+from deploy.local.importer.report import Report
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from protos.similarity.v1 import similarity_pb2
+from shared.errors import Brain2Error, NotFound
+from shared.resilience.retry import Backoff
+
+T = TypeVar("T")
+# Half of the 4 MiB that a server takes, since a limit is no place to live.
+_BATCH_BYTES = 2 << 20
+_BATCH_NOTES = 100
+_BATCH_LINKS = 200
+# So many stored notes of the largest size fit into one answer.
+_BATCH_READS = 15
+_CALL_SECONDS = 30.0
+# Of a note whose own result says that it may go better later.
+_ATTEMPTS = 10
+_BACKOFF = Backoff(base=0.1, cap=5.0)
+# google.rpc.Code of results that may be better next time: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, UNAVAILABLE.
+_TRANSIENT = {4, 8, 10, 14}
+
+
+class GaveUpError(Exception):
+    """A service stayed away for longer than the patience; the text says which error came last."""
+
+
+@dataclass(frozen=True)
+class Stubs:
+    """shared.grpc.client stubs of the services that an import calls."""
+
+    node: Any
+    graph: Any
+    similarity: Any
+
+
+class Importer:
+    """One import for one user. report fills up while run() goes on; on_progress is called after every batch."""
+
+    def __init__(
+        self,
+        stubs: Stubs,
+        user: str,
+        *,
+        update: bool = False,
+        in_flight: int = 4,
+        patience: float = 60.0,
+        on_progress: Callable[[], None] = lambda: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.report = Report()
+        self._stubs = stubs
+        self._user = user
+        self._update = update
+        self._in_flight = in_flight
+        self._patience = patience
+        self._on_progress = on_progress
+        self._sleep = sleep
+        self._clock = clock
+        # Shared by all calls: a long import must outlive hiccups, not a service that is gone.
+        self._last_success = clock()
+
+    async def run(self, source: Source) -> None:
+        """Read and store everything. GaveUpError when a service stays away; the report is true all the same."""
+        links: list[Link] = []
+        deleted: list[Note] = []
+        self._last_success = self._clock()
+        async with _Flight(self._in_flight) as flight:
+            batch: list[Note] = []
+            size = 0
+            for item in source:
+                if isinstance(item, Note):
+                    self.report.read_notes += 1
+                    if item.deleted:
+                        deleted.append(item)
+                    grown = size + item.node.ByteSize() + 8
+                    if batch and (len(batch) == _BATCH_NOTES or grown > _BATCH_BYTES):
+                        await flight.add(self._notes, batch)
+                        batch, grown = [], item.node.ByteSize() + 8
+                    batch.append(item)
+                    size = grown
+                else:
+                    self._other(item, links)
+            if batch:
+                await flight.add(self._notes, batch)
+        async with _Flight(self._in_flight) as flight:
+            for chunk in _chunks(links, _BATCH_LINKS):
+                await flight.add(self._links, chunk)
+        for note in deleted:
+            await self._delete(note)
+
+    def _other(self, item: Item, links: list[Link]) -> None:
+        if isinstance(item, Link):
+            self.report.read_links += 1
+            links.append(item)
+        elif isinstance(item, Problem):
+            (self.report.failures if item.fatal else self.report.remarks).append((item.where, item.reason))
+
+    async def _notes(self, notes: Sequence[Note]) -> None:
+        existing: list[Note] = []
+
+        def settle(note: Note, result: node_pb2.CreateNodeResult) -> None:
+            if result.code == 0:
+                self.report.created += 1
+                self.report.stored.add(note.node.node_id)
+            elif result.reason == "NODE_EXISTS":
+                existing.append(note)
+            else:
+                self.report.fail_note(note.where, f"{result.reason}: {result.message}")
+
+        async def send(some: Sequence[Note]) -> node_pb2.BatchCreateNodesResponse | None:
+            request = node_pb2.BatchCreateNodesRequest(
+                user_id=self._user, nodes=[note.node for note in some], request_id=uuid.uuid4().hex
+            )
+            return await self._call(self._fail_notes(some), self._stubs.node.BatchCreateNodes, request)
+
+        await self._batch(notes, send, settle)
+        for chunk in _chunks(existing, _BATCH_READS):
+            await self._compare(chunk)
+        self._on_progress()
+
+    async def _links(self, links: Sequence[Link]) -> None:
+        def settle(link: Link, result: graph_pb2.CreateEdgeResult) -> None:
+            if result.code == 0:
+                self.report.linked += result.created
+                self.report.linked_before += not result.created
+            else:
+                self.report.fail(link.where, f"{result.reason}: {result.message}")
+
+        async def send(some: Sequence[Link]) -> graph_pb2.BatchCreateEdgesResponse | None:
+            request = graph_pb2.BatchCreateEdgesRequest(
+                user_id=self._user, edges=[link.edge for link in some], request_id=uuid.uuid4().hex
+            )
+
+            def fail(why: str) -> None:
+                for link in some:
+                    self.report.fail(link.where, why)
+
+            return await self._call(fail, self._stubs.graph.BatchCreateEdges, request)
+
+        await self._batch(links, send, settle)
+
+    async def _batch(
+        self, items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[Any]], settle: Callable[[T, Any], None]
+    ) -> None:
+        """Send items, and those whose own result is transient again; settle() gets the last result of each."""
+        for attempt in range(_ATTEMPTS):
+            answer = await send(items)
+            if answer is None:
+                return
+            again: list[T] = []
+            for item, result in zip(items, answer.results, strict=True):
+                if result.code in _TRANSIENT and attempt + 1 < _ATTEMPTS:
+                    again.append(item)
+                else:
+                    settle(item, result)
+            self._on_progress()
+            if not again:
+                return
+            items = again
+            await self._sleep(_BACKOFF.delay(attempt))
+
+    async def _compare(self, notes: Sequence[Note]) -> None:
+        """Notes whose id is taken: by themselves, by an older text, or by a note that is deleted."""
+        request = node_pb2.BatchGetNodesRequest(user_id=self._user, node_ids=[note.node.node_id for note in notes])
+        answer = await self._call(self._fail_notes(notes), self._stubs.node.BatchGetNodes, request)
+        if answer is None:
+            return
+        stored = {node.node_id: node for node in answer.nodes}
+        for note in notes:
+            found = stored.get(note.node.node_id)
+            if found is None and not note.deleted:
+                self.report.fail_note(
+                    note.where, f"NODE_DELETED: {note.node.node_id} is a deleted note, restore it first"
+                )
+            elif found is None or _same(found, note.node):
+                self.report.present += 1
+            elif self._update:
+                if not await self._replace(note):
+                    continue
+            else:
+                self.report.differing.append((note.where, note.node.node_id))
+            if found is not None:
+                self.report.stored.add(note.node.node_id)
+
+    async def _replace(self, note: Note) -> bool:
+        request = node_pb2.UpdateNodeRequest(
+            user_id=self._user, node_id=note.node.node_id, node=note.node,
+            update_mask=FieldMask(paths=["title", "content", "tags", "metadata"]), request_id=uuid.uuid4().hex,
+        )  # fmt: skip
+        if await self._call(self._fail_notes([note]), self._stubs.node.UpdateNode, request) is None:
+            return False
+        self.report.updated += 1
+        return True
+
+    async def _delete(self, note: Note) -> None:
+        request = node_pb2.DeleteNodeRequest(user_id=self._user, node_id=note.node.node_id, request_id=uuid.uuid4().hex)
+        deleted = await self._call(
+            lambda why: self.report.fail(note.where, f"not deleted again: {why}"), self._stubs.node.DeleteNode, request
+        )
+        if deleted is not None:
+            self.report.stored.discard(note.node.node_id)
+
+    async def _call(self, fail: Callable[[str], None], method: Callable[..., Awaitable[T]], request: Any) -> T | None:
+        """The answer, or None: it can't succeed, and fail() was told why. GaveUpError when nobody answers."""
+        attempt = 0
+        while True:
+            try:
+                answer = await method(request, timeout=_CALL_SECONDS, idempotent=True)
+            except Brain2Error as error:
+                if not error.transient:
+                    fail(f"{error.reason}: {error.message}")
+                    return None
+                if self._clock() - self._last_success > self._patience:
+                    raise GaveUpError(f"{error.reason}: {error.message}") from None
+                await self._sleep(_BACKOFF.delay(attempt, at_least=error.retry_after))
+                attempt += 1
+            else:
+                self._last_success = self._clock()
+                return answer
+
+    def _fail_notes(self, notes: Sequence[Note]) -> Callable[[str], None]:
+        def fail(why: str) -> None:
+            for note in notes:
+                self.report.fail_note(note.where, why)
+
+        return fail
+
+    async def wait_until_indexed(self, seconds: float, on_progress: Callable[[int, int], None]) -> int:
+        """Poll until the similarity service knows every stored note; the number of those that it doesn't by then."""
+        ids = sorted(self.report.stored)
+        ends = self._clock() + seconds
+        known = 0
+
+        async def until_known(node_id: str) -> None:
+            nonlocal known
+            request = similarity_pb2.ExtractKeywordsRequest(user_id=self._user, node_id=node_id, limit=1)
+            attempt = 0
+            while self._clock() < ends:
+                try:
+                    await self._stubs.similarity.ExtractKeywords(request, timeout=_CALL_SECONDS)
+                except Brain2Error as error:
+                    if not (error.transient or isinstance(error, NotFound)):
+                        raise
+                    await self._sleep(min(0.05 * 2 ** min(attempt, 4), 0.5))
+                    attempt += 1
+                    on_progress(known, len(ids))
+                else:
+                    known += 1
+                    on_progress(known, len(ids))
+                    return
+
+        async with _Flight(2 * self._in_flight) as flight:
+            for node_id in ids:
+                await flight.add(until_known, node_id)
+        return len(ids) - known
+
+
+class _Flight:
+    """Runs coroutines, at most so many at a time: add() waits for a place; the block ends when all have ended."""
+
+    def __init__(self, limit: int) -> None:
+        self._places = asyncio.Semaphore(limit)
+        self._group = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> "_Flight":
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        try:
+            await self._group.__aexit__(*exc)
+        except BaseExceptionGroup as failures:
+            # One reason is enough for a person; the others are the same or follow from it.
+            raise failures.exceptions[0] from None
+
+    async def add(self, fn: Callable[[T], Awaitable[None]], argument: T) -> None:
+        await self._places.acquire()
+
+        async def fly() -> None:
+            try:
+                await fn(argument)
+            finally:
+                self._places.release()
+
+        self._group.create_task(fly())
+
+
+def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _same(stored: node_pb2.Node, new: node_pb2.NewNode) -> bool:
+    return (stored.title.strip(), stored.content.strip(), set(stored.tags)) == (
+        new.title.strip(),
+        new.content.strip(),
+        set(new.tags),
+    )

@@ -1,0 +1,294 @@
+"""Sending an import: batches, what becomes of each note, and that every note is accounted for when things fail."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from deploy.local.importer.items import Item, Link, Note, Problem
+from deploy.local.importer.send import GaveUpError, Importer, Stubs
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from protos.similarity.v1 import similarity_pb2
+from shared.errors import Brain2Error, InvalidArgument, NotFound, ResourceExhausted, Unavailable
+
+
+class Items:
+    """A source of given items."""
+
+    name = "items"
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items = items
+        self.total = len(items)
+        self.done = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        for item in self._items:
+            self.done += 1
+            yield item
+
+
+class World:
+    """The three services in memory. failing: errors for the next calls, in order; busy: codes for the next results."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, node_pb2.NewNode] = {}
+        self.deleted: set[str] = set()
+        self.edges: dict[tuple[str, str], graph_pb2.NewEdge] = {}
+        self.failing: list[Brain2Error] = []
+        self.busy: list[int] = []
+        self.batches: list[int] = []
+        self.flying = self.most = 0
+        self.unindexed = 0
+
+    async def BatchCreateNodes(self, request: node_pb2.BatchCreateNodesRequest, **_: Any) -> Any:
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        await asyncio.sleep(0)
+        self.flying -= 1
+        self._fail()
+        self.batches.append(len(request.nodes))
+        answer = node_pb2.BatchCreateNodesResponse()
+        for node in request.nodes:
+            if self.busy and (code := self.busy.pop()):
+                answer.results.add(code=code, reason="BUSY")
+            elif node.node_id in self.nodes:
+                answer.results.add(code=6, reason="NODE_EXISTS")
+            elif node.title == "bad":
+                answer.results.add(code=3, reason="INVALID_ARGUMENT", message="bad title")
+            else:
+                self.nodes[node.node_id] = node
+                answer.results.add(node=node_pb2.Node(node_id=node.node_id))
+        return answer
+
+    async def BatchGetNodes(self, request: node_pb2.BatchGetNodesRequest, **_: Any) -> Any:
+        live = [id_ for id_ in request.node_ids if id_ in self.nodes and id_ not in self.deleted]
+        return node_pb2.BatchGetNodesResponse(
+            nodes=[node_pb2.Node(node_id=i, title=self.nodes[i].title, tags=self.nodes[i].tags) for i in live]
+        )
+
+    async def UpdateNode(self, request: node_pb2.UpdateNodeRequest, **_: Any) -> Any:
+        self.nodes[request.node_id] = request.node
+        return node_pb2.UpdateNodeResponse()
+
+    async def DeleteNode(self, request: node_pb2.DeleteNodeRequest, **_: Any) -> Any:
+        self.deleted.add(request.node_id)
+        return node_pb2.DeleteNodeResponse()
+
+    async def BatchCreateEdges(self, request: graph_pb2.BatchCreateEdgesRequest, **_: Any) -> Any:
+        self._fail()
+        answer = graph_pb2.BatchCreateEdgesResponse()
+        for edge in request.edges:
+            ends = edge.source_id, edge.target_id
+            if not {*ends} <= {*self.nodes} - self.deleted:
+                answer.results.add(code=9, reason="NODE_MISSING", message="no such end")
+            else:
+                answer.results.add(created=ends not in self.edges)
+                self.edges[ends] = edge
+        return answer
+
+    async def ExtractKeywords(self, request: similarity_pb2.ExtractKeywordsRequest, **_: Any) -> Any:
+        if self.unindexed:
+            self.unindexed -= 1
+            raise NotFound("not indexed")
+        return similarity_pb2.ExtractKeywordsResponse()
+
+    def _fail(self) -> None:
+        if self.failing:
+            raise self.failing.pop(0)
+
+
+class Time:
+    """Sleeping is instant, and known."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.waits.append(seconds)
+        await asyncio.sleep(0)
+
+
+def note(name: str, title: str = "", *, deleted: bool = False) -> Note:
+    return Note(f"line {name}", node_pb2.NewNode(node_id=name, title=title or name), deleted)
+
+
+def link(source: str, target: str) -> Link:
+    return Link(f"{source}>{target}", graph_pb2.NewEdge(source_id=source, target_id=target))
+
+
+def importer(world: World, time: Time | None = None, **options: Any) -> Importer:
+    time = time or Time()
+    stubs = Stubs(world, world, world)
+    return Importer(stubs, "ada", sleep=time.sleep, clock=lambda: time.now, **options)
+
+
+async def test_notes_are_stored_in_batches_with_a_bound_on_their_number_and_flight() -> None:
+    world = World()
+    run = importer(world, in_flight=3)
+    await run.run(Items([note(f"n{i}") for i in range(1234)]))
+    assert len(world.nodes) == run.report.created == run.report.read_notes == 1234
+    assert max(world.batches) == 100
+    assert 1 < world.most <= 3
+
+
+async def test_a_batch_stays_below_what_a_server_takes() -> None:
+    world = World()
+    large = [Note("x", node_pb2.NewNode(node_id=f"n{i}", content="y" * 250_000)) for i in range(40)]
+    await importer(world).run(Items(large))
+    assert len(world.nodes) == 40
+    assert max(world.batches) * 250_000 < 4 << 20
+
+
+async def test_a_second_run_finds_everything_there() -> None:
+    world = World()
+    items = [note(f"n{i}") for i in range(150)] + [link("n1", "n2")]
+    await importer(world).run(Items(items))
+    again = importer(world)
+    await again.run(Items(items))
+    report = again.report
+    assert (report.created, report.present, report.linked, report.linked_before) == (0, 150, 0, 1)
+    assert not report.failures
+
+
+@pytest.mark.parametrize("update", [False, True])
+async def test_a_note_with_another_text_is_kept_unless_told(update: bool) -> None:
+    world = World()
+    await importer(world).run(Items([note("a", "old")]))
+    run = importer(world, update=update)
+    await run.run(Items([note("a", "new")]))
+    assert world.nodes["a"].title == ("new" if update else "old")
+    assert run.report.updated == update
+    assert run.report.differing == ([] if update else [("line a", "a")])
+    assert run.report.settled_notes == 1
+
+
+async def test_a_deleted_note_in_the_way_is_a_failure() -> None:
+    world = World()
+    await importer(world).run(Items([note("a")]))
+    world.deleted.add("a")
+    run = importer(world)
+    await run.run(Items([note("a")]))
+    [(where, why)] = run.report.failures
+    assert where == "line a"
+    assert why.startswith("NODE_DELETED")
+
+
+async def test_what_cannot_be_stored_is_reported_by_line_and_harms_no_other() -> None:
+    world = World()
+    run = importer(world)
+    problem, remark = Problem("line 9", "not JSON"), Problem("line 10", "[[x]] leads to no note", fatal=False)
+    await run.run(Items([note("a"), note("b", "bad"), problem, note("c"), remark, link("a", "b"), link("a", "c")]))
+    assert set(world.nodes) == {"a", "c"}
+    assert dict(run.report.failures) == {
+        "line 9": "not JSON",
+        "line b": "INVALID_ARGUMENT: bad title",
+        "a>b": "NODE_MISSING: no such end",
+    }
+    assert run.report.remarks == [("line 10", "[[x]] leads to no note")]
+    assert run.report.linked == 1
+
+
+async def test_links_wait_for_notes_and_deletes_for_links() -> None:
+    world = World()
+    run = importer(world)
+    await run.run(Items([link("a", "b"), note("a"), note("b", deleted=True)]))
+    assert set(world.edges) == {("a", "b")}
+    assert world.deleted == {"b"}
+    assert run.report.stored == {"a"}
+
+
+async def test_time_that_a_service_asks_for_is_given() -> None:
+    world, time = World(), Time()
+    world.failing = [ResourceExhausted("slow down", retry_after=2.0), Unavailable("gone for a moment")]
+    run = importer(world, time)
+    await run.run(Items([note("a")]))
+    assert run.report.created == 1
+    assert time.waits[0] >= 2.0
+
+
+async def test_only_the_notes_that_were_busy_are_sent_again() -> None:
+    world = World()
+    world.busy = [8, 0, 14, 10]
+    run = importer(world)
+    await run.run(Items([note(f"n{i}") for i in range(4)]))
+    assert world.batches == [4, 3]
+    assert run.report.created == 4
+
+
+async def test_a_note_that_stays_busy_is_a_failure_in_the_end() -> None:
+    world = World()
+    world.busy = [8] * 100
+    run = importer(world)
+    await run.run(Items([note("a")]))
+    assert run.report.failures == [("line a", "BUSY: ")]
+
+
+async def test_an_error_that_is_final_fails_the_whole_batch_by_line() -> None:
+    world = World()
+    world.failing = [InvalidArgument("no such user", reason="BAD_USER")]
+    run = importer(world)
+    await run.run(Items([note("a"), note("b")]))
+    assert run.report.failures == [("line a", "BAD_USER: no such user"), ("line b", "BAD_USER: no such user")]
+    assert run.report.settled_notes == run.report.read_notes == 2
+
+
+async def test_a_service_that_stays_away_ends_the_import_and_nothing_is_called_stored() -> None:
+    world, time = World(), Time()
+    world.failing = [Unavailable("connection refused", reason="UNREACHABLE") for _ in range(10_000)]
+    run = importer(world, time, patience=60.0)
+    with pytest.raises(GaveUpError, match="UNREACHABLE: connection refused"):
+        await run.run(Items([note(f"n{i}") for i in range(1000)]))
+    assert 60.0 < time.now < 300.0
+    assert run.report.settled_notes == 0
+    assert run.report.read_notes > 0
+
+
+async def test_a_long_import_outlives_many_short_faults() -> None:
+    world, time = World(), Time()
+    run = importer(world, time, patience=60.0, in_flight=1)
+    stubborn = _Faulty(world.BatchCreateNodes, every=2)
+    run._stubs = Stubs(_With(world, BatchCreateNodes=stubborn), world, world)
+    await run.run(Items([note(f"n{i}") for i in range(20_000)]))
+    assert run.report.created == len(world.nodes) == 20_000
+    assert sum(time.waits) > 60.0
+
+
+async def test_waiting_until_everything_is_indexed() -> None:
+    world, time = World(), Time()
+    run = importer(world, time)
+    await run.run(Items([note(f"n{i}") for i in range(20)]))
+    world.unindexed = 50
+    shown: list[tuple[int, int]] = []
+    assert await run.wait_until_indexed(30.0, lambda known, all_: shown.append((known, all_))) == 0
+    assert shown[-1] == (20, 20)
+    world.unindexed = 1_000_000
+    assert await run.wait_until_indexed(1.0, lambda *_: None) > 0
+
+
+class _Faulty:
+    """Every n-th call fails and asks for a second."""
+
+    def __init__(self, call: Callable[..., Awaitable[Any]], every: int) -> None:
+        self._call, self._every, self._calls = call, every, 0
+
+    async def __call__(self, request: Any, **options: Any) -> Any:
+        self._calls += 1
+        if self._calls % self._every:
+            raise Unavailable("again", retry_after=1.0)
+        return await self._call(request, **options)
+
+
+class _With:
+    """An object with some of its attributes replaced."""
+
+    def __init__(self, inner: Any, **replaced: Any) -> None:
+        self._inner = inner
+        self.__dict__.update(replaced)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
