@@ -1,0 +1,188 @@
+"""AWS clients, made once a process and reused, and what their errors mean in Brain2's terms.
+
+Each service's endpoint is its own setting, so that DynamoDB may be Amazon's while SQS is a local one.
+"""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import aioboto3
+import aiobotocore.config
+import aiohttp
+import botocore.exceptions as boto
+
+from shared.errors import Brain2Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
+
+if TYPE_CHECKING:
+    from types_aiobotocore_dynamodb import DynamoDBClient
+    from types_aiobotocore_events import EventBridgeClient
+    from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_sqs import SQSClient
+
+ALL = ("dynamodb", "events", "sqs", "s3")
+
+_THROTTLED = {
+    "ProvisionedThroughputExceededException",
+    "ProvisionedThroughputExceeded",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingError",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+_BROKEN = {"InternalException", "InternalFailure", "InternalServerError", "RequestTimeout", "ServiceUnavailable"}
+_REFUSED = {
+    "AccessDenied",
+    "AccessDeniedException",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "UnrecognizedClientException",
+}
+_MISSING = {
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "NoSuchBucket",
+    "QueueDoesNotExist",
+    "ResourceNotFoundException",
+}
+#: What a caller of an AWS client may catch and hand to translate().
+AWS_ERRORS = (boto.BotoCoreError, boto.ClientError, aiohttp.ClientError, OSError, TimeoutError)
+_CONNECTION = (boto.HTTPClientError, boto.ConnectionError, aiohttp.ClientError, OSError, TimeoutError)
+
+
+class AwsSettings(Protocol):
+    """The part of a service's settings that is about AWS; an empty endpoint is AWS's own."""
+
+    @property
+    def region(self) -> str: ...
+    @property
+    def dynamodb_endpoint(self) -> str: ...
+    @property
+    def eventbridge_endpoint(self) -> str: ...
+    @property
+    def sqs_endpoint(self) -> str: ...
+    @property
+    def s3_endpoint(self) -> str: ...
+
+
+def _config(service: str, pool: int) -> aiobotocore.config.AioConfig:
+    # A long poll of SQS is silent for 20 s; nothing else that we ask may take that long.
+    read_timeout = {"sqs": 25.0, "s3": 10.0}.get(service, 3.0)
+    return aiobotocore.config.AioConfig(
+        connect_timeout=1.0,
+        read_timeout=read_timeout,
+        max_pool_connections=pool,
+        # shared/dynamo retries by itself: it knows which writes may be done twice, and botocore's first wait is up to
+        # 1 s.
+        retries={"mode": "standard", "total_max_attempts": 1 if service == "dynamodb" else 3},
+        # Validation is a third of a batch's cost, and the marshalling already knows the shapes.
+        parameter_validation=service not in ("dynamodb", "events", "sqs"),
+        s3={"addressing_style": "path"},
+    )
+
+
+class Aws:
+    """One session and its clients: `async with Aws(settings) as aws: aws.dynamodb.get_item(...)`.
+
+    use: the services to make clients for (a client costs some 50 ms and 5 MB). pool: connections a client keeps at
+    most. Nothing is sent before the first call. Credentials come from where AWS's own tools find them.
+    """
+
+    dynamodb: "DynamoDBClient"
+    events: "EventBridgeClient"
+    sqs: "SQSClient"
+    s3: "S3Client"
+
+    def __init__(self, settings: AwsSettings, *, use: Sequence[str] = ALL, pool: int = 64) -> None:
+        self._settings = settings
+        self._use = use
+        self._pool = pool
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "Aws":
+        endpoints = {
+            "dynamodb": self._settings.dynamodb_endpoint,
+            "events": self._settings.eventbridge_endpoint,
+            "sqs": self._settings.sqs_endpoint,
+            "s3": self._settings.s3_endpoint,
+        }
+        session = aioboto3.Session(region_name=self._settings.region)
+        try:
+            for name in self._use:
+                making: Any = session.client(
+                    name,  # type: ignore[call-overload]  # the stubs want a literal
+                    endpoint_url=endpoints[name] or None,
+                    config=_config(name, self._pool),
+                )
+                setattr(self, name, await self._stack.enter_async_context(making))
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        if "dynamodb" in self._use:
+            forbid_scan(self.dynamodb)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ALL:
+            raise RuntimeError(f"the {name} client isn't there: Aws isn't entered, or was told to use {self._use} only")
+        raise AttributeError(name)
+
+
+class ScanForbidden(AssertionError):
+    """A Scan was about to be sent. Every read of Brain2 is GetItem, BatchGetItem or Query (docs/adr/0007)."""
+
+
+def forbid_scan(client: "DynamoDBClient") -> None:
+    """Make any Scan of this client fail before it is sent; in production the role denies it too."""
+
+    def refuse(**_: object) -> None:
+        raise ScanForbidden("Brain2 never scans: design a key or an index for this read")
+
+    client.meta.events.register("before-call.dynamodb.Scan", refuse)
+
+
+def error_code(error: BaseException) -> str:
+    """AWS's own code of an error, "" when it has none (no answer came)."""
+    if isinstance(error, boto.ClientError):
+        return str(error.response.get("Error", {}).get("Code", ""))
+    return ""
+
+
+def translate(error: BaseException, what: str) -> Brain2Error:
+    """The Brain2 error that says what an error of an AWS client means; raise it `from` the original.
+
+    what: the operation, for the message ("DynamoDB PutItem"). Throttling is ResourceExhausted with retry_after; no
+    answer, or one of 5xx, Unavailable; a refusal of our credentials, or a request that AWS finds malformed, Internal:
+    it isn't the caller's fault.
+    """
+    if isinstance(error, Brain2Error):
+        return error
+    code = error_code(error)
+    if code in _THROTTLED:
+        return ResourceExhausted(f"{what} is throttled", reason="STORE_THROTTLED", retry_after=0.2)
+    if isinstance(error, boto.ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in _BROKEN or status >= 500:
+            return Unavailable(f"{what} failed: {code or status}", reason="STORE_FAILED")
+        if code in _REFUSED:
+            return Internal(f"{what} was refused: {code}", reason="STORE_ACCESS_DENIED")
+        if code in _MISSING:
+            return Unavailable(f"{what}: what it needs isn't there: {error}", reason="STORE_NOT_DEPLOYED")
+        if code in ("EntityTooLarge", "InvalidMessageContents", "RequestEntityTooLargeException"):
+            return InvalidArgument(f"{what}: too large or not valid text", reason="STORE_REFUSED_CONTENT")
+        return Internal(f"{what} failed: {error}", reason="STORE_REFUSED")
+    if isinstance(error, _CONNECTION):
+        return Unavailable(f"{what}: no answer ({type(error).__name__})", reason="STORE_UNREACHABLE")
+    return Internal(f"{what} failed: {error!r}", reason="STORE_REFUSED")

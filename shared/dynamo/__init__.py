@@ -1,0 +1,41 @@
+"""Brain2-Main through plain Python values: keys, conditions, pages, transactions and batches that handle what comes
+back unprocessed. There is no scan, on purpose (docs/adr/0007)."""
+
+from shared.dynamo.model import (
+    ABSENT,
+    INDEXES,
+    PRESENT,
+    Check,
+    Condition,
+    ConditionFailed,
+    Delete,
+    Item,
+    Key,
+    Op,
+    Page,
+    Put,
+    Reason,
+    TransactionCancelled,
+    Update,
+)
+from shared.dynamo.table import Table, operations
+
+__all__ = [
+    "ABSENT",
+    "INDEXES",
+    "PRESENT",
+    "Check",
+    "Condition",
+    "ConditionFailed",
+    "Delete",
+    "Item",
+    "Key",
+    "Op",
+    "Page",
+    "Put",
+    "Reason",
+    "Table",
+    "TransactionCancelled",
+    "Update",
+    "operations",
+]

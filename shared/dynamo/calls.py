@@ -1,0 +1,143 @@
+"""One request to DynamoDB: counted, behind the breaker, its error translated, and tried again where that is safe."""
+
+import asyncio
+import random as _random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shared.aws import AWS_ERRORS, error_code, translate
+from shared.dynamo.marshal import unmarshal_item
+from shared.dynamo.model import ConditionFailed, Reason, TransactionCancelled
+from shared.errors import Aborted, Brain2Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
+from shared.resilience.breaker import Breaker
+from shared.resilience.retry import Backoff, Rng, Sleep
+
+#: How often each operation was sent since the process began, retries included; a test asserts that "Scan" is never in
+#: it.
+operations: Counter[str] = Counter()
+
+_METHODS = {
+    "BatchGetItem": "batch_get_item",
+    "BatchWriteItem": "batch_write_item",
+    "DeleteItem": "delete_item",
+    "GetItem": "get_item",
+    "PutItem": "put_item",
+    "Query": "query",
+    "TransactWriteItems": "transact_write_items",
+    "UpdateItem": "update_item",
+}
+_BUSY = {"ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}
+
+
+class Caller:
+    """Sends requests of one client. attempts: tries in all for what was throttled or met another transaction."""
+
+    def __init__(
+        self,
+        client: Any,
+        *,
+        breaker: Breaker | None = None,
+        attempts: int = 6,
+        backoff: Backoff | None = None,
+        sleep: Sleep = asyncio.sleep,
+        rng: Rng = _random,
+    ) -> None:
+        self._client = client
+        self._breaker = breaker
+        self._attempts = attempts
+        self._backoff = backoff or Backoff(base=0.02, cap=1.0)
+        self._sleep = sleep
+        self._rng = rng
+
+    async def send(self, operation: str, request: Mapping[str, Any], *, again: bool) -> Mapping[str, Any]:
+        """The answer to one request.
+
+        again: whether it may be done twice, and so be repeated when no answer came. What was throttled, or met another
+        transaction, wasn't done at all and is always repeated, with full jitter.
+        """
+        attempt = 0
+        while True:
+            try:
+                return await self._once(operation, request)
+            except (Unavailable, ResourceExhausted, Aborted) as error:
+                attempt += 1
+                if not self._worth_another(error, attempt, again):
+                    raise
+                wait = self._backoff.delay(attempt - 1, self._rng)
+            await self._sleep(wait)
+
+    async def pause(self, attempt: int) -> None:
+        """Wait before the retry that follows `attempt` (0 = the first try)."""
+        await self._sleep(self._backoff.delay(attempt, self._rng))
+
+    def _worth_another(self, error: Brain2Error, attempt: int, again: bool) -> bool:
+        if isinstance(error, Unavailable):
+            # Three tries: a connection that the server closed while it was idle deserves a second, a dead store no
+            # sixth.
+            return again and error.reason != "BREAKER_OPEN" and attempt < min(3, self._attempts)
+        return (isinstance(error, ResourceExhausted) or error.reason == "TRANSACTION_CONFLICT") and (
+            attempt < self._attempts
+        )
+
+    async def _once(self, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        breaker = self._breaker
+        permit = breaker.enter() if breaker is not None else 0
+        operations[operation] += 1
+        ok: bool | None = None
+        try:
+            answer: Mapping[str, Any] = await getattr(self._client, _METHODS[operation])(**request)
+            ok = True
+            return answer
+        except AWS_ERRORS as error:
+            meaning = meaning_of(error, operation)
+            ok = not isinstance(meaning, Unavailable)
+            raise meaning from error
+        finally:
+            if breaker is not None:
+                breaker.exit(permit, ok)
+
+
+def meaning_of(error: BaseException, operation: str) -> Brain2Error:
+    """As shared.aws.translate, with DynamoDB's own errors: conditions, transactions and sizes."""
+    code = error_code(error)
+    response: Mapping[str, Any] = getattr(error, "response", {})
+    if code == "ConditionalCheckFailedException":
+        item = response.get("Item")
+        return ConditionFailed(unmarshal_item(item) if item else None)
+    if code == "TransactionCanceledException":
+        return _cancelled(response.get("CancellationReasons", ()), str(error))
+    if code in ("TransactionConflictException", "TransactionInProgressException"):
+        return Aborted(f"DynamoDB {operation} met another transaction", reason="TRANSACTION_CONFLICT", retry_after=0.05)
+    if code == "IdempotentParameterMismatchException":
+        return InvalidArgument("this transaction token was used for another transaction", reason="TOKEN_REUSED")
+    if code == "ValidationException":
+        return _invalid(str(error), operation)
+    return translate(error, f"DynamoDB {operation}")
+
+
+def _invalid(message: str, operation: str) -> Brain2Error:
+    text = message.lower()
+    if ("item size" in text and "exceeded" in text) or "size limit" in text:
+        return InvalidArgument("too large to store: an item holds at most 400 KB", reason="ITEM_TOO_LARGE")
+    if "starting key" in text or "exclusive start key" in text:
+        return InvalidArgument("the page token doesn't belong to this list", reason="PAGE_TOKEN_INVALID")
+    return Internal(f"DynamoDB {operation} was malformed: {message}", reason="STORE_REFUSED")
+
+
+def _cancelled(found: Sequence[Mapping[str, Any]], message: str) -> Brain2Error:
+    reasons = [
+        Reason(str(one.get("Code") or "None"), unmarshal_item(one["Item"]) if one.get("Item") else None)
+        for one in found
+    ]
+    codes = {reason.code for reason in reasons} - {"None"}
+    if "ConditionalCheckFailed" in codes or not codes:
+        return TransactionCancelled(reasons)
+    if "ValidationError" in codes:
+        messages = [str(one.get("Message")) for one in found if one.get("Code") == "ValidationError"]
+        return _invalid("; ".join(messages) or message, "TransactWriteItems")
+    if "TransactionConflict" in codes:
+        return TransactionCancelled(reasons, reason="TRANSACTION_CONFLICT")
+    if codes <= _BUSY:
+        return ResourceExhausted("DynamoDB TransactWriteItems is throttled", reason="STORE_THROTTLED", retry_after=0.2)
+    return TransactionCancelled(reasons)
