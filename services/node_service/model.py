@@ -6,9 +6,8 @@ for byte. Titles, tags and metadata keys are shown on one line by others, so the
 
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import Enum
-from types import MappingProxyType
 from typing import Any
 
 from shared.errors import Violations
@@ -26,8 +25,6 @@ MAX_BATCH_GET = 1000
 # Clocks of importers differ from ours a little.
 MAX_FUTURE_MS = 5 * 60 * 1000
 MAX_RETENTION_SECONDS = 365 * 24 * 3600
-
-NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class Cascade(Enum):
@@ -78,7 +75,7 @@ class Summary(Title):
     """All of a note but its content."""
 
     tags: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = NO_METADATA
+    metadata: Mapping[str, str] = field(default_factory=dict)
     excerpt: str = ""
     content_bytes: int = 0
     # Of the deletion, while the note is deleted.
@@ -121,7 +118,7 @@ class Draft:
     title: str = ""
     content: str = ""
     tags: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = NO_METADATA
+    metadata: Mapping[str, str] = field(default_factory=dict)
     create_ms: int | None = None
 
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from services.node_service.model import MAX_BATCH_GET, Node, Summary, Title, View
 from services.node_service.ports import NodeStore, Position
 from services.node_service.usecases import rules
-from shared.errors import FieldViolation, InvalidArgument, Violations
+from shared.errors import FieldViolation, InvalidArgument, ResourceExhausted, Violations
 from shared.ids import check_id
 from shared.pages import decode_token, encode_token, fingerprint, page_size
 
 DEFAULT_PAGE = 50
 MAX_PAGE = 200
+# Whole notes that are read in one go.
+READ_AT_ONCE = 200
 # The last millisecond that a sort key can hold (shared.ids.time_key).
 END_OF_TIME = 9_999_999_999_999
 
@@ -29,6 +31,7 @@ class Reading:
     """get_node, get_nodes, list_nodes. `seen`: the versions, by node id, that the answer must not lag behind."""
 
     store: NodeStore
+    max_answer_bytes: int
 
     async def get_node(self, user_id: str, node_id: str, show_deleted: bool, seen: Mapping[str, int]) -> Node:
         """One note. NotFound (NODE_NOT_FOUND, NODE_DELETED)."""
@@ -53,11 +56,10 @@ class Reading:
                 check_id(f"node_ids[{index}]", node_id, violations)
         violations.raise_if_any()
         wanted = list(dict.fromkeys(node_ids))
-        found: Mapping[str, Title]
         if view is View.TITLE:
             found = await self.store.titles(user_id, wanted, seen)
         else:
-            found = await self.store.read(user_id, wanted, seen)
+            found = await self._whole(user_id, wanted, view, seen)
         nodes: list[Title] = []
         missing: list[str] = []
         for node_id in wanted:
@@ -67,6 +69,24 @@ class Reading:
             else:
                 nodes.append(node)
         return nodes, missing
+
+    async def _whole(
+        self, user_id: str, wanted: Sequence[str], view: View, seen: Mapping[str, int]
+    ) -> Mapping[str, Title]:
+        """Some at a time, so that a call never holds more than an answer and a few contents."""
+        found: dict[str, Title] = {}
+        size = 0
+        for start in range(0, len(wanted), READ_AT_ONCE):
+            for node_id, node in (await self.store.read(user_id, wanted[start : start + READ_AT_ONCE], seen)).items():
+                if view is View.SUMMARY:
+                    found[node_id] = node.summary()
+                    continue
+                found[node_id] = node
+                size += node.content_bytes
+                if size > self.max_answer_bytes:
+                    why = f"these notes have more than {self.max_answer_bytes} bytes: ask for fewer or a smaller view"
+                    raise ResourceExhausted(why, reason="RESPONSE_TOO_LARGE")
+        return found
 
     async def list_nodes(
         self, user_id: str, *, size: int, token: str, start_ms: int | None, end_ms: int | None

@@ -1,0 +1,47 @@
+"""A note's event in its envelope, with the content when it fits."""
+
+from collections.abc import Callable, Mapping
+
+from services.node_service import convert
+from services.node_service.model import Node, NodeEvent
+from shared.events.envelope import Event
+from shared.ids import IdFactory
+
+# EventBridge and SQS take 256 KB; consumers are promised less, and an envelope around the envelope must fit too.
+MAX_EVENT_BYTES = 200_000
+# JSON makes six bytes of a control character at worst, and the other fields are at most about 15 KB of it.
+SURELY_FITS_BYTES = 30_000
+
+
+class Enveloper:
+    """Makes the envelopes. carrier: the headers of the current trace (telemetry.inject)."""
+
+    def __init__(self, ids: IdFactory, carrier: Callable[[], Mapping[str, str]]) -> None:
+        self._ids = ids
+        self._carrier = carrier
+
+    def __call__(self, event: NodeEvent) -> Event:
+        node = event.node
+        size = node.content_bytes if isinstance(node, Node) else 0
+        if size <= SURELY_FITS_BYTES:
+            return self._make(event, with_content=True)
+        if size < MAX_EVENT_BYTES:
+            made = self._make(event, with_content=True)
+            if len(made.to_json().encode()) < MAX_EVENT_BYTES:
+                return made
+        return self._make(event, with_content=False)
+
+    def _make(self, event: NodeEvent, *, with_content: bool) -> Event:
+        carrier = self._carrier()
+        return Event(
+            id=self._ids.new_id(),
+            type=event.happening.value,
+            source="brain2.node",
+            user_id=event.node.user_id,
+            node_id=event.node.node_id,
+            version=event.node.version,
+            time_ms=event.time_ms,
+            data=convert.event_data(event, with_content=with_content),
+            traceparent=carrier.get("traceparent", ""),
+            tracestate=carrier.get("tracestate", ""),
+        )

@@ -1,0 +1,53 @@
+"""Events carry the content while they stay small, and never come near what EventBridge refuses."""
+
+import pytest
+
+from services.node_service.adapters.envelope import MAX_EVENT_BYTES, SURELY_FITS_BYTES, Enveloper
+from services.node_service.model import Happening, Node, NodeEvent, text
+from tests.support.node_fakes import CountingIds
+
+
+def event(content: str, title: str = "T", tags: tuple[str, ...] = ()) -> NodeEvent:
+    node = Node(
+        user_id="u",
+        node_id="n",
+        title=title,
+        version=4,
+        incarnation=1,
+        create_ms=1,
+        update_ms=1,
+        tags=tags,
+        **text(content),
+    )
+    return NodeEvent(happening=Happening.UPDATED, node=node, time_ms=1234)
+
+
+def envelop(made: NodeEvent):  # type: ignore[no-untyped-def]
+    return Enveloper(CountingIds(), lambda: {"traceparent": "tp", "tracestate": "ts"})(made)
+
+
+def test_the_envelope() -> None:
+    made = envelop(event("C"))
+    assert (made.id, made.type, made.source) == ("made-1", "node.updated", "brain2.node")
+    assert (made.user_id, made.node_id, made.version, made.time_ms) == ("u", "n", 4, 1234)
+    assert (made.traceparent, made.tracestate) == ("tp", "ts")
+    assert made.data["content"] == "C"
+
+
+@pytest.mark.parametrize(
+    ("content", "carried"),
+    [
+        ("x" * SURELY_FITS_BYTES, True),
+        ("\x01" * SURELY_FITS_BYTES, True),
+        ("x" * (MAX_EVENT_BYTES - 12_000), True),
+        ("\x01" * 40_000, False),
+        ("é" * 100_000, False),
+        ("x" * 256 * 1024, False),
+    ],
+    ids=["small", "small but escaped", "just fits", "too large once escaped", "two bytes each", "largest"],
+)
+def test_content_is_carried_while_it_fits(content: str, carried: bool) -> None:
+    made = envelop(event(content, title='"' * 512, tags=tuple('"' * 61 + f"{n:03}" for n in range(64))))
+    assert len(made.to_json().encode()) < MAX_EVENT_BYTES
+    assert ("content" in made.data) is carried
+    assert made.data.get("content_omitted", False) is not carried

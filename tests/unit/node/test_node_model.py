@@ -1,0 +1,98 @@
+"""The limits of a note: each at its edge and one beyond, all violations together, and text that isn't ASCII."""
+
+import pytest
+
+from services.node_service import model
+from services.node_service.model import Draft, check_draft, check_new
+from shared.errors import InvalidArgument, Violations
+
+NOW = 1_700_000_000_000
+
+
+def wrong(draft: Draft, now: int = NOW) -> list[str]:
+    """The fields that check_new complains about."""
+    violations = Violations()
+    check_new(draft, now, "node", violations)
+    try:
+        violations.raise_if_any()
+    except InvalidArgument as error:
+        return [violation.field for violation in error.violations]
+    return []
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        Draft(title="t"),
+        Draft(content="c"),
+        Draft(title="x" * 512, content="y" * 256 * 1024),
+        Draft(title="é" * 256),
+        Draft(title="a title — with “quotes” and a\u00a0space"),
+        Draft(content="tabs\tlines\r\nform feed\f and even NUL\0 are content"),
+        Draft(content="\u202eright to left, \U0001f9e0, e\u0301"),
+        Draft(title="t", tags=tuple(f"tag-{n}" for n in range(64))),
+        Draft(title="t", tags=("x" * 64, "c++", "naïve/β", "two words")),
+        Draft(title="t", metadata={f"k{n}": "v" for n in range(32)}),
+        Draft(title="t", metadata={"k": "v" * 4095}),
+        Draft(title="t", create_ms=0),
+        Draft(title="t", create_ms=NOW + 300_000),
+        Draft(node_id="A.b_c-9", title="t"),
+        Draft(node_id="x" * 64, title="t"),
+    ],
+)
+def test_what_is_allowed(draft: Draft) -> None:
+    assert wrong(draft) == []
+
+
+@pytest.mark.parametrize(
+    ("draft", "field"),
+    [
+        (Draft(), "node"),
+        (Draft(title="  ", content="\n\u2003\t"), "node"),
+        (Draft(title="x" * 513), "node.title"),
+        (Draft(title="é" * 257), "node.title"),
+        (Draft(title="two\nlines"), "node.title"),
+        (Draft(title="nul\0"), "node.title"),
+        (Draft(title="line\u2028separator"), "node.title"),
+        (Draft(content="y" * (256 * 1024 + 1)), "node.content"),
+        (Draft(content="é" * (128 * 1024 + 1)), "node.content"),
+        (Draft(title="t", tags=tuple(f"tag-{n}" for n in range(65))), "node.tags"),
+        (Draft(title="t", tags=("ok", "x" * 65)), "node.tags[1]"),
+        (Draft(title="t", tags=("ok", " ")), "node.tags[1]"),
+        (Draft(title="t", tags=("a", "b", "a")), "node.tags[2]"),
+        (Draft(title="t", tags=("a\x1b[31m",)), "node.tags[0]"),
+        (Draft(title="t", metadata={f"k{n}": "v" for n in range(33)}), "node.metadata"),
+        (Draft(title="t", metadata={"k": "v" * 4096}), "node.metadata"),
+        (Draft(title="t", metadata={"": "v"}), "node.metadata"),
+        (Draft(title="t", create_ms=-1), "node.create_time"),
+        (Draft(title="t", create_ms=NOW + 300_001), "node.create_time"),
+        (Draft(node_id="x" * 65, title="t"), "node.node_id"),
+        (Draft(node_id="a#b", title="t"), "node.node_id"),
+        (Draft(node_id=".hidden", title="t"), "node.node_id"),
+    ],
+)
+def test_what_is_refused(draft: Draft, field: str) -> None:
+    assert wrong(draft) == [field]
+
+
+def test_all_violations_are_reported_together() -> None:
+    draft = Draft(node_id="#", title="x" * 600, tags=("", "a", "a"), metadata={"": "v"}, create_ms=-5)
+    assert wrong(draft) == [
+        "node.node_id",
+        "node.title",
+        "node.tags[0]",
+        "node.tags[2]",
+        "node.metadata",
+        "node.create_time",
+    ]
+
+
+def test_an_update_is_checked_only_where_it_changes_something() -> None:
+    violations = Violations()
+    check_draft(Draft(title="x" * 600, content="fine"), ["content"], "node", violations)
+    assert not violations
+
+
+def test_the_text_decides_excerpt_and_size() -> None:
+    assert model.text("é" * 300) == {"content": "é" * 300, "excerpt": "é" * 200, "content_bytes": 600}
+    assert model.text("plain")["content_bytes"] == 5
