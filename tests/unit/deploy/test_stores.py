@@ -1,0 +1,34 @@
+"""Ports and credentials of the embedded stores."""
+
+import socket
+from pathlib import Path
+
+from deploy.local import processes, stores
+
+
+def test_ports_are_those_of_the_last_start_when_they_are_free(tmp_path: Path) -> None:
+    before = stores._ports(tmp_path)
+    assert stores._ports(tmp_path) == before
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", before["valkey"]))
+        after = stores._ports(tmp_path)
+    assert after["ministack"] == before["ministack"]
+    assert after["valkey"] != before["valkey"]
+
+
+def test_free_ports_are_different() -> None:
+    assert len(set(processes.free_ports(20))) == 20
+
+
+def test_embedded_stores_get_test_credentials_whatever_the_shell_has() -> None:
+    shell = {"AWS_ACCESS_KEY_ID": "real", "AWS_SECRET_ACCESS_KEY": "real", "AWS_REGION": "eu-west-1"}
+    assert stores.credentials(shell) == {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "us-east-1",
+    }
+
+
+def test_a_store_of_ones_own_gets_ones_own_credentials() -> None:
+    shell = {"AWS_PROFILE": "me", "AWS_REGION": "eu-west-1", "DYNAMODB_ENDPOINT": "https://dynamodb.eu-west-1"}
+    assert stores.credentials(shell) == {"AWS_PROFILE": "me", "AWS_REGION": "eu-west-1"}
