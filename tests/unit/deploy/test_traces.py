@@ -3,13 +3,15 @@
 import io
 from pathlib import Path
 
+import grpc.aio
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-from deploy.local import traces
+from deploy.local import processes, traces
 from deploy.local.console import Console
 
 TRACE = bytes(range(16))
@@ -74,3 +76,14 @@ async def test_attributes_and_errors_are_kept(file: Path) -> None:
     await traces.TraceFile(file).Export(exported("node", failed), None)
     (found,) = traces.read(file, TRACE.hex())
     assert (found["error"], found["attributes"]) == ("error", {"rpc.grpc.status_code": 14})
+
+
+async def test_spans_arrive_over_the_wire(file: Path) -> None:
+    port = processes.free_ports(1)[0]
+    receiver = await traces.serve(file, port)
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            await TraceServiceStub(channel).Export(exported("node", span("CreateNode", 1)), timeout=10)
+    finally:
+        await receiver.stop(0)
+    assert [found["name"] for found in traces.read(file, TRACE.hex())] == ["CreateNode"]
