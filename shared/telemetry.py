@@ -74,6 +74,8 @@ class _RatioSampler(Sampler):
     ) -> SamplingResult:
         if parent_context and parent_context.get(_DECIDED):
             return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
+        if unsampled.get() is not None and not trace.get_current_span(parent_context).get_span_context().is_valid:
+            return SamplingResult(Decision.DROP)
         return self._others.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 
     def get_description(self) -> str:

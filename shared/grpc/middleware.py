@@ -66,7 +66,8 @@ class Guard:
         self.max_bytes = settings.max_message_bytes
         self.default_deadline = settings.default_deadline_seconds
         # The level is fixed at start-up, so whether each call is logged is too.
-        self.log_after = 0.0 if log.isEnabledFor(logging.DEBUG) else settings.slow_call_seconds
+        self.log_level = logging.DEBUG if log.isEnabledFor(logging.DEBUG) else logging.INFO
+        self.log_after = 0.0 if self.log_level == logging.DEBUG else settings.slow_call_seconds
         self.calls: dict[Context, tuple[asyncio.Task[Any] | None, float, bool]] = {}
         self._overdue: set[Context] = set()
 
@@ -78,6 +79,7 @@ class Guard:
 
     def expire(self, now: float) -> None:
         """Cancel the unary calls that have no deadline of their own and began more than the default one ago."""
+        self._overdue &= self.calls.keys()
         for context, (task, started, streaming) in list(self.calls.items()):
             if streaming or task is None or context in self._overdue or now - started < self.default_deadline:
                 continue
@@ -96,13 +98,7 @@ class Guard:
     def failed(self, info: MethodInfo, context: Context, error: BaseException) -> None:
         """Answer an exception that a method raised; re-raise what isn't ours to answer (cancellation, abort)."""
         if isinstance(error, asyncio.CancelledError):
-            if context not in self._overdue:
-                _gone(context)
-                raise error
-            self._overdue.discard(context)
-            if (task := asyncio.current_task()) is not None:
-                task.uncancel()
-            error = DeadlineExceeded(f"no answer within the default of {self.default_deadline:g} s")
+            error = self._cancelled(info, context, error)
         elif isinstance(error, TimeoutError):
             error = _timed_out(info, context, error)
         elif isinstance(error, grpc.aio.AbortError) or not isinstance(error, Exception):
@@ -112,10 +108,22 @@ class Guard:
         _answer(context, error)
         log.info("rpc failed", extra={"rpc": info.path, "code": error.kind, "reason": error.reason, "why": str(error)})
 
+    def _cancelled(self, info: MethodInfo, context: Context, error: asyncio.CancelledError) -> Brain2Error:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            # Not this call was cancelled but something that it waited for; without an answer the caller would hang.
+            log.warning("a call waited for work that was cancelled", extra={"rpc": info.path}, exc_info=error)
+            return Unavailable("work that the call needs was cancelled", reason="WORK_CANCELLED")
+        if context not in self._overdue:
+            _gone(context)
+            raise error
+        task.uncancel()
+        return DeadlineExceeded(f"no answer within the default of {self.default_deadline:g} s")
+
     def finished(self, info: MethodInfo, context: Context, seconds: float) -> None:
         """Log a call that took long (or, at DEBUG, any)."""
-        level = logging.DEBUG if self.log_after == 0 else logging.INFO
-        log.log(level, "rpc done", extra={"rpc": info.path, "code": _outcome(context), "ms": round(seconds * 1000, 3)})
+        extra = {"rpc": info.path, "code": _outcome(context), "ms": round(seconds * 1000, 3)}
+        log.log(self.log_level, "rpc done", extra=extra)
 
 
 def unary(info: MethodInfo, handler: Handler, guard: Guard) -> Callable[[Any, Context], Awaitable[bytes]]:
@@ -174,7 +182,7 @@ def stream(info: MethodInfo, handler: Handler, guard: Guard) -> Callable[[Any, C
             guard.failed(info, context, error)
         finally:
             del guard.calls[context]
-            if guard.log_after == 0:
+            if guard.log_level == logging.DEBUG:
                 guard.finished(info, context, monotonic() - started)
 
     return serve

@@ -148,6 +148,19 @@ async def test_a_caller_without_a_deadline_gets_the_default_one() -> None:
     assert "default" in (caught.value.details() or "")
 
 
+async def test_work_that_was_cancelled_by_others_is_answered() -> None:
+    """Without an answer the caller would wait for its whole deadline."""
+
+    async def unary(request: Any, context: Any) -> Any:
+        other = asyncio.create_task(asyncio.Event().wait())
+        asyncio.get_running_loop().call_soon(other.cancel)
+        await other
+
+    async with serving(EchoServicer(unary)) as target:
+        back = await failure(target, Echo(), timeout=60)
+    assert (type(back), back.reason) == (errors.Unavailable, "WORK_CANCELLED")
+
+
 async def test_a_caller_that_goes_away_cancels_the_work() -> None:
     started, ended = asyncio.Event(), asyncio.Event()
 

@@ -1,0 +1,99 @@
+"""The log: each line is one JSON object, belongs to its trace, and a collector that is away doesn't flood it."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shared import logs, telemetry
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """A log of its own; the root logger is put back as it was."""
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level, logging.getLogger("brain2").level)
+    out = io.StringIO()
+    logs.setup("INFO", "tests", stream=out)
+    yield out
+    root.handlers[:], _, level = before
+    root.setLevel(before[1])
+    for name in ("brain2", "services", "shared", "deploy", "__main__"):
+        logging.getLogger(name).setLevel(level)
+    logging.captureWarnings(False)
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_has_what_it_needs(stream: io.StringIO) -> None:
+    logging.getLogger("brain2.node").info("created %s", "it", extra={"node_id": "n1", "ms": 1.5, "who": {1, 2}})
+    (line,) = lines(stream)
+    assert line.pop("ts").endswith("Z")
+    assert line == {
+        "level": "INFO",
+        "service": "tests",
+        "logger": "brain2.node",
+        "msg": "created it",
+        "node_id": "n1",
+        "ms": 1.5,
+        "who": "{1, 2}",
+    }
+
+
+def test_a_traceback_stays_on_its_line(stream: io.StringIO) -> None:
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        logging.getLogger("services.node").exception("failed")
+    (line,) = lines(stream)
+    assert line["level"] == "ERROR"
+    assert "ValueError: two\nlines" in line["exception"]
+
+
+def test_the_ids_of_a_trace_that_is_not_recorded_are_logged_too(stream: io.StringIO) -> None:
+    trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    with telemetry.span("event", kind="consumer", carrier={"traceparent": f"00-{trace}-{parent}-00"}):
+        logging.getLogger("shared.x").warning("inside")
+    logging.getLogger("shared.x").warning("outside")
+    inside, outside = lines(stream)
+    assert (inside["trace_id"], inside["span_id"]) == (trace, parent)
+    assert "trace_id" not in outside
+
+
+def test_levels(stream: io.StringIO) -> None:
+    logging.getLogger("brain2.rpc").debug("too fine")
+    logging.getLogger("botocore.hooks").info("a library's business")
+    logging.getLogger("botocore.hooks").warning("a library's trouble")
+    assert [line["msg"] for line in lines(stream)] == ["a library's trouble"]
+
+
+def test_a_library_that_repeats_itself_is_cut_short(stream: io.StringIO) -> None:
+    for attempt in range(50):
+        logging.getLogger("opentelemetry.exporter").warning("collector away, retry %d", attempt)
+        logging.getLogger("services.node").warning("ours %d", attempt)
+    messages = [line["msg"] for line in lines(stream)]
+    assert sum(message.startswith("collector") for message in messages) == 1
+    assert sum(message.startswith("ours") for message in messages) == 50
+
+
+def test_the_same_trouble_is_told_again_after_a_while() -> None:
+    unrepeated = logs.Unrepeated(quiet_seconds=60)
+
+    def passes(at: float, line: int = 1) -> bool:
+        record = logging.LogRecord("grpc", logging.WARNING, "x.py", line, "away", None, None)
+        record.created = at
+        return bool(unrepeated.filter(record))
+
+    assert [passes(0), passes(1), passes(1, line=2), passes(59.9), passes(60), passes(61)] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
