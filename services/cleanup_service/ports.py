@@ -103,6 +103,9 @@ class Nodes(Protocol):
     async def delete(self, user_id: str, node_id: str, etag: str) -> bool:
         """Soft delete if the etag still holds; False when it doesn't or the note is gone."""
 
+    async def end(self, user_id: str, node_id: str) -> int | None:
+        """Soft delete whatever it is now; its version then, None when it is gone. A deleted note keeps its version."""
+
 
 class Graph(Protocol):
     """The graph service."""
@@ -165,5 +168,5 @@ class Observer(Protocol):
 
 
 def edge_key(edge: Record) -> str:
-    """What makes an edge itself: its two ends and its type (brain2.graph.v1)."""
-    return f"{edge['source']}#{edge['target']}#{edge['type']}"
+    """What makes an edge itself: its two ends, in no order, and its type (brain2.graph.v1)."""
+    return "#".join((*sorted((edge["source_id"], edge["target_id"])), edge["type"]))

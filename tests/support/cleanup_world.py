@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from services.cleanup_service.model.erasure import Erasure
 from services.cleanup_service.model.saga import SHARDS, Cascade, Deletion, Saga, State
 from services.cleanup_service.ports import (
     Archived,
@@ -21,6 +22,7 @@ from services.cleanup_service.ports import (
     Superseded,
     edge_key,
 )
+from services.cleanup_service.usecases.erase import Eraser
 from services.cleanup_service.usecases.intake import Intake
 from services.cleanup_service.usecases.run import Policy, Runner
 from shared.errors import NotFound
@@ -41,6 +43,16 @@ class ManualClock:
 
     def monotonic(self) -> float:
         return self.ms / 1000
+
+
+class Ids:
+    """Ids in the order of a world."""
+
+    def __init__(self, world: "World") -> None:
+        self.w = world
+
+    def new_id(self) -> str:
+        return f"id{next(self.w._ids)}"
 
 
 @dataclass
@@ -71,6 +83,8 @@ class World:
     detach_limit: int = 2
     calls: list[str] = field(default_factory=list)
     offered: list[NodeKey] = field(default_factory=list)
+    erasures: dict[str, Erasure] = field(default_factory=dict)
+    rest: dict[tuple[str, str], int] = field(default_factory=dict)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
     def add_note(self, node_id: str, user_id: str = "u", **values: Any) -> Note:
@@ -123,6 +137,20 @@ class World:
 
         return Intake(
             store=FakeSagas(self), nodes=FakeNodes(self), erasing=FakeErasing(self), clock=self.clock, offer=offer
+        )
+
+    def eraser(self, owner: str = "a", *, quiet_ms: int = 5000) -> Eraser:
+        return Eraser(
+            store=FakeErasures(self),
+            traces=FakeTraces(self),
+            nodes=FakeNodes(self),
+            graph=FakeGraph(self),
+            index=FakeIndex(self),
+            clock=self.clock,
+            ids=Ids(self),
+            owner=owner,
+            quiet_ms=quiet_ms,
+            rng=random.Random(7),
         )
 
     def pass_point(self, name: str) -> None:
@@ -235,6 +263,15 @@ class FakeNodes:
         self.w.pass_point("nodes.deleted")
         return True
 
+    async def end(self, user_id: str, node_id: str) -> int | None:
+        self.w.pass_point("nodes.end")
+        note = self.w.notes.get((user_id, node_id))
+        if note is None:
+            return None
+        if not note.deleted:
+            self.w.delete(node_id, user_id, retention=1000)
+        return note.version
+
 
 class FakeGraph:
     def __init__(self, world: World) -> None:
@@ -302,6 +339,84 @@ class FakeArchives:
         self.w.pass_point("archives.appended")
 
 
+class FakeErasures:
+    """usecases.erase.ErasureStore."""
+
+    def __init__(self, world: World) -> None:
+        self.w = world
+
+    async def begin(self, erasure: Erasure) -> Erasure:
+        for known in self.w.erasures.values():
+            if known.user_id == erasure.user_id and not known.done:
+                return known
+        self.w.erasing.add(erasure.user_id)
+        return self._save(erasure)
+
+    async def get(self, erasure_id: str) -> Erasure | None:
+        return self.w.erasures.get(erasure_id)
+
+    async def save(self, erasure: Erasure) -> Erasure:
+        self.w.pass_point("erasures.save")
+        saved = self._save(erasure)
+        self.w.pass_point("erasures.saved")
+        return saved
+
+    async def finish(self, erasure: Erasure) -> Erasure:
+        self.w.pass_point("erasures.finish")
+        self.w.erasing.discard(self.w.erasures[erasure.erasure_id].user_id)
+        saved = self._save(erasure)
+        self.w.pass_point("erasures.finished")
+        return saved
+
+    async def due(self, now_ms: int) -> list[str]:
+        return [one.erasure_id for one in self.w.erasures.values() if not one.done and one.attention_ms <= now_ms]
+
+    def _save(self, erasure: Erasure) -> Erasure:
+        stored = self.w.erasures.get(erasure.erasure_id)
+        if erasure.revision != (stored.revision if stored else ""):
+            raise Stale("written by another")
+        saved = replace(erasure, revision=f"r{next(self.w._ids)}")
+        self.w.erasures[erasure.erasure_id] = saved
+        return saved
+
+
+class FakeTraces:
+    """usecases.erase.Traces; `rest` is what lies about in the stores by kind."""
+
+    def __init__(self, world: World) -> None:
+        self.w = world
+
+    async def note_ids(self, user_id: str) -> AsyncIterator[list[str]]:
+        found = sorted(node_id for user, node_id in self.w.notes if user == user_id)
+        for start in range(0, len(found), 3):
+            self.w.pass_point("traces.note_ids")
+            yield found[start : start + 3]
+
+    async def edges(self, user_id: str) -> int:
+        return self._take("edges", user_id)
+
+    async def index(self, user_id: str) -> int:
+        return self._take("index", user_id)
+
+    async def cache(self, user_id: str) -> int:
+        return self._take("cache", user_id)
+
+    async def archives(self, user_id: str) -> int:
+        return self._take("archives", user_id)
+
+    async def records(self, user_id: str) -> int:
+        gone = [key for key in self.w.sagas if key[0] == user_id]
+        for key in gone:
+            del self.w.sagas[key]
+        return len(gone) + self._take("records", user_id)
+
+    def _take(self, kind: str, user_id: str) -> int:
+        self.w.pass_point(f"traces.{kind}")
+        count = self.w.rest.pop((kind, user_id), 0)
+        self.w.pass_point(f"traces.{kind} gone")
+        return count
+
+
 class FakeErasing:
     def __init__(self, world: World) -> None:
         self.w = world
@@ -322,4 +437,4 @@ class FakeObserver:
 
 
 def _edge(link: tuple[str, str]) -> Record:
-    return {"kind": "edge", "source": link[0], "target": link[1], "type": "related", "weight": 1.0}
+    return {"kind": "edge", "source_id": link[0], "target_id": link[1], "type": "related", "weight": 1.0}

@@ -26,7 +26,7 @@ class Listing:
 
 
 class Intake:
-    """offer: called with a saga that is due, to have it run by this process soon. It may refuse: the poller finds it."""
+    """offer: called with a saga that is due, to have it run here soon. It may refuse: the poller will find it."""
 
     def __init__(
         self, *, store: SagaStore, nodes: Nodes, erasing: Erasing, clock: Clock, offer: Callable[[str, str], bool]

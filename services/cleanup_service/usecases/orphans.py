@@ -21,7 +21,7 @@ async def delete_orphans(
     """
     deleted = 0
     async for batch in graph.edges(user_id, node_id):
-        ends = {edge[end] for edge in batch for end in ("source", "target")} - {node_id}
+        ends = {edge[end] for edge in batch for end in ("source_id", "target_id")} - {node_id}
         untouched = await nodes.untouched(user_id, sorted(ends))
         todo = sorted(untouched.items())
         for start in range(0, len(todo), _AT_ONCE):
@@ -35,7 +35,7 @@ async def delete_orphans(
 
 async def _delete(nodes: Nodes, graph: Graph, user_id: str, node_id: str, neighbour: str, etag: str) -> bool:
     async for batch in graph.edges(user_id, neighbour):
-        if any(node_id not in (edge["source"], edge["target"]) for edge in batch):
+        if any(node_id not in (edge["source_id"], edge["target_id"]) for edge in batch):
             return False
     # The etag makes sure that nobody changed it since it was found untouched.
     return await nodes.delete(user_id, neighbour, etag)

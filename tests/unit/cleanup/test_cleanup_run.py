@@ -248,7 +248,7 @@ async def test_an_edge_that_slips_in_late_gets_into_the_archive_too() -> None:
     await finish(found)
     saga = found.sagas[KEY]
     assert saga.removed_edges == 6
-    late = edge_key({"source": "late", "target": "n", "type": "related"})
+    late = edge_key({"source_id": "late", "target_id": "n", "type": "related"})
     assert late in found.archived[saga.archive_uri]["edges"]
 
 

@@ -1,0 +1,121 @@
+"""All that a user has in the table and in the archive, by place, whoever wrote it: for erasing.
+
+The one place where cleanup removes items of other contexts (docs/adr/0044). It follows the documented layout of the
+table: everything of a user is under USER#<u>, IDEMP#<service>#<u>, or waits in an OUTBOX#<service>#<shard>.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+from services.cleanup_service.adapters.archive import prefix
+from services.cleanup_service.adapters.cache import UserCache
+from shared.aws import AWS_ERRORS, translate
+from shared.dynamo import Item, Key, Table
+from shared.errors import InvalidArgument
+from shared.events.envelope import Event
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+
+SERVICES = ("node", "graph", "similarity", "cleanup")
+OUTBOX_SHARDS = 8
+# In the user's own partition: what tells that the user is being erased. It goes last, with the receipt.
+ERASING = "CLEAN#ERASURE"
+_PAGE = 500
+_EDGES = ("EDGE#", "GRAPH#")
+_INDEX = ("KW#", "TERMS#", "SIM#")
+
+
+class UserTraces:
+    """usecases.erase.Traces. bucket "": archives are disabled here, but may not always have been: then say so in S3."""
+
+    def __init__(self, table: Table, s3: "S3Client", bucket: str, cache: UserCache) -> None:
+        self._table = table
+        self._s3 = s3
+        self._bucket = bucket
+        self._cache = cache
+
+    async def note_ids(self, user_id: str) -> AsyncIterator[list[str]]:
+        found: list[str] = []
+        items = self._table.query_all(f"USER#{user_id}", begins_with="NODE#", attributes=("PK", "SK"), consistent=True)
+        async for item in items:
+            found.append(item["SK"].removeprefix("NODE#"))
+            if len(found) == _PAGE:
+                yield found
+                found = []
+        if found:
+            yield found
+
+    async def edges(self, user_id: str) -> int:
+        return sum([await self._remove(f"USER#{user_id}", begins) for begins in _EDGES])
+
+    async def index(self, user_id: str) -> int:
+        return sum([await self._remove(f"USER#{user_id}", begins) for begins in _INDEX])
+
+    async def cache(self, user_id: str) -> int:
+        return await self._cache.forget(user_id)
+
+    async def archives(self, user_id: str) -> int:
+        if not self._bucket:
+            return 0
+        count = 0
+        while keys := await self._archived(user_id):
+            try:
+                answer = await self._s3.delete_objects(
+                    Bucket=self._bucket,
+                    Delete={"Objects": [{"Key": key, "VersionId": version} for key, version in keys], "Quiet": True},
+                )
+            except AWS_ERRORS as error:
+                raise translate(error, "S3 DeleteObjects") from error
+            if failures := answer.get("Errors"):
+                code = failures[0].get("Code", "")
+                raise translate(OSError(code), f"S3 DeleteObjects ({len(failures)} of {len(keys)} failed: {code})")
+            count += len(keys)
+        return count
+
+    async def records(self, user_id: str) -> int:
+        count = await self._remove(f"USER#{user_id}", "", keep=lambda item: item["SK"] == ERASING)
+        for service in SERVICES:
+            count += await self._remove(f"IDEMP#{service}#{user_id}", "")
+            for shard in range(OUTBOX_SHARDS):
+                count += await self._waiting_events(f"OUTBOX#{service}#{shard}", user_id)
+        return count
+
+    async def _remove(self, pk: str, begins: str, keep: Callable[[Item], bool] = lambda _: False) -> int:
+        keys: list[Key] = []
+        count = 0
+        items = self._table.query_all(pk, begins_with=begins or None, attributes=("PK", "SK"), consistent=True)
+        async for item in items:
+            if not keep(item):
+                keys.append((item["PK"], item["SK"]))
+            if len(keys) == _PAGE:
+                await self._table.batch_write(deletes=keys)
+                count, keys = count + len(keys), []
+        await self._table.batch_write(deletes=keys)
+        return count + len(keys)
+
+    async def _waiting_events(self, pk: str, user_id: str) -> int:
+        """Events of the user that a crash left behind: they would bring traces back when they are published."""
+        waiting = self._table.query_all(pk, consistent=True)
+        keys = [(item["PK"], item["SK"]) async for item in waiting if _is_of(item, user_id)]
+        await self._table.batch_write(deletes=keys)
+        return len(keys)
+
+    async def _archived(self, user_id: str) -> list[tuple[str, str]]:
+        # Versions too: whoever turned on versioning for the bucket still wants erased users to be gone.
+        try:
+            page = await self._s3.list_object_versions(Bucket=self._bucket, Prefix=prefix(user_id))
+        except AWS_ERRORS as error:
+            raise translate(error, "S3 ListObjectVersions") from error
+        found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+        return [(one["Key"], one["VersionId"]) for one in found]
+
+
+def _is_of(item: Item, user_id: str) -> bool:
+    for value in item.values():
+        if isinstance(value, str) and value.startswith("{"):
+            try:
+                return Event.from_json(value).user_id == user_id
+            except InvalidArgument:
+                continue
+    return False

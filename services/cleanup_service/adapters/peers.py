@@ -1,0 +1,165 @@
+"""The other three services through their stubs, in the terms of our ports."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from protos.similarity.v1 import similarity_pb2
+from services.cleanup_service import convert
+from services.cleanup_service.model.saga import Deletion
+from services.cleanup_service.ports import Fenced, Record, Superseded
+from shared.errors import Aborted, Brain2Error, FailedPrecondition, NotFound
+from shared.grpc.client import Channels
+
+# Seconds; a background run has no caller whose deadline would bound a call.
+_TIMEOUT = 10.0
+# One answer of DetachNode stays under 4 MiB with the largest metadata that an edge may have.
+_EDGES_AT_ONCE = 500
+_IDS_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The stubs, made once."""
+
+    node: Any
+    graph: Any
+    similarity: Any
+
+
+def connect(channels: Channels, node: str, graph: str, similarity: str) -> Peers:
+    """Stubs for the services at these targets; nothing is sent yet."""
+    return Peers(
+        node=channels.stub(node, node_pb2.DESCRIPTOR.services_by_name["NodeService"]),
+        graph=channels.stub(graph, graph_pb2.DESCRIPTOR.services_by_name["GraphService"]),
+        similarity=channels.stub(similarity, similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"]),
+    )
+
+
+class NodePeer:
+    """ports.Nodes."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._stub = peers.node
+
+    async def deletion(self, user_id: str, node_id: str) -> Deletion | None:
+        request = node_pb2.GetNodeRequest(
+            user_id=user_id, node_id=node_id, view=node_pb2.NODE_VIEW_TITLE, show_deleted=True
+        )
+        return convert.deletion_of((await self._stub.GetNode(request, timeout=_TIMEOUT)).node)
+
+    async def fence(self, user_id: str, node_id: str, version: int) -> Fenced:
+        answer = await self._purge(user_id, node_id, version, fence=True)
+        if answer is None or answer.already_purged or not answer.HasField("node"):
+            return Fenced(None, None)
+        return Fenced(convert.note_record(answer.node), convert.cascade(answer.cascade))
+
+    async def purge(self, user_id: str, node_id: str, version: int) -> None:
+        await self._purge(user_id, node_id, version, fence=False)
+
+    async def _purge(self, user_id: str, node_id: str, version: int, *, fence: bool) -> Any:
+        request = node_pb2.PurgeNodeRequest(user_id=user_id, node_id=node_id, version=version, fence=fence)
+        try:
+            return await self._stub.PurgeNode(request, timeout=_TIMEOUT, idempotent=True)
+        except NotFound:
+            return None
+        except (Aborted, FailedPrecondition) as error:
+            raise _outcome(error) from None
+
+    async def untouched(self, user_id: str, node_ids: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for start in range(0, len(node_ids), _IDS_AT_ONCE):
+            request = node_pb2.BatchGetNodesRequest(
+                user_id=user_id, node_ids=node_ids[start : start + _IDS_AT_ONCE], view=node_pb2.NODE_VIEW_TITLE
+            )
+            answer = await self._stub.BatchGetNodes(request, timeout=_TIMEOUT)
+            found |= {node.node_id: node.etag for node in answer.nodes if node.version == 1}
+        return found
+
+    async def delete(self, user_id: str, node_id: str, etag: str) -> bool:
+        request = node_pb2.DeleteNodeRequest(
+            user_id=user_id, node_id=node_id, etag=etag, cascade=node_pb2.CASCADE_EDGES
+        )
+        try:
+            # A repeat meets a deleted note, or another etag: it never deletes twice.
+            await self._stub.DeleteNode(request, timeout=_TIMEOUT, idempotent=True)
+        except NotFound:
+            return False
+        except Aborted as error:
+            if error.reason == "ETAG_MISMATCH":
+                return False
+            raise
+        return True
+
+    async def end(self, user_id: str, node_id: str) -> int | None:
+        request = node_pb2.DeleteNodeRequest(user_id=user_id, node_id=node_id)
+        try:
+            answer = await self._stub.DeleteNode(request, timeout=_TIMEOUT, idempotent=True)
+        except NotFound:
+            return None
+        return int(answer.version)
+
+
+class GraphPeer:
+    """ports.Graph."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._stub = peers.graph
+
+    async def hide(self, user_id: str, node_id: str, version: int) -> None:
+        request = graph_pb2.SetNodeVisibilityRequest(user_id=user_id, node_id=node_id, version=version, visible=False)
+        await self._stub.SetNodeVisibility(request, timeout=_TIMEOUT, idempotent=True)
+
+    async def edges(self, user_id: str, node_id: str) -> AsyncIterator[list[Record]]:
+        request = graph_pb2.ListEdgesRequest(user_id=user_id, node_id=node_id, show_hidden=True)
+        async for answer in self._stub.ListEdges(request):
+            yield [convert.edge_record(edge) for edge in answer.edges if node_id in (edge.source_id, edge.target_id)]
+
+    async def detach(self, user_id: str, node_id: str, version: int) -> tuple[list[Record], bool]:
+        request = graph_pb2.DetachNodeRequest(
+            user_id=user_id, node_id=node_id, max_edges=_EDGES_AT_ONCE, version=version
+        )
+        try:
+            # Not repeated by the stub: a lost answer takes along what it named, and the archive may lack a late edge.
+            answer = await self._stub.DetachNode(request, timeout=_TIMEOUT, idempotent=False)
+        except (Aborted, FailedPrecondition) as error:
+            raise _outcome(error) from None
+        return [convert.edge_record(edge) for edge in answer.edges], answer.done
+
+
+class IndexPeer:
+    """ports.Index."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._stub = peers.similarity
+
+    async def hide(self, user_id: str, node_id: str, version: int) -> None:
+        request = similarity_pb2.SetNodeVisibilityRequest(
+            user_id=user_id, node_id=node_id, version=version, visible=False
+        )
+        await self._stub.SetNodeVisibility(request, timeout=_TIMEOUT, idempotent=True)
+
+    async def keywords(self, user_id: str, note: Record) -> list[Record]:
+        # By its text: the index doesn't answer for a hidden note.
+        request = similarity_pb2.ExtractKeywordsRequest(
+            user_id=user_id, title=note["title"], text=note["text"] or note["title"], limit=50
+        )
+        answer = await self._stub.ExtractKeywords(request, timeout=_TIMEOUT, idempotent=True)
+        return [convert.keyword_record(keyword) for keyword in answer.keywords]
+
+    async def remove(self, user_id: str, node_id: str, version: int) -> None:
+        request = similarity_pb2.RemoveNodeRequest(user_id=user_id, node_id=node_id, version=version)
+        try:
+            await self._stub.RemoveNode(request, timeout=_TIMEOUT, idempotent=True)
+        except NotFound:
+            pass
+        except Aborted as error:
+            raise _outcome(error) from None
+
+
+def _outcome(error: Brain2Error) -> Exception:
+    if error.reason in ("VERSION_MISMATCH", "NOT_DELETED"):
+        return Superseded(error.message)
+    return error

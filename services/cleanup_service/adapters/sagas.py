@@ -1,0 +1,205 @@
+"""Sagas in DynamoDB, and the queues in which they wait.
+
+    USER#u / CLEANUP#n     the saga
+        DeletionQueue      SAGA#<state>#<shard> / TIMESTAMP#<attention ms>#USER#u#NODE#n
+        UserTimeIndex      USER#u#CLEANUP / TIMESTAMP#<delete ms>#n
+    CLEANUP#SHARDS / <nn>  which replica looks after which shard
+
+The node service's deleted notes are in DeletionQueue too, under DELETED#<shard>: read here, never written.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from services.cleanup_service.model.saga import SHARDS, Cascade, Entry, Lease, Saga, State, Step
+from services.cleanup_service.ports import Due, NodeKey, Stale
+from shared.dynamo import Condition, ConditionFailed, Item, Key, Put, Table, TransactionCancelled, Update
+from shared.events.envelope import Event
+from shared.events.outbox import Outbox
+from shared.ids import IdFactory, time_key
+
+_QUEUE = "DeletionQueue"
+_BY_TIME = "UserTimeIndex"
+_FIRST = "TIMESTAMP#"
+_LAST = "TIMESTAMP#~"
+
+
+class DynamoSagas:
+    """ports.SagaStore. completed: the event of a saga that is done."""
+
+    def __init__(self, table: Table, outbox: Outbox, ids: IdFactory, completed: Callable[[Saga], Event]) -> None:
+        self._table = table
+        self._outbox = outbox
+        self._ids = ids
+        self._completed = completed
+
+    async def get(self, user_id: str, node_id: str) -> Saga | None:
+        item = await self._table.get(key(user_id, node_id), consistent=True)
+        return saga_of(item) if item else None
+
+    async def get_many(self, keys: Sequence[NodeKey]) -> dict[NodeKey, Saga]:
+        found = await self._table.batch_get([key(*each) for each in keys])
+        sagas = [saga_of(item) for item in found.values()]
+        return {(saga.user_id, saga.node_id): saga for saga in sagas}
+
+    async def save(self, saga: Saga) -> Saga:
+        saved, put = self._put(saga)
+        try:
+            await self._table.put(put.item, condition=put.condition)
+        except ConditionFailed:
+            raise _stale(saga) from None
+        return saved
+
+    async def finish(self, saga: Saga) -> Saga:
+        saved, put = self._put(saga)
+        event = self._completed(saved)
+        try:
+            await self._table.transact([put, self._outbox.put(event)])
+        except TransactionCancelled as error:
+            if any(reason.failed for reason in error.reasons):
+                raise _stale(saga) from None
+            raise
+        self._outbox.announce(event)
+        return saved
+
+    async def by_attention(self, state: State, shard: int, until_ms: int | None, after: str, limit: int) -> list[Due]:
+        return await _due(self._table, f"SAGA#{state}#{shard}", until_ms, after, limit)
+
+    async def by_user(self, user_id: str, after: str, limit: int) -> list[Due]:
+        page = await self._table.query(
+            f"USER#{user_id}#CLEANUP", index=_BY_TIME, after=after or _FIRST, before=_LAST, limit=limit
+        )
+        return [
+            Due(user_id, item["GSI3SK"].rpartition("#")[2], item["GSI3SK"]) for item in page.items if "GSI3SK" in item
+        ]
+
+    def _put(self, saga: Saga) -> tuple[Saga, Put]:
+        saved = replace(saga, revision=self._ids.new_id())
+        if saga.revision:
+            condition = Condition("#r = :r", {"#r": "revision"}, {":r": saga.revision})
+        else:
+            condition = Condition("attribute_not_exists(PK)")
+        return saved, Put(item_of(saved), condition)
+
+
+class DynamoDeletionQueue:
+    """ports.DeletionQueue."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def due(self, shard: int, until_ms: int, after: str, limit: int) -> list[Due]:
+        return await _due(self._table, f"DELETED#{shard}", until_ms, after, limit)
+
+
+class DynamoShardLeases:
+    """ports.ShardLeases. Renewed when half of the time is over: polling often doesn't mean writing often."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._held: dict[int, int] = {}
+
+    async def acquire(self, shard: int, owner: str, now_ms: int, lease_ms: int) -> bool:
+        if self._held.get(shard, 0) - now_ms > lease_ms // 2:
+            return True
+        self._held.pop(shard, None)
+        update = Update(
+            ("CLEANUP#SHARDS", f"{shard:02d}"),
+            "SET #o = :o, #u = :u",
+            {"#o": "owner", "#u": "until"},
+            {":o": owner, ":u": now_ms + lease_ms},
+            Condition("attribute_not_exists(PK) OR #o = :o OR #u <= :now", values={":now": now_ms}),
+        )
+        try:
+            await self._table.update(update)
+        except ConditionFailed:
+            return False
+        self._held[shard] = now_ms + lease_ms
+        return True
+
+    async def release(self, owner: str) -> None:
+        """Gives all shards back, so that the others needn't wait for the leases to end."""
+        mine = Condition("#o = :o", {"#o": "owner"}, {":o": owner})
+        held, self._held = list(self._held), {}
+        for shard in held:
+            try:
+                await self._table.delete(("CLEANUP#SHARDS", f"{shard:02d}"), condition=mine)
+            except ConditionFailed:
+                pass  # it ended, and another replica has it
+
+
+def key(user_id: str, node_id: str) -> Key:
+    return f"USER#{user_id}", f"CLEANUP#{node_id}"
+
+
+def shard_of(user_id: str, node_id: str) -> int:
+    return zlib.crc32(f"{user_id}#{node_id}".encode()) % SHARDS
+
+
+def item_of(saga: Saga) -> Item:
+    pk, sk = key(saga.user_id, saga.node_id)
+    item: Item = {
+        "PK": pk,
+        "SK": sk,
+        "GSI2PK": f"SAGA#{saga.state}#{shard_of(saga.user_id, saga.node_id)}",
+        "GSI2SK": f"TIMESTAMP#{time_key(saga.attention_ms)}#{pk}#NODE#{saga.node_id}",
+        "GSI3PK": f"{pk}#CLEANUP",
+        "GSI3SK": f"TIMESTAMP#{time_key(saga.delete_ms)}#{saga.node_id}",
+        "history": [[entry.time_ms, str(entry.state), str(entry.step), entry.message] for entry in saga.history],
+        "state": str(saga.state),
+        "step": str(saga.step),
+        "cascade": str(saga.cascade),
+        **{name: getattr(saga, name) for name in _PLAIN},
+    }
+    if saga.lease:
+        item["lease"] = [saga.lease.owner, saga.lease.until_ms]
+    if saga.expires_ms is not None:
+        item["expires_at"] = saga.expires_ms // 1000
+    return item
+
+
+def saga_of(item: Item) -> Saga:
+    plain: dict[str, Any] = {name: item[name] for name in _PLAIN if name in item}
+    lease = item.get("lease")
+    return Saga(
+        state=State(item["state"]),
+        step=Step(item["step"]),
+        cascade=Cascade(item["cascade"]),
+        history=tuple(Entry(time, State(state), Step(step), text) for time, state, step, text in item["history"]),
+        lease=Lease(*lease) if lease else None,
+        **plain,
+    )
+
+
+_PLAIN = (
+    "user_id",
+    "node_id",
+    "version",
+    "incarnation",
+    "delete_ms",
+    "purge_ms",
+    "due_ms",
+    "update_ms",
+    "attempts",
+    "error",
+    "archive_uri",
+    "edges",
+    "removed_edges",
+    "revision",
+)
+
+
+async def _due(table: Table, partition: str, until_ms: int | None, after: str, limit: int) -> list[Due]:
+    last = _LAST if until_ms is None else f"TIMESTAMP#{time_key(until_ms)}#~"
+    page = await table.query(partition, index=_QUEUE, after=after or _FIRST, before=last, limit=limit)
+    found = []
+    for item in page.items:
+        _, _, _, user_id, _, node_id = item["GSI2SK"].split("#")
+        found.append(Due(user_id, node_id, item["GSI2SK"]))
+    return found
+
+
+def _stale(saga: Saga) -> Stale:
+    return Stale(f"the deletion of {saga.node_id} was written by another", reason="DELETION_CHANGED")

@@ -1,0 +1,248 @@
+"""Between the messages of protos/ and the model; and the records of archives and exports. Pure.
+
+A record is one JSON object: {"kind": "note", "id", "title", "text", "tags", "metadata", "created", ...} or {"kind":
+"edge", "source_id", "target_id", "type", "directed", "weight", "metadata", ...} with the names of brain2.graph.v1. The
+importer (python -m deploy.local import) reads these lines back.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.cleanup.v1 import cleanup_pb2, events_pb2
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import events_pb2 as node_events_pb2
+from protos.node.v1 import node_pb2
+from protos.similarity.v1 import similarity_pb2
+from services.cleanup_service.model.erasure import Erasure
+from services.cleanup_service.model.saga import Cascade, Deletion, Restore, Saga, State, Step
+from services.cleanup_service.ports import Record
+from shared import pages
+from shared.errors import InvalidArgument, Violations
+from shared.events.envelope import Event
+from shared.ids import check_id, check_user_id
+
+M = TypeVar("M", bound=Message)
+_LINES_BYTES = 2 * 1024 * 1024
+
+_STATES: Mapping[State, cleanup_pb2.DeletionState] = {
+    state: getattr(cleanup_pb2, f"DELETION_STATE_{state}") for state in State
+}
+_STEPS: Mapping[Step, cleanup_pb2.DeletionStep] = {step: getattr(cleanup_pb2, f"DELETION_STEP_{step}") for step in Step}
+_STATE_OF: Mapping[int, State] = {number: state for state, number in _STATES.items()}
+
+
+def deletion(saga: Saga) -> cleanup_pb2.Deletion:
+    message = cleanup_pb2.Deletion(
+        user_id=saga.user_id,
+        node_id=saga.node_id,
+        version=saga.version,
+        state=_STATES[saga.state],
+        step=_STEPS[saga.step],
+        delete_time=timestamp(saga.delete_ms),
+        purge_time=timestamp(saga.purge_ms),
+        update_time=timestamp(saga.update_ms),
+        attempts=saga.attempts,
+        error=saga.error,
+        archive_uri=saga.archive_uri,
+        removed_edges=saga.removed_edges,
+    )
+    for entry in saga.history:
+        message.history.add(
+            time=timestamp(entry.time_ms), state=_STATES[entry.state], step=_STEPS[entry.step], message=entry.message
+        )
+    return message
+
+
+def state(value: int) -> State | None:
+    """None for "any". InvalidArgument for a number that is no state."""
+    if value == cleanup_pb2.DELETION_STATE_UNSPECIFIED:
+        return None
+    violations = Violations()
+    if value not in _STATE_OF:
+        violations.add("state", "must be a DeletionState")
+    violations.raise_if_any()
+    return _STATE_OF[value]
+
+
+def erasure(known: Erasure) -> cleanup_pb2.Erasure:
+    message = cleanup_pb2.Erasure(
+        erasure_id=known.erasure_id,
+        user_id=known.user_id,
+        user_digest=known.user_digest,
+        done=known.done,
+        phase="" if known.done else known.phase,
+        removed=known.removed,
+        start_time=timestamp(known.start_ms),
+        error=known.error,
+    )
+    if known.end_ms:
+        message.end_time.CopyFrom(timestamp(known.end_ms))
+    return message
+
+
+def lines(records: Iterable[Record]) -> Iterator[cleanup_pb2.ExportUserResponse]:
+    """Records as lines of JSON, in messages that stay well under what a client accepts."""
+    message, size = cleanup_pb2.ExportUserResponse(), 0
+    for record in records:
+        line = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+        # Counted as bytes at their most: a message over 4 MiB would be refused by most clients.
+        cost = len(line) * 4
+        if message.lines and size + cost > _LINES_BYTES:
+            yield message
+            message, size = cleanup_pb2.ExportUserResponse(), 0
+        message.lines.append(line)
+        size += cost
+    if message.lines:
+        yield message
+
+
+def completed(saga: Saga) -> dict[str, Any]:
+    """The data of cleanup.completed."""
+    message = events_pb2.CleanupCompleted(
+        removed_edges=saga.removed_edges, archive_uri=saga.archive_uri, completed_time=timestamp(saga.update_ms)
+    )
+    return json_format.MessageToDict(message, preserving_proto_field_name=True)
+
+
+def deleted_event(event: Event) -> Deletion:
+    """node.deleted. InvalidArgument when it can't be read: the event goes to the dead letters."""
+    data = _parsed(event, node_events_pb2.NodeDeleted())
+    violations = Violations()
+    for field in ("delete_time", "purge_time"):
+        if not data.HasField(field):
+            violations.add(field, "is missing")
+    violations.raise_if_any("unreadable node.deleted")
+    return Deletion(
+        event.user_id,
+        event.node_id,
+        event.version,
+        millis(data.delete_time),
+        millis(data.purge_time),
+        cascade(data.cascade) or Cascade.EDGES,
+        data.incarnation,
+    )
+
+
+def restored_event(event: Event) -> Restore:
+    """node.restored."""
+    data = _parsed(event, node_events_pb2.NodeRestored())
+    return Restore(event.user_id, event.node_id, event.version, data.incarnation)
+
+
+def deletion_of(node: node_pb2.Node) -> Deletion | None:
+    """The deletion of a note as the node service answers it; None when it is live. The cascade comes with the fence."""
+    if not node.HasField("delete_time"):
+        return None
+    return Deletion(
+        node.user_id,
+        node.node_id,
+        node.version,
+        millis(node.delete_time),
+        millis(node.purge_time),
+        incarnation=node.incarnation,
+    )
+
+
+def cascade(value: int) -> Cascade | None:
+    if value == node_pb2.CASCADE_UNSPECIFIED:
+        return None
+    return Cascade.ORPHANS if value == node_pb2.CASCADE_ORPHANS else Cascade.EDGES
+
+
+def note_record(node: node_pb2.Node) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "kind": "note",
+        "id": node.node_id,
+        "title": node.title,
+        "text": node.content,
+        "tags": list(node.tags),
+        "metadata": dict(node.metadata),
+        "version": node.version,
+        "created": iso(node.create_time),
+        "updated": iso(node.update_time),
+    }
+    if node.HasField("delete_time"):
+        record |= {"delete_time": iso(node.delete_time), "purge_time": iso(node.purge_time)}
+    return record
+
+
+def edge_record(edge: graph_pb2.Edge) -> dict[str, Any]:
+    record = json_format.MessageToDict(edge, preserving_proto_field_name=True)
+    for internal in ("user_id", "etag"):
+        record.pop(internal, None)
+    return {"kind": "edge", **record}
+
+
+def keyword_record(keyword: similarity_pb2.Keyword) -> dict[str, Any]:
+    return {"keyword": keyword.keyword, "weight": keyword.weight}
+
+
+def settings_record(context: str, settings: Message) -> dict[str, Any]:
+    values = json_format.MessageToDict(settings, preserving_proto_field_name=True)
+    return {"kind": "settings", "context": context, "settings": values}
+
+
+def check_user(user_id: str) -> None:
+    violations = Violations()
+    check_user_id("user_id", user_id, violations)
+    violations.raise_if_any()
+
+
+def check_node(user_id: str, node_id: str, request_id: str = "") -> None:
+    """InvalidArgument unless they can be ids."""
+    violations = Violations()
+    check_user_id("user_id", user_id, violations)
+    check_id("node_id", node_id, violations)
+    if request_id:
+        check_id("request_id", request_id, violations)
+    violations.raise_if_any()
+
+
+def check_erase(request: cleanup_pb2.EraseUserRequest) -> None:
+    violations = Violations()
+    check_user_id("user_id", request.user_id, violations)
+    if request.confirm_user_id != request.user_id:
+        violations.add("confirm_user_id", "must repeat user_id: this can't be undone")
+    violations.raise_if_any()
+
+
+def check_erasure_id(erasure_id: str) -> None:
+    violations = Violations()
+    check_id("erasure_id", erasure_id, violations)
+    violations.raise_if_any()
+
+
+def position(bound: str, token: str) -> str:
+    """Where a page begins; "" for the first. InvalidArgument for a token of another request."""
+    found = pages.decode_token(bound, token)
+    return str(found["at"]) if found else ""
+
+
+def page_token(bound: str, position: str) -> str:
+    return pages.encode_token(bound, {"at": position}) if position else ""
+
+
+def millis(time: Timestamp) -> int:
+    return time.seconds * 1000 + time.nanos // 1_000_000
+
+
+def timestamp(ms: int) -> Timestamp:
+    return Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+
+
+def iso(time: Timestamp) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(millis(time) / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def _parsed(event: Event, message: M) -> M:
+    try:
+        return json_format.ParseDict(dict(event.data), message, ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise InvalidArgument(f"unreadable {event.type}: {error}") from None

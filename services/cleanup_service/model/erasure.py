@@ -1,0 +1,115 @@
+"""The erasure of a user as pure code: rounds of removing, until one finds nothing and nothing is on its way any more.
+
+    NODES -> EDGES -> INDEX -> CACHE -> ARCHIVES -> RECORDS --+--> done: only the receipt is left
+      ^                                                       |
+      +---- something was found, or the quiet time isn't over -+
+
+One round isn't enough: events that were published before it may still be in a queue, and their consumers may write
+something about the user afterwards. So the last round comes after a quiet time in which nothing was found.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from services.cleanup_service.model.saga import Lease
+
+# Between rounds that still found something: what the last one set in motion shall arrive first.
+_PAUSE_MS = 1_000
+
+
+class Phase(StrEnum):
+    NODES = "nodes"
+    EDGES = "edges"
+    INDEX = "index"
+    CACHE = "cache"
+    ARCHIVES = "archives"
+    RECORDS = "records"
+
+
+_PHASES = tuple(Phase)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """removed: by kind, all rounds together. found: removed in this round. quiet_since_ms: when the first of the rounds
+    ended that found nothing; 0 if there is none. user_id is "" once done."""
+
+    erasure_id: str
+    user_id: str
+    user_digest: str
+    phase: Phase
+    start_ms: int
+    due_ms: int
+    done: bool = False
+    end_ms: int = 0
+    round: int = 1
+    found: int = 0
+    quiet_since_ms: int = 0
+    attempts: int = 0
+    removed: Mapping[str, int] = field(default_factory=dict)
+    error: str = ""
+    lease: Lease | None = None
+    revision: str = ""
+
+    @property
+    def attention_ms(self) -> int:
+        return self.lease.until_ms if self.lease else self.due_ms
+
+
+def digest(erasure_id: str, user_id: str) -> str:
+    """What the receipt keeps of the user: whoever knows the id can check it, nobody can read it from there."""
+    return hashlib.sha256(f"{erasure_id}:{user_id}".encode()).hexdigest()
+
+
+def begin(erasure_id: str, user_id: str, now_ms: int) -> Erasure:
+    return Erasure(
+        erasure_id=erasure_id,
+        user_id=user_id,
+        user_digest=digest(erasure_id, user_id),
+        phase=Phase.NODES,
+        start_ms=now_ms,
+        due_ms=now_ms,
+    )
+
+
+def claimable(erasure: Erasure, now_ms: int) -> bool:
+    return not erasure.done and erasure.attention_ms <= now_ms
+
+
+def claimed(erasure: Erasure, owner: str, now_ms: int, lease_ms: int) -> Erasure:
+    return replace(erasure, lease=Lease(owner, now_ms + lease_ms))
+
+
+def counted(erasure: Erasure, kind: str, number: int) -> Erasure:
+    """So many more were removed."""
+    if not number:
+        return erasure
+    removed = {**erasure.removed, kind: erasure.removed.get(kind, 0) + number}
+    return replace(erasure, removed=removed, found=erasure.found + number)
+
+
+def advanced(erasure: Erasure, now_ms: int, quiet_ms: int) -> Erasure:
+    """The phase is over: the next one, another round, or done."""
+    erasure = replace(erasure, error="", attempts=0)
+    position = _PHASES.index(erasure.phase) + 1
+    if position < len(_PHASES):
+        return replace(erasure, phase=_PHASES[position], due_ms=now_ms)
+    again = replace(erasure, phase=Phase.NODES, round=erasure.round + 1, found=0, lease=None)
+    if erasure.found:
+        return replace(again, quiet_since_ms=0, due_ms=now_ms + min(_PAUSE_MS, quiet_ms))
+    if not erasure.quiet_since_ms:
+        return replace(again, quiet_since_ms=now_ms, due_ms=now_ms + quiet_ms)
+    if now_ms - erasure.quiet_since_ms < quiet_ms:
+        return replace(again, due_ms=erasure.quiet_since_ms + quiet_ms)
+    return replace(erasure, done=True, end_ms=now_ms, user_id="", lease=None)
+
+
+def stumbled(erasure: Erasure, now_ms: int, error: str, delay_ms: int) -> Erasure:
+    """Something failed. An erasure never gives up: it is the law in many places."""
+    return replace(erasure, lease=None, due_ms=now_ms + delay_ms, error=error[:500], attempts=erasure.attempts + 1)
+
+
+def released(erasure: Erasure, now_ms: int) -> Erasure:
+    return replace(erasure, lease=None, due_ms=now_ms)
