@@ -1,7 +1,7 @@
 """What is said to a table and what it says back. No client in here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -11,8 +11,6 @@ Key = tuple[str, str]
 """(PK, SK)"""
 Item = dict[str, Any]
 """str, int, float, bytes, bool, None, list, dict (text keys), set of str; whole floats come back as int."""
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 INDEXES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -29,8 +27,8 @@ class Condition:
     """A condition expression with its own names (#x -> attribute) and values (:x -> plain value)."""
 
     expression: str
-    names: Mapping[str, str] = _NOTHING
-    values: Mapping[str, Any] = _NOTHING
+    names: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 ABSENT = Condition("attribute_not_exists(PK)")
@@ -68,8 +66,8 @@ class Update:
 
     key: Key
     expression: str
-    names: Mapping[str, str] = _NOTHING
-    values: Mapping[str, Any] = _NOTHING
+    names: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
     condition: Condition | None = None
 
 
