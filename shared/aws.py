@@ -72,7 +72,7 @@ class AwsSettings(Protocol):
     def s3_endpoint(self) -> str: ...
 
 
-def _config(service: str, pool: int) -> aiobotocore.config.AioConfig:
+def _config(service: str, pool: int, *, own_endpoint: bool) -> aiobotocore.config.AioConfig:
     # A long poll of SQS is silent for 20 s; nothing else that we ask may take that long.
     read_timeout = {"sqs": 25.0, "s3": 10.0}.get(service, 3.0)
     return aiobotocore.config.AioConfig(
@@ -84,7 +84,8 @@ def _config(service: str, pool: int) -> aiobotocore.config.AioConfig:
         retries={"mode": "standard", "total_max_attempts": 1 if service == "dynamodb" else 3},
         # Validation is a third of a batch's cost, and the marshalling already knows the shapes.
         parameter_validation=service not in ("dynamodb", "events", "sqs"),
-        s3={"addressing_style": "path"},
+        # Buckets as host names need a DNS that knows them, which AWS has and a local server hasn't.
+        s3={"addressing_style": "path" if own_endpoint else "auto"},
     )
 
 
@@ -119,7 +120,7 @@ class Aws:
                 making: Any = session.client(
                     name,  # type: ignore[call-overload]  # the stubs want a literal
                     endpoint_url=endpoints[name] or None,
-                    config=_config(name, self._pool),
+                    config=_config(name, self._pool, own_endpoint=bool(endpoints[name])),
                 )
                 setattr(self, name, await self._stack.enter_async_context(making))
         except BaseException:

@@ -1,0 +1,125 @@
+"""PutEvents: at most ten entries and 256 KB a call, each entry with an outcome of its own."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared import telemetry
+from shared.aws import AWS_ERRORS, translate
+from shared.errors import Brain2Error, Unavailable
+from shared.events.envelope import Event
+from shared.resilience.breaker import Breaker
+
+if TYPE_CHECKING:
+    from types_aiobotocore_events import EventBridgeClient
+
+log = logging.getLogger(__name__)
+
+CALL_ENTRIES = 10
+CALL_BYTES = 256 * 1024
+# Entries that come to these ends will come to them again.
+_HOPELESS = {"InvalidArgument", "MalformedDetail", "InvalidAccountIdException", "NotAuthorizedForSourceException"}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """One event that the bus didn't take. code: EventBridge's, or the reason of the error of the whole call."""
+
+    event: Event
+    code: str
+    hopeless: bool
+
+
+def entry_bytes(event: Event) -> int:
+    """What an event counts against CALL_BYTES: detail, detail type and source, in UTF-8."""
+    return len(event.to_json().encode()) + len(event.type.encode()) + len(event.source.encode())
+
+
+def calls(events: Sequence[Event]) -> Iterator[list[Event]]:
+    """The events, in order, in as few calls as the limits allow."""
+    chunk: list[Event] = []
+    size = 0
+    for event in events:
+        more = entry_bytes(event)
+        if chunk and (len(chunk) == CALL_ENTRIES or size + more > CALL_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(event)
+        size += more
+    if chunk:
+        yield chunk
+
+
+class Bus:
+    """Publishes to one event bus: detail-type = the event's type, source = its source, detail = the envelope."""
+
+    def __init__(self, client: "EventBridgeClient", name: str, breaker: Breaker) -> None:
+        self._client: Any = client
+        self._name = name
+        self.breaker = breaker
+
+    async def publish(self, events: Sequence[Event]) -> tuple[list[Event], list[Refused]]:
+        """One call (see calls()): those that are on the bus now, and those that aren't. Raises nothing of AWS's."""
+        try:
+            answer = await self._put(events)
+        except Brain2Error as error:
+            if not error.transient and len(events) > 1:
+                # The call was malformed: one entry must not take nine others with it.
+                return await self._one_by_one(events)
+            return [], [Refused(event, error.reason, hopeless=not error.transient) for event in events]
+        if not answer.get("FailedEntryCount"):
+            return list(events), []
+        taken, refused = [], []
+        for event, result in zip(events, answer["Entries"], strict=True):
+            code = result.get("ErrorCode")
+            if code:
+                refused.append(Refused(event, code, hopeless=code in _HOPELESS))
+            else:
+                taken.append(event)
+        return taken, refused
+
+    async def _one_by_one(self, events: Sequence[Event]) -> tuple[list[Event], list[Refused]]:
+        taken, refused = [], []
+        for event in events:
+            one = await self.publish([event])
+            taken += one[0]
+            refused += one[1]
+        return taken, refused
+
+    async def _put(self, events: Sequence[Event]) -> Any:
+        entries = [
+            {"EventBusName": self._name, "Source": event.source, "DetailType": event.type, "Detail": event.to_json()}
+            for event in events
+        ]
+        permit = self.breaker.enter()
+        ok: bool | None = None
+        try:
+            with contextlib.ExitStack() as spans:
+                for event in events:
+                    if telemetry.is_sampled(event.traceparent):
+                        spans.enter_context(_producer_span(event, self._name))
+                answer = await self._client.put_events(Entries=entries)
+            ok = True
+            return answer
+        except AWS_ERRORS as error:
+            meaning = translate(error, "EventBridge PutEvents")
+            ok = not isinstance(meaning, Unavailable)
+            raise meaning from error
+        finally:
+            self.breaker.exit(permit, ok)
+
+
+def _producer_span(event: Event, bus: str) -> Any:
+    return telemetry.span(
+        f"publish {event.type}",
+        kind="producer",
+        carrier=event.carrier,
+        attributes={
+            "messaging.system": "aws.eventbridge",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": bus,
+            "messaging.message.id": event.id,
+        },
+    )

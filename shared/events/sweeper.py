@@ -1,0 +1,171 @@
+"""Publishes what was left in an outbox: by a process that died, or while the bus was away.
+
+Every replica sweeps. A shard that holds nothing old costs one small query; only one that does is taken under a lease,
+so that replicas don't do the same work. The lease saves work and guards nothing: two sweepers at once publish
+duplicates, which consumers are used to.
+"""
+
+import asyncio
+import logging
+import random as _random
+from collections import Counter
+from collections.abc import Sequence, Set
+from typing import Any, NoReturn
+
+from shared.dynamo import Condition, ConditionFailed, Item, Table
+from shared.errors import Brain2Error, InvalidArgument, Unavailable
+from shared.events.bus import Bus, calls
+from shared.events.envelope import Event
+from shared.ids import Clock
+from shared.resilience.retry import Rng, Sleep
+
+log = logging.getLogger(__name__)
+
+_PAGE = 100
+_PARALLEL = 4
+LEASE_SECONDS = 30.0
+
+
+class Sweeper:
+    """partitions: the PKs of the shards. skip: ids that this process is about to publish anyway."""
+
+    def __init__(
+        self,
+        table: Table,
+        bus: Bus,
+        partitions: Sequence[str],
+        *,
+        owner: str,
+        clock: Clock,
+        grace: float,
+        period: float,
+        skip: Set[str] = frozenset(),
+        counts: Counter[str] | None = None,
+        sleep: Sleep = asyncio.sleep,
+        rng: Rng = _random,
+    ) -> None:
+        self._table = table
+        self._bus = bus
+        self._partitions = partitions
+        self._owner = owner
+        self._clock = clock
+        self._grace = grace
+        self._period = period
+        self._skip = skip
+        self._counts = counts if counts is not None else Counter()
+        self._sleep = sleep
+        self._rng = rng
+
+    async def run(self) -> NoReturn:
+        failures = 0
+        while True:
+            # Half to one and a half periods, so that replicas drift apart; longer while it can't be done.
+            await self._sleep(self._period * (0.5 + self._rng.random()) * 2 ** min(failures, 4))
+            try:
+                if found := await self.sweep():
+                    log.info("published events that were left behind", extra={"events": found})
+                failures = 0
+            except Brain2Error as error:
+                failures += 1
+                log.warning("can't sweep the outbox now", extra={"error": str(error)})
+            except Exception:
+                failures += 1
+                log.exception("sweeping the outbox failed")
+
+    async def sweep(self) -> int:
+        """One round over all shards; how many events were published. The first error, after all shards were tried."""
+        gate = asyncio.Semaphore(_PARALLEL)
+
+        async def one(partition: str) -> int:
+            async with gate:
+                return await self._sweep_shard(partition)
+
+        results = await asyncio.gather(*map(one, self._partitions), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return sum(result for result in results if isinstance(result, int))
+
+    async def _sweep_shard(self, partition: str) -> int:
+        # Ids rise with time, so old items come first.
+        peek = await self._table.query(partition, limit=25, attributes=("SK", "at"))
+        if not any(self._left_behind(item) for item in peek.items):
+            return 0
+        if not await self._lease(partition):
+            return 0
+        held_from = self._clock.monotonic()
+        done = 0
+        start: Item | None = None
+        try:
+            while True:
+                page = await self._table.query(partition, limit=_PAGE, start=start, consistent=True)
+                done += await self._publish(partition, [item for item in page.items if self._left_behind(item)])
+                start = page.next_start
+                if start is None:
+                    return done
+                if self._clock.monotonic() - held_from > LEASE_SECONDS / 2:
+                    if not await self._lease(partition):
+                        return done
+                    held_from = self._clock.monotonic()
+        finally:
+            await self._release(partition)
+
+    def _left_behind(self, item: Item) -> bool:
+        return item["SK"] not in self._skip and self._clock.now_ms() - item["at"] >= self._grace * 1000
+
+    async def _publish(self, partition: str, items: Sequence[Item]) -> int:
+        events = []
+        for item in items:
+            try:
+                events.append(Event.from_json(item["event"]))
+            except InvalidArgument:
+                log.exception(
+                    "an outbox item holds no event; it stays for somebody to look at", extra={"id": item["SK"]}
+                )
+        done = 0
+        for batch in calls(events):
+            taken, refused = await self._bus.publish(batch)
+            if taken:
+                await self._table.batch_write(deletes=[(partition, event.id) for event in taken])
+                done += len(taken)
+                self._counts["published"] += len(taken)
+                self._counts["swept"] += len(taken)
+            for one in refused:
+                if one.hopeless:
+                    log.error(
+                        "the bus will never take this event; it stays in the outbox",
+                        extra={"event_id": one.event.id, "type": one.event.type, "code": one.code},
+                    )
+            waiting = [one for one in refused if not one.hopeless]
+            if waiting:
+                raise Unavailable(f"the bus didn't take events: {waiting[0].code}", reason="BUS_UNAVAILABLE")
+        return done
+
+    async def _lease(self, partition: str) -> bool:
+        """Take or renew the lease of a shard; False while another replica has it."""
+        now = self._clock.now_ms()
+        lease: dict[str, Any] = {
+            "PK": f"{partition}-lease",
+            "SK": "lease",
+            "owner": self._owner,
+            "until_ms": now + int(LEASE_SECONDS * 1000),
+            "expires_at": now // 1000 + 86_400,
+        }
+        free = Condition(
+            "attribute_not_exists(PK) OR #until < :now OR #owner = :me",
+            {"#until": "until_ms", "#owner": "owner"},
+            {":now": now, ":me": self._owner},
+        )
+        try:
+            await self._table.put(lease, condition=free)
+        except ConditionFailed:
+            return False
+        return True
+
+    async def _release(self, partition: str) -> None:
+        mine = Condition("#owner = :me", {"#owner": "owner"}, {":me": self._owner})
+        try:
+            await self._table.delete((f"{partition}-lease", "lease"), condition=mine)
+        except Brain2Error:
+            # Taken over by another, or the table is away: it ends by itself.
+            return

@@ -1,0 +1,65 @@
+"""What a Redis URL says: where, who, which database, how sure of the certificate."""
+
+import ssl
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server is and how to enter. path: a unix socket, "" for TCP."""
+
+    host: str
+    port: int
+    path: str = ""
+    username: str = ""
+    password: str = ""
+    database: int = 0
+    tls: ssl.SSLContext | None = None
+
+    def __str__(self) -> str:
+        return self.path or f"{self.host}:{self.port}"
+
+    def greeting(self, name: str) -> list[tuple[str, ...]]:
+        """The commands that a new connection starts with."""
+        commands: list[tuple[str, ...]] = []
+        if self.password:
+            commands.append(("AUTH", self.username, self.password) if self.username else ("AUTH", self.password))
+        if self.database:
+            commands.append(("SELECT", str(self.database)))
+        # CLIENT SETNAME takes no spaces; the name is for operators who look at CLIENT LIST.
+        commands.append(("CLIENT", "SETNAME", name))
+        return commands
+
+
+def parse(url: str) -> Address:
+    """redis://, rediss:// (TLS) or unix://; the path or ?db= is the database, ?ssl_ca_certs=, ?ssl_cert_reqs=none and
+    ?ssl_check_hostname=false are redis-py's options. ValueError says what is wrong, without the password."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("a Redis URL starts with redis://, rediss:// or unix://")
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    database = options.get("db", "") or (parts.path.strip("/") if parts.scheme != "unix" else "")
+    if database and not database.isdigit():
+        raise ValueError("the database in a Redis URL is a number")
+    return Address(
+        host=parts.hostname or "localhost",
+        port=parts.port or 6379,
+        path=unquote(parts.path) if parts.scheme == "unix" else "",
+        username=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        database=int(database or 0),
+        tls=_tls(options) if parts.scheme == "rediss" else None,
+    )
+
+
+def _tls(options: dict[str, str]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+    required = options.get("ssl_cert_reqs", "required").lower()
+    if required not in ("none", "required"):
+        raise ValueError("ssl_cert_reqs in a Redis URL is none or required")
+    if required == "none" or options.get("ssl_check_hostname", "true").lower() in ("false", "0", "no"):
+        context.check_hostname = False
+    if required == "none":
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,282 @@
+"""The Redis client: one pipelined connection (or a few) that comes back by itself, behind a breaker.
+
+FACTS behind it: redis-py costs a handler 40 % of its throughput for one command; one shared connection with implicit
+pipelining costs 0 to 17 % (docs/adr/0006). redis-py stays for what it is good at: pub/sub, streams, cluster topology.
+"""
+
+import asyncio
+import logging
+import random as _random
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+
+import redis.asyncio as redis_py
+
+from shared.errors import Unavailable
+from shared.ids import Clock, SystemClock
+from shared.redis import cluster
+from shared.redis.address import Address, parse
+from shared.redis.connection import Argument, Command, Connection, ReplyError, connect, gone, pack
+from shared.redis.script import Script
+from shared.redis.subscription import Subscription
+from shared.resilience.breaker import Breaker
+from shared.resilience.retry import Backoff, Rng, Sleep
+
+log = logging.getLogger(__name__)
+
+
+class RedisSettings(Protocol):
+    """The part of a service's settings that is about Redis."""
+
+    @property
+    def redis_url(self) -> str: ...
+    @property
+    def redis_cluster(self) -> bool: ...
+
+
+class Redis:
+    """`async with Redis(settings) as redis: await redis.call("GET", key)`. Replies are RESP2: bytes, int, None, lists.
+
+    timeout: seconds for one reply. connections: how many share the load; one is best until its replies are large.
+    limit: replies that may be outstanding on a connection. Entering doesn't fail when Redis is away: it is connected
+    to when it comes, and until then every call raises Unavailable at once.
+    """
+
+    def __init__(
+        self,
+        settings: RedisSettings,
+        *,
+        breaker: Breaker | None = None,
+        clock: Clock | None = None,
+        name: str = "brain2",
+        timeout: float = 0.25,
+        connect_timeout: float = 1.0,
+        connections: int = 1,
+        limit: int = 10_000,
+        backoff: Backoff | None = None,
+        sleep: Sleep = asyncio.sleep,
+        rng: Rng = _random,
+    ) -> None:
+        self._url = settings.redis_url
+        self._address: Address = parse(settings.redis_url)
+        self._cluster_mode = settings.redis_cluster
+        self._breaker = breaker or Breaker("redis", clock or SystemClock(), failures=10, max_cooldown=5.0)
+        self._name = name
+        self._timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._limit = limit
+        self._backoff = backoff or Backoff(base=0.02, cap=1.0)
+        self._sleep = sleep
+        self._rng = rng
+        self._slots: list[Connection | None] = [None] * connections
+        self._reconnecting: dict[int, asyncio.Task[None]] = {}
+        self._on_lost: list[Callable[[], None]] = []
+        self._scripts: dict[str, str] = {}
+        self._closed = False
+        self._client: Any = None
+
+    async def __aenter__(self) -> "Redis":
+        if self._cluster_mode:
+            self._client = cluster.make(self._url, self._timeout, self._connect_timeout)
+            return self
+        self._client = redis_py.Redis.from_url(
+            self._url, protocol=2, client_name=f"{self._name}-py", socket_connect_timeout=self._connect_timeout
+        )
+        results = await asyncio.gather(*map(self._connect, range(len(self._slots))), return_exceptions=True)
+        for slot, result in enumerate(results):
+            if isinstance(result, Unavailable):
+                log.warning("starting without Redis, it is tried again", extra={"error": str(result)})
+                self._reconnect(slot)
+            elif isinstance(result, BaseException):
+                await self._close()
+                raise result
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    @property
+    def client(self) -> Any:
+        """redis-py's client (RedisCluster in cluster mode), for pub/sub, streams and whatever blocks."""
+        return self._client
+
+    @property
+    def available(self) -> bool:
+        """Whether a call made now would be sent."""
+        return self._breaker.state != "open" and (
+            self._cluster_mode or any(slot is not None and not slot.lost for slot in self._slots)
+        )
+
+    def on_lost(self, fn: Callable[[], None]) -> None:
+        """Call fn, at once and in the loop, whenever a connection is lost: what relied on it is no longer known."""
+        self._on_lost.append(fn)
+
+    async def call(self, *args: Argument) -> Any:
+        """One command, one reply. Concurrent calls travel together.
+
+        Unavailable: the breaker is open, there is no connection, it was lost (the command may have run), no reply in
+        time. ReplyError: Redis refused the command. Not for commands that block or subscribe: see client and
+        subscribe().
+        """
+        permit = self._breaker.enter()
+        ok: bool | None = None
+        try:
+            if self._cluster_mode:
+                reply = await cluster.call(self._client, args)
+            else:
+                reply = await self._pick().send(pack((args,)), 1)
+            ok = True
+            return reply
+        except ReplyError as error:
+            ok = True
+            source = self._unknown_script(error, args)
+            if source is None:
+                raise
+        except Unavailable as error:
+            ok = _harmless(error)
+            raise
+        finally:
+            self._breaker.exit(permit, ok)
+        return await self.call("EVAL", source, *args[2:])
+
+    async def pipeline(self, commands: Sequence[Command], *, return_errors: bool = False) -> list[Any]:
+        """One reply for each command, in order, in one round trip; not atomic (a Script or MULTI is).
+
+        An error reply of any of them is raised after all have run, or with return_errors stands in its place.
+        """
+        if not commands:
+            return []
+        permit = self._breaker.enter()
+        ok: bool | None = None
+        try:
+            if self._cluster_mode:
+                replies = await cluster.pipeline(self._client, commands)
+            else:
+                answer = await self._pick().send(pack(commands), len(commands))
+                replies = answer if len(commands) > 1 else [answer]
+            ok = True
+        except ReplyError as error:  # a pipeline of one: its future carries the error
+            ok, replies = True, [error]
+        except Unavailable as error:
+            ok = _harmless(error)
+            if not return_errors or error.reason not in ("REDIS_NOT_READY",):
+                raise
+            replies = [error]
+        finally:
+            self._breaker.exit(permit, ok)
+        for at, reply in enumerate(replies):
+            source = self._unknown_script(reply, commands[at])
+            if source is not None:
+                try:
+                    replies[at] = await self.call("EVAL", source, *commands[at][2:])
+                except (ReplyError, Unavailable) as error:
+                    replies[at] = error
+        if not return_errors:
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        return replies
+
+    def script(self, source: str) -> Script:
+        """A Lua script: `await script(keys=[...], args=[...])`. In a cluster all its keys share a hash tag."""
+        script = Script(source, self.call)
+        self._scripts[script.sha] = source
+        return script
+
+    def subscribe(
+        self,
+        *channels: str,
+        on_message: Callable[[bytes, bytes], None],
+        on_ready: Callable[[], Awaitable[None] | None] | None = None,
+        on_lost: Callable[[], None] | None = None,
+    ) -> Subscription:
+        """Hear channels on a connection of its own: `lifecycle.supervise("invalidations", subscription.run())`.
+
+        See Subscription for what on_ready and on_lost promise.
+        """
+        return Subscription(
+            self,
+            channels,
+            on_message=on_message,
+            on_ready=on_ready,
+            on_lost=on_lost,
+            backoff=self._backoff,
+            sleep=self._sleep,
+            rng=self._rng,
+        )
+
+    def _unknown_script(self, error: Any, args: Sequence[Argument]) -> str | None:
+        if isinstance(error, ReplyError) and error.code == "NOSCRIPT" and len(args) > 1:
+            return self._scripts.get(str(args[1]))
+        return None
+
+    def _pick(self) -> Connection:
+        if len(self._slots) == 1:
+            connection = self._slots[0]
+        else:
+            connection = min((slot for slot in self._slots if slot), key=lambda slot: slot.pending, default=None)
+        if connection is None:
+            raise Unavailable("there is no connection to Redis", reason="REDIS_UNREACHABLE")
+        return connection
+
+    async def _connect(self, slot: int) -> None:
+        def closed(connection: Connection) -> None:
+            if self._closed:
+                return
+            self._slots[slot] = None
+            log.warning("lost a connection to Redis", extra={"address": str(self._address)})
+            for listener in self._on_lost:
+                try:
+                    listener()
+                except Exception:
+                    log.exception("a listener to lost Redis connections failed")
+            self._reconnect(slot)
+
+        connection = await connect(
+            self._address,
+            name=self._name,
+            timeout=self._timeout,
+            connect_timeout=self._connect_timeout,
+            limit=self._limit,
+            on_close=closed,
+        )
+        if self._closed:
+            connection.close()
+            raise gone()
+        self._slots[slot] = connection
+
+    def _reconnect(self, slot: int) -> None:
+        async def until_connected() -> None:
+            attempt = 0
+            while not self._closed:
+                await self._sleep(self._backoff.delay(attempt, self._rng))
+                attempt += 1
+                try:
+                    await self._connect(slot)
+                except Unavailable as error:
+                    if attempt == 1:
+                        log.info("Redis can't be reached yet", extra={"error": str(error)})
+                    continue
+                log.info("connected to Redis again", extra={"address": str(self._address)})
+                return
+
+        self._reconnecting[slot] = asyncio.get_running_loop().create_task(until_connected())
+
+    async def _close(self) -> None:
+        self._closed = True
+        for task in self._reconnecting.values():
+            task.cancel()
+        await asyncio.gather(*self._reconnecting.values(), return_exceptions=True)
+        for connection in self._slots:
+            if connection is not None:
+                connection.close()
+        if self._client is not None:
+            await self._client.aclose()
+
+
+def _harmless(error: Unavailable) -> bool | None:
+    """Whether an Unavailable speaks against the server (False), or only against how much we ask of it (None)."""
+    return None if error.reason in ("REDIS_OVERLOADED",) or "OOM" in error.message else False

@@ -1,0 +1,64 @@
+"""Cluster mode: redis-py keeps the slot map and follows MOVED and ASK; we take its replies as Redis sent them."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from redis import exceptions
+from redis.asyncio.cluster import RedisCluster
+
+from shared.errors import Brain2Error, Unavailable
+from shared.redis.connection import Argument, Command, refusal
+
+_ERRORS = (exceptions.RedisError, OSError, TimeoutError)
+
+
+def make(url: str, timeout: float, connect_timeout: float) -> Any:
+    client: Any = RedisCluster.from_url(
+        url, protocol=2, socket_timeout=timeout, socket_connect_timeout=connect_timeout, cluster_error_retry_attempts=2
+    )
+    # Without these, redis-py turns replies into sets, dicts and floats: callers want what one server would have sent.
+    for command in list(client.response_callbacks):
+        if not command.startswith("CLUSTER"):
+            del client.response_callbacks[command]
+    return client
+
+
+async def call(client: Any, args: Command) -> Any:
+    """One command on the node that owns its key."""
+    try:
+        return await client.execute_command(*args)
+    except _ERRORS as error:
+        raise _meaning(error) from error
+
+
+async def pipeline(client: Any, commands: Sequence[Command]) -> list[Any]:
+    """One round trip to each node concerned."""
+    pipe = client.pipeline()
+    for command in commands:
+        pipe.execute_command(*command)
+    try:
+        replies = await pipe.execute(raise_on_error=False)
+    except _ERRORS as error:
+        raise _meaning(error) from error
+    return [_meaning(reply) if isinstance(reply, Exception) else reply for reply in replies]
+
+
+def _meaning(error: BaseException) -> Brain2Error:
+    if isinstance(error, exceptions.NoScriptError):
+        return refusal(f"NOSCRIPT {error}")  # redis-py takes the code off the text
+    down = (
+        exceptions.ConnectionError,
+        exceptions.TimeoutError,
+        exceptions.ClusterDownError,
+        exceptions.ClusterError,
+        exceptions.SlotNotCoveredError,
+        OSError,
+        asyncio.TimeoutError,
+    )
+    if isinstance(error, down):
+        return Unavailable(f"the Redis cluster doesn't answer: {error!r}", reason="REDIS_UNREACHABLE")
+    return refusal(str(error))
+
+
+__all__ = ["Argument", "call", "make", "pipeline"]

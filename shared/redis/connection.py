@@ -1,0 +1,262 @@
+"""One connection on which any number of calls are under way: replies come in the order of the commands.
+
+Commands that are issued in the same turn of the event loop leave in one write. A caller that gives up (cancelled, timed
+out) leaves its place in the queue, so the reply that still comes is dropped and not handed to the next in line.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import hiredis
+
+from shared.errors import Internal, Unavailable
+from shared.redis.address import Address
+
+Argument = str | bytes | int | float
+Command = Sequence[Argument]
+
+# Its stub says a tuple of one.
+_pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
+_MORE = object()
+# Timers fire a little early or late: what is due within this many seconds is due.
+_TICK = 0.001
+# Unsent bytes at which a connection takes no more commands: the server reads slower than we write.
+_MOST_UNSENT = 32 * 1024 * 1024
+# The server says of itself that it can't serve just now; anything else is about the command.
+_NOT_NOW = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS", "OOM", "MISCONF")
+
+
+class ReplyError(Internal):
+    """Redis refused a command. code: the first word of its answer (WRONGTYPE, NOSCRIPT, ERR ...)."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"Redis refused a command: {text}", reason="REDIS_REFUSED")
+        self.code = text.split(" ", 1)[0]
+
+
+def refusal(text: str) -> ReplyError | Unavailable:
+    """The error for an error reply: Unavailable when the server is starting, read only, out of memory and so on."""
+    code = text.split(" ", 1)[0]
+    if code in _NOT_NOW:
+        return Unavailable(f"Redis can't serve now: {text}", reason="REDIS_NOT_READY")
+    return ReplyError(text)
+
+
+class _Waiting:
+    """A place in the queue for `count` replies."""
+
+    __slots__ = ("count", "future", "replies", "since")
+
+    def __init__(self, future: "asyncio.Future[Any]", count: int, since: float) -> None:
+        self.future = future
+        self.count = count
+        self.since = since
+        self.replies: list[Any] | None = None
+
+
+class Connection(asyncio.Protocol):
+    """Made by connect(). timeout: seconds a call waits for its reply.
+
+    on_close(error) is called once, when the connection is lost for whatever reason.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, timeout: float, limit: int, on_close: Callable[["Connection"], None]
+    ) -> None:
+        self._loop = loop
+        self._timeout = timeout
+        self._limit = limit
+        self._on_close = on_close
+        self._reader = hiredis.Reader(replyError=refusal, notEnoughData=_MORE)
+        self._transport: asyncio.Transport | None = None
+        self._queue: deque[_Waiting] = deque()
+        self._pending = 0
+        self._out: list[bytes] = []
+        self._heard = loop.time()
+        self._watch: asyncio.TimerHandle | None = None
+        self._slow = False
+        self.lost = False
+
+    @property
+    def pending(self) -> int:
+        """Replies that are still to come."""
+        return self._pending
+
+    def send(self, packed: bytes, count: int) -> "asyncio.Future[Any]":
+        """Send `count` packed commands; the future gives one reply, or for count != 1 the list of them.
+
+        Unavailable at once when the connection is gone or too much is under way.
+        """
+        if self.lost:
+            raise gone()
+        if self._pending + count > self._limit or (self._slow and self._unsent() > _MOST_UNSENT):
+            raise Unavailable(f"{self._pending} Redis commands are under way", reason="REDIS_OVERLOADED")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._queue.append(_Waiting(future, count, self._loop.time()))
+        self._pending += count
+        if not self._out:
+            # The write waits for the end of this turn of the loop: what others send in it goes along.
+            self._loop.call_soon(self._flush)
+        self._out.append(packed)
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout, self._look)
+        return future
+
+    def close(self) -> None:
+        """Drop the connection; what is under way fails as when it is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._lose()
+
+    def _flush(self) -> None:
+        if not self.lost and self._transport is not None:
+            self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+        self._out.clear()
+
+    def _unsent(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def _look(self) -> None:
+        """One timer for all calls: the queue is in order of age, so only its head can be too old."""
+        self._watch = None
+        now = self._loop.time()
+        oldest: float | None = None
+        for place in self._queue:
+            if now - place.since < self._timeout - _TICK:
+                oldest = place.since
+                break
+            # The place stays in the queue: its reply must still be taken off the stream.
+            if not place.future.done():
+                place.future.set_exception(Unavailable("Redis didn't reply in time", reason="REDIS_TIMEOUT"))
+        if not self._queue:
+            return
+        silent_since = max(self._heard, self._queue[0].since)
+        if now - silent_since >= self._timeout - _TICK:
+            # Not a byte in all that time: the connection is dead, or as good as.
+            self.close()
+        else:
+            wake = silent_since if oldest is None else oldest
+            self._watch = self._loop.call_later(max(wake + self._timeout - now, _TICK), self._look)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def pause_writing(self) -> None:
+        self._slow = True
+
+    def resume_writing(self) -> None:
+        self._slow = False
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self._loop.time()
+        reader, queue = self._reader, self._queue
+        reader.feed(data)
+        try:
+            while (reply := reader.gets()) is not _MORE:
+                place = queue[0]
+                self._pending -= 1
+                if place.count == 1:
+                    queue.popleft()
+                    if place.future.done():
+                        continue
+                    if isinstance(reply, Exception):
+                        place.future.set_exception(reply)
+                    else:
+                        place.future.set_result(reply)
+                else:
+                    if place.replies is None:
+                        place.replies = []
+                    place.replies.append(reply)
+                    if len(place.replies) == place.count:
+                        queue.popleft()
+                        if not place.future.done():
+                            place.future.set_result(place.replies)
+        except (hiredis.ProtocolError, IndexError):
+            # Bytes that aren't RESP, or a reply that nobody asked for: nothing on this stream can be trusted any more.
+            self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lose()
+
+    def _lose(self) -> None:
+        if self.lost:
+            return
+        self.lost = True
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        queue, self._queue, self._pending = self._queue, deque(), 0
+        for place in queue:
+            if not place.future.done():
+                place.future.set_exception(gone())
+        self._on_close(self)
+
+
+def gone() -> Unavailable:
+    return Unavailable("the connection to Redis is lost; whether the command ran isn't known", reason="REDIS_LOST")
+
+
+def pack(commands: Iterable[Command]) -> bytes:
+    """The commands as RESP; text is sent as UTF-8, numbers as their repr."""
+    return b"".join([_pack(tuple(command)) for command in commands])
+
+
+async def connect(
+    address: Address,
+    *,
+    name: str,
+    timeout: float,
+    connect_timeout: float,
+    limit: int,
+    on_close: Callable[[Connection], None],
+) -> Connection:
+    """A connection that is ready for commands: connected, authenticated, its database selected.
+
+    Unavailable when that fails or takes longer than connect_timeout seconds; a wrong password too, since that is the
+    operator's to mend while callers go on without a cache.
+    """
+    loop = asyncio.get_running_loop()
+    closed_early = False
+
+    def closed(connection: Connection) -> None:
+        nonlocal closed_early
+        closed_early = True
+        if ready:
+            on_close(connection)
+
+    def make() -> Connection:
+        return Connection(loop, timeout=timeout, limit=limit, on_close=closed)
+
+    ready = False
+    connection: Connection | None = None
+    try:
+        async with asyncio.timeout(connect_timeout):
+            if address.path:
+                _, connection = await loop.create_unix_connection(make, address.path)
+            else:
+                host = address.host if address.tls else None
+                _, connection = await loop.create_connection(
+                    make, address.host, address.port, ssl=address.tls, server_hostname=host
+                )
+            greeting = address.greeting(name)
+            replies = await connection.send(pack([*greeting, ("PING",)]), len(greeting) + 1)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+    except (OSError, TimeoutError, ReplyError, Unavailable) as error:
+        if connection is not None:
+            connection.close()
+        raise Unavailable(f"can't connect to Redis at {address}: {error!r}", reason="REDIS_UNREACHABLE") from error
+    except BaseException:
+        if connection is not None:
+            connection.close()
+        raise
+    if closed_early:
+        raise gone()
+    ready = True
+    return connection
