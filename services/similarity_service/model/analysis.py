@@ -1,0 +1,280 @@
+"""Text to index terms: what counts as a word, and which words are the same word.
+
+The text itself is cut (so that offsets into it stay true for highlights), then each piece is turned into one or more
+terms: case-folded, compatibility forms unified (NFKC), stemmed by the user's language, accents dropped. Chinese, Japanese, Korean and Thai
+become bigrams. Names that ordinary tokenisers destroy stay whole: C, R, C++, C#, .NET, TCP/IP, Node.js, snake_case,
+camelCase, URLs, #hashtags, emoji; their parts are terms as well, so both ways of asking find them.
+
+VERSION goes into every stored record: a record of another version is made again by ReindexUser.
+"""
+
+import re
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import snowballstemmer
+
+from services.similarity_service.model.stopwords import STOPWORDS
+
+VERSION = 1
+LANGUAGES = frozenset({*snowballstemmer.algorithms(), "none"})
+# Longer runs are encoded data, not words.
+LONGEST_TERM = 64
+_CACHED_TOKENS = 200_000
+
+
+def _ranges(wanted: Iterable[int]) -> str:
+    """Code points as the inside of a regular expression's character class."""
+    parts: list[str] = []
+    start = last = -2
+    for point in [*sorted(wanted), sys.maxunicode + 2]:
+        if point != last + 1:
+            if start >= 0:
+                parts.append(f"\\U{start:08x}-\\U{last:08x}")
+            start = point
+        last = point
+    return "".join(parts)
+
+
+# Python's \w leaves out combining marks, without which Hindi or decomposed accents fall to pieces.
+_MARKS = _ranges(p for p in range(0x300, 0x10000) if unicodedata.category(chr(p)) in ("Mn", "Mc"))
+_UNSPACED = (
+    "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
+    "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+    "\uac00-\ud7a3\u3005\u3007"
+)
+_EMOJI = "\u2600-\u27bf\u2b00-\u2bff\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff"
+_L = rf"[^\W_{_MARKS}]"  # a letter or digit
+_W = rf"(?:{_L}[{_MARKS}]*)"  # with its marks
+_TOKEN = re.compile(
+    rf"""(?:https?://|www\.)[^\s<>"'\])}}]+
+    | [\w.+-]+@[\w-]+(?:\.[\w-]+)+
+    | (?<![\w&])[#@](?=[^\W\d]){_W}(?:[_-]?{_W})*
+    | (?<![\w.)\]])\.[A-Z][A-Za-z]+
+    | [A-Za-z][A-Za-z0-9]*(?:\+\+|\#)(?![\w#+])
+    | {_W}+(?:['\u2019./&_+-]+?{_W}+|_)*
+    | [{_EMOJI}](?:[\ufe0f\U0001f3fb-\U0001f3ff]|\u200d[{_EMOJI}])*
+    """,
+    re.VERBOSE,
+)
+_HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
+_HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_CODE_NAME = re.compile(r"[a-z]+(?:[A-Z][a-z0-9]*)+|(?:[A-Z]+[a-z0-9]+){3,}")
+_PLURAL_ACRONYM = re.compile(r"[A-Z]{2,}s")
+_VARIANTS = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff]")
+_ACCENTS = re.compile("[\u0300-\u036f]")
+_SENTENCE_END = re.compile(r"\n+|(?<=[.!?])\s+|(?<=[。！？])")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One term and the characters of the text that it came from; compounds give several terms at one place."""
+
+    term: str
+    start: int
+    end: int
+
+
+class Analyser:
+    """Analyses text of one language. Not thread-safe for writers of its cache; reads and writes are single operations."""
+
+    def __init__(self, language: str = "english") -> None:
+        if language not in LANGUAGES:
+            raise ValueError(f"no stemmer for {language!r}")
+        self.language = language
+        self.stopwords = STOPWORDS.get(language, frozenset())
+        self._stem = snowballstemmer.stemmer(language).stemWord if language != "none" else lambda word: word
+        # The English stemmer knows ASCII only, so "cafés" must lose its accent first; others need theirs to find endings.
+        self._accents_first = language in ("english", "porter", "none")
+        self._splits_apostrophes = language in ("french", "italian", "catalan")
+        self._known: dict[str, tuple[tuple[str, str], ...]] = {}
+        self.stop_terms = frozenset(term for word in self.stopwords for term, _ in self.resolve(word))
+
+    def terms(self, text: str) -> list[str]:
+        """The terms of a text in their order, repeats included."""
+        resolve = self.resolve
+        return [term for token in _TOKEN.findall(normalise(text)) for term, _ in resolve(token)]
+
+    def pairs(self, text: str) -> list[tuple[str, str]]:
+        """(term, its form in the text), in their order."""
+        resolve = self.resolve
+        return [pair for token in _TOKEN.findall(normalise(text)) for pair in resolve(token)]
+
+    def spans(self, text: str) -> Iterator[Span]:
+        """The terms with their offsets into normalise(text)."""
+        for match in _TOKEN.finditer(text):
+            token, start = match.group(), match.start()
+            if _HAS_UNSPACED.search(token):
+                for run in _UNSPACED_RUN.finditer(token):
+                    if _HAS_UNSPACED.match(run.group()):
+                        at, word = start + run.start(), run.group()
+                        for i in range(max(1, len(word) - 1)):
+                            yield Span(_fold(word[i : i + 2]), at + i, at + min(i + 2, len(word)))
+                    else:
+                        for term, _ in self.resolve(run.group()):
+                            yield Span(term, start + run.start(), start + run.end())
+            else:
+                for term, _ in self.resolve(token):
+                    yield Span(term, start, match.end())
+
+    def resolve(self, token: str) -> tuple[tuple[str, str], ...]:
+        """The (term, surface form) pairs of one raw token."""
+        found = self._known.get(token)
+        if found is None:
+            # A few letters unfold into words with spaces (U+FDFA); terms never hold any.
+            pieces = (("".join(term.split()), form) for term, form in self._pieces(token))
+            found = tuple((sys.intern(term), form) for term, form in pieces if 0 < len(term) <= LONGEST_TERM)
+            if len(self._known) >= _CACHED_TOKENS:
+                self._known.clear()
+            if len(token) <= LONGEST_TERM:
+                self._known[token] = found
+        return found
+
+    def _pieces(self, token: str) -> list[tuple[str, str]]:
+        first = token[0]
+        if first in "#@" and len(token) > 1:
+            name = _fold(token)
+            return [(name, token), *self._pieces(token[1:])] if first == "#" else self._pieces(token[1:])
+        if token.startswith(("http://", "https://", "www.")):
+            return self._address(token)
+        if "@" in token:
+            return [(_fold(token), token)]
+        if first == "." or token.endswith(("++", "#")):
+            return [(_fold(token), token)]
+        if _HAS_UNSPACED.search(token):
+            return self._unspaced(token)
+        if not token[0].isalnum() and not token[0] == "_":
+            return [(_fold(token), token)]
+        return self._compound(token.strip("_"))
+
+    def _address(self, token: str) -> list[tuple[str, str]]:
+        rest = token.split("://", 1)[-1].removeprefix("www.").rstrip(".,;:!?")
+        host, _, path = rest.partition("/")
+        words = [w for w in re.findall(r"[^\W\d_]{3,}", path) if len(w) <= 24]
+        return [(_fold(host), host), *(pair for word in words for pair in self._word(word))]
+
+    def _unspaced(self, token: str) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = []
+        for run in _UNSPACED_RUN.findall(token):
+            if not _HAS_UNSPACED.match(run):
+                found += self._compound(run)
+            elif len(run) == 1:
+                found.append((_fold(run), run))
+            else:
+                found += [(_fold(run[i : i + 2]), run[i : i + 2]) for i in range(len(run) - 1)]
+        return found
+
+    def _compound(self, token: str) -> list[tuple[str, str]]:
+        """Pieces of a word that may be joined by / - . & _ + or apostrophes; the loosest joint is cut first."""
+        if token.isalnum():
+            return self._word(token)
+        for joint in "/&-_+.":
+            if joint in token:
+                parts = [part for part in token.split(joint) if part]
+                if len(parts) < 2:
+                    return self._compound(parts[0]) if parts else []
+                pieces = [pair for part in parts for pair in self._compound(part)]
+                whole = self._whole(token, parts, joint)
+                if whole is None:
+                    return pieces
+                # The "e" of e-mail says nothing, nor do the numbers of an address.
+                return [whole] if _dense(parts) else [whole, *(pair for pair in pieces if len(pair[1]) > 1)]
+        if "'" in token or "\u2019" in token:
+            parts = re.split("['\u2019]+", token)
+            if self._splits_apostrophes:
+                return [pair for part in parts if part for pair in self._word(part)]
+            if parts[-1] in ("s", "S") and len(parts) == 2:
+                return self._word(parts[0])
+            return self._word("".join(parts))
+        return self._word(token)
+
+    @staticmethod
+    def _whole(token: str, parts: list[str], joint: str) -> tuple[str, str] | None:
+        """The compound itself as a term, where it is a name of its own."""
+        if joint == ".":
+            return (_fold("".join(parts)), token) if all(len(p) == 1 for p in parts) else (_fold(token), token)
+        if joint == "-":
+            # e-mail = email, T-SQL = TSQL, but object-oriented is two words.
+            return (_fold("".join(parts)), token) if any(len(p) <= 2 for p in parts) else None
+        if joint == "+":
+            return None
+        if joint == "_":
+            return (_fold(token), token)
+        short = all(len(p) <= 6 for p in parts)
+        return (_fold(token), token) if short and any(p.isupper() or p[0].isdigit() for p in parts) else None
+
+    def _word(self, word: str) -> list[tuple[str, str]]:
+        if _PLURAL_ACRONYM.fullmatch(word):
+            word = word[:-1]
+        folded = unicodedata.normalize("NFKC", word).casefold()
+        if folded in self.stopwords:
+            # IT, US, WHO in capitals are names.
+            stop = (self._stemmed(folded), word)
+            return [(word, word), stop] if len(word) > 1 and word.isupper() else [stop]
+        found = [(self._stemmed(folded), word)]
+        if len(word) > 3 and _CODE_NAME.fullmatch(word):
+            parts = [part for part in _HUMPS.findall(word) if len(part) > 1]
+            if len(parts) > 1:
+                found += [(self._stemmed(part.casefold()), part) for part in parts]
+        return found
+
+    def _stemmed(self, folded: str) -> str:
+        if folded.isascii():
+            return self._stem(folded) if len(folded) > 2 and folded.isalpha() else folded
+        if self._accents_first:
+            return str(self._stem(_unaccented(folded)))
+        return _unaccented(self._stem(folded))
+
+
+def normalise(text: str) -> str:
+    """The form of a text that offsets refer to (NFC): the same characters to a reader."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def sentences(text: str) -> list[str]:
+    """Lines and sentences, for finding what many notes repeat word by word."""
+    return [part for part in _SENTENCE_END.split(text) if part]
+
+
+@lru_cache(maxsize=64)
+def analyser(language: str) -> Analyser:
+    """The shared analyser of a language (its cache of stems is worth sharing). ValueError for an unknown one."""
+    return Analyser(language)
+
+
+def surface_forms(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Term -> the form that a person would expect to read: the most frequent; small letters when both occur."""
+    counts: dict[str, Counter[str]] = {}
+    for term, form in pairs:
+        counts.setdefault(term, Counter())[form] += 1
+    best: dict[str, str] = {}
+    for term, forms in counts.items():
+        form, _ = max(forms.items(), key=lambda pair: (pair[1], pair[0].islower(), pair[0]))
+        small = form.lower()
+        best[term] = small if small != form and forms.get(small) else form
+    return best
+
+
+def _dense(parts: list[str]) -> bool:
+    """Acronyms (U.S.A.) and numbers (3.14, 10.0.0.1): their parts mean nothing alone."""
+    return all(len(p) == 1 for p in parts) or all(p.isdigit() for p in parts)
+
+
+def _fold(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    # Emoji of any skin colour are the same word.
+    return folded if folded.isascii() else _unaccented(_VARIANTS.sub("", folded))
+
+
+def _unaccented(text: str) -> str:
+    # Only Latin, Greek and Cyrillic accents: the marks of other scripts are letters. й is not и with a hat.
+    if text.isascii():
+        return text
+    kept = text.replace("й", "\0")
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFD", kept))
+    return unicodedata.normalize("NFC", plain).replace("\0", "й")

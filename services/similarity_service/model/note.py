@@ -1,0 +1,171 @@
+"""A note as the index sees it: its terms in order, its title and aliases, its sentences, its readable words.
+
+The parts that are long are kept as packed bytes, in the very form in which they are stored and loaded.
+"""
+
+import re
+import zlib
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.similarity_service.model import analysis
+from services.similarity_service.model.analysis import Analyser
+
+# A phrase longer than this is a sentence, not a name that other notes would mention.
+LONGEST_TITLE = 6
+# Terms of a note that are told apart: each has a local number of one byte, or two where there are more.
+NARROW = 255
+WIDE = 65_535
+# Beyond these a note is cut: nobody's 30,000th word decides what a note is about, and memory must stay bounded.
+_MOST_OCCURRENCES = 50_000
+_MOST_ALIASES = 4
+_MOST_FORMS = 4_000
+# Sentences shorter than this repeat by chance.
+_SHORTEST_SENTENCE = 4
+_ALIAS_AFTER = re.compile(r"(.+?)\s*[(\[]([^()\[\]]{1,60})[)\]]\s*")
+_ACRONYM = re.compile(r"[(\"“]([A-Z][A-Za-z0-9/&-]{1,9})[)\"”]")
+_WORDS = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is kept of a note.
+
+    incarnation, version: which state of the note this is (compared in that order). visible: false while it is deleted.
+    codes: how often each term occurs, one byte each, the title counted twice, 255 = that or more.
+    sequence: local numbers (places in `terms`) of the title, a separator (the highest number), the text; one byte each
+    up to 255 terms, two (native order) beyond. sentences: (hash, occurrences) of the consecutive pieces of the text;
+    hash 0 for the short ones. forms: how each term reads, "" where that is the term itself. salient: local numbers of the
+    most telling terms with their weight in (0, 255], best first, as they were when the note was indexed.
+    """
+
+    node_id: str
+    version: int
+    title: str
+    terms: tuple[str, ...]
+    codes: bytes
+    sequence: bytes
+    sentences: tuple[tuple[int, int], ...] = ()
+    aliases: tuple[tuple[str, ...], ...] = ()
+    incarnation: int = 0
+    visible: bool = True
+    tags: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
+    salient: tuple[tuple[int, int], ...] = ()
+    language: str = "english"
+    analysis_version: int = analysis.VERSION
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """What is compared to know which of two states is newer."""
+        return self.incarnation, self.version
+
+    @property
+    def wide(self) -> bool:
+        """Whether local numbers take two bytes."""
+        return len(self.terms) > NARROW
+
+    @property
+    def names(self) -> list[tuple[str, ...]]:
+        """The terms of the title and of each alias that is short enough to be mentioned."""
+        numbers = self.numbers()
+        separator = WIDE if self.wide else NARROW
+        title = tuple([self.terms[n] for n in numbers[: numbers.index(separator)]])
+        return [name for name in (title, *self.aliases) if 0 < len(name) <= LONGEST_TITLE]
+
+    def numbers(self) -> Sequence[int]:
+        """The sequence as integers."""
+        return array("H", self.sequence) if self.wide else self.sequence
+
+    def form(self, number: int) -> str:
+        """A local term as a person wrote it."""
+        return (self.forms[number] if number < len(self.forms) else "") or self.terms[number]
+
+
+def analyse(
+    analyser: Analyser,
+    *,
+    node_id: str,
+    version: int,
+    title: str,
+    text: str,
+    tags: Sequence[str] = (),
+    incarnation: int = 0,
+    visible: bool = True,
+) -> Note:
+    """Read a note once and keep what the index needs. Linear in the text."""
+    title_pairs = analyser.pairs(title)
+    text_pairs: list[tuple[str, str]] = []
+    sentences: list[tuple[int, int]] = []
+    for sentence in analysis.sentences(analysis.normalise(text)):
+        pairs = analyser.pairs(sentence)[: _MOST_OCCURRENCES - len(text_pairs)]
+        text_pairs += pairs
+        sentences.append((_hash(pairs) if len(pairs) >= _SHORTEST_SENTENCE else 0, len(pairs)))
+        if len(text_pairs) >= _MOST_OCCURRENCES:
+            break
+    counts: dict[str, int] = {}
+    for term, _ in title_pairs:
+        counts[term] = counts.get(term, 0) + 2
+    for term, _ in text_pairs:
+        counts[term] = counts.get(term, 0) + 1
+    numbers = {term: number for number, term in enumerate(counts)}
+    separator = NARROW if len(numbers) <= NARROW else WIDE
+    places = [numbers[term] for term, _ in title_pairs]
+    places.append(separator)
+    places += [numbers[term] for term, _ in text_pairs]
+    forms = analysis.surface_forms([*title_pairs, *text_pairs])
+    return Note(
+        node_id=node_id,
+        version=version,
+        incarnation=incarnation,
+        visible=visible,
+        title=title,
+        tags=tuple(dict.fromkeys(tags)),
+        terms=tuple(counts),
+        codes=bytes([min(count, 255) for count in counts.values()]),
+        sequence=bytes(places) if separator == NARROW else array("H", places).tobytes(),
+        sentences=tuple(_joined(sentences)),
+        aliases=_aliases(analyser, title, text, tuple([term for term, _ in title_pairs])),
+        forms=tuple(["" if forms[term] == term else forms[term] for term in list(counts)[:_MOST_FORMS]]),
+        language=analyser.language,
+    )
+
+
+def _hash(pairs: Sequence[tuple[str, str]]) -> int:
+    return zlib.crc32(" ".join([term for term, _ in pairs]).encode()) or 1
+
+
+def _joined(sentences: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Neighbouring pieces without a hash become one."""
+    joined: list[tuple[int, int]] = []
+    for code, length in sentences:
+        if not code and joined and not joined[-1][0]:
+            joined[-1] = (0, joined[-1][1] + length)
+        elif length:
+            joined.append((code, length))
+    return joined
+
+
+def _aliases(analyser: Analyser, title: str, text: str, known: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """ "Foo Bar (FB)" is also Foo Bar and FB; so is Foo Bar whose text begins with (FB) or "FB"."""
+    names: list[str] = []
+    base = title
+    if match := _ALIAS_AFTER.fullmatch(title):
+        base = match[1]
+        names += [match[1], match[2]]
+    words = _WORDS.findall(base)
+    if len(words) >= 2:
+        names += [match[1] for match in _ACRONYM.finditer(text[:200]) if _abbreviates(match[1], words)]
+    found = dict.fromkeys(tuple(analyser.terms(name)) for name in names)
+    return tuple(alias for alias in found if 0 < len(alias) <= LONGEST_TITLE and alias != known)[:_MOST_ALIASES]
+
+
+def _abbreviates(acronym: str, words: Sequence[str]) -> bool:
+    """Whether each capital begins a word of the name, in order, and the first begins the first."""
+    letters = [letter.lower() for letter in acronym if letter.isupper()]
+    initials = [word[0].lower() for word in words]
+    if len(letters) < 2 or len(letters) > len(initials) or letters[0] != initials[0]:
+        return False
+    rest = iter(initials)
+    return all(letter in rest for letter in letters)

@@ -1,0 +1,97 @@
+"""What is asked of an index: the weighed terms of a note that is in it, or of a text that isn't."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.similarity_service.model.arrays import Floats, Ints, Longs
+from services.similarity_service.model.index import LOG_TF, UserIndex
+from services.similarity_service.model.note import NARROW, WIDE, Note
+from services.similarity_service.model.vocabulary import TAG
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A title or alias of the note that is asked about, and the notes whose text has it."""
+
+    number: int
+    text: str
+    weight: float
+    docs: Longs
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """doc: the note's number, -1 for a text. numbers, weights: its terms with LOG_TF times idf (0 for what carries none).
+
+    parts: title and text as sequences of terms (-1: unknown).
+    """
+
+    doc: int
+    numbers: Ints
+    tf: Floats
+    weights: Floats
+    parts: Sequence[Ints]
+    names: Sequence[Name]
+
+    @property
+    def norm(self) -> float:
+        return float(np.sqrt(np.dot(self.weights, self.weights)))
+
+
+def of_doc(index: UserIndex, doc: int) -> Query:
+    """A note that is in the index."""
+    numbers = index.terms[doc]
+    tf = LOG_TF[counts_without_boilerplate(index, doc)]
+    names = [_name(index, number) for number in index.titles.names[doc].tolist()]
+    weights = tf * index.vocabulary.idf(numbers, index.live)
+    return Query(doc, numbers, tf, weights, index.titles.parts(doc), names)
+
+
+def of_note(index: UserIndex, note: Note) -> Query:
+    """A text that is not in the index: terms that no note has are left out."""
+    numbers = np.array([index.vocabulary.number(term) for term in note.terms], np.int32)
+    codes = np.frombuffer(note.codes, np.uint8)
+    known = numbers >= 0
+    sequence = np.array(note.numbers(), np.int64)
+    cut = int(np.argmax(sequence == (WIDE if note.wide else NARROW)))
+    parts = [numbers[part] if len(numbers) else numbers for part in (sequence[:cut], sequence[cut + 1 :])]
+    names = []
+    for name in note.names:
+        terms = [index.vocabulary.number(term) for term in name]
+        if -1 not in terms and terms:
+            number = index.vocabulary.number(" ".join(name))
+            if number >= 0:
+                names.append(_name(index, number))
+            else:
+                docs = index.titles.containing(index.titles.having_all(terms), terms)
+                rarity = np.log1p(max(1, index.live) / (len(docs) + 1)) / np.log1p(max(1, index.live))
+                names.append(Name(-1, " ".join(name), min(1.0, float(rarity)), docs))
+    tf = LOG_TF[codes[known]]
+    weights = tf * index.vocabulary.idf(numbers[known], index.live)
+    return Query(-1, numbers[known], tf, weights, parts, names)
+
+
+def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
+    """How often each of a note's terms occurs (title twice) outside of sentences that many notes share."""
+    codes = index.codes_of(doc)
+    masked = index.repeats.masked(doc, index.live)
+    if not masked.any():
+        return codes
+    title, text = index.titles.parts(doc)
+    text = text[: len(masked)]
+    kept = np.concatenate([title, title, text[~masked[: len(text)]]])
+    terms = index.terms[doc]
+    order = np.argsort(terms)
+    places = order[np.searchsorted(terms, kept, sorter=order)]
+    return np.minimum(np.bincount(places, minlength=len(terms)), 255).astype(np.uint8)
+
+
+def _name(index: UserIndex, number: int) -> Name:
+    docs, codes = index.postings.of(number)
+    live = docs[(index.inverse_norm.data[docs] > 0)]
+    flag = index.vocabulary.flags.data[number]
+    assert not flag & TAG
+    return Name(number, index.vocabulary.form(number), index.titles.weight(number), live.astype(np.int64))

@@ -1,0 +1,83 @@
+"""Sentences that many notes share word by word: templates, signatures, legal lines. They carry no weight.
+
+Counts are kept in a table of hashes without their sentences: two may fall together, so a count is at least the true one;
+the table is large enough that few do.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.similarity_service.model.arrays import Growing, Longs, Rows
+
+_PLACES_A_NOTE = 4
+_LEAST_PLACES = 4096
+# A sentence is boilerplate when at least so many notes have it, and at least this share of all.
+LEAST_NOTES = 5
+LEAST_SHARE = 0.005
+
+
+class Repeats:
+    """How many notes have each sentence. Rows beside the notes of the index, in the same order."""
+
+    def __init__(self) -> None:
+        self.hashes = Rows(np.uint32)
+        # Beside hashes.values: how many occurrences of terms the sentence is long.
+        self.sizes = Growing(np.int32)
+        self._counts = np.zeros(_LEAST_PLACES, np.int32)
+        self._removed: set[int] = set()
+
+    @property
+    def nbytes(self) -> int:
+        return self.hashes.nbytes + self.sizes.nbytes + int(self._counts.nbytes) + self._removed.__sizeof__()
+
+    def reserve(self, notes: int) -> None:
+        """Make room for so many notes, counting again when the table grows."""
+        if notes * _PLACES_A_NOTE <= len(self._counts):
+            return
+        size = len(self._counts)
+        while size < notes * _PLACES_A_NOTE:
+            size *= 2
+        self._counts = np.zeros(size, np.int32)
+        rows = self.hashes.lengths.size
+        if rows:
+            owner = np.repeat(np.arange(rows), self.hashes.lengths.view)
+            pairs = np.stack([owner, self.hashes.values.view.astype(np.int64)], axis=1)
+            kept = pairs[(pairs[:, 1] != 0) & ~np.isin(owner, np.array(sorted(self._removed), np.int64))]
+            self._count(np.unique(kept, axis=0)[:, 1].astype(np.uint32), 1)
+
+    def add(self, sentences: Sequence[tuple[int, int]]) -> None:
+        """Append the row of the next note."""
+        hashes = np.array([code for code, _ in sentences], np.uint32)
+        self.hashes.append(hashes)
+        self.sizes.extend([size for _, size in sentences])
+        self._count(np.unique(hashes[hashes != 0]), 1)
+
+    def remove(self, doc: int) -> None:
+        """Forget the row of a note."""
+        hashes = self.hashes[doc]
+        self._count(np.unique(hashes[hashes != 0]), -1)
+        self._removed.add(doc)
+
+    def is_boilerplate(self, hashes: NDArray[np.uint32], notes: int) -> NDArray[np.bool_]:
+        """Which of the sentences (all long enough to have a hash) are boilerplate among so many notes."""
+        least = max(LEAST_NOTES, LEAST_SHARE * notes)
+        return (hashes != 0) & (self._counts[hashes & np.uint32(len(self._counts) - 1)] >= least)
+
+    def rows_with_any(self, docs: Longs, notes: int) -> NDArray[np.bool_]:
+        """Which of the notes have a boilerplate sentence."""
+        places, lengths = self.hashes.places(docs)
+        marks = self.is_boilerplate(self.hashes.values.data[places], notes)
+        if not marks.any():
+            return np.zeros(len(docs), np.bool_)
+        return np.bincount(np.repeat(np.arange(len(docs)), lengths), weights=marks, minlength=len(docs)) > 0
+
+    def masked(self, doc: int, notes: int) -> NDArray[np.bool_]:
+        """For each occurrence of a term in the text of a note: whether it stands in boilerplate."""
+        marks = self.is_boilerplate(self.hashes[doc], notes)
+        return np.repeat(marks, self.sizes.data[self.hashes.span(doc)])
+
+    def _count(self, hashes: NDArray[np.uint32], step: int) -> None:
+        places = hashes & np.uint32(len(self._counts) - 1)
+        np.add.at(self._counts, places, np.int32(step))

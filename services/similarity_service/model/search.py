@@ -1,0 +1,191 @@
+"""Full-text search in one user's notes: BM25 over the same postings that similarity uses.
+
+A query is words, "quoted phrases", prefix* and tag:name (tag:"two words"); -word leaves notes out. Words and prefixes
+are alternatives, ranked; phrases and tags must be there. Phrases are checked on the kept sequences of terms.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.vocabulary import TAG_PREFIX
+
+K1 = 1.2
+B = 0.75
+# A prefix stands for the most frequent words that begin so.
+_MOST_EXPANSIONS = 64
+_PIECE = re.compile(r'(-?)(tag:)?(?:"([^"]*)"?|([^\s"]+))')
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A parsed query. phrases: sequences of terms. prefixes: folded text before the asterisk."""
+
+    words: tuple[str, ...] = ()
+    phrases: tuple[tuple[str, ...], ...] = ()
+    prefixes: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.words or self.phrases or self.prefixes or self.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A note that matches, with its BM25 score (not bounded)."""
+
+    doc: int
+    node_id: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """One page of hits, best first, and how many notes match in all."""
+
+    hits: list[Hit]
+    total: int
+    more: bool
+
+
+def parse(index: UserIndex, query: str, tags: "tuple[str, ...] | list[str]" = ()) -> Question:
+    """Read a query as the index's language would."""
+    words: list[str] = []
+    phrases: list[tuple[str, ...]] = []
+    prefixes: list[str] = []
+    wanted = list(tags)
+    excluded: list[str] = []
+    terms = index.analyser.terms
+    for minus, tag, quoted, bare in _PIECE.findall(query):
+        if tag:
+            wanted.append(quoted or bare)
+        elif minus:
+            excluded += terms(quoted or bare)
+        elif quoted:
+            found = tuple(terms(quoted))
+            if len(found) > 1:
+                phrases.append(found)
+            else:
+                words += found
+        elif bare.endswith("*") and len(bare) > 1:
+            prefixes += terms_before(index, bare.rstrip("*"))
+        elif bare:
+            words += terms(bare)
+    unique = dict.fromkeys
+    return Question(
+        tuple(unique(words)),
+        tuple(unique(phrases)),
+        tuple(unique(prefixes)),
+        tuple(unique(wanted)),
+        tuple(unique(excluded)),
+    )
+
+
+def terms_before(index: UserIndex, prefix: str) -> list[str]:
+    """A prefix as terms begin: folded, but not stemmed."""
+    folded = "".join(prefix.casefold().split())
+    return [folded] if folded else []
+
+
+def expand(index: UserIndex, prefix: str) -> list[int]:
+    """The terms that a prefix stands for: those that begin so, and the stem of the prefix as a word."""
+    found = dict.fromkeys(index.vocabulary.with_prefix(prefix, _MOST_EXPANSIONS))
+    for term in index.analyser.terms(prefix):
+        number = index.vocabulary.number(term)
+        if number >= 0 and prefix.startswith(term):
+            found[number] = None
+    return list(found)
+
+
+def search(index: UserIndex, question: Question, limit: int, after: tuple[float, str] | None = None) -> Hits:
+    """A page of at most `limit` hits; after: score and id of the last hit of the page before."""
+    size = len(index.ids)
+    scores = np.zeros(size, np.float32)
+    matched = np.zeros(size, np.bool_)
+    for group in _groups(index, question):
+        _score(index, group, scores, matched)
+    required = index.inverse_norm.view > 0
+    number = index.vocabulary.number
+    for tag in question.tags:
+        required = required & _having(index, [number(TAG_PREFIX + tag)])
+    for phrase in question.phrases:
+        has = np.zeros(size, np.bool_)
+        numbers = [number(term) for term in phrase]
+        if -1 not in numbers:
+            has[index.titles.containing(index.titles.having_all(numbers), numbers)] = True
+        required = required & has
+    if question.excluded:
+        required = required & ~_having(index, [number(term) for term in question.excluded])
+    if question.words or question.prefixes or question.phrases:
+        required = required & matched
+    docs = np.flatnonzero(required)
+    total = len(docs)
+    if after is not None:
+        docs = docs[scores[docs] <= np.float32(after[0])]
+    # More than the page are sorted only among the best: ties at the edge are kept together.
+    if len(docs) > 4 * limit + 64:
+        least = np.partition(scores[docs], len(docs) - limit - 64)[len(docs) - limit - 64]
+        near = docs[scores[docs] >= least]
+    else:
+        near = docs
+    hits = _sorted(index, near, scores, after)
+    if len(hits) <= limit and len(near) < len(docs):
+        hits = _sorted(index, docs, scores, after)
+    return Hits(hits[:limit], total, len(hits) > limit)
+
+
+def _sorted(index: UserIndex, docs: NDArray[np.int64], scores: NDArray[np.float32],
+            after: tuple[float, str] | None) -> list[Hit]:  # fmt: skip
+    hits = [Hit(doc, index.ids[doc], score) for doc, score in zip(docs.tolist(), scores[docs].tolist(), strict=True)]
+    hits.sort(key=lambda hit: (-hit.score, hit.node_id))
+    if after is not None:
+        hits = [hit for hit in hits if (-hit.score, hit.node_id) > (-after[0], after[1])]
+    return hits
+
+
+def _groups(index: UserIndex, question: Question) -> list[list[int]]:
+    """Groups of alternative terms that count as one: a prefix is one word of the query, whatever it stands for."""
+    number = index.vocabulary.number
+    words = [*question.words, *(term for phrase in question.phrases for term in phrase)]
+    groups = [[number(term)] for term in dict.fromkeys(words)]
+    groups += [expand(index, prefix) for prefix in question.prefixes]
+    return [[n for n in group if n >= 0] for group in groups]
+
+
+def _score(index: UserIndex, group: list[int], scores: NDArray[np.float32], matched: NDArray[np.bool_]) -> None:
+    if not group:
+        return
+    if len(group) == 1:
+        docs, codes = index.postings.of(group[0])
+        counts = codes.astype(np.float32)
+    else:
+        every = [index.postings.of(number) for number in group]
+        table = np.bincount(
+            np.concatenate([docs for docs, _ in every]),
+            weights=np.concatenate([codes for _, codes in every]),
+            minlength=len(scores),
+        )
+        docs = np.flatnonzero(table).astype(np.int32)
+        counts = table[docs].astype(np.float32)
+    live = index.inverse_norm.data[docs] > 0
+    docs, counts = docs[live], counts[live]
+    df = len(docs)
+    if not df:
+        return
+    idf = np.log1p((index.live - df + 0.5) / (df + 0.5))
+    mean = max(1.0, index.total_length / max(1, index.live))
+    saturation = K1 * (1 - B + B * index.lengths.data[docs] / mean)
+    scores[docs] += (idf * counts * (K1 + 1) / (counts + saturation)).astype(np.float32)
+    matched[docs] = True
+
+
+def _having(index: UserIndex, numbers: list[int]) -> NDArray[np.bool_]:
+    has = np.zeros(len(index.ids), np.bool_)
+    for number in numbers:
+        if number >= 0:
+            has[index.postings.of(number)[0]] = True
+    return has

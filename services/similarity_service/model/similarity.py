@@ -1,0 +1,240 @@
+"""How similar two notes are, and which notes are most similar to one.
+
+score = (1 - MENTION) * likeness + MENTION * mention, all in [0, 1], the same from either side:
+
+- likeness: the cosine of the notes' terms, each weighing (1 + ln tf) * idf, the title counted twice, stop words and
+  boilerplate left out;
+- mention: one note's text has the other's title (titles.py); both ways together count as noisy or.
+
+find() looks at every posting of the telling terms to choose candidates by an estimate of the score, then computes the
+score itself for those. What an estimate may miss is ranked low anyway.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.similarity_service.model import duplicates
+from services.similarity_service.model.arrays import Floats, Longs
+from services.similarity_service.model.index import LOG_TF, UserIndex
+from services.similarity_service.model.query import Query, counts_without_boilerplate, of_doc
+from services.similarity_service.model.titles import COVERED
+
+METHOD = "lexical/1"
+MENTION = 0.2
+# Terms that choose the candidates; a longer query than this says the same again.
+_CHOOSING_TERMS = 40
+_LEAST_CANDIDATES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A note that is similar to what was asked about. mentions: it is mentioned by name; mentioned_by: it mentions."""
+
+    doc: int
+    score: float
+    likeness: float
+    mentions: float
+    mentioned_by: float
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A readable term and what it adds to a score."""
+
+    keyword: str
+    contribution: float
+
+
+def find(index: UserIndex, query: Query, limit: int, min_score: float = 0.0) -> list[Match]:
+    """The best `limit` notes other than the query itself, best first; equal scores by note id."""
+    if not index.live or limit <= 0:
+        return []
+    mentioned = _mentioned(index, query)
+    candidates = _candidates(index, query, mentioned, max(_LEAST_CANDIDATES, 2 * limit))
+    if not len(candidates):
+        return []
+    likeness = likenesses(index, query, candidates)
+    forward = np.array([mentioned.get(doc, 0.0) for doc in candidates.tolist()])
+    backward = np.zeros(len(candidates))
+    for name in query.names:
+        backward = np.maximum(backward, np.where(np.isin(candidates, name.docs), name.weight, 0.0))
+    # The last thing to know is whether a mention stands inside of a longer name: asked of the best ones only.
+    best_case = combine(likeness, forward, backward)
+    order = np.argsort(-best_case, kind="stable").tolist()
+    found: list[Match] = []
+    for place in order:
+        if len(found) >= limit and best_case[place] < sorted((m.score for m in found), reverse=True)[limit - 1]:
+            break
+        doc = int(candidates[place])
+        back = mentioned_by(index, query, doc) if backward[place] else 0.0
+        score = float(combine(likeness[place], forward[place], back))
+        if score > 0 and score >= min_score:
+            found.append(Match(doc, score, float(likeness[place]), float(forward[place]), back))
+    found.sort(key=lambda match: (-match.score, index.ids[match.doc]))
+    return found[:limit]
+
+
+def compare(index: UserIndex, one: int, other: int) -> Match:
+    """The score of two notes of the index."""
+    query = of_doc(index, one)
+    likeness = float(likenesses(index, query, np.array([other]))[0])
+    forward = _mentioned(index, query).get(other, 0.0)
+    back = mentioned_by(index, query, other)
+    return Match(other, float(combine(likeness, forward, back)), likeness, forward, back)
+
+
+def combine(likeness: "float | NDArray[np.floating]", forward: "float | NDArray[np.floating]",
+            backward: "float | NDArray[np.floating]") -> "NDArray[np.floating]":  # fmt: skip
+    """The score of a likeness and of mentions both ways."""
+    mention = 1 - (1 - np.asarray(forward)) * (1 - np.asarray(backward))
+    return np.minimum(1.0, (1 - MENTION) * np.asarray(likeness) + MENTION * mention)
+
+
+def explain(index: UserIndex, query: Query, match: Match) -> list[Part]:
+    """Every shared term and mention with what it adds; the contributions sum to the score. Best first."""
+    parts: dict[str, float] = {}
+    numbers, weights = _weights_of(index, match.doc)
+    norm = query.norm * float(np.sqrt(np.dot(weights, weights)))
+    if norm:
+        shared, here, there = np.intersect1d(query.numbers, numbers, assume_unique=True, return_indices=True)
+        products = (1 - MENTION) * query.weights[here] * weights[there] / norm
+        for number, product in zip(shared.tolist(), products.tolist(), strict=True):
+            if product > 0:
+                form = index.vocabulary.form(number)
+                parts[form] = parts.get(form, 0.0) + product
+    mention = 1 - (1 - match.mentions) * (1 - match.mentioned_by)
+    total = match.mentions + match.mentioned_by
+    for name, weight in ((mentioned_name(index, query, match.doc), match.mentions),
+                         (mentioning_name(index, query, match.doc), match.mentioned_by)):  # fmt: skip
+        if weight:
+            parts[name] = parts.get(name, 0.0) + MENTION * mention * weight / total
+    return [Part(word, part) for word, part in sorted(parts.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
+    """The cosines of a query and some notes."""
+    norm = query.norm
+    if not norm:
+        return np.zeros(len(docs), np.float32)
+    places, lengths = index.terms.places(docs)
+    numbers = index.terms.values.data[places]
+    codes = index.codes.data[places]
+    for row in np.flatnonzero(index.repeats.rows_with_any(docs, index.live)).tolist():
+        start = int(lengths[:row].sum())
+        codes[start : start + int(lengths[row])] = counts_without_boilerplate(index, int(docs[row]))
+    weights = LOG_TF[codes] * index.vocabulary.idf(numbers, index.live)
+    # Where the query has a term is looked up in one table over all terms.
+    table = index.scratch(len(index.vocabulary))
+    table[query.numbers] = query.weights
+    products = table[numbers] * weights
+    table[query.numbers] = 0
+    row_of = np.repeat(np.arange(len(docs)), lengths)
+    dots = np.bincount(row_of, weights=products, minlength=len(docs))
+    squares = np.bincount(row_of, weights=weights * weights, minlength=len(docs))
+    return (dots / (norm * np.sqrt(np.maximum(squares, 1e-12)))).astype(np.float32)
+
+
+def mentioned_by(index: UserIndex, query: Query, doc: int) -> float:
+    """What a note's mention of the query's names is worth."""
+    found = _mentions_of(index, query, doc)
+    return max(found.values(), default=0.0)
+
+
+def mentioning_name(index: UserIndex, query: Query, doc: int) -> str:
+    """The name of the query that a note mentions, "" if none."""
+    found = _mentions_of(index, query, doc)
+    return max(found, key=lambda text: found[text], default="")
+
+
+def mentioned_name(index: UserIndex, query: Query, doc: int) -> str:
+    """The name of a note that the query mentions, "" if none."""
+    found = index.titles.scan(query.parts)
+    worth = {n: _worth(index, n, covered) for n, covered in found.items() if doc in index.titles.titled(n)}
+    return index.vocabulary.form(max(worth, key=lambda n: worth[n])) if worth else ""
+
+
+def is_duplicate(index: UserIndex, query: Query, match: Match) -> bool:
+    """Whether a match is (nearly) the same text as the query."""
+    return match.likeness >= duplicates.LEAST_LIKENESS and duplicates.same_text(
+        query.parts, index.titles.parts(match.doc)
+    )
+
+
+def _mentions_of(index: UserIndex, query: Query, doc: int) -> dict[str, float]:
+    names = [name for name in query.names if doc in name.docs]
+    if not names:
+        return {}
+    found = index.titles.scan(index.titles.parts(doc))
+    return {name.text: name.weight * (COVERED if found.get(name.number, False) else 1.0) for name in names}
+
+
+def _mentioned(index: UserIndex, query: Query) -> dict[int, float]:
+    """The notes that the query mentions by name, and what that is worth."""
+    found: dict[int, float] = {}
+    for number, covered in index.titles.scan(query.parts).items():
+        titled = index.titles.titled(number)
+        if titled:
+            worth = _worth(index, number, covered)
+            for doc in titled:
+                if doc != query.doc and worth > found.get(doc, 0.0):
+                    found[doc] = worth
+    return found
+
+
+def _worth(index: UserIndex, number: int, covered: bool) -> float:
+    return index.titles.weight(number) * (COVERED if covered else 1.0)
+
+
+def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wanted: int) -> Longs:
+    """The notes most worth scoring, by an estimate that needs the postings only."""
+    size = len(index.ids)
+    scores = np.zeros(size, np.float32)
+    norm = query.norm
+    if norm:
+        strength = query.weights * query.weights
+        order = np.argsort(-strength, kind="stable")[:_CHOOSING_TERMS]
+        idf = query.weights / np.maximum(query.tf, 1e-9)
+        for place in order[strength[order] > 0].tolist():
+            docs, codes = index.postings.of(int(query.numbers[place]))
+            table = LOG_TF * np.float32(query.weights[place] * idf[place])
+            scores[docs] += table[codes]
+        scores *= index.inverse_norm.view
+        # As if the notes' rare and common terms were mixed as the query's are.
+        scores *= np.float32((1 - MENTION) * np.sqrt(np.dot(query.tf, query.tf)) / (norm * norm))
+    for name in query.names:
+        scores[name.docs] += np.float32(MENTION * name.weight)
+    if mentioned:
+        scores[np.fromiter(mentioned, np.int64)] += MENTION * np.fromiter(mentioned.values(), np.float32)
+    scores *= index.inverse_norm.view > 0
+    if query.doc >= 0:
+        scores[query.doc] = 0
+    return _largest(scores, wanted)
+
+
+def _largest(scores: Floats, wanted: int) -> Longs:
+    """The places of the largest positive scores: all of them if there are few, else at least `wanted`."""
+    least = np.float32(0)
+    if len(scores) > 4 * wanted:
+        block = max(16, len(scores) // (8 * wanted))
+        whole = len(scores) // block * block
+        tops = scores[:whole].reshape(-1, block).max(axis=1)
+        if len(tops) > wanted:
+            least = np.partition(tops, len(tops) - wanted)[len(tops) - wanted]
+    found = np.flatnonzero((scores >= least) & (scores > 0)) if least > 0 else np.flatnonzero(scores > 0)
+    if len(found) > wanted:
+        best = np.argpartition(-scores[found], wanted)[:wanted]
+        found = found[best]
+    return np.sort(found)
+
+
+def _weights_of(index: UserIndex, doc: int) -> "tuple[NDArray[np.int32], Floats]":
+    numbers = index.terms[doc]
+    return numbers, LOG_TF[counts_without_boilerplate(index, doc)] * index.vocabulary.idf(numbers, index.live)
+
+
+def total(parts: Iterable[Part]) -> float:
+    """The score that the parts explain."""
+    return sum(part.contribution for part in parts)

@@ -1,0 +1,282 @@
+"""Who mentions whose title: titles and aliases as phrases, found in other notes' texts.
+
+A note that says "relational database" mentions the note of that title: the strongest sign of a link that there is,
+and the same that a person goes by. The occurrences of a phrase of several words are kept as postings like a term's (a
+single word's are its term's), so both directions are known: whom does this text mention, and who mentions this title.
+Inside a longer title a phrase counts less ("database" in "relational database"); rare phrases count more.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.similarity_service.model.arrays import Growing, Ints, Longs, Rows
+from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
+from services.similarity_service.model.vocabulary import STOP
+
+if TYPE_CHECKING:
+    from services.similarity_service.model.index import UserIndex
+
+# What a mention inside of a longer title is worth.
+COVERED = 0.5
+_CHUNK = 4096
+
+
+class Titles:
+    """The names of the notes of an index, and where they occur. Rows beside the notes, in the same order."""
+
+    def __init__(self, index: "UserIndex") -> None:
+        self._index = index
+        # By the first term of a name: the lengths of names that begin so (bit n: n terms).
+        self._begins = Growing(np.uint8)
+        # By name (a term's or a phrase's number): a live note of that name, -1 if none; further ones in _more.
+        self._first = Growing(np.int32, fill=-1)
+        self._more: dict[int, list[int]] = {}
+        self.names = Rows(np.int32)
+
+    @property
+    def nbytes(self) -> int:
+        return self._begins.nbytes + self._first.nbytes + self.names.nbytes + 150 * len(self._more)
+
+    def titled(self, number: int) -> list[int]:
+        """The notes of that name."""
+        first = int(self._first.data[number]) if number < self._first.size else -1
+        return [] if first < 0 else [first, *self._more.get(number, ())]
+
+    def weight(self, number: int) -> float:
+        """What a mention is worth, in (0, 1]: rare ones more; a name that several notes bear points to none of them."""
+        notes = max(1, self._index.live)
+        rarity = np.log1p(notes / (int(self._index.vocabulary.df.data[number]) + 1)) / np.log1p(notes)
+        return min(1.0, float(rarity)) / max(1, len(self.titled(number)))
+
+    def scan(self, parts: Sequence[Ints]) -> dict[int, bool]:
+        """The names in some sequences of terms (-1: no term): name -> whether it occurs only within longer names.
+
+        Also names that no live note bears any more.
+        """
+        found: dict[int, bool] = {}
+        words, number_of = self._index.vocabulary.words, self._index.vocabulary.number
+        for part in parts:
+            masks = np.where(part >= 0, self._begins.data[part], 0)
+            sequence = part.tolist()
+            end = 0
+            for at in np.flatnonzero(masks).tolist():
+                mask = int(masks[at])
+                for length in range(min(LONGEST_TITLE, len(sequence) - at), 0, -1):
+                    if not mask >> length & 1:
+                        continue
+                    if length == 1:
+                        number = sequence[at]
+                    else:
+                        window = sequence[at : at + length]
+                        if -1 in window:
+                            continue
+                        number = number_of(" ".join([words[n] for n in window]))
+                        if number < 0:
+                            continue
+                    covered = at + length <= end
+                    found[number] = found.get(number, True) and covered
+                    # A name that nobody bears now must not hide another.
+                    if not covered and self._first.data[number] >= 0:
+                        end = at + length
+        return found
+
+    def parts(self, doc: int) -> list[Ints]:
+        """Title and text of a note as sequences of terms."""
+        sequence = self._index.sequence(doc)
+        cut = int(np.argmax(sequence < 0)) if len(sequence) else 0
+        return [sequence[:cut], sequence[cut + 1 :]]
+
+    def add(self, doc: int, note: Note) -> None:
+        """Take in the note that the index has just placed: its mentions, then its own names."""
+        self._reach()
+        self._count(doc, self._phrases_in(doc), 1)
+        names = [self._register(name) for name in note.names]
+        self._bear(doc, names)
+
+    def remove(self, doc: int) -> None:
+        """Forget a note's mentions and names."""
+        phrases = self._phrases_in(doc)
+        if len(phrases):
+            self._index.vocabulary.df.data[phrases] -= 1
+        for number in self.names[doc].tolist():
+            others = [other for other in self.titled(number) if other != doc]
+            self._first.data[number] = others[0] if others else -1
+            if len(others) > 1:
+                self._more[number] = others[1:]
+            else:
+                self._more.pop(number, None)
+
+    def load(self, notes: Sequence[Note]) -> None:
+        """As add() for every note of an index that has just been filled."""
+        vocabulary = self._index.vocabulary
+        known = len(vocabulary)
+        borne: list[list[int]] = []
+        phrases: dict[int, tuple[int, ...]] = {}
+        for note in notes:
+            names = []
+            for name in note.names:
+                numbers = vocabulary.number_all(name)
+                number = numbers[0] if len(numbers) == 1 else vocabulary.number_all([" ".join(name)])[0]
+                names.append(number)
+                phrases[number] = tuple(numbers)
+            borne.append(names)
+        vocabulary.register()
+        self._reach()
+        for doc, names in enumerate(borne):
+            self._bear(doc, [n for n in names if self._is_name(phrases[n])])
+        by_length: dict[int, list[int]] = {}
+        for number, numbers in phrases.items():
+            if self._is_name(numbers):
+                self._begins.data[numbers[0]] |= 1 << len(numbers)
+                if number >= known:
+                    by_length.setdefault(len(numbers), []).append(number)
+        if by_length:
+            self._find_all(by_length, phrases)
+
+    def containing(self, docs: Longs, phrase: Sequence[int]) -> Longs:
+        """Those of the notes in which the terms follow each other so."""
+        found = [chunk[self._contains(chunk, phrase)] for chunk in _chunks(docs)]
+        return np.concatenate(found) if found else docs[:0]
+
+    def having_all(self, numbers: Sequence[int]) -> Longs:
+        """Live notes that have all the terms, in any order, ascending."""
+        postings = self._index.postings
+        rarest, *others = sorted(set(numbers), key=postings.length)
+        docs = np.sort(postings.of(rarest)[0]).astype(np.int64)
+        docs = docs[self._index.inverse_norm.data[docs] > 0]
+        for number in others:
+            mark = np.zeros(len(self._index.ids), np.bool_)
+            mark[postings.of(number)[0]] = True
+            docs = docs[mark[docs]]
+        return docs
+
+    # --- parts
+
+    def _reach(self) -> None:
+        size = len(self._index.vocabulary)
+        self._begins.reach(size)
+        self._first.reach(size)
+        self._index.postings.reach(size)
+
+    def _is_name(self, numbers: Sequence[int]) -> bool:
+        flags = self._index.vocabulary.flags.data
+        return not all(flags[n] & STOP for n in numbers)
+
+    def _phrases_in(self, doc: int) -> Ints:
+        """Phrases of several words that occur in a note."""
+        known = self.scan(self.parts(doc))
+        words = self._index.vocabulary.words
+        return np.array([n for n in known if " " in words[n]], np.int32)
+
+    def _count(self, doc: int, phrases: Ints, step: int) -> None:
+        if len(phrases):
+            self._index.vocabulary.df.data[phrases] += step
+            self._index.postings.append(phrases, doc, np.ones(len(phrases), np.uint8))
+
+    def _register(self, name: tuple[str, ...]) -> int:
+        """The number of a name; a new phrase is looked for in all notes. -1 for what can't be a name."""
+        vocabulary = self._index.vocabulary
+        numbers = vocabulary.number_all(name)
+        vocabulary.register()
+        self._reach()
+        if not self._is_name(numbers):
+            return -1
+        self._begins.data[numbers[0]] |= 1 << len(numbers)
+        if len(numbers) == 1:
+            return numbers[0]
+        known = len(vocabulary)
+        number = vocabulary.number_all([" ".join(name)])[0]
+        vocabulary.register()
+        self._reach()
+        if number >= known:
+            docs = self.containing(self.having_all(numbers), numbers)
+            vocabulary.df.data[number] = len(docs)
+            self._index.postings.put(number, docs.astype(np.int32), np.ones(len(docs), np.uint8))
+        return number
+
+    def _bear(self, doc: int, names: Sequence[int]) -> None:
+        kept = list(dict.fromkeys(n for n in names if n >= 0))
+        for number in kept:
+            if self._first.data[number] < 0:
+                self._first.data[number] = doc
+            else:
+                self._more.setdefault(number, []).append(doc)
+        self.names.append(kept)
+
+    def _flat(self, docs: Longs) -> tuple[Ints, Longs]:
+        """The sequences of several notes, one after the other, and whose each place is."""
+        index = self._index
+        places, lengths = index.narrow.places(docs)
+        local = index.narrow.values.data[places].astype(np.int64)
+        owner = np.repeat(docs, lengths)
+        between = local == NARROW
+        local[between] = 0
+        at = index.terms.starts.data[owner] + local
+        values = index.terms.values.data[np.minimum(at, max(0, index.terms.values.size - 1))]
+        values[between] = -1
+        wide = [doc for doc in docs[lengths == 0].tolist() if index.is_wide(doc)]
+        if wide:
+            sequences = [index.sequence(doc) for doc in wide]
+            values = np.concatenate([values, *sequences])
+            owner = np.concatenate([owner, np.repeat(wide, [len(sequence) for sequence in sequences])])
+        return values, owner
+
+    def _contains(self, docs: Longs, phrase: Sequence[int]) -> NDArray[np.bool_]:
+        values, owner = self._flat(docs)
+        size = len(phrase)
+        if len(values) < size:
+            return np.zeros(len(docs), np.bool_)
+        at = np.flatnonzero(values[: len(values) - size + 1] == phrase[0])
+        for step in range(1, size):
+            at = at[values[at + step] == phrase[step]]
+        at = at[owner[at] == owner[at + size - 1]]
+        return np.isin(docs, owner[at])
+
+    def _find_all(self, by_length: dict[int, list[int]], phrases: dict[int, tuple[int, ...]]) -> None:
+        """The postings of many new phrases, by hashes of runs of terms over all notes."""
+        numbers: list[Ints] = []
+        owners: list[Ints] = []
+        multipliers = np.random.default_rng(1).integers(1, 1 << 62, LONGEST_TITLE, np.int64).astype(
+            np.uint64
+        ) | np.uint64(1)
+        tables = {}
+        for size, names in by_length.items():
+            terms = np.array([phrases[n] for n in names], np.uint64) + np.uint64(2)
+            hashes = (terms * multipliers[:size]).sum(axis=1, dtype=np.uint64)
+            order = np.argsort(hashes)
+            tables[size] = (hashes[order], np.array(names, np.int32)[order])
+        for docs in _chunks(np.arange(len(self._index.ids))):
+            values, owner = self._flat(docs)
+            masks = np.where(values >= 0, self._begins.data[values], 0)
+            spread = (values + np.int64(2)).astype(np.uint64)
+            for size, (hashes, names) in tables.items():
+                at = np.flatnonzero(masks >> size & 1)
+                at = at[at + size <= len(values)]
+                at = at[owner[at] == owner[at + size - 1]]
+                if not len(at):
+                    continue
+                run = spread[at] * multipliers[0]
+                for step in range(1, size):
+                    run += spread[at + step] * multipliers[step]
+                place = np.minimum(np.searchsorted(hashes, run), len(hashes) - 1)
+                hit = hashes[place] == run
+                pairs = np.unique(names[place[hit]].astype(np.int64) << 32 | owner[at[hit]])
+                numbers.append((pairs >> 32).astype(np.int32))
+                owners.append((pairs & 0xFFFFFFFF).astype(np.int32))
+        if not numbers:
+            return
+        every, docs32 = np.concatenate(numbers), np.concatenate(owners)
+        order = np.argsort(every, kind="stable")
+        every, docs32 = every[order], docs32[order]
+        names, starts = np.unique(every, return_index=True)
+        for number, start, end in zip(names.tolist(), starts.tolist(), [*starts[1:].tolist(), len(every)], strict=True):
+            docs_of = docs32[start:end]
+            self._index.postings.put(number, docs_of, np.ones(len(docs_of), np.uint8))
+            self._index.vocabulary.df.data[number] = len(docs_of)
+
+
+def _chunks(docs: Longs) -> list[Longs]:
+    return [docs[start : start + _CHUNK] for start in range(0, len(docs), _CHUNK)]
