@@ -1,0 +1,299 @@
+"""The tour: every step shows something that Brain2 promises, how long it took, and fails when it isn't so."""
+
+import asyncio
+import json
+import statistics
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from deploy.local import traces
+from deploy.local.console import Console
+from deploy.local.demo import draw
+from deploy.local.demo.client import BrokenError, Client, settled, timed, traced, until
+from deploy.local.importer.jsonlines import JsonLines
+from deploy.local.importer.progress import ProgressBar
+from deploy.local.importer.send import Importer, Stubs
+from deploy.local.stores import ROOT
+from protos.cleanup.v1 import cleanup_pb2
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+
+SAMPLE = ROOT / "deploy" / "local" / "sample" / "notes.jsonl"
+# Notes of the sample that the tour visits.
+_HUB, _DELETED, _RESTORED = "tcp-ip", "packet-switching", "virtual-memory"
+_DRAFT = node_pb2.NewNode(
+    node_id="how-a-page-arrives",
+    title="How a web page arrives",
+    content=(
+        "I type an address; the browser asks the Domain Name System for the IP address of the server. TCP opens a "
+        "connection, HTTP asks for the page, and routers pass its packets on, each by another path perhaps: that is "
+        "what packet switching means."
+    ),
+    tags=["my own"],
+)
+_QUERY = "packet routing"
+
+
+class Tour:
+    """One run, for one user; run() prints as it goes."""
+
+    def __init__(self, client: Client, trace_file: Path, console: Console) -> None:
+        self._client = client
+        self._traces = trace_file
+        self._console = console
+        self._chapter = 0
+        self._latencies: list[tuple[str, float]] = []
+
+    async def run(self) -> None:
+        """All steps. BrokenError or a Brain2Error when something isn't as promised."""
+        ids = await self._import()
+        await self._links(ids)
+        await self._write()
+        await self._neighbors()
+        await self._subgraph()
+        await self._search()
+        trace_id = await self._delete()
+        await self._clean_up()
+        await self._restore()
+        await self._trace(trace_id)
+        self._summary()
+
+    async def _import(self) -> list[str]:
+        source = JsonLines(SAMPLE)
+        self._title("Notes", "entries of the Free On-line Dictionary of Computing (GFDL, deploy/local/sample)")
+        client = self._client
+        importer = Importer(Stubs(client.node, client.graph, client.similarity), client.user)
+        with ProgressBar("storing") as bar:
+            task = asyncio.create_task(timed(importer.run(source)))
+            while not task.done():
+                bar.show(source.done, source.total, importer.report.note())
+                await asyncio.wait({task}, timeout=0.1)
+            _, ms = task.result()
+        report = importer.report
+        if report.failures or not report.stored:
+            where, why = (report.failures or [("sample", "nothing was stored")])[0]
+            raise BrokenError(f"the sample could not be stored: {where}: {why}")
+        count = len(report.stored)
+        self._fact(f"{count} notes stored for user {client.user}", ms, f"{count / ms * 1000:.0f} a second")
+        with ProgressBar("indexing") as bar:
+            left, ms = await timed(
+                importer.wait_until_indexed(120.0, lambda known, all_: bar.show(known, all_, f"{known} notes"))
+            )
+        if left:
+            raise BrokenError(f"{left} of {count} notes were not indexed within 120 s")
+        self._fact("all of them indexed", ms, "after the last was stored")
+        return sorted(report.stored)
+
+    async def _links(self, ids: list[str]) -> None:
+        self._title("Automatic links", "nobody drew these: each comes from what two notes have in common")
+        links = await settled(lambda: self._client.links(ids), quiet=1.5, seconds=60.0)
+        if len(links) < len(ids) // 2:
+            raise BrokenError(f"only {len(links)} links were made for {len(ids)} notes")
+        gold = _editors_links()
+        both = sum(ends in gold for ends in links)
+        self._fact(f"{len(links)} links")
+        self._fact(f"{both} of them ({100 * both // len(links)} %) were also made by the dictionary's editors, by hand")
+        heaviest = sorted(links, key=lambda ends: (-links[ends], ends))[:5]
+        for one, other in heaviest:
+            await self._explained(one, other, f"{one} and {other}")
+
+    async def _write(self) -> None:
+        self._title("A note of your own", _DRAFT.title)
+        self._console.say(self._grey(f"    {_DRAFT.content}"))
+        request = node_pb2.CreateNodeRequest(user_id=self._client.user, node=_DRAFT)
+        _, ms = await timed(self._client.node.CreateNode(request))
+        self._fact("stored for good", ms, latency="create a note")
+        node_id = _DRAFT.node_id
+        _, ms = await until(
+            lambda: self._client.neighbor_ids(node_id), "the new note gets an automatic link", seconds=20.0
+        )
+        self._fact("first automatic link", ms, "after the answer", latency="create to first link")
+        found = await settled(lambda: self._client.neighbor_ids(node_id), quiet=0.5, seconds=5.0)
+        answer = await self._client.neighbors(node_id)
+        if not found:
+            raise BrokenError("the links of the new note went away again")
+        for neighbor in answer.neighbors:
+            await self._explained(node_id, neighbor.node_id, neighbor.title or neighbor.node_id)
+
+    async def _neighbors(self) -> None:
+        self._title("Neighbours", f"what is connected to {_HUB}?")
+        answer, first = await timed(self._client.neighbors(_HUB, limit=8))
+        if not answer.neighbors:
+            raise BrokenError(f"{_HUB} has no neighbours")
+        for neighbor in answer.neighbors:
+            weight = self._console.paint(draw.bar(neighbor.weight), "cyan")
+            self._console.say(f"    {weight} {neighbor.weight:.2f}  {neighbor.title or neighbor.node_id}")
+        if answer.total_degree > len(answer.neighbors):
+            self._console.say(self._grey(f"    and {answer.total_degree - len(answer.neighbors)} more"))
+        request = graph_pb2.GetNeighborsRequest(user_id=self._client.user, node_id=_HUB, page_size=8)
+        again = [(await timed(self._client.graph.GetNeighbors(request)))[1] for _ in range(50)]
+        self._fact("asked the first time", first, "with titles")
+        self._fact("asked again, 50 times", statistics.median(again), "median", latency="neighbours, from memory")
+
+    async def _subgraph(self) -> None:
+        self._title("Two hops", f"around {_HUB}")
+        request = graph_pb2.GetSubgraphRequest(user_id=self._client.user, node_id=_HUB, max_hops=2, with_titles=True)
+        answer, ms = await timed(self._client.graph.GetSubgraph(request))
+        if not any(node.hops == 2 for node in answer.nodes):
+            raise BrokenError(f"nothing lies two hops from {_HUB}")
+        hops = {node.node_id: node.hops for node in answer.nodes}
+        titles = {node.node_id: node.title for node in answer.nodes if node.title}
+        edges = [(edge.source_id, edge.target_id, edge.weight) for edge in answer.edges]
+        for line in draw.tree(draw.grow(_HUB, hops, edges), titles, self._console.paint):
+            self._console.say(f"    {line}")
+        self._fact(f"{len(hops)} notes, {len(edges)} edges", ms, latency="two hops")
+
+    async def _search(self) -> None:
+        self._title("Search", f"“{_QUERY}”")
+        answer, ms = await timed(self._client.search(_QUERY, limit=4))
+        if not answer.hits:
+            raise BrokenError(f"searching {_QUERY!r} finds nothing")
+        for hit in answer.hits:
+            ranges = [(each.start, each.end) for each in hit.highlights]
+            snippet = draw.highlighted(hit.snippet, ranges, self._console.paint).replace("\n", " ")
+            self._console.say(f"    {self._console.paint(hit.title, 'bold')}  {snippet}")
+        self._fact(f"{answer.total} notes match", ms, latency="search")
+
+    async def _delete(self) -> str:
+        client, title = self._client, _DELETED
+        self._title("Forgetting", f"delete {title}")
+        before = await client.neighbor_ids(title)
+        if not before:
+            raise BrokenError(f"{title} has no neighbours")
+        friend = min(before)
+        self._console.say(self._grey(f"    it has {len(before)} neighbours, one is {friend}; search finds it by name"))
+        if not await self._found(title):
+            raise BrokenError(f"search does not find {title}")
+        with traced() as trace_id:
+            request = node_pb2.DeleteNodeRequest(user_id=client.user, node_id=title)
+            _, ms = await timed(client.node.DeleteNode(request))
+        self._fact("deleted", ms, latency="delete a note")
+        gone: list[tuple[str, Callable[[], Awaitable[bool]]]] = [
+            ("the note itself", lambda: _not(client.is_there(title))),
+            (f"the neighbours of {friend}", lambda: _lacks(client.neighbor_ids(friend), title)),
+            ("search", lambda: _not(self._found(title))),
+        ]
+        waits = await asyncio.gather(
+            *(until(check, f"{title} is gone from {place}", seconds=2.0) for place, check in gone)
+        )
+        for (place, _), (_, wait) in zip(gone, waits, strict=True):
+            self._fact(f"gone from {place}", wait, "after the answer, question included")
+        self._latencies.append(("deleted to gone everywhere", ms + max(wait for _, wait in waits)))
+        return trace_id
+
+    async def _clean_up(self) -> None:
+        self._title("Cleaned up behind", "at the end of the retention (30 days), or now if asked")
+        client, node_id = self._client, _DELETED
+        queue = cleanup_pb2.QueueDeletionRequest(user_id=client.user, node_id=node_id)
+        _, queued = await timed(client.cleanup.QueueDeletion(queue))
+        self._fact("asked to do it now", queued)
+        ask = cleanup_pb2.GetDeletionRequest(user_id=client.user, node_id=node_id)
+        told: set[tuple[int, int, str]] = set()
+
+        async def done() -> cleanup_pb2.Deletion | None:
+            deletion: cleanup_pb2.Deletion = (await client.cleanup.GetDeletion(ask)).deletion
+            for event in deletion.history:
+                line = (event.state, event.step, event.message)
+                if line not in told:
+                    told.add(line)
+                    self._step_of_saga(event)
+            if deletion.state == cleanup_pb2.DELETION_STATE_FAILED:
+                raise BrokenError(f"the cleanup failed: {deletion.error}")
+            return deletion if deletion.state == cleanup_pb2.DELETION_STATE_DONE else None
+
+        deletion, ms = await until(done, f"{node_id} is cleaned up", seconds=60.0)
+        assert deletion
+        archive = f", archived as {deletion.archive_uri}" if deletion.archive_uri else ""
+        self._fact(f"{deletion.removed_edges} edges removed{archive}", ms, latency="cleanup, all steps")
+        if await client.is_there(node_id, show_deleted=True):
+            raise BrokenError(f"{node_id} is still stored after its cleanup")
+        if await client.neighbor_ids(node_id):
+            raise BrokenError(f"{node_id} still has edges after its cleanup")
+        self._fact("nothing of it is left in the stores")
+
+    async def _restore(self) -> None:
+        self._title("Second thoughts", f"delete {_RESTORED}, then restore it")
+        client, node_id = self._client, _RESTORED
+        before = await client.neighbor_ids(node_id)
+        await client.node.DeleteNode(node_pb2.DeleteNodeRequest(user_id=client.user, node_id=node_id))
+        await until(lambda: _not(client.is_there(node_id)), f"{node_id} is hidden", seconds=2.0)
+        request = node_pb2.RestoreNodeRequest(user_id=client.user, node_id=node_id)
+        _, ms = await timed(client.node.RestoreNode(request))
+        self._fact("restored", ms, latency="restore a note")
+
+        async def whole() -> bool:
+            return await client.is_there(node_id) and await client.neighbor_ids(node_id) >= before
+
+        _, wait = await until(whole, f"{node_id} has its {len(before)} neighbours again", seconds=10.0)
+        self._fact(f"back with all of its {len(before)} neighbours", wait, "after the answer")
+        _, wait = await until(lambda: self._found(node_id), f"search finds {node_id} again", seconds=10.0)
+        self._fact("search finds it again", wait, "later")
+
+    async def _trace(self, trace_id: str) -> None:
+        self._title("One write through four services", "the deletion above, as its trace tells it")
+
+        async def services() -> bool:
+            return {span["service"] for span in traces.read(self._traces, trace_id)} >= _ALL
+
+        await until(services, f"trace {trace_id} has spans of all four services", seconds=20.0)
+        traces.show(self._traces, trace_id, self._console)
+
+    def _summary(self) -> None:
+        self._console.say()
+        self._console.say(self._console.paint("Everything was as promised.", "green"))
+        for what, ms in self._latencies:
+            self._console.say(f"  {draw.milliseconds(ms):>9}  {what}")
+
+    async def _found(self, node_id: str) -> bool:
+        answer = await self._client.search(f'"{node_id.replace("-", " ")}"', limit=100)
+        return any(hit.node_id == node_id for hit in answer.hits)
+
+    async def _explained(self, one: str, other: str, shown: str) -> None:
+        edge = await self._client.edge(one, other)
+        why = ", ".join(word.keyword for word in edge.metadata.shared_keywords[:4])
+        if edge.metadata.auto_generated and not why:
+            raise BrokenError(f"the automatic link {one} - {other} does not say why")
+        weight = self._console.paint(draw.bar(edge.weight), "cyan")
+        self._console.say(f"    {weight} {edge.weight:.2f}  {shown}  {self._grey('because of ' + why)}")
+
+    def _step_of_saga(self, event: cleanup_pb2.DeletionEvent) -> None:
+        state = cleanup_pb2.DeletionState.Name(event.state).removeprefix("DELETION_STATE_").lower()
+        step = cleanup_pb2.DeletionStep.Name(event.step).removeprefix("DELETION_STEP_").lower()
+        at = event.time.ToDatetime().strftime("%H:%M:%S.%f")[:-3]
+        parts = (state, "" if step == "unspecified" else step, event.message)
+        self._console.say(f"    {self._grey(at)} {' '.join(part for part in parts if part)}")
+
+    def _title(self, title: str, subtitle: str) -> None:
+        self._chapter += 1
+        self._console.say()
+        self._console.say(f"{self._console.paint(f'{self._chapter}. {title}', 'bold')}  {self._grey(subtitle)}")
+
+    def _fact(self, text: str, ms: float | None = None, note: str = "", *, latency: str = "") -> None:
+        """One result. latency: the name under which its time appears in the summary."""
+        took = "" if ms is None else f"  {self._console.paint(draw.milliseconds(ms), 'green')}"
+        self._console.say(f"  {text}{took}{'  ' + self._grey(note) if note else ''}")
+        if latency and ms is not None:
+            self._latencies.append((latency, ms))
+
+    def _grey(self, text: str) -> str:
+        return self._console.paint(text, "grey")
+
+
+_ALL = {"node", "graph", "similarity", "cleanup"}
+
+
+def _editors_links() -> set[tuple[str, str]]:
+    """The links that the sample's editors made: (smaller id, larger id)."""
+    found: set[tuple[str, str]] = set()
+    for line in SAMPLE.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        found |= {(min(entry["id"], other), max(entry["id"], other)) for other in entry["links"]}
+    return found
+
+
+async def _not(answer: Awaitable[bool]) -> bool:
+    return not await answer
+
+
+async def _lacks(found: Awaitable[set[str]], item: str) -> bool:
+    return item not in await found
