@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.stack import Stack
+from deploy.local.stores import credentials
 from tests.support.stack import whole_stack
 from tests.support.stores import Stores, fresh_user, running
 
@@ -23,8 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 async def stores(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stores]:
-    async with running(tmp_path_factory.mktemp("stores")) as found:
-        yield found
+    with pytest.MonkeyPatch.context() as patch:
+        # A service that a test runs in this process finds its credentials where it would in production.
+        for name, value in credentials().items():
+            patch.setenv(name, value)
+        async with running(tmp_path_factory.mktemp("stores")) as found:
+            yield found
 
 
 @pytest.fixture
