@@ -54,13 +54,11 @@ async def start(life: Lifecycle, settings: NodeConfig) -> int:
 
     aws = await life.enter(Aws(settings, use=("dynamodb", "events")))
     table = Table(aws.dynamodb, settings.table, breaker=Breaker("dynamodb", clock))
-    redis = await life.enter(Redis(settings, breaker=Breaker("redis", clock)))
+    redis = await life.enter(Redis(settings, clock=clock))
     channels = await life.enter(Channels(timeout=1.0, clock=clock))
 
     # What happens is told by the outbox: the item in the write's transaction, the publishing behind it.
-    outbox = await life.enter(
-        Outbox(table, aws.events, service="node", bus=settings.event_bus, clock=clock, redis=redis)
-    )
+    outbox = await life.enter(Outbox(table, aws.events, service="node", bus=settings.event_bus, clock=clock))
     idempotency = Idempotency(table, "node", clock)
 
     # The truth, and the cache around it.

@@ -5,6 +5,7 @@ What can't be said in the model is refused here (a time that is no time, a garbl
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,7 +91,8 @@ def request(method: str, message: Message) -> Request | None:
     request_id: str = getattr(message, "request_id")  # noqa: B009
     if not request_id:
         return None
-    return Request(request_id, method + "\0" + message.SerializeToString(deterministic=True).hex())
+    body = message.SerializeToString(deterministic=True)
+    return Request(request_id, hashlib.sha256(method.encode() + b"\0" + body).hexdigest()[:32])
 
 
 def cascade(value: int) -> Cascade:

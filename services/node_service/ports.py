@@ -95,17 +95,21 @@ class NodeStore(Protocol):
         """What a request was answered with. InvalidArgument (REQUEST_ID_REUSED) when its id was for something else."""
 
 
+class Held(Protocol):
+    """The right to carry out a request of several transactions; it ends by itself after half a minute."""
+
+    async def complete(self, answer: bytes) -> None:
+        """Keep the answer. Aborted (REQUEST_LEASE_LOST) when the right had ended and another took it."""
+
+    async def forget(self) -> None:
+        """Let a repeat try at once; what was done must bear being done again."""
+
+
 class Batches(Protocol):
     """Requests of several transactions, that are carried out once."""
 
-    async def begin(self, user_id: str, request: Request) -> bytes | None:
-        """The answer if it was carried out; None when it's ours now. Aborted (REQUEST_IN_PROGRESS) while it runs."""
-
-    async def complete(self, user_id: str, request: Request, answer: bytes) -> None:
-        """Keep the answer."""
-
-    async def forget(self, user_id: str, request: Request) -> None:
-        """Nothing was done: let a repeat try at once."""
+    async def begin(self, user_id: str, request: Request) -> bytes | Held:
+        """The answer if there is one, else the right to find it. Aborted (REQUEST_IN_PROGRESS) while another has it."""
 
 
 class SettingsStore(Protocol):

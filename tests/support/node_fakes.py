@@ -136,22 +136,31 @@ def _unchanged(stored: Node | None, before: Summary | None) -> bool:
 
 @dataclass
 class FakeBatches:
-    """Batches in memory; `running` holds the requests that another process is carrying out."""
+    """Batches in memory; `begun` holds the requests that are being carried out."""
 
     kept: dict[tuple[str, Request], bytes] = field(default_factory=dict)
     begun: set[tuple[str, Request]] = field(default_factory=set)
 
-    async def begin(self, user_id: str, request: Request) -> bytes | None:
-        if (user_id, request) not in self.kept:
-            self.begun.add((user_id, request))
-        return self.kept.get((user_id, request))
+    async def begin(self, user_id: str, request: Request) -> "bytes | FakeHeld":
+        if (user_id, request) in self.kept:
+            return self.kept[user_id, request]
+        self.begun.add((user_id, request))
+        return FakeHeld(self, (user_id, request))
 
-    async def complete(self, user_id: str, request: Request, answer: bytes) -> None:
-        self.begun.remove((user_id, request))
-        self.kept[user_id, request] = answer
 
-    async def forget(self, user_id: str, request: Request) -> None:
-        self.begun.remove((user_id, request))
+@dataclass
+class FakeHeld:
+    """Held of FakeBatches."""
+
+    batches: FakeBatches
+    key: tuple[str, Request]
+
+    async def complete(self, answer: bytes) -> None:
+        self.batches.begun.remove(self.key)
+        self.batches.kept[self.key] = answer
+
+    async def forget(self) -> None:
+        self.batches.begun.remove(self.key)
 
 
 @dataclass

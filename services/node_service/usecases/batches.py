@@ -1,6 +1,5 @@
 """Creating many notes in one call, once for each request_id."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,21 +35,20 @@ class BatchWriting:
         violations.raise_if_any()
         if request is None:
             return answer(await self._each(user_id, drafts, None))
-        if (known := await self.batches.begin(user_id, request)) is not None:
-            return known
+        held = await self.batches.begin(user_id, request)
+        if isinstance(held, bytes):
+            return held
         try:
             results = await self._each(user_id, drafts, request)
             if any(isinstance(each, Brain2Error) and each.transient for each in results):
                 # Not kept: a repeat finds what was stored by its receipts, and tries the rest again.
-                await self.batches.forget(user_id, request)
+                await held.forget()
                 return answer(results)
             told = answer(results)
-            await self.batches.complete(user_id, request, told)
+            await held.complete(told)
             return told
-        except asyncio.CancelledError:
-            raise  # the lease ends by itself
-        except BaseException:
-            await self.batches.forget(user_id, request)
+        except BaseException:  # a caller that went away, too
+            await held.forget()
             raise
 
     async def _each(self, user_id: str, drafts: Sequence[Draft], request: Request | None) -> list[Result]:

@@ -1,0 +1,309 @@
+"""What NodeStore promises, on every implementation: the fake of the unit tests, DynamoDB, and DynamoDB behind Redis."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.node_service.adapters.dynamo import DynamoNodeStore
+from services.node_service.adapters.envelope import Enveloper
+from services.node_service.adapters.redis import CachedNodeStore
+from services.node_service.model import Cascade, Happening, Node, NodeEvent, Summary, text
+from services.node_service.ports import Change, NodeStore, Outcome, Position, Receipt, Request
+from shared.dynamo import Put, Table
+from shared.errors import InvalidArgument
+from shared.events.envelope import Event
+from shared.idempotency import Idempotency
+from shared.ids import SystemClock, UlidFactory
+from shared.redis import Redis
+from tests.support.node_fakes import FakeStore
+from tests.support.stores import Stores
+
+
+class Log:
+    """An event log that keeps its items in the table and remembers what was announced."""
+
+    def __init__(self) -> None:
+        self.announced: list[Event] = []
+
+    def put(self, event: Event) -> Put:
+        return Put({"PK": "OUTBOX#contract#0", "SK": event.id, "detail": event.to_json()})
+
+    def announce(self, *events: Event) -> None:
+        self.announced += events
+
+
+@pytest.fixture(scope="module")
+async def table(stores: Stores) -> AsyncIterator[Table]:
+    async with stores.client("dynamodb") as client:
+        yield Table(client, stores.resources.table)
+
+
+@pytest.fixture(params=["memory", "dynamo", "dynamo+redis"])
+async def store(request: pytest.FixtureRequest, table: Table, stores: Stores) -> AsyncIterator[NodeStore]:
+    if request.param == "memory":
+        yield FakeStore()
+        return
+    clock = SystemClock()
+    truth = DynamoNodeStore(table, Log(), Idempotency(table, "contract", clock), Enveloper(UlidFactory(clock), dict))
+    if request.param == "dynamo":
+        yield truth
+        return
+    async with Redis(RedisAt(stores.redis_url)) as redis:
+        yield CachedNodeStore(truth, redis, clock, keep_seconds=60)
+
+
+class RedisAt:
+    """The part of the settings that Redis reads."""
+
+    redis_cluster = False
+
+    def __init__(self, url: str) -> None:
+        self.redis_url = url
+
+
+def note(user: str, node_id: str = "n", **other: Any) -> Node:
+    fields: dict[str, Any] = {
+        "user_id": user,
+        "node_id": node_id,
+        "title": "A title — with ünïcode",
+        "version": 1,
+        "incarnation": 1_700_000_000_000,
+        "create_ms": 1_600_000_000_000,
+        "update_ms": 1_700_000_000_000,
+        "tags": ("b", "a"),
+        "metadata": {"k": "v", "empty": ""},
+        **text("line one\nline two\t\x01\U0001f9e0" * 20),
+    }
+    return Node(**fields | other)
+
+
+def creation(node: Node, receipt: Receipt | None = None) -> Change:
+    event = NodeEvent(happening=Happening.CREATED, node=node, time_ms=node.incarnation)
+    return Change(before=None, after=node, event=event, receipt=receipt)
+
+
+def update(before: Node, after: Node, receipt: Receipt | None = None) -> Change:
+    event = NodeEvent(happening=Happening.UPDATED, node=after, time_ms=after.update_ms)
+    return Change(before=before, after=after, event=event, receipt=receipt)
+
+
+def deleted(node: Summary, purge_ms: int = 1_800_000_000_000) -> Summary:
+    summary = node.summary() if isinstance(node, Node) else node
+    return replace(
+        summary,
+        version=node.version + 1,
+        delete_ms=1_750_000_000_000,
+        purge_ms=purge_ms,
+        cascade=Cascade.ORPHANS,
+    )
+
+
+def move(before: Summary, after: Summary | None, happening: Happening) -> Change:
+    event = NodeEvent(happening=happening, node=after or before, time_ms=1_750_000_000_000)
+    return Change(before=before, after=after, event=event)
+
+
+async def stored(store: NodeStore, node: Node) -> Node:
+    assert await store.commit(creation(node)) is Outcome.DONE
+    return node
+
+
+async def ids(store: NodeStore, user: str, **bounds: Any) -> list[str]:
+    asked = {"since_ms": 0, "until_ms": 9_999_999_999_999, "after": None, "limit": 100} | bounds
+    return [each.node_id for each in await store.page(user, **asked)]
+
+
+async def test_what_is_stored_reads_back(store: NodeStore, user: str) -> None:
+    node = await stored(store, note(user))
+    assert await store.current(user, "n") == node
+    assert await store.current_summary(user, "n") == node.summary()
+    for _ in range(2):  # the second may come from a cache
+        assert await store.read(user, ["n"], {}) == {"n": node}
+        assert (await store.titles(user, ["n"], {}))["n"].title == node.title
+
+
+async def test_extremes_read_back(store: NodeStore, user: str) -> None:
+    largest = note(user, "big", tags=(), metadata={}, title="", **text("\x00é" * 80_000))
+    await stored(store, largest)
+    assert await store.read(user, ["big"], {}) == {"big": largest}
+    smallest = note(user, "small", tags=(), metadata={}, title="t", create_ms=0, **text(""))
+    await stored(store, smallest)
+    assert await store.read(user, ["small"], {}) == {"small": smallest}
+    assert await ids(store, user) == ["big", "small"]
+
+
+async def test_nobody_sees_anothers_notes(store: NodeStore, user: str) -> None:
+    await stored(store, note(user))
+    other = f"{user}x"
+    assert await store.current(other, "n") is None
+    assert await store.current_summary(other, "n") is None
+    assert await store.read(other, ["n"], {}) == {}
+    assert await store.titles(other, ["n"], {}) == {}
+    assert await ids(store, other) == []
+
+
+async def test_of_many_creations_one_wins(store: NodeStore, user: str) -> None:
+    outcomes = await asyncio.gather(*(store.commit(creation(note(user, title=f"t{n}"))) for n in range(20)))
+    assert sorted(outcome.value for outcome in outcomes) == ["conflict"] * 19 + ["done"]
+    winner = outcomes.index(Outcome.DONE)
+    assert (await store.read(user, ["n"], {}))["n"].title == f"t{winner}"
+
+
+async def test_a_write_on_another_basis_is_refused(store: NodeStore, user: str) -> None:
+    first = await stored(store, note(user))
+    second = replace(first, version=2, title="second")
+    assert await store.commit(update(first, second)) is Outcome.DONE
+    assert await store.commit(update(first, replace(first, version=2, title="lost"))) is Outcome.CONFLICT
+    assert await store.read(user, ["n"], {}) == {"n": second}
+    reborn = replace(second, incarnation=second.incarnation + 1)
+    assert await store.commit(update(reborn, replace(reborn, version=3))) is Outcome.CONFLICT
+    gone = note(user, "gone")
+    assert await store.commit(update(gone, replace(gone, version=2))) is Outcome.CONFLICT
+    assert await store.current(user, "gone") is None
+
+
+async def test_a_read_after_a_write_sees_it(store: NodeStore, user: str) -> None:
+    node = await stored(store, note(user))
+    for version in range(2, 12):
+        await store.read(user, ["n"], {})
+        after = replace(node, version=version, title=f"t{version}")
+        assert await store.commit(update(node, after)) is Outcome.DONE
+        node = after
+        assert (await store.read(user, ["n"], {}))["n"] == node
+        assert (await store.titles(user, ["n", "other"], {}))["n"].title == node.title
+
+
+async def test_delete_restore_and_purge(store: NodeStore, user: str) -> None:
+    node = await stored(store, note(user))
+    await store.read(user, ["n"], {})
+    gone = deleted(node)
+    assert await store.commit(move(node.summary(), gone, Happening.DELETED)) is Outcome.DONE
+    [read] = (await store.read(user, ["n"], {})).values()
+    assert (read.summary(), read.content) == (gone, node.content)
+    assert (await store.titles(user, ["n"], {}))["n"].deleted
+    assert await ids(store, user) == []
+    back = replace(node, version=3)
+    assert await store.commit(move(read, back, Happening.RESTORED)) is Outcome.DONE
+    assert await store.read(user, ["n"], {}) == {"n": back}
+    assert await ids(store, user) == ["n"]
+
+    again = deleted(back)
+    assert await store.commit(move(back, again, Happening.DELETED)) is Outcome.DONE
+    fenced = replace(again, fenced=True)
+    assert await store.commit(Change(before=again, after=fenced, event=None)) is Outcome.DONE
+    assert await store.current_summary(user, "n") == fenced
+    # The version is the same: it is the fence that refuses.
+    assert await store.commit(move(again, replace(back, version=5), Happening.RESTORED)) is Outcome.CONFLICT
+    assert await store.commit(move(fenced, None, Happening.PURGED)) is Outcome.DONE
+    assert await store.commit(move(fenced, None, Happening.PURGED)) is Outcome.CONFLICT
+    assert await store.read(user, ["n"], {}) == {}
+    assert await store.titles(user, ["n"], {}) == {}
+    anew = await stored(store, note(user, incarnation=1_900_000_000_000, title="anew"))
+    assert await store.read(user, ["n"], {}) == {"n": anew}
+
+
+async def test_the_answer_to_a_request_is_kept_with_the_write(store: NodeStore, user: str) -> None:
+    request = Request("req-1", "body")
+    node = note(user)
+    assert await store.answer(user, request) is None
+    assert await store.commit(creation(node, Receipt(request, node))) is Outcome.DONE
+    assert await store.answer(user, request) == node
+    assert await store.answer(f"{user}x", request) is None
+    with pytest.raises(InvalidArgument) as caught:
+        await store.answer(user, Request("req-1", "another body"))
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+    assert await store.commit(creation(node, Receipt(request, node))) is Outcome.REPEATED
+    after = replace(node, version=2)
+    assert await store.commit(update(node, after, Receipt(request, after))) is Outcome.REPEATED
+    assert await store.read(user, ["n"], {}) == {"n": node}
+
+
+async def test_a_refused_write_keeps_no_answer(store: NodeStore, user: str) -> None:
+    node = await stored(store, note(user))
+    request = Request("req-2", "body")
+    assert await store.commit(creation(node, Receipt(request, node.summary()))) is Outcome.CONFLICT
+    assert await store.answer(user, request) is None
+
+
+async def test_the_same_request_at_once_is_done_once(store: NodeStore, user: str) -> None:
+    request = Request("req-3", "body")
+    notes = [note(user, f"n{at}") for at in range(8)]
+    outcomes = await asyncio.gather(*(store.commit(creation(each, Receipt(request, each))) for each in notes))
+    assert sorted(outcome.value for outcome in outcomes) == ["done"] + ["repeated"] * 7
+    winner = notes[outcomes.index(Outcome.DONE)]
+    assert await store.answer(user, request) == winner
+    assert await ids(store, user) == [winner.node_id]
+
+
+async def test_many_creations_each_for_itself(store: NodeStore, user: str) -> None:
+    notes = [note(user, f"n{at:03}") for at in range(100)]
+    await stored(store, notes[3])
+    await stored(store, notes[98])
+    outcomes = await store.commit_new([creation(each) for each in notes])
+    assert [at for at, outcome in enumerate(outcomes) if outcome is not Outcome.DONE] == [3, 98]
+    assert outcomes[3] is outcomes[98] is Outcome.CONFLICT
+    assert await store.read(user, [each.node_id for each in notes], {}) == {each.node_id: each for each in notes}
+
+
+async def test_many_large_creations(store: NodeStore, user: str) -> None:
+    notes = [note(user, f"n{at:03}", **text("x" * 150_000)) for at in range(30)]
+    assert await store.commit_new([creation(each) for each in notes]) == [Outcome.DONE] * 30
+    assert len(await ids(store, user)) == 30
+
+
+async def test_many_receipts(store: NodeStore, user: str) -> None:
+    notes = [note(user, f"n{at}") for at in range(3)]
+    receipts = [Receipt(Request(f"req#{at}", "body"), each.summary()) for at, each in enumerate(notes)]
+    changes = [creation(each, receipt) for each, receipt in zip(notes, receipts, strict=True)]
+    assert await store.commit_new(changes) == [Outcome.DONE] * 3
+    assert await store.commit_new(changes) == [Outcome.REPEATED] * 3
+    assert await store.answer(user, receipts[1].request) == notes[1].summary()
+
+
+async def test_reading_many_in_any_order(store: NodeStore, user: str) -> None:
+    notes = {f"n{at}": note(user, f"n{at}", title=f"t{at}") for at in range(120)}
+    await store.commit_new([creation(each) for each in notes.values()])
+    asked = [*notes, "missing-1", "missing-2"]
+    random.Random(5).shuffle(asked)
+    for _ in range(2):
+        assert await store.read(user, asked, {}) == notes
+        titles = await store.titles(user, asked, {})
+        assert {node_id: title.title for node_id, title in titles.items()} == {
+            node_id: each.title for node_id, each in notes.items()
+        }
+
+
+async def test_pages_by_time(store: NodeStore, user: str) -> None:
+    times = {"a": 1000, "b": 2000, "c1": 3000, "c2": 3000, "d": 4000}
+    await store.commit_new([creation(note(user, node_id, create_ms=ms)) for node_id, ms in times.items()])
+    assert await ids(store, user) == ["d", "c2", "c1", "b", "a"]
+    assert await ids(store, user, limit=2) == ["d", "c2"]
+    assert await ids(store, user, limit=2, after=Position(3000, "c2")) == ["c1", "b"]
+    assert await ids(store, user, after=Position(3000, "c15")) == ["c1", "b", "a"]
+    assert await ids(store, user, since_ms=2000, until_ms=4000) == ["c2", "c1", "b"]
+    assert await ids(store, user, since_ms=2000, until_ms=4000, after=Position(3000, "c1")) == ["b"]
+    assert await ids(store, user, since_ms=2001, until_ms=3000) == []
+    assert await ids(store, user, since_ms=3000, after=Position(2000, "b")) == []
+
+
+async def test_a_page_has_all_but_the_content(store: NodeStore, user: str) -> None:
+    node = await stored(store, note(user))
+    [listed] = await store.page(user, since_ms=0, until_ms=9_999_999_999_999, after=None, limit=10)
+    assert listed == node.summary()
+
+
+async def test_a_page_of_large_entries_is_full(store: NodeStore, user: str) -> None:
+    """More than DynamoDB gives in one answer (1 MB)."""
+    fat: dict[str, Any] = {
+        "title": "é" * 256,
+        "tags": tuple(f"{n:064}" for n in range(64)),
+        "metadata": {"k": "v" * 4000},
+    }
+    notes = [note(user, f"n{at:03}", **fat) for at in range(200)]
+    for at in range(0, 200, 100):
+        assert set(await store.commit_new([creation(each) for each in notes[at : at + 100]])) == {Outcome.DONE}
+    assert len(await ids(store, user, limit=200)) == 200
