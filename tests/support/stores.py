@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import aioboto3
 from aiobotocore.config import AioConfig
@@ -80,7 +81,9 @@ async def running(data: Path, env: Mapping[str, str] = os.environ) -> AsyncItera
         resources = await provision.apply(started.endpoints, prefix=f"test-{uuid.uuid4().hex[:8]}")
         found = Stores(started.endpoints, resources)
         try:
-            yield found
+            # A service that a test starts in this process finds its credentials where AWS's own tools look for them.
+            with mock.patch.dict(os.environ, stores.credentials(env)):
+                yield found
         finally:
             await _tidy(found, env)
     finally:
