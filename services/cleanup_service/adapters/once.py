@@ -18,14 +18,13 @@ class IdempotentOnce:
         fingerprint = self._idempotency.fingerprint(
             method.encode() + b"\0" + request.SerializeToString(deterministic=True)
         )
-        claim = (request.user_id, request.request_id, fingerprint)
-        known = await self._idempotency.begin(*claim)
-        if known is not None:
-            return known
+        lease = await self._idempotency.begin(request.user_id, request.request_id, fingerprint)
+        if isinstance(lease, bytes):
+            return lease
         try:
             answer = await work()
         except BaseException:
-            await self._idempotency.forget(*claim)
+            await self._idempotency.forget(lease)
             raise
-        await self._idempotency.complete(*claim, answer)
+        await self._idempotency.complete(lease, answer)
         return answer

@@ -112,10 +112,7 @@ class UserTraces:
 
 
 def _is_of(item: Item, user_id: str) -> bool:
-    for value in item.values():
-        if isinstance(value, str) and value.startswith("{"):
-            try:
-                return Event.from_json(value).user_id == user_id
-            except InvalidArgument:
-                continue
-    return False
+    try:
+        return Event.from_json(item["event"]).user_id == user_id
+    except InvalidArgument:
+        return False
