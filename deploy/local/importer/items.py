@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
@@ -43,7 +43,16 @@ class Problem:
     fatal: bool = True
 
 
-Item = Note | Link | Problem
+@dataclass(frozen=True)
+class Settings:
+    """The user's settings of one context, from an export: the fields of its UserSettings. Applied as they are read."""
+
+    where: str
+    context: str
+    values: dict[str, Any]
+
+
+Item = Note | Link | Problem | Settings
 
 
 class Source(Protocol):

@@ -8,19 +8,18 @@ import gzip
 import hashlib
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
 
-from deploy.local.importer.items import MAX_CONTENT_BYTES, Item, Link, Note, Problem, stable_id, tags_of, when
+from deploy.local.importer.items import MAX_CONTENT_BYTES, Item, Link, Note, Problem, Settings, stable_id, tags_of, when
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 
 _GZIP = b"\x1f\x8b"
-# Kinds of an export that make neither a note nor an edge.
-_PASSED_OVER = ("settings", "end")
 
 
 class JsonLines:
@@ -34,7 +33,8 @@ class JsonLines:
 
     def __iter__(self) -> Iterator[Item]:
         seen: dict[str, int] = {}
-        is_export = ended = False
+        counts: Counter[str] = Counter()
+        end: dict[str, Any] | None = None
         number = 0
         with self._path.open("rb") as raw:
             lines: Iterable[bytes] = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw
@@ -46,10 +46,12 @@ class JsonLines:
                     where = f"line {number}"
                     try:
                         fields = _fields(line)
-                        kind = fields.get("kind", "note")
-                        is_export |= "kind" in fields
-                        ended |= kind == "end"
-                        item = _item(where, kind, fields)
+                        if "kind" in fields:
+                            counts[f"{fields['kind']}s"] += 1
+                        if fields.get("kind") == "end":
+                            end = fields
+                            continue
+                        item = _item(where, fields)
                     except ValueError as error:
                         yield Problem(where, str(error))
                         continue
@@ -58,13 +60,12 @@ class JsonLines:
                         if first != number:
                             yield Problem(where, f"the id {item.node.node_id!r} is already on line {first}")
                             continue
-                    if item is not None:
-                        yield item
+                    yield item
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 yield Problem(f"after line {number}", f"the compressed file is damaged: {error}")
         self.done = self.total
-        if is_export and not ended:
-            yield Problem(f"after line {number}", "the export is cut off: its last line, of kind end, is missing")
+        if counts:
+            yield from _check_end(f"after line {number}", end, counts)
 
 
 def _fields(line: bytes) -> dict[str, Any]:
@@ -79,13 +80,28 @@ def _fields(line: bytes) -> dict[str, Any]:
     return found
 
 
-def _item(where: str, kind: object, fields: dict[str, Any]) -> Note | Link | None:
+def _check_end(where: str, end: Mapping[str, Any] | None, counts: Mapping[str, int]) -> Iterator[Problem]:
+    """The last line of an export counts the others: a copy that lost some must not look whole."""
+    if end is None:
+        yield Problem(where, "the export is cut off: its last line, of kind end, is missing")
+        return
+    for kind in ("notes", "edges"):
+        found, told = counts.get(kind, 0), end.get(kind)
+        if told is not None and told != found:
+            yield Problem(where, f"the export had {told} {kind}, the file has {found}")
+
+
+def _item(where: str, fields: dict[str, Any]) -> Note | Link | Settings:
+    kind = fields.get("kind", "note")
     if kind == "note":
         return _note(where, fields)
     if kind == "edge":
         return _edge(where, fields)
-    if kind in _PASSED_OVER:
-        return None
+    if kind == "settings":
+        values = fields.get("settings")
+        if not isinstance(values, dict):
+            raise ValueError("settings is not an object")
+        return Settings(where, str(fields.get("context", "")), values)
     raise ValueError(f"kind {kind!r} is not known (note, edge, settings, end)")
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeVar
 
+from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from deploy.local.importer.items import Item, Link, Note, Problem, Source
+from deploy.local.importer.items import Item, Link, Note, Problem, Settings, Source
 from deploy.local.importer.report import Report
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
@@ -97,6 +98,9 @@ class Importer:
                         batch, grown = [], item.node.ByteSize() + 8
                     batch.append(item)
                     size = grown
+                elif isinstance(item, Settings):
+                    # They come first, and hold for what follows: whether and how links are made.
+                    await self._settings(item)
                 else:
                     self._other(item, links)
             if batch:
@@ -106,6 +110,24 @@ class Importer:
                 await flight.add(self._links, chunk)
         for note in deleted:
             await self._delete(note)
+
+    async def _settings(self, item: Settings) -> None:
+        known: dict[str, tuple[Any, Any]] = {
+            "node": (node_pb2, self._stubs.node),
+            "similarity": (similarity_pb2, self._stubs.similarity),
+        }
+        if item.context not in known:
+            self.report.remarks.append((item.where, f"settings of {item.context!r} are not known here"))
+            return
+        package, stub = known[item.context]
+        request = package.UpdateUserSettingsRequest(user_id=self._user)
+        try:
+            json_format.ParseDict(item.values, request.settings, ignore_unknown_fields=True)
+        except json_format.ParseError as error:
+            self.report.fail(item.where, f"not settings: {error}")
+            return
+        method = stub.UpdateUserSettings
+        await self._call(lambda why: self.report.fail(item.where, f"settings not stored: {why}"), method, request)
 
     def _other(self, item: Item, links: list[Link]) -> None:
         if isinstance(item, Link):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.importer.items import Item, Link, Note, Problem
+from deploy.local.importer.items import Item, Link, Note, Problem, Settings
 from deploy.local.importer.jsonlines import JsonLines
 
 
@@ -89,8 +89,10 @@ def test_an_export(tmp_path: Path) -> None:
         "weight": 0.5,
         "metadata": metadata,
     }
-    items = read(tmp_path, node, gone, edge, {"kind": "settings"}, {"kind": "end"})
-    first, second, link = items
+    settings = {"kind": "settings", "context": "node", "settings": {"retention": "60s"}}
+    end = {"kind": "end", "notes": 2, "edges": 1, "settings": 1}
+    applied, first, second, link = read(tmp_path, settings, node, gone, edge, end)
+    assert applied == Settings("line 1", "node", {"retention": "60s"})
     assert isinstance(first, Note)
     assert not first.deleted
     assert first.node.create_time.seconds == 1_714_521_600
@@ -123,3 +125,11 @@ def test_a_gzip_file_that_is_cut_off_is_a_failure(tmp_path: Path) -> None:
 def test_a_byte_order_mark_and_blank_lines_are_nothing(tmp_path: Path) -> None:
     [note] = read(tmp_path, b"\xef\xbb\xbf" + json.dumps({"title": "A"}).encode() + b"\r\n\r\n")
     assert isinstance(note, Note)
+
+
+def test_an_export_that_lost_lines_is_a_failure(tmp_path: Path) -> None:
+    *_, problem = read(
+        tmp_path, {"kind": "note", "node_id": "a", "title": "A"}, {"kind": "end", "notes": 2, "edges": 0}
+    )
+    assert isinstance(problem, Problem)
+    assert problem.reason == "the export had 2 notes, the file has 1"

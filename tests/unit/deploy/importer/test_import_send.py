@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.importer.items import Item, Link, Note, Problem
+from deploy.local.importer.items import Item, Link, Note, Problem, Settings
 from deploy.local.importer.send import GaveUpError, Importer, Stubs
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
@@ -42,6 +42,8 @@ class World:
         self.batches: list[int] = []
         self.flying = self.most = 0
         self.unindexed = 0
+        # (notes stored by then, request)
+        self.settings: list[tuple[int, Any]] = []
 
     async def BatchCreateNodes(self, request: node_pb2.BatchCreateNodesRequest, **_: Any) -> Any:
         self.flying += 1
@@ -94,6 +96,9 @@ class World:
             self.unindexed -= 1
             raise NotFound("not indexed")
         return similarity_pb2.ExtractKeywordsResponse()
+
+    async def UpdateUserSettings(self, request: Any, **_: Any) -> Any:
+        self.settings.append((len(self.nodes), request))
 
     def _fail(self) -> None:
         if self.failing:
@@ -200,6 +205,18 @@ async def test_links_wait_for_notes_and_deletes_for_links() -> None:
     assert set(world.edges) == {("a", "b")}
     assert world.deleted == {"b"}
     assert run.report.stored == {"a"}
+
+
+async def test_settings_hold_before_the_notes_that_follow() -> None:
+    world = World()
+    run = importer(world)
+    known = Settings("line 1", "similarity", {"auto_link": False, "from_the_future": 1})
+    await run.run(Items([known, Settings("line 2", "x", {}), Settings("line 3", "node", {"retention": []}), note("a")]))
+    [(stored, request)] = world.settings
+    assert stored == 0
+    assert request.settings.HasField("auto_link")
+    assert [where for where, _ in run.report.remarks] == ["line 2"]
+    assert [where for where, _ in run.report.failures] == ["line 3"]
 
 
 async def test_time_that_a_service_asks_for_is_given() -> None:
