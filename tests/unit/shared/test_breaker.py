@@ -1,0 +1,165 @@
+"""The breaker: when it opens, what passes while it is half open, and that no call holds it up."""
+
+import asyncio
+
+import pytest
+
+from shared.errors import InvalidArgument, Unavailable
+from shared.resilience.breaker import Breaker
+from tests.support.clock import ManualClock, Middle
+
+
+def fresh(**options: float) -> tuple[Breaker, ManualClock]:
+    clock = ManualClock()
+    settings = {"failures": 3, "cooldown": 1.0, "max_cooldown": 4.0, **options}
+    return Breaker("store", clock, rng=Middle(), **settings), clock  # type: ignore[arg-type]
+
+
+async def fails(error: Exception | None = None) -> None:
+    raise error or Unavailable("down")
+
+
+async def works() -> str:
+    return "fine"
+
+
+async def trip(breaker: Breaker, times: int = 3) -> None:
+    for _ in range(times):
+        with pytest.raises(Unavailable, match="down"):
+            await breaker.call(fails)
+
+
+async def test_failures_in_a_row_open_it_and_calls_are_refused_without_being_made() -> None:
+    breaker, _ = fresh()
+    await trip(breaker)
+    made = 0
+
+    async def counted() -> None:
+        nonlocal made
+        made += 1
+
+    with pytest.raises(Unavailable) as refused:
+        await breaker.call(counted)
+    assert (breaker.state, made, refused.value.reason) == ("open", 0, "BREAKER_OPEN")
+    assert refused.value.retry_after == pytest.approx(1.05)
+
+
+async def test_a_success_in_between_starts_the_count_anew() -> None:
+    breaker, _ = fresh(ratio=0.9)
+    await trip(breaker, 2)
+    await breaker.call(works)
+    await trip(breaker, 2)
+    assert breaker.state == "closed"
+
+
+async def test_half_of_many_calls_failing_opens_it_though_never_in_a_row() -> None:
+    breaker, _ = fresh(failures=5)
+    for _ in range(4):
+        await trip(breaker, 1)
+        await breaker.call(works)
+    assert breaker.state == "closed"
+    await trip(breaker, 1)
+    assert breaker.state == "open"
+
+
+async def test_old_failures_are_forgotten() -> None:
+    breaker, clock = fresh(failures=5, window=10)
+    for _ in range(8):
+        await trip(breaker, 1)
+        await breaker.call(works)
+        clock._seconds += 6
+    assert breaker.state == "closed"
+
+
+async def test_errors_of_the_request_do_not_count_against_the_dependency() -> None:
+    breaker, _ = fresh()
+    for _ in range(10):
+        with pytest.raises(InvalidArgument):
+            await breaker.call(lambda: fails(InvalidArgument("no")))
+    assert breaker.state == "closed"
+
+
+async def test_half_open_one_probe_passes_and_its_success_closes() -> None:
+    breaker, clock = fresh()
+    await trip(breaker)
+    clock._seconds += 1.1
+    gate = asyncio.Event()
+    probe = asyncio.create_task(breaker.call(gate.wait))
+    await asyncio.sleep(0)
+    assert breaker.state == "half_open"
+    with pytest.raises(Unavailable):
+        await breaker.call(works)
+    gate.set()
+    await probe
+    assert breaker.state == "closed"
+    assert await breaker.call(works) == "fine"
+
+
+async def test_a_failed_probe_opens_it_for_twice_as_long_up_to_a_bound() -> None:
+    breaker, clock = fresh()
+    await trip(breaker)
+    waits = []
+    for _ in range(4):
+        waits.append(breaker.retry_after)
+        clock._seconds += breaker.retry_after
+        await trip(breaker, 1)
+    assert waits == pytest.approx([1.05, 2.1, 4.2, 4.2])
+    clock._seconds += 5
+    await breaker.call(works)
+    await trip(breaker)
+    assert breaker.retry_after == pytest.approx(1.05)
+
+
+async def test_a_cancelled_probe_gives_its_place_back() -> None:
+    breaker, clock = fresh()
+    await trip(breaker)
+    clock._seconds += 1.1
+    probe = asyncio.create_task(breaker.call(asyncio.Event().wait))
+    await asyncio.sleep(0)
+    probe.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await probe
+    assert await breaker.call(works) == "fine"
+    assert breaker.state == "closed"
+
+
+async def test_a_call_that_began_before_it_opened_has_no_say_afterwards() -> None:
+    breaker, clock = fresh()
+    late_failure, late_success = breaker.enter(), breaker.enter()
+    await trip(breaker)
+    breaker.exit(late_success, True)
+    assert breaker.state == "open"
+    clock._seconds += 1.1
+    probe = breaker.enter()
+    breaker.exit(late_failure, False)
+    assert breaker.state == "half_open"
+    breaker.exit(probe, True)
+    assert breaker.state == "closed"
+
+
+async def test_as_a_context_manager_each_task_has_its_own_permit() -> None:
+    breaker, _ = fresh()
+    gate = asyncio.Event()
+
+    async def use(error: bool) -> None:
+        async with breaker:
+            await gate.wait()
+            if error:
+                raise Unavailable("down")
+
+    tasks = [asyncio.create_task(use(error)) for error in (True, False, True, False)]
+    await asyncio.sleep(0)
+    gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [isinstance(result, Unavailable) for result in results] == [True, False, True, False]
+    assert not breaker._held
+
+
+async def test_listeners_hear_each_change() -> None:
+    breaker, clock = fresh()
+    heard: list[str] = []
+    breaker.on_change(lambda name, state: heard.append(f"{name} {state}"))
+    await trip(breaker)
+    clock._seconds += 1.1
+    await breaker.call(works)
+    assert heard == ["store open", "store half_open", "store closed"]
