@@ -1,0 +1,1 @@
+"""The ports on real parts: DynamoDB, Redis, the node service."""

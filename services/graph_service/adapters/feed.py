@@ -1,0 +1,45 @@
+"""ChangeFeed on a Redis stream per user; finish.lua appends to it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from services.graph_service.adapters.lists import Commands, RedisLists
+from services.graph_service.ports import FeedEntry
+from services.graph_service.usecases.watch import expired
+
+_START = "0-0"
+
+
+class RedisFeed:
+    """See ChangeFeed. Keys and trust are those of the lists."""
+
+    def __init__(self, redis: Commands, lists: RedisLists) -> None:
+        self._redis = redis
+        self._lists = lists
+
+    async def last(self, user: str) -> str:
+        newest = await self._redis.call("XREVRANGE", self._lists.key(user, "f"), "+", "-", "COUNT", 1)
+        return newest[0][0].decode() if newest else _START
+
+    async def after(self, user: str, id: str, limit: int) -> Sequence[FeedEntry]:
+        key = self._lists.key(user, "f")
+        found = await self._redis.call("XRANGE", key, f"({id}", "+", "COUNT", limit)
+        # The entry that the reader saw last is still there: then so is all that followed it.
+        if id == _START:
+            lost = await self._trimmed(key)
+        else:
+            lost = not await self._redis.call("XRANGE", key, id, id) and await self._lost(key, id)
+        if lost:
+            raise expired()
+        return [FeedEntry(entry.decode(), fields[1]) for entry, fields in found]
+
+    async def _lost(self, key: str, id: str) -> bool:
+        """The reader's entry was trimmed; what came right after it may have been, too. No feed: it has expired."""
+        return True
+
+    async def _trimmed(self, key: str) -> bool:
+        if not await self._redis.call("EXISTS", key):
+            return False
+        info = await self._redis.call("XINFO", "STREAM", key)
+        facts: dict[bytes, Any] = dict(zip(info[::2], info[1::2], strict=True))
+        return bool(facts[b"entries-added"] != facts[b"length"])

@@ -1,0 +1,6 @@
+-- How many edges of a hub lead to some notes. KEYS: marks, records. ARGV: the notes.
+local types, total = redis.call('HGET', KEYS[1], '#t') or '', 0
+for type in string.gmatch(types, '[^,]+') do
+  for i = 1, #ARGV do total = total + redis.call('HEXISTS', KEYS[2], ARGV[i] .. '#' .. type) end
+end
+return total

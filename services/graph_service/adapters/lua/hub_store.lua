@@ -1,0 +1,13 @@
+-- Make the staged list the hub's. KEYS: state, marks, staged by weight, by time, records, then the live three.
+-- ARGV: lease token, life of the state in ms, life of the rest in ms (longer), automatic edges. Returns 1 or 0.
+if redis.call('GET', KEYS[1]) ~= 'F' .. ARGV[1] or redis.call('HEXISTS', KEYS[2], '#') == 0 then return 0 end
+for i = 3, 5 do
+  if redis.call('EXISTS', KEYS[i]) == 0 then return 0 end
+  redis.call('UNLINK', KEYS[i + 3])
+  redis.call('RENAME', KEYS[i], KEYS[i + 3])
+  redis.call('PEXPIRE', KEYS[i + 3], ARGV[3])
+end
+redis.call('HSET', KEYS[2], '#', ARGV[4])
+redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('SET', KEYS[1], 'H', 'PX', ARGV[2])
+return 1

@@ -1,0 +1,7 @@
+-- The right to fill a list. KEYS: state. ARGV: lease token, life in ms, state prefix that may be replaced ("" = none).
+-- Returns {state, ""} when there is one, {"", stamp} when the lease is given.
+local state = redis.call('GET', KEYS[1])
+if state and (ARGV[3] == '' or string.sub(state, 1, #ARGV[3]) ~= ARGV[3]) then return {state, ''} end
+redis.call('SET', KEYS[1], 'L' .. ARGV[1], 'PX', ARGV[2])
+local now = redis.call('TIME')
+return {'', string.format('%.0f', now[1] * 1000000 + now[2])}

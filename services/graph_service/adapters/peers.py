@@ -1,0 +1,45 @@
+"""NodeDirectory: the node service through its stub."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from protos.node.v1 import node_pb2
+from shared.errors import Unavailable
+
+_BATCH = 1000
+_LIST_PAGE = 200
+
+
+class NodePeer:
+    """stub None: no node service is configured; every question is then Unavailable. timeout: seconds a call."""
+
+    def __init__(self, stub: Any | None, *, timeout: float = 2.0) -> None:
+        self._stub = stub
+        self._timeout = timeout
+
+    async def live(self, user: str, notes: Collection[str]) -> Mapping[str, str]:
+        found: dict[str, str] = {}
+        ids = list(notes)
+        for start in range(0, len(ids), _BATCH):
+            request = node_pb2.BatchGetNodesRequest(
+                user_id=user, node_ids=ids[start : start + _BATCH], view=node_pb2.NODE_VIEW_TITLE
+            )
+            response = await self._node.BatchGetNodes(request, timeout=self._timeout)
+            found.update((node.node_id, node.title) for node in response.nodes)
+        return found
+
+    async def count(self, user: str) -> int:
+        total, token = 0, ""
+        while True:
+            request = node_pb2.ListNodesRequest(user_id=user, page_size=_LIST_PAGE, page_token=token)
+            response = await self._node.ListNodes(request, timeout=self._timeout)
+            total += len(response.nodes)
+            token = response.next_page_token
+            if not token:
+                return total
+
+    @property
+    def _node(self) -> Any:
+        if self._stub is None:
+            raise Unavailable("no node service is configured (BRAIN2_NODE_TARGET)", reason="PEER_NOT_CONFIGURED")
+        return self._stub

@@ -1,0 +1,6 @@
+"""The Lua sources beside this file, by name. Each runs atomically in Redis; all keys of one call share a hash tag."""
+
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent / "lua"
+SOURCES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(_FOLDER.glob("*.lua"))}

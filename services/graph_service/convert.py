@@ -1,0 +1,339 @@
+"""Between the messages of protos/graph/v1 and the model, both ways; pure. Also the codec of stored lists.
+
+A stored list is the wire form of GetNeighborsResponse.neighbors, so an answer is those bytes and two small fields
+after them; nothing is decoded or encoded again on the way out.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.graph.v1 import events_pb2, graph_pb2
+from services.graph_service.model.edge import RELATED, Edge, Keyword, Metadata, NewEdge
+from services.graph_service.model.neighbors import Direction, Neighbor, Order, Query
+from services.graph_service.model.walks import Link, Path, Stats, Subgraph
+from services.graph_service.ports import Kind, Once
+from services.graph_service.usecases.batch import Result
+from shared.errors import DataLoss, FieldViolation, InvalidArgument, Violations
+from shared.grpc.status import CODES
+from shared.ids import check_id, check_user_id
+from shared.pages import page_size
+
+
+# ---------------------------------------------------------------------------------------------- edges
+def timestamp(ms: int) -> Timestamp:
+    return Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+
+
+def milliseconds(stamp: Timestamp) -> int:
+    return int(stamp.seconds) * 1000 + int(stamp.nanos) // 1_000_000
+
+
+def metadata(message: graph_pb2.EdgeMetadata) -> Metadata:
+    return Metadata(
+        auto=message.auto_generated,
+        score=message.score,
+        keywords=tuple(Keyword(k.keyword, k.contribution) for k in message.shared_keywords),
+        method=message.method,
+        confirmed=message.confirmed,
+        labels=dict(message.labels),
+    )
+
+
+def metadata_message(value: Metadata) -> graph_pb2.EdgeMetadata:
+    return graph_pb2.EdgeMetadata(
+        auto_generated=value.auto,
+        score=value.score,
+        shared_keywords=[
+            graph_pb2.SharedKeyword(keyword=k.keyword, contribution=k.contribution) for k in value.keywords
+        ],
+        method=value.method,
+        confirmed=value.confirmed,
+        labels=dict(value.labels),
+    )
+
+
+def new_edge(message: graph_pb2.NewEdge) -> NewEdge:
+    """0 in a request that creates means a weight of 1."""
+    return NewEdge(
+        message.source_id,
+        message.target_id,
+        message.type or RELATED,
+        message.directed,
+        message.weight or 1.0,
+        metadata(message.metadata),
+    )
+
+
+def edge_message(edge: Edge) -> graph_pb2.Edge:
+    return graph_pb2.Edge(
+        user_id=edge.user,
+        source_id=edge.source,
+        target_id=edge.target,
+        type=edge.type,
+        directed=edge.directed,
+        weight=edge.weight,
+        metadata=metadata_message(edge.metadata),
+        version=edge.version,
+        etag=edge.etag,
+        create_time=timestamp(edge.create_ms),
+        update_time=timestamp(edge.update_ms),
+    )
+
+
+def edge(message: graph_pb2.Edge) -> Edge:
+    return Edge(
+        message.user_id,
+        message.source_id,
+        message.target_id,
+        message.type,
+        message.directed,
+        message.weight,
+        metadata(message.metadata),
+        message.version,
+        milliseconds(message.create_time),
+        milliseconds(message.update_time),
+    )
+
+
+def edge_created(edge: Edge) -> Mapping[str, Any]:
+    """The data of the event edge.created."""
+    return _json(events_pb2.EdgeCreated(edge=edge_message(edge)))
+
+
+def edge_deleted(edge: Edge, cause: str) -> Mapping[str, Any]:
+    """The data of the event edge.deleted."""
+    deleted = events_pb2.EdgeDeleted(source_id=edge.source, target_id=edge.target, type=edge.type, cause=cause)
+    return _json(deleted)
+
+
+def _json(message: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- requests
+def neighbors_query(request: graph_pb2.GetNeighborsRequest) -> Query:
+    order = Order.TIME if request.order == graph_pb2.NEIGHBOR_ORDER_TIME else Order.WEIGHT
+    # Asking for both ways is asking for any; so is a value that we don't know.
+    asked = int(request.direction)
+    direction = Direction(asked) if asked in (1, 2) else Direction.ANY
+    return Query(
+        request.user_id,
+        request.node_id,
+        page_size(request.page_size, default=50, maximum=1000),
+        order,
+        request.min_weight,
+        frozenset(request.types),
+        direction,
+    )
+
+
+M = TypeVar("M", bound=Message)
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """A request that came as bytes."""
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise InvalidArgument("the request is no " + kind.DESCRIPTOR.full_name) from error
+
+
+def node_created(data: Mapping[str, Any]) -> tuple[str, int]:
+    """The title and the incarnation in the data of node.created."""
+    return str(data.get("title", "")), incarnation(data)
+
+
+def incarnation(data: Mapping[str, Any]) -> int:
+    """Of any event about a note; JSON writes an int64 as text."""
+    return int(data.get("incarnation", 0))
+
+
+def mask(paths: Iterable[str]) -> frozenset[str]:
+    """The paths of an update; empty means weight and metadata.labels. InvalidArgument for any other path."""
+    known = {"weight", "metadata.labels", "metadata.confirmed"}
+    asked = frozenset(paths) or frozenset(("weight", "metadata.labels"))
+    if unknown := sorted(asked - known):
+        violation = FieldViolation("update_mask", f"{unknown[0]!r}: allowed are {', '.join(sorted(known))}")
+        raise InvalidArgument("update_mask names an unknown path", violations=[violation])
+    return asked
+
+
+# ---------------------------------------------------------------------------------------------- lists
+def neighbor_message(neighbor: Neighbor) -> graph_pb2.Neighbor:
+    return graph_pb2.Neighbor(
+        node_id=neighbor.node,
+        weight=neighbor.weight,
+        type=neighbor.type,
+        direction=cast(graph_pb2.Direction, int(neighbor.direction)),
+        auto_generated=neighbor.auto,
+        create_time=timestamp(neighbor.create_ms),
+        title=neighbor.title,
+    )
+
+
+_DIRECTIONS = tuple(Direction)
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class WireCodec:
+    """Codec by protobuf. The tags below are those of graph.proto; tests compare with the generated classes."""
+
+    def pack(self, neighbors: Sequence[Neighbor]) -> bytes:
+        response = graph_pb2.GetNeighborsResponse(neighbors=[neighbor_message(n) for n in neighbors])
+        return response.SerializeToString()
+
+    def unpack(self, packed: bytes) -> list[Neighbor]:
+        try:
+            response = graph_pb2.GetNeighborsResponse.FromString(packed)
+        except DecodeError as error:
+            raise DataLoss("a stored list can't be read") from error
+        return [
+            Neighbor(
+                n.node_id,
+                n.weight,
+                n.type,
+                _DIRECTIONS[n.direction],
+                n.auto_generated,
+                n.create_time.seconds * 1000 + n.create_time.nanos // 1_000_000,
+                n.title,
+            )
+            for n in response.neighbors
+        ]
+
+    def answer(self, packed: bytes, next_page_token: str, degree: int) -> bytes:
+        token = b"\x12" + _varint(len(next_page_token)) + next_page_token.encode() if next_page_token else b""
+        return packed + token + (b"\x18" + _varint(degree) if degree else b"")
+
+    def note_answer(self, note: str, packed: bytes, degree: int) -> bytes:
+        # NodeNeighbors.neighbors has another tag than GetNeighborsResponse.neighbors: let protobuf copy them.
+        neighbors = graph_pb2.GetNeighborsResponse.FromString(packed).neighbors if packed else ()
+        body = graph_pb2.NodeNeighbors(node_id=note, neighbors=neighbors, total_degree=degree).SerializeToString()
+        return b"\x0a" + _varint(len(body)) + body
+
+    def feed(self, kind: Kind, edge: Edge) -> bytes:
+        return _varint(kind.value) + edge_message(edge).SerializeToString()
+
+
+def feed_entry(data: bytes | None, resume_token: str) -> graph_pb2.WatchEdgesResponse:
+    """What WireCodec.feed wrote; kinds are below 128, so one byte. None is a heartbeat."""
+    if data is None:
+        return graph_pb2.WatchEdgesResponse(resume_token=resume_token)
+    return graph_pb2.WatchEdgesResponse(
+        kind=cast(graph_pb2.WatchEdgesResponse.Kind, data[0]),
+        edge=graph_pb2.Edge.FromString(data[1:]),
+        resume_token=resume_token,
+    )
+
+
+# ---------------------------------------------------------------------------------------------- receipts
+def once(method: str, request: Any) -> Once | None:
+    """What makes this request repeatable; None without a request_id. InvalidArgument for a malformed one."""
+    if not request.request_id:
+        return None
+    violations = Violations()
+    check_user_id("user_id", request.user_id, violations)
+    check_id("request_id", request.request_id, violations)
+    violations.raise_if_any()
+    body = method.encode() + b"\0" + request.SerializeToString(deterministic=True)
+    encode, decode = _RESULTS[method]
+    return Once(request.user_id, request.request_id, hashlib.sha256(body).hexdigest(), encode, decode)
+
+
+def _flagged(flag: bool, value: Edge | None) -> bytes:
+    return (b"1" if flag else b"0") + (b"" if value is None else edge_message(value).SerializeToString())
+
+
+def _unflagged(data: bytes) -> tuple[bool, Edge | None]:
+    return data[:1] == b"1", edge(graph_pb2.Edge.FromString(data[1:])) if len(data) > 1 else None
+
+
+def _encode_batch(results: Sequence[Any]) -> bytes:
+    parts = [
+        [r.created, r.kind, r.reason, r.message, edge_message(r.edge).SerializeToString().hex() if r.edge else ""]
+        for r in results
+    ]
+    return json.dumps(parts, separators=(",", ":")).encode()
+
+
+def _decode_batch(data: bytes) -> list[tuple[bool, str, str, str, Edge | None]]:
+    return [
+        (created, kind, reason, message, edge(graph_pb2.Edge.FromString(bytes.fromhex(packed))) if packed else None)
+        for created, kind, reason, message, packed in json.loads(data)
+    ]
+
+
+_RESULTS: Mapping[str, Any] = {
+    "CreateEdge": (lambda r: _flagged(*r), _unflagged),
+    "UpdateEdge": (lambda r: _flagged(*r), _unflagged),
+    "DeleteEdge": (lambda r: _flagged(*r), _unflagged),
+    "SuppressEdge": (lambda r: _flagged(*r), _unflagged),
+    "BatchCreateEdges": (_encode_batch, _decode_batch),
+}
+
+
+def result_message(result: Result) -> graph_pb2.CreateEdgeResult:
+    return graph_pb2.CreateEdgeResult(
+        edge=None if result.edge is None else edge_message(result.edge),
+        created=result.created,
+        code=CODES[result.kind].value[0] if result.kind else 0,
+        reason=result.reason,
+        message=result.message,
+    )
+
+
+# ---------------------------------------------------------------------------------------------- traversals
+def subgraph_edge(link: Link) -> graph_pb2.SubgraphEdge:
+    return graph_pb2.SubgraphEdge(
+        source_id=link.source, target_id=link.target, type=link.type, directed=link.directed, weight=link.weight
+    )
+
+
+def subgraph(found: Subgraph) -> graph_pb2.GetSubgraphResponse:
+    return graph_pb2.GetSubgraphResponse(
+        nodes=[
+            graph_pb2.SubgraphNode(node_id=n.node, hops=n.hops, degree=n.degree, title=n.title) for n in found.nodes
+        ],
+        edges=[subgraph_edge(link) for link in found.links],
+        truncated=found.truncated,
+        truncated_at=found.truncated_at[:100],
+    )
+
+
+def path(found: Path) -> graph_pb2.FindShortestPathResponse:
+    return graph_pb2.FindShortestPathResponse(
+        found=bool(found.nodes),
+        node_ids=found.nodes,
+        edges=[subgraph_edge(link) for link in found.links],
+        bound_reached=found.bound_reached,
+        visited=found.visited,
+    )
+
+
+def stats(found: Stats) -> graph_pb2.GetGraphStatsResponse:
+    return graph_pb2.GetGraphStatsResponse(
+        linked_nodes=found.linked,
+        edges=found.edges,
+        automatic_edges=found.automatic,
+        degrees=[
+            graph_pb2.DegreeBucket(min_degree=1 << power, max_degree=(2 << power) - 1, nodes=count)
+            for power, count in sorted(found.degrees.items())
+        ],
+        hubs=[graph_pb2.Hub(node_id=note, degree=degree) for note, degree in found.hubs],
+        orphans=found.orphans,
+        as_of=timestamp(found.as_of_ms),
+    )

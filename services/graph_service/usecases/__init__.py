@@ -1,0 +1,1 @@
+"""What the graph context does. adjacency.py is the heart: how a list gets from DynamoDB into memory and never lies."""

@@ -1,0 +1,203 @@
+"""Edges through the real API on real stores: make, read, change, remove, reject."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from protos.graph.v1 import graph_pb2
+from shared.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
+from tests.support.graph_nodes import FakeNodes
+from tests.support.graph_service import GraphService
+
+
+async def test_an_edge_is_seen_from_both_ends(graph: GraphService, user: str) -> None:
+    response = await graph.create(user, "b", "a", weight=0.5)
+    assert response.created
+    assert (response.edge.source_id, response.edge.target_id, response.edge.type) == ("a", "b", "related")
+    assert (response.edge.weight, response.edge.version) == (0.5, 1)
+    assert await graph.neighbors(user, "a") == ["b"]
+    assert await graph.neighbors(user, "b") == ["a"]
+    assert await graph.get(user, "a", "b") == response.edge == await graph.get(user, "b", "a")
+
+
+async def test_an_unknown_note_has_no_neighbours(graph: GraphService, user: str) -> None:
+    page = await graph.page(user, "nobody")
+    assert (list(page.neighbors), page.total_degree, page.next_page_token) == ([], 0, "")
+
+
+async def test_nothing_of_one_user_is_seen_by_another(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b")
+    assert await graph.neighbors(user + "x", "a") == []
+    with pytest.raises(NotFound):
+        await graph.get(user + "x", "a", "b")
+
+
+async def test_a_second_creation_answers_the_first_edge(graph: GraphService, user: str) -> None:
+    first = await graph.create(user, "a", "b", weight=0.5)
+    second = await graph.create(user, "b", "a", weight=0.9)
+    assert not second.created
+    assert second.edge == first.edge
+
+
+async def test_two_writers_at_once_make_one_edge(graph: GraphService, replica: GraphService, user: str) -> None:
+    answers = await asyncio.gather(*((graph, replica)[i % 2].create(user, "a", "b", weight=0.5) for i in range(8)))
+    assert sum(answer.created for answer in answers) == 1
+    assert len({answer.edge.etag for answer in answers}) == 1
+    assert (await graph.page(user, "a")).total_degree == 1
+
+
+async def test_a_person_takes_over_an_automatic_edge(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b", weight=0.3, auto=True)
+    taken = await graph.create(user, "a", "b", weight=0.8)
+    assert not taken.created
+    assert not taken.edge.metadata.auto_generated
+    assert (taken.edge.weight, taken.edge.version, taken.edge.metadata.score) == (0.8, 2, 0.5)
+    back = await graph.create(user, "a", "b", weight=0.1, auto=True)
+    assert back.edge == taken.edge, "an automatic request never changes an edge that is there"
+
+
+async def test_directed_edges_show_where_they_point(graph: GraphService, user: str) -> None:
+    await graph.create(user, "b", "a", type="cites", directed=True)
+    assert [n.direction for n in (await graph.page(user, "b")).neighbors] == [graph_pb2.DIRECTION_OUT]
+    assert [n.direction for n in (await graph.page(user, "a")).neighbors] == [graph_pb2.DIRECTION_IN]
+    assert await graph.neighbors(user, "b", direction=graph_pb2.DIRECTION_IN) == []
+    assert await graph.neighbors(user, "b", direction=graph_pb2.DIRECTION_OUT) == ["a"]
+    assert (await graph.get(user, "a", "b", type="cites")).source_id == "b"
+
+
+async def test_types_are_edges_of_their_own(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b", weight=0.2)
+    await graph.create(user, "a", "b", weight=0.9, type="cites")
+    page = await graph.page(user, "a")
+    assert [(n.node_id, n.type) for n in page.neighbors] == [("b", "cites"), ("b", "related")]
+    assert page.total_degree == 2
+    assert [n.type for n in (await graph.page(user, "a", types=["related"])).neighbors] == ["related"]
+    assert (await graph.delete(user, "a", "b")).deleted
+    assert [n.type for n in (await graph.page(user, "a")).neighbors] == ["cites"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "fields", "field"),
+    [
+        (("a", "a"), {}, "edge.target_id"),
+        (("a", "b"), {"weight": 1.5}, "edge.weight"),
+        (("a", "b"), {"weight": float("nan")}, "edge.weight"),
+        (("a", "b#c"), {}, "edge.target_id"),
+        (("a", "b"), {"type": "Related"}, "edge.type"),
+        (("a", "b"), {"metadata": graph_pb2.EdgeMetadata(labels={"k": "v" * 3000})}, "edge.metadata.labels"),
+        (("a", "b"), {"metadata": graph_pb2.EdgeMetadata(method="m" * 5000)}, "edge.metadata"),
+    ],
+)
+async def test_what_is_refused(
+    graph: GraphService, user: str, ends: tuple[str, str], fields: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        await graph.create(user, *ends, **fields)
+    assert [violation.field for violation in caught.value.violations] == [field]
+    assert await graph.neighbors(user, "a") == []
+
+
+async def test_an_end_that_is_missing_is_named(graph: GraphService, nodes: FakeNodes, user: str) -> None:
+    nodes.gone.add((user, "ghost"))
+    with pytest.raises(FailedPrecondition) as caught:
+        await graph.create(user, "a", "ghost")
+    assert caught.value.reason == "NODE_MISSING"
+    assert caught.value.metadata == {"end": "target_id", "node_ids": "ghost"}
+
+
+async def test_a_hidden_end_is_missing_without_asking(graph: GraphService, user: str) -> None:
+    await graph.hide(user, "b", 2)
+    with pytest.raises(FailedPrecondition) as caught:
+        await graph.create(user, "a", "b")
+    assert caught.value.reason == "NODE_MISSING"
+
+
+async def test_update_changes_what_the_mask_names(graph: GraphService, user: str) -> None:
+    first = (await graph.create(user, "a", "b", weight=0.5, metadata=graph_pb2.EdgeMetadata(labels={"x": "1"}))).edge
+    request = graph_pb2.UpdateEdgeRequest(user_id=user, source_id="a", target_id="b", weight=0.25, etag=first.etag)
+    request.update_mask.paths.append("weight")
+    changed = (await graph.stub.UpdateEdge(request)).edge
+    assert (changed.weight, changed.version, dict(changed.metadata.labels)) == (0.25, 2, {"x": "1"})
+    assert changed.etag != first.etag
+    assert [n.weight for n in (await graph.page(user, "b")).neighbors] == [0.25]
+    with pytest.raises(Aborted) as caught:
+        await graph.stub.UpdateEdge(request)
+    assert caught.value.reason == "ETAG_MISMATCH"
+    with pytest.raises(NotFound):
+        await graph.stub.UpdateEdge(graph_pb2.UpdateEdgeRequest(user_id=user, source_id="a", target_id="c"))
+
+
+async def test_delete_with_etag_and_only_if_automatic(graph: GraphService, user: str) -> None:
+    edge = (await graph.create(user, "a", "b")).edge
+    with pytest.raises(Aborted):
+        await graph.delete(user, "a", "b", etag='"9-9"')
+    assert not (await graph.delete(user, "a", "b", only_if_automatic=True)).deleted
+    assert (await graph.delete(user, "b", "a", etag=edge.etag)).deleted
+    assert not (await graph.delete(user, "a", "b")).deleted
+    assert await graph.neighbors(user, "a") == []
+
+
+async def test_a_rejected_link_is_not_made_again(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b", auto=True)
+    request = graph_pb2.SuppressEdgeRequest(user_id=user, source_id="b", target_id="a")
+    assert (await graph.stub.SuppressEdge(request)).removed
+    assert await graph.neighbors(user, "a") == []
+    with pytest.raises(FailedPrecondition) as caught:
+        await graph.create(user, "a", "b", auto=True)
+    assert caught.value.reason == "EDGE_SUPPRESSED"
+    assert (await graph.create(user, "a", "b")).created, "by hand it may"
+    await graph.delete(user, "a", "b")
+    assert (await graph.create(user, "a", "b", auto=True)).created, "and that lifted the rejection"
+
+
+async def test_a_request_id_is_answered_once(graph: GraphService, user: str) -> None:
+    first = await graph.create(user, "a", "b", request_id="r1")
+    await graph.delete(user, "a", "b")
+    again = await graph.create(user, "a", "b", request_id="r1")
+    assert (again.edge, again.created) == (first.edge, True)
+    assert await graph.neighbors(user, "a") == [], "the work was not done again"
+    with pytest.raises(InvalidArgument) as caught:
+        await graph.create(user, "a", "c", request_id="r1")
+    assert caught.value.reason == "REQUEST_ID_REUSED"
+
+
+async def test_a_batch_has_a_result_for_each(graph: GraphService, nodes: FakeNodes, user: str) -> None:
+    nodes.gone.add((user, "ghost"))
+    edges = [
+        graph_pb2.NewEdge(source_id="a", target_id="b", weight=0.5),
+        graph_pb2.NewEdge(source_id="a", target_id="a"),
+        graph_pb2.NewEdge(source_id="a", target_id="ghost"),
+        graph_pb2.NewEdge(source_id="b", target_id="a"),
+        *[graph_pb2.NewEdge(source_id="a", target_id=f"n{i}") for i in range(60)],
+    ]
+    answer = await graph.batch(user, edges, request_id="batch-1")
+    assert [r.reason for r in answer.results[:4]] == ["", "INVALID_ARGUMENT", "NODE_MISSING", ""]
+    assert [r.code for r in answer.results[:4]] == [0, 3, 9, 0]
+    assert [r.created for r in answer.results[:4]] == [True, False, False, False]
+    assert all(r.created for r in answer.results[4:])
+    page = await graph.page(user, "a", page_size=100, consistency_token=answer.consistency_token)
+    assert page.total_degree == len(page.neighbors) == 61
+    again = await graph.batch(user, edges, request_id="batch-1")
+    assert list(again.results) == list(answer.results)
+
+
+async def test_automatic_edges_respect_the_cap(graph: GraphService, user: str) -> None:
+    meta = graph_pb2.EdgeMetadata(auto_generated=True)
+    edges = [graph_pb2.NewEdge(source_id="a", target_id=f"n{i:03}", metadata=meta) for i in range(60)]
+    answer = await graph.batch(user, edges)
+    assert [r.reason for r in answer.results] == [""] * 50 + ["AUTO_EDGE_CAP"] * 10
+    with pytest.raises(FailedPrecondition) as caught:
+        await graph.create(user, "a", "one-more", auto=True)
+    assert caught.value.reason == "AUTO_EDGE_CAP"
+    assert (await graph.create(user, "a", "one-more")).created, "people are never limited"
+
+
+async def test_a_batch_meets_what_exists_and_what_is_rejected(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b", weight=0.5)
+    await graph.stub.SuppressEdge(graph_pb2.SuppressEdgeRequest(user_id=user, source_id="a", target_id="c"))
+    meta = graph_pb2.EdgeMetadata(auto_generated=True)
+    edges = [graph_pb2.NewEdge(source_id="a", target_id=t, metadata=meta, weight=0.1) for t in ("b", "c", "d")]
+    answer = await graph.batch(user, edges)
+    assert [(r.created, r.reason) for r in answer.results] == [(False, ""), (False, "EDGE_SUPPRESSED"), (True, "")]
+    assert answer.results[0].edge.weight == 0.5

@@ -1,0 +1,66 @@
+"""A node service as small as the graph service needs it, in memory, on a real gRPC port."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from protos.node.v1 import node_pb2
+from shared.config import ServerSettings
+from shared.errors import Brain2Error
+from shared.grpc.server import GrpcServer
+
+
+@dataclass
+class FakeNodes:
+    """titles by (user, id). anything: every note exists unless it is in `gone`. trouble: raised by every call."""
+
+    anything: bool = True
+    titles: dict[tuple[str, str], str] = field(default_factory=dict)
+    gone: set[tuple[str, str]] = field(default_factory=set)
+    calls: list[int] = field(default_factory=list)
+    trouble: Brain2Error | None = None
+    live: int = 0
+    target: str = ""
+
+    async def BatchGetNodes(self, request: Any, context: Any) -> node_pb2.BatchGetNodesResponse:
+        self.calls.append(len(request.node_ids))
+        if self.trouble is not None:
+            raise self.trouble
+        answer = node_pb2.BatchGetNodesResponse()
+        for note in request.node_ids:
+            key = (request.user_id, note)
+            if key in self.gone or not (self.anything or key in self.titles):
+                answer.missing_ids.append(note)
+            else:
+                answer.nodes.add(user_id=request.user_id, node_id=note, title=self.titles.get(key, f"Title of {note}"))
+        return answer
+
+    async def ListNodes(self, request: Any, context: Any) -> node_pb2.ListNodesResponse:
+        start = int(request.page_token or 0)
+        size = min(request.page_size, self.live - start)
+        answer = node_pb2.ListNodesResponse(nodes=[node_pb2.Node(node_id=f"x{start + i}") for i in range(size)])
+        if start + size < self.live:
+            answer.next_page_token = str(start + size)
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:1].isupper():
+
+            async def unexpected(request: Any, context: Any) -> Any:
+                raise AssertionError(f"graph called {name}")
+
+            return unexpected
+        raise AttributeError(name)
+
+
+@contextlib.asynccontextmanager
+async def fake_nodes() -> AsyncIterator[FakeNodes]:
+    nodes = FakeNodes()
+    descriptor = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
+    server = GrpcServer(ServerSettings(listen="127.0.0.1:0"), [(descriptor, nodes)])
+    nodes.target = f"127.0.0.1:{await server.start()}"
+    try:
+        yield nodes
+    finally:
+        await server.stop(0)

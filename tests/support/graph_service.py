@@ -1,0 +1,89 @@
+"""The graph service in this process, on a real port and real stores, and a client of it."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from protos.graph.v1 import graph_pb2
+from services.graph_service import app
+from services.graph_service.config import GraphConfig
+from shared import config
+from shared.grpc.client import Channels
+from shared.lifecycle import Lifecycle
+from tests.support.stores import Stores
+
+
+@dataclass
+class GraphService:
+    """A running service. stub: its RPCs; life: its life cycle; settings: what it was started with."""
+
+    stub: Any
+    life: Lifecycle
+    settings: GraphConfig
+    target: str
+
+    async def create(self, user: str, a: str, b: str, **fields: Any) -> graph_pb2.CreateEdgeResponse:
+        """An edge; request_id goes into the request, auto=True makes it automatic."""
+        request_id = fields.pop("request_id", "")
+        if fields.pop("auto", False):
+            fields["metadata"] = graph_pb2.EdgeMetadata(auto_generated=True, score=0.5, method="lexical/1")
+        new = graph_pb2.NewEdge(source_id=a, target_id=b, **fields)
+        response: graph_pb2.CreateEdgeResponse = await self.stub.CreateEdge(
+            graph_pb2.CreateEdgeRequest(user_id=user, edge=new, request_id=request_id)
+        )
+        return response
+
+    async def batch(self, user: str, edges: Sequence[graph_pb2.NewEdge], **fields: Any) -> Any:
+        return await self.stub.BatchCreateEdges(graph_pb2.BatchCreateEdgesRequest(user_id=user, edges=edges, **fields))
+
+    async def get(self, user: str, a: str, b: str, **fields: Any) -> graph_pb2.Edge:
+        request = graph_pb2.GetEdgeRequest(user_id=user, source_id=a, target_id=b, **fields)
+        edge: graph_pb2.Edge = (await self.stub.GetEdge(request)).edge
+        return edge
+
+    async def delete(self, user: str, a: str, b: str, **fields: Any) -> graph_pb2.DeleteEdgeResponse:
+        request = graph_pb2.DeleteEdgeRequest(user_id=user, source_id=a, target_id=b, **fields)
+        response: graph_pb2.DeleteEdgeResponse = await self.stub.DeleteEdge(request)
+        return response
+
+    async def page(self, user: str, note: str, **fields: Any) -> graph_pb2.GetNeighborsResponse:
+        request = graph_pb2.GetNeighborsRequest(user_id=user, node_id=note, **fields)
+        response: graph_pb2.GetNeighborsResponse = await self.stub.GetNeighbors(request)
+        return response
+
+    async def neighbors(self, user: str, note: str, **fields: Any) -> list[str]:
+        return [neighbor.node_id for neighbor in (await self.page(user, note, **fields)).neighbors]
+
+    async def hide(self, user: str, note: str, version: int) -> bool:
+        return await self._visible(user, note, version, False)
+
+    async def show(self, user: str, note: str, version: int) -> bool:
+        return await self._visible(user, note, version, True)
+
+    async def _visible(self, user: str, note: str, version: int, visible: bool) -> bool:
+        request = graph_pb2.SetNodeVisibilityRequest(user_id=user, node_id=note, version=version, visible=visible)
+        return bool((await self.stub.SetNodeVisibility(request)).applied)
+
+
+@contextlib.asynccontextmanager
+async def running(stores: Stores, node_target: str, **env: str) -> AsyncIterator[GraphService]:
+    """Started as in production, but it reads no queue. env: settings that differ."""
+    environment = stores.environment("graph") | {
+        "BRAIN2_LISTEN": "127.0.0.1:0",
+        "BRAIN2_DRAIN_SECONDS": "1",
+        "BRAIN2_NODE_TARGET": node_target,
+        "BRAIN2_QUEUE_URL": "",
+    }
+    settings = config.load(GraphConfig, environment | env)
+    life = Lifecycle()
+    try:
+        port = await app.start(life, settings)
+        target = f"127.0.0.1:{port}"
+        async with Channels() as channels:
+            stub = channels.stub(target, graph_pb2.DESCRIPTOR.services_by_name["GraphService"])
+            yield GraphService(stub, life, settings, target)
+    finally:
+        await life.close()
+    if life.failure is not None:
+        raise life.failure
