@@ -15,6 +15,11 @@ def fresh(**options: float) -> tuple[Breaker, ManualClock]:
     return Breaker("store", clock, rng=Middle(), **settings), clock  # type: ignore[arg-type]
 
 
+def state(breaker: Breaker) -> str:
+    """A function, so that mypy doesn't take the answer for constant."""
+    return breaker.state
+
+
 async def fails(error: Exception | None = None) -> None:
     raise error or Unavailable("down")
 
@@ -40,7 +45,7 @@ async def test_failures_in_a_row_open_it_and_calls_are_refused_without_being_mad
 
     with pytest.raises(Unavailable) as refused:
         await breaker.call(counted)
-    assert (breaker.state, made, refused.value.reason) == ("open", 0, "BREAKER_OPEN")
+    assert (state(breaker), made, refused.value.reason) == ("open", 0, "BREAKER_OPEN")
     assert refused.value.retry_after == pytest.approx(1.05)
 
 
@@ -49,7 +54,7 @@ async def test_a_success_in_between_starts_the_count_anew() -> None:
     await trip(breaker, 2)
     await breaker.call(works)
     await trip(breaker, 2)
-    assert breaker.state == "closed"
+    assert state(breaker) == "closed"
 
 
 async def test_half_of_many_calls_failing_opens_it_though_never_in_a_row() -> None:
@@ -57,9 +62,9 @@ async def test_half_of_many_calls_failing_opens_it_though_never_in_a_row() -> No
     for _ in range(4):
         await trip(breaker, 1)
         await breaker.call(works)
-    assert breaker.state == "closed"
+    assert state(breaker) == "closed"
     await trip(breaker, 1)
-    assert breaker.state == "open"
+    assert state(breaker) == "open"
 
 
 async def test_old_failures_are_forgotten() -> None:
@@ -68,7 +73,7 @@ async def test_old_failures_are_forgotten() -> None:
         await trip(breaker, 1)
         await breaker.call(works)
         clock._seconds += 6
-    assert breaker.state == "closed"
+    assert state(breaker) == "closed"
 
 
 async def test_errors_of_the_request_do_not_count_against_the_dependency() -> None:
@@ -76,7 +81,7 @@ async def test_errors_of_the_request_do_not_count_against_the_dependency() -> No
     for _ in range(10):
         with pytest.raises(InvalidArgument):
             await breaker.call(lambda: fails(InvalidArgument("no")))
-    assert breaker.state == "closed"
+    assert state(breaker) == "closed"
 
 
 async def test_half_open_one_probe_passes_and_its_success_closes() -> None:
@@ -86,12 +91,12 @@ async def test_half_open_one_probe_passes_and_its_success_closes() -> None:
     gate = asyncio.Event()
     probe = asyncio.create_task(breaker.call(gate.wait))
     await asyncio.sleep(0)
-    assert breaker.state == "half_open"
+    assert state(breaker) == "half_open"
     with pytest.raises(Unavailable):
         await breaker.call(works)
     gate.set()
     await probe
-    assert breaker.state == "closed"
+    assert state(breaker) == "closed"
     assert await breaker.call(works) == "fine"
 
 
@@ -120,7 +125,7 @@ async def test_a_cancelled_probe_gives_its_place_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await probe
     assert await breaker.call(works) == "fine"
-    assert breaker.state == "closed"
+    assert state(breaker) == "closed"
 
 
 async def test_a_call_that_began_before_it_opened_has_no_say_afterwards() -> None:
@@ -128,13 +133,13 @@ async def test_a_call_that_began_before_it_opened_has_no_say_afterwards() -> Non
     late_failure, late_success = breaker.enter(), breaker.enter()
     await trip(breaker)
     breaker.exit(late_success, True)
-    assert breaker.state == "open"
+    assert state(breaker) == "open"
     clock._seconds += 1.1
     probe = breaker.enter()
     breaker.exit(late_failure, False)
-    assert breaker.state == "half_open"
+    assert state(breaker) == "half_open"
     breaker.exit(probe, True)
-    assert breaker.state == "closed"
+    assert state(breaker) == "closed"
 
 
 async def test_as_a_context_manager_each_task_has_its_own_permit() -> None:

@@ -43,7 +43,7 @@ async def test_keys_do_not_wait_for_each_other_and_a_later_call_runs_anew() -> N
     flights: SingleFlight[int] = SingleFlight()
     work = Work()
     work.gate.set()
-    assert await asyncio.gather(flights.do("a", work), flights.do("b", work)) == [1, 2]
+    assert tuple(await asyncio.gather(flights.do("a", work), flights.do("b", work))) == (1, 2)
     assert await flights.do("a", work) == 3
 
 
@@ -94,7 +94,7 @@ async def test_the_first_callers_deadline_does_not_fail_the_others() -> None:
     work.gate.set()
     results = await asyncio.gather(first, second, third, return_exceptions=True)
     assert isinstance(results[0], DeadlineExceeded)
-    assert results[1:] == [2, 2]
+    assert tuple(results[1:]) == (2, 2)
 
 
 async def test_forget_keeps_later_callers_from_joining_an_older_read() -> None:
