@@ -33,7 +33,16 @@ def event(**changes: Any) -> Event:
 
 
 @given(
-    texts, texts, texts, texts, texts, st.integers(0, 2**63 - 1), st.integers(0, 9_999_999_999_999), data, st.text(), st.text()
+    texts,
+    texts,
+    texts,
+    texts,
+    texts,
+    st.integers(0, 2**63 - 1),
+    st.integers(0, 9_999_999_999_999),
+    data,
+    st.text(),
+    st.text(),
 )
 def test_what_is_written_is_read_back(
     id: str, type: str, source: str, user: str, node: str, version: int, time: int, data: Any, parent: str, state: str
