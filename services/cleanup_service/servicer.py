@@ -10,6 +10,7 @@ from services.cleanup_service.usecases.erase import Eraser
 from services.cleanup_service.usecases.export import Export
 from services.cleanup_service.usecases.intake import Intake
 from shared import pages
+from shared.errors import Unimplemented
 
 
 class Once(Protocol):
@@ -87,3 +88,9 @@ class CleanupServicer:
         async for batch in self.exporter.export(request.user_id, include_deleted=request.include_deleted):
             for message in convert.lines(batch):
                 yield message
+
+    async def ReconcileUser(
+        self, request: cleanup_pb2.ReconcileUserRequest, context: Any
+    ) -> AsyncIterator[cleanup_pb2.ReconcileUserResponse]:
+        raise Unimplemented("later")
+        yield

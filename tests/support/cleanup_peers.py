@@ -4,6 +4,7 @@ They keep the promises of their .proto as far as cleanup relies on them; the end
 """
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -220,6 +221,10 @@ class _Refusing:
             raise NotImplementedError(name)
 
         return missing
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 @contextlib.asynccontextmanager

@@ -60,7 +60,7 @@ class CleanupService:
             found = await self.get(user, node_id)
             return found if found.state == state else None
 
-        found = await until(look, what=cleanup_pb2.DeletionState.Name(state))  # type: ignore[arg-type]
+        found = await until(look, what=cleanup_pb2.DeletionState.Name(state))
         assert found is not None
         return found
 

@@ -4,6 +4,7 @@ A test crashes a run at any checkpoint (Crash is no Exception: nothing of the co
 another runner, as another replica would after a kill -9.
 """
 
+import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,6 +17,7 @@ from services.cleanup_service.ports import (
     Archived,
     Due,
     Fenced,
+    Index,
     NodeKey,
     Record,
     Stale,
@@ -26,6 +28,7 @@ from services.cleanup_service.usecases.erase import Eraser
 from services.cleanup_service.usecases.intake import Intake
 from services.cleanup_service.usecases.run import Policy, Runner
 from shared.errors import NotFound
+from shared.resilience.retry import Sleep
 
 
 class Crash(BaseException):
@@ -116,18 +119,27 @@ class World:
             self.hidden.pop((user_id, node_id), None)
         return note.version
 
-    def runner(self, owner: str = "a", *, archives: bool = True, policy: Policy | None = None) -> Runner:
+    def runner(
+        self,
+        owner: str = "a",
+        *,
+        archives: bool = True,
+        policy: Policy | None = None,
+        sleep: Sleep = asyncio.sleep,
+        index: Index | None = None,
+    ) -> Runner:
         return Runner(
             store=FakeSagas(self),
             nodes=FakeNodes(self),
             graph=FakeGraph(self),
-            index=FakeIndex(self),
+            index=index or FakeIndex(self),
             archives=FakeArchives(self) if archives else None,
             observer=FakeObserver(self),
             clock=self.clock,
             owner=owner,
             policy=policy or Policy(),
             rng=random.Random(7),
+            sleep=sleep,
         )
 
     def intake(self) -> Intake:

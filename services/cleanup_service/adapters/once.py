@@ -18,13 +18,14 @@ class IdempotentOnce:
         fingerprint = self._idempotency.fingerprint(
             method.encode() + b"\0" + request.SerializeToString(deterministic=True)
         )
-        lease = await self._idempotency.begin(request.user_id, request.request_id, fingerprint)
-        if isinstance(lease, bytes):
-            return lease
+        claim = (request.user_id, request.request_id, fingerprint)
+        known = await self._idempotency.begin(*claim)
+        if known is not None:
+            return known
         try:
             answer = await work()
         except BaseException:
-            await self._idempotency.forget(lease)
+            await self._idempotency.forget(*claim)
             raise
-        await self._idempotency.complete(lease, answer)
+        await self._idempotency.complete(*claim, answer)
         return answer

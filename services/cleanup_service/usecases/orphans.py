@@ -5,20 +5,14 @@ back) and nobody ever changed it since it was created. It is soft-deleted, so it
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 from services.cleanup_service.ports import Graph, Nodes
 
 _AT_ONCE = 8
 
 
-async def delete_orphans(
-    nodes: Nodes, graph: Graph, user_id: str, node_id: str, *, keep: Callable[[], Awaitable[None]]
-) -> int:
-    """How many neighbours were deleted. To be called before the edges are removed; may be called again after a crash.
-
-    keep: called between pieces of work, to hold the lease.
-    """
+async def delete_orphans(nodes: Nodes, graph: Graph, user_id: str, node_id: str) -> int:
+    """How many neighbours were deleted. Call it before the edges are removed; again after a crash is fine."""
     deleted = 0
     async for batch in graph.edges(user_id, node_id):
         ends = {edge[end] for edge in batch for end in ("source_id", "target_id")} - {node_id}
@@ -29,7 +23,6 @@ async def delete_orphans(
                 *(_delete(nodes, graph, user_id, node_id, *one) for one in todo[start : start + _AT_ONCE])
             )
             deleted += sum(results)
-            await keep()
     return deleted
 
 

@@ -9,7 +9,7 @@ the state.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from services.cleanup_service.model import saga as sagas
@@ -20,7 +20,6 @@ from services.cleanup_service.ports import (
     Index,
     Nodes,
     Observer,
-    Record,
     SagaStore,
     Stale,
     Superseded,
@@ -29,7 +28,7 @@ from services.cleanup_service.ports import (
 from services.cleanup_service.usecases.orphans import delete_orphans
 from shared.errors import Brain2Error
 from shared.ids import Clock
-from shared.resilience.retry import Backoff, Rng
+from shared.resilience.retry import Backoff, Rng, Sleep
 
 log = logging.getLogger("brain2.cleanup")
 
@@ -44,22 +43,39 @@ class Policy:
 
 
 class Work:
-    """A saga while it is worked on: `saga` is always what was saved last."""
+    """A saga while it is worked on: `saga` is always what was saved last. hold() keeps its lease alive meanwhile."""
 
-    def __init__(self, saga: Saga, store: SagaStore, clock: Clock, lease_ms: int) -> None:
+    def __init__(self, saga: Saga, store: SagaStore, clock: Clock, lease_ms: int, sleep: Sleep) -> None:
         self.saga = saga
         self._store = store
         self._clock = clock
         self._lease_ms = lease_ms
+        self._sleep = sleep
+        self._writing = asyncio.Lock()
 
     async def save(self, saga: Saga) -> None:
-        self.saga = await self._store.save(saga)
+        """Writes what a step made of the saga; an end of it is published along. Stale when it isn't ours any more."""
+        async with self._writing:
+            # The lease may have been renewed since the step looked.
+            lease = self.saga.lease if saga.lease else None
+            saga = replace(saga, lease=lease, revision=self.saga.revision)
+            write = self._store.finish if saga.state is State.DONE else self._store.save
+            self.saga = await write(saga)
 
-    async def keep(self) -> None:
-        """Call between pieces of a long step: renews the lease when half of it is over. Stale when it was lost."""
-        now, lease = self._clock.now_ms(), self.saga.lease
-        if lease is not None and lease.until_ms - now < self._lease_ms // 2:
-            await self.save(sagas.prolonged(self.saga, now, self._lease_ms))
+    async def hold(self) -> None:
+        """Renews the lease for as long as the work goes on; a replica that dies or is paused stops doing so."""
+        while True:
+            await self._sleep(self._lease_ms / 3000)
+            async with self._writing:
+                if self.saga.lease is None:
+                    return
+                try:
+                    renewed = sagas.prolonged(self.saga, self._clock.now_ms(), self._lease_ms)
+                    self.saga = await self._store.save(renewed)
+                except Stale:
+                    return  # the step finds out when it saves
+                except Brain2Error as error:
+                    log.warning("could not renew a lease: %s", error, extra=_named(self.saga))
 
 
 class Runner:
@@ -78,6 +94,7 @@ class Runner:
         owner: str,
         policy: Policy,
         rng: Rng = random,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._store = store
         self._nodes = nodes
@@ -89,6 +106,7 @@ class Runner:
         self._owner = owner
         self._policy = policy
         self._rng = rng
+        self._sleep = sleep
         self._steps: dict[Step, Callable[[Work], Awaitable[Saga]]] = {
             Step.FENCE: self._fence,
             Step.ARCHIVE: self._archive,
@@ -108,7 +126,8 @@ class Runner:
             )
         except Stale:
             return None
-        work = Work(claimed, self._store, self._clock, self._policy.lease_ms)
+        work = Work(claimed, self._store, self._clock, self._policy.lease_ms, self._sleep)
+        holding = asyncio.ensure_future(work.hold())
         try:
             await self._drive(work)
         except Stale:
@@ -116,6 +135,8 @@ class Runner:
         except asyncio.CancelledError:
             await asyncio.shield(self._release(work))
             raise
+        finally:
+            holding.cancel()
         return work.saga
 
     async def _drive(self, work: Work) -> None:
@@ -127,11 +148,7 @@ class Runner:
         while work.saga.state in (State.PENDING, State.RUNNING):
             started = self._clock.monotonic()
             try:
-                after = await self._steps[work.saga.step](work)
-                if after.state is State.DONE:
-                    work.saga = await self._store.finish(after)
-                else:
-                    await work.save(after)
+                await work.save(await self._steps[work.saga.step](work))
             except Stale:
                 raise
             except Brain2Error as error:
@@ -191,7 +208,7 @@ class Runner:
             note = (await self._nodes.fence(*key, saga.version)).note
         except Superseded:  # purged by somebody else and written anew: the old note is gone
             note = None
-        edges = _kept(work, self._graph.edges(*key))
+        edges = self._graph.edges(*key)
         if note is not None and self._archives is not None:
             keywords = await self._index.keywords(saga.user_id, note)
             archived = await self._archives.write(work.saga, note, keywords, edges)
@@ -209,7 +226,7 @@ class Runner:
         orphans = 0
         if saga.cascade is Cascade.ORPHANS:
             # Before the first edge goes: a crash on the way finds the same orphans again.
-            orphans = await delete_orphans(self._nodes, self._graph, *key, keep=work.keep)
+            orphans = await delete_orphans(self._nodes, self._graph, *key)
         done, archived = False, None
         while not done:
             edges, done = await self._graph.detach(*key, work.saga.version)
@@ -220,7 +237,6 @@ class Runner:
                 if late:
                     await self._archives.append(saga.archive_uri, late)
                     await work.save(replace(work.saga, edges=work.saga.edges + len(late)))
-            await work.keep()
         message = f"{work.saga.edges} edges removed" + (f", {orphans} orphans deleted" if orphans else "")
         return sagas.advanced(replace(work.saga, removed_edges=work.saga.edges), self._clock.now_ms(), message)
 
@@ -236,12 +252,6 @@ class Runner:
         except Superseded:  # fenced at this version once; so it was purged, and another note has its id now
             message = "purged already"
         return sagas.advanced(saga, self._clock.now_ms(), message)
-
-
-async def _kept(work: Work, batches: AsyncIterator[list[Record]]) -> AsyncIterator[list[Record]]:
-    async for batch in batches:
-        yield batch
-        await work.keep()
 
 
 def _named(saga: Saga) -> dict[str, object]:

@@ -14,7 +14,7 @@ from services.cleanup_service.ports import edge_key
 from services.cleanup_service.usecases.run import Policy
 from shared.errors import FailedPrecondition, Unavailable
 from shared.resilience.retry import Backoff
-from tests.support.cleanup_world import Crash, World
+from tests.support.cleanup_world import Crash, FakeIndex, World
 
 KEY = ("u", "n")
 
@@ -270,6 +270,38 @@ async def test_a_shutdown_gives_the_saga_back_at_once() -> None:
     saga = found.sagas[KEY]
     assert (saga.lease, saga.attempts, saga.step) == (None, 0, Step.ARCHIVE)
     assert sagas.claimable(saga, found.clock.now_ms())
+
+
+async def test_a_long_step_keeps_its_lease_while_its_process_lives() -> None:
+    found = world()
+    beats: asyncio.Queue[None] = asyncio.Queue()
+    stuck, slept = asyncio.Event(), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        assert seconds == Policy().lease_ms / 3000
+        slept.set()
+        await beats.get()
+
+    class Slow(FakeIndex):
+        async def remove(self, user_id: str, node_id: str, version: int) -> None:
+            await stuck.wait()
+            await super().remove(user_id, node_id, version)
+
+    task = asyncio.ensure_future(found.runner(sleep=sleep, index=Slow(found)).run(*KEY))
+    await slept.wait()
+    while found.sagas[KEY].step is not Step.UNINDEX:
+        await asyncio.sleep(0)
+    for _ in range(5):
+        found.clock.ms += Policy().lease_ms // 2
+        lease = found.sagas[KEY].lease
+        beats.put_nowait(None)
+        while found.sagas[KEY].lease == lease:
+            await asyncio.sleep(0)
+        assert await found.runner("another").run(*KEY) is None
+    stuck.set()
+    await task
+    assert found.sagas[KEY].state is State.DONE
+    assert found.calls.count("index.remove") == 1
 
 
 def at_once(run: Coroutine[Any, Any, object]) -> None:
