@@ -173,7 +173,7 @@ class ServerSettings:
         10.0,
         env="BRAIN2_DRAIN_SECONDS",
         why="how long running calls may go on after SIGTERM; keep it under the pod's termination grace period",
-        check=between(0, 600),
+        check=between(0, 45),  # the whole drain may take 60 s (lifecycle.py)
     )
     max_concurrent_rpcs: int = setting(
         1024,

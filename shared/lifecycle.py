@@ -17,6 +17,7 @@ supervised tasks are cancelled; then the resources are closed, the last entered 
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -71,6 +72,7 @@ class Lifecycle:
     async def wait_for_stop(self) -> None:
         """Serve until a signal comes or a supervised task crashes."""
         self._ready = True
+        _calm_garbage_collection()
         log.info("serving")
         await self._stop.wait()
 
@@ -130,6 +132,14 @@ class Lifecycle:
         if self.failure is None:
             self.failure = Crashed(f"the background task {task.get_name()!r} crashed: {type(error).__name__}: {error}")
         self._stop.set()
+
+
+def _calm_garbage_collection() -> None:
+    # What start-up made lives as long as the process, and a call makes few cycles: looking through fewer objects, less
+    # often, was worth 3 to 4 % of the calls a second in a paired run. Freezing alone cost 5 %, so the two go together.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def run(main: Callable[[Lifecycle], Awaitable[None]]) -> NoReturn:

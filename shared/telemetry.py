@@ -7,6 +7,7 @@ The SDK is asked only once a trace is known to be recorded. What is known about 
 So a peer never decides again about a trace that this process left out, and logs of both sides carry the same trace id.
 """
 
+import asyncio
 import contextlib
 import logging
 import random
@@ -14,6 +15,7 @@ import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from types import TracebackType
 from typing import Protocol
 
 from opentelemetry import context as otel_context
@@ -83,7 +85,10 @@ class _RatioSampler(Sampler):
 
 
 class Telemetry:
-    """What setup() made: the tracer, the ratio, and the way to end them."""
+    """What setup() made: the tracer, the ratio, and the way to end them.
+
+    `await life.enter(telemetry.setup(...))` as the first resource: then the spans of the drain are sent as well.
+    """
 
     def __init__(self, provider: TracerProvider, ratio: float, *, records: bool) -> None:
         self.provider = provider
@@ -91,6 +96,14 @@ class Telemetry:
         # Without an exporter nobody would see a span, so none is made; headers are still handed on.
         self.records = records
         self.ratio = ratio if records else 0.0
+
+    async def __aenter__(self) -> "Telemetry":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.shutdown)
 
     def shutdown(self, timeout: float = 2.0) -> None:
         """Send what is left, for `timeout` seconds at most: a collector that is away must not hold up the process."""
