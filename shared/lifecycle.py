@@ -136,7 +136,7 @@ class Lifecycle:
 
 def _calm_garbage_collection() -> None:
     # What start-up made lives as long as the process, and a call makes few cycles: looking through fewer objects, less
-    # often, was worth 3 to 4 % of the calls a second in a paired run. Freezing alone cost 5 %, so the two go together.
+    # often, was worth 4 % of the calls a second in a paired run (on a busy machine; freezing alone cost some).
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
