@@ -44,12 +44,9 @@ async def serve(life: Lifecycle) -> None:
     """The process: settings from the environment, logs, traces, and the service until it is told to stop."""
     settings = config.load(CleanupConfig)
     logs.setup(settings.log_level, "cleanup")
-    traces = telemetry.setup("cleanup", settings)
-    try:
-        await start(life, settings)
-        await life.wait_for_stop()
-    finally:
-        traces.shutdown()
+    await life.enter(telemetry.setup("cleanup", settings))  # first, so closed last: the spans of the drain are sent too
+    await start(life, settings)
+    await life.wait_for_stop()
 
 
 async def start(life: Lifecycle, settings: CleanupConfig) -> int:
