@@ -1,0 +1,358 @@
+"""The cache protocol on a real Redis, over a store in memory that stops where a test wants it to.
+
+Each test builds one of the races that such caches are known for, step by step.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.node_service.adapters import redis as cache
+from services.node_service.adapters.redis import CachedNodeStore
+from services.node_service.model import Happening, Node, NodeEvent, text
+from services.node_service.ports import Change, Outcome
+from shared.errors import Unavailable
+from shared.redis import Redis
+from tests.support.node_fakes import FakeClock, FakeStore
+from tests.support.stores import Stores
+
+
+class Gate:
+    """A place where work waits until it's let through."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._open = asyncio.Event()
+
+    async def __call__(self) -> None:
+        self.reached.set()
+        await self._open.wait()
+
+    def open(self) -> None:
+        self._open.set()
+
+
+class GatedStore(FakeStore):
+    """Reads and commits stop at the gates that are set: after a read has its result, before and after a commit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates: dict[str, Gate] = {}
+        self.misses = 0
+
+    def gate(self, name: str) -> Gate:
+        self.gates[name] = Gate()
+        return self.gates[name]
+
+    async def _stop(self, name: str) -> None:
+        if gate := self.gates.pop(name, None):
+            await gate()
+
+    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> dict[str, Node]:
+        self.misses += 1
+        found = await super().read(user_id, node_ids, seen)
+        await self._stop("after read")
+        return found
+
+    async def commit(self, change: Change) -> Outcome:
+        await self._stop("before commit")
+        outcome = await super().commit(change)
+        await self._stop("after commit")
+        return outcome
+
+
+class World:
+    """A cached store, the store behind it, and the Redis between; the note "n" of one user."""
+
+    def __init__(self, redis: Redis, user: str) -> None:
+        self.store = GatedStore()
+        self.redis = redis
+        self.clock = FakeClock()
+        self.user = user
+        self.key = f"b2:n:{{{user}}}:n"
+        self.cached = self.replica()
+        self.node = Node(
+            user_id=user, node_id="n", title="v1", version=1, incarnation=1, create_ms=1, update_ms=1, **text("C")
+        )
+        self.store.notes[user, "n"] = self.node
+
+    def replica(self) -> CachedNodeStore:
+        """Another process over the same store and the same Redis."""
+        return CachedNodeStore(self.store, self.redis, self.clock, keep_seconds=60)
+
+    async def read(self, seen: int = 0, by: CachedNodeStore | None = None) -> str:
+        found = await (by or self.cached).read(self.user, ["n"], {"n": seen})
+        return found["n"].title if found else "none"
+
+    async def title(self, seen: int = 0) -> str:
+        found = await self.cached.titles(self.user, ["n"], {"n": seen})
+        return found["n"].title if found else "none"
+
+    async def write(self, by: CachedNodeStore | None = None, **fields: Any) -> Outcome:
+        """A new version over what is stored now."""
+        before = self.store.notes[self.user, "n"]
+        changes: dict[str, Any] = {"version": before.version + 1, "title": f"v{before.version + 1}"}
+        after = replace(before, **changes | fields)
+        event = NodeEvent(happening=Happening.UPDATED, node=after, time_ms=1)
+        return await (by or self.cached).commit(Change(before=before, after=after, event=event))
+
+    async def held(self) -> bytes:
+        return (await self.redis.call("GET", self.key) or b"-")[:1]
+
+
+class At:
+    """The settings of Redis."""
+
+    redis_cluster = False
+
+    def __init__(self, url: str) -> None:
+        self.redis_url = url
+
+
+@pytest.fixture
+async def redis(stores: Stores) -> AsyncIterator[Redis]:
+    async with Redis(At(stores.redis_url)) as found:
+        yield found
+
+
+@pytest.fixture
+def world(redis: Redis, user: str) -> World:
+    return World(redis, user)
+
+
+async def test_the_second_read_comes_from_redis(world: World) -> None:
+    assert [await world.read() for _ in range(3)] == ["v1"] * 3
+    assert await world.title() == "v1"
+    assert world.store.misses == 1
+    assert 50_000 < await world.redis.call("PTTL", world.key) <= 60_000
+
+
+async def test_titles_fill_too(world: World) -> None:
+    assert [await world.title() for _ in range(3)] == ["v1"] * 3
+    assert await world.read() == "v1"
+    assert world.store.misses == 1
+
+
+async def test_a_write_replaces_what_is_cached(world: World) -> None:
+    await world.read()
+    await world.write()
+    assert (await world.read(), await world.title()) == ("v2", "v2")
+    assert world.store.misses == 1
+
+
+async def test_a_slow_reader_does_not_put_back_what_was_overwritten(world: World) -> None:
+    gate = world.store.gate("after read")
+    slow = asyncio.create_task(world.read())
+    await gate.reached.wait()
+    await world.write()
+    gate.open()
+    assert await slow == "v1"
+    assert await world.read() == "v2"
+    assert world.store.misses == 1
+
+
+async def test_a_reader_during_a_write_fills_nothing(world: World) -> None:
+    await world.read()
+    gate = world.store.gate("before commit")
+    writing = asyncio.create_task(world.write())
+    await gate.reached.wait()
+    assert await world.read() == "v1"  # the truth at this moment, and not from the cache
+    assert await world.held() == b"W"
+    gate.open()
+    await writing
+    assert await world.read() == "v2"
+    assert world.store.misses == 2
+
+
+async def test_a_writer_that_dies_after_its_commit_leaves_no_old_note(world: World) -> None:
+    await world.read()
+    gate = world.store.gate("after commit")
+    writing = asyncio.create_task(world.write())
+    await gate.reached.wait()
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    assert await world.read(by=world.replica()) == "v2"
+    assert await world.held() == b"W"
+    assert 0 < await world.redis.call("PTTL", world.key) <= cache.MARK_MS
+
+
+async def test_of_two_writers_the_later_mark_decides(world: World) -> None:
+    """The first has committed but not yet settled when the second puts its mark."""
+    first_gate = world.store.gate("after commit")
+    first = asyncio.create_task(world.write())
+    await first_gate.reached.wait()
+    second_gate = world.store.gate("before commit")
+    second = asyncio.create_task(world.write(by=world.replica()))
+    await second_gate.reached.wait()
+    first_gate.open()
+    await first
+    assert await world.held() == b"W"  # not v2: the second may be committed at any moment
+    second_gate.open()
+    await second
+    assert await world.read() == "v3"
+
+
+async def test_a_lost_mark_does_not_let_an_old_note_stay(world: World) -> None:
+    """Redis was emptied between the mark and the end of the write, and a reader filled the key."""
+    gate = world.store.gate("before commit")
+    writing = asyncio.create_task(world.write())
+    await gate.reached.wait()
+    await world.redis.call("DEL", world.key)
+    assert await world.read() == "v1"
+    assert await world.held() == b"V"
+    gate.open()
+    await writing
+    assert await world.read() == "v2"
+
+
+async def test_a_lost_mark_does_not_let_a_slow_reader_fill(world: World) -> None:
+    """As before, but the reader holds its lease when the write ends."""
+    commit = world.store.gate("before commit")
+    writing = asyncio.create_task(world.write())
+    await commit.reached.wait()
+    await world.redis.call("DEL", world.key)
+    read = world.store.gate("after read")
+    slow = asyncio.create_task(world.read())
+    await read.reached.wait()
+    commit.open()
+    await writing
+    read.open()
+    assert await slow == "v1"
+    assert await world.read() == "v2"
+
+
+async def test_a_refused_write_leaves_the_mark_to_expire(world: World) -> None:
+    await world.read()
+    stale = world.node
+    await world.write()
+    event = NodeEvent(happening=Happening.UPDATED, node=stale, time_ms=1)
+    assert await world.cached.commit(Change(before=stale, after=stale, event=event)) is Outcome.CONFLICT
+    assert await world.read() == "v2"
+
+
+async def test_a_write_with_an_unknown_end_leaves_the_mark(world: World) -> None:
+    await world.read()
+    world.store.failing = {"n": Unavailable("no answer")}
+    with pytest.raises(Unavailable):
+        await world.write()
+    assert await world.held() == b"W"
+
+
+async def test_who_knows_better_is_believed(world: World) -> None:
+    await world.read()
+    world.store.notes[world.user, "n"] = replace(world.node, version=2, title="v2")  # Redis was never told
+    assert await world.read() == "v1"
+    assert await world.read(seen=2) == "v2"
+    assert await world.read() == "v2"  # and nobody here is served the old one any more
+    assert await world.cached.repay() == 0
+    assert await world.title(seen=2) == "v2"
+
+
+async def test_a_token_from_the_future_is_answered_with_the_truth(world: World) -> None:
+    await world.read()
+    assert await world.read(seen=99) == "v1"
+    assert await world.title(seen=99) == "v1"
+
+
+async def test_a_purge_is_seen_and_what_comes_after(world: World) -> None:
+    await world.read()
+    event = NodeEvent(happening=Happening.PURGED, node=world.node, time_ms=1)
+    gate = world.store.gate("after read")
+    await world.redis.call("DEL", world.key)
+    slow = asyncio.create_task(world.read())
+    await gate.reached.wait()
+    assert await world.cached.commit(Change(before=world.node, after=None, event=event)) is Outcome.DONE
+    gate.open()
+    await slow
+    assert await world.read() == "none"
+    assert await world.title() == "none"
+    world.store.notes[world.user, "n"] = replace(world.node, incarnation=2, title="anew")
+    # The lease of the read that found nothing may still be there; whoever fills, fills the new note.
+    assert await world.read() == "anew"
+
+
+async def test_a_missing_note_is_not_cached(world: World) -> None:
+    del world.store.notes[world.user, "n"]
+    assert await world.read() == "none"
+    world.store.notes[world.user, "n"] = world.node
+    assert await world.read() == "v1"
+
+
+async def test_a_large_note_is_not_cached(world: World) -> None:
+    await world.write(**text("x" * cache.MAX_VALUE_BYTES))
+    assert [await world.read() for _ in range(2)] == ["v2"] * 2
+    assert world.store.misses == 2
+    await world.write(**text("small"))
+    await world.redis.call("DEL", world.key)
+    await world.read()
+    assert await world.held() == b"V"
+    await world.write(**text("x" * cache.MAX_VALUE_BYTES))
+    assert await world.read() == "v4"
+
+
+@pytest.mark.parametrize("value", [b"V", b"Vgarbage", b"V%016d\x09" % 7, b"?", b"W", b"L"])
+async def test_what_can_not_be_read_is_a_miss(world: World, value: bytes) -> None:
+    await world.redis.call("SET", world.key, value)
+    assert (await world.read(), await world.title()) == ("v1", "v1")
+
+
+async def test_many_at_once_some_cached(world: World) -> None:
+    for at in range(5):
+        world.store.notes[world.user, f"m{at}"] = replace(world.node, node_id=f"m{at}", title=f"t{at}")
+    ids = [f"m{at}" for at in range(5)]
+    await world.cached.read(world.user, ids[:2], {})
+    await world.cached.titles(world.user, ids[1:3], {})
+    assert world.store.misses == 2
+    found = await world.cached.read(world.user, [*ids, "missing"], {})
+    assert [found[node_id].title for node_id in ids] == ["t0", "t1", "t2", "t3", "t4"]
+    titles = await world.cached.titles(world.user, [*ids, "missing"], {})
+    assert {node_id: titles[node_id].version for node_id in ids} == dict.fromkeys(ids, 1)
+    assert "missing" not in found
+    assert "missing" not in titles
+
+
+async def test_what_is_owed_is_bypassed_then_removed(world: World) -> None:
+    """A write whose mark could not be put: Redis was cut off, and came back with what it had."""
+    await world.read()
+    away = CachedNodeStore(world.store, Away(), world.clock, keep_seconds=60)
+    await world.write(by=away)
+    assert await away.repay() == 1
+    away._redis = world.redis  # it is back
+    away._heads, away._fill = (world.redis.script(source) for source in (cache._HEADS, cache._FILL))
+    assert await world.held() == b"V"  # the old one
+    assert await world.read(by=away) == "v2"
+    assert await away.repay() == 0
+    assert await world.held() == b"-"
+    assert await world.read() == "v2"
+
+
+async def test_debts_expire_and_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "MAX_OWED", 2)
+    away = CachedNodeStore(world.store, Away(), world.clock, keep_seconds=60)
+    for node_id in ("a", "b", "c"):
+        away._owe(f"b2:n:{{{world.user}}}:{node_id}")
+    assert len(away._owed) == 2
+    await world.read()
+    assert away._bypassed(world.key)  # too many to know which: none is believed
+    world.clock.seconds += 61
+    assert not away._bypassed(world.key)
+    assert await away.repay() == 0
+
+
+class Away:
+    """A Redis that can't be reached."""
+
+    async def call(self, *args: Any) -> Any:
+        raise Unavailable("away")
+
+    async def pipeline(self, commands: Any) -> list[Any]:
+        raise Unavailable("away")
+
+    def script(self, source: str) -> Any:
+        async def run(keys: Any, args: Any) -> Any:
+            raise Unavailable("away")
+
+        return run

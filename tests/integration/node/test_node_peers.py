@@ -1,0 +1,123 @@
+"""A deletion told to graph and similarity at once: over real channels, to peers that answer, hang or aren't there."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import ServiceDescriptor
+
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from protos.similarity.v1 import similarity_pb2
+from shared.config import ServerSettings
+from shared.errors import Unavailable
+from shared.grpc.server import GrpcServer
+from tests.support.node_service import NodeService, running
+from tests.support.stores import Stores
+
+GRAPH = graph_pb2.DESCRIPTOR.services_by_name["GraphService"]
+SIMILARITY = similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"]
+
+
+class Peer:
+    """Stands for a service of which only SetNodeVisibility is ever called."""
+
+    def __init__(self, service: ServiceDescriptor) -> None:
+        self.told: list[tuple[str, int, bool]] = []
+        self.hangs = False
+        self.fails = False
+        for method in service.methods:
+            if method.name != "SetNodeVisibility":
+                setattr(self, method.name, self._unexpected)
+
+    async def SetNodeVisibility(self, request: Any, context: Any) -> bytes:
+        self.told.append((request.node_id, request.version, request.visible))
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.fails:
+            raise Unavailable("not now")
+        return b""
+
+    async def _unexpected(self, request: Any, context: Any) -> bytes:
+        raise AssertionError("the node service has no business with this")
+
+
+class World:
+    """A node service with its two peers."""
+
+    def __init__(self, service: NodeService, graph: Peer, similarity: Peer) -> None:
+        self.service = service
+        self.graph = graph
+        self.similarity = similarity
+
+
+@pytest.fixture
+async def world(stores: Stores) -> AsyncIterator[World]:
+    peers = Peer(GRAPH), Peer(SIMILARITY)
+    settings = ServerSettings(listen="127.0.0.1:0")
+    servers = [GrpcServer(settings, [pair]) for pair in zip((GRAPH, SIMILARITY), peers, strict=True)]
+    ports = [await server.start() for server in servers]
+    try:
+        async with running(
+            stores,
+            BRAIN2_GRAPH_TARGET=f"127.0.0.1:{ports[0]}",
+            BRAIN2_SIMILARITY_TARGET=f"127.0.0.1:{ports[1]}",
+            # Wide, so that a busy machine doesn't decide the test.
+            BRAIN2_VISIBILITY_MS="1000",
+        ) as service:
+            yield World(service, *peers)
+    finally:
+        for server in servers:
+            await server.stop(0)
+
+
+async def test_both_are_told_of_a_delete_and_a_restore(world: World, user: str) -> None:
+    await world.service.create(user)
+    await world.service.update(user, title="X")
+    assert world.graph.told == world.similarity.told == []
+    await world.service.delete(user)
+    await world.service.restore(user)
+    assert world.graph.told == world.similarity.told == [("n", 3, False), ("n", 4, True)]
+
+
+async def test_a_repeat_tells_them_again(world: World, user: str) -> None:
+    await world.service.create(user)
+    world.graph.fails = True
+    await world.service.delete(user)
+    world.graph.fails = False
+    await world.service.delete(user)
+    assert world.graph.told == world.similarity.told == [("n", 2, False)] * 2
+
+
+async def test_a_peer_that_hangs_costs_the_budget_once_not_twice(stores: Stores, world: World, user: str) -> None:
+    await world.service.create(user)
+    world.graph.hangs = world.similarity.hangs = True
+    started = monotonic()
+    await world.service.delete(user)
+    # Both at once, so about one second, not two.
+    assert 0.9 < monotonic() - started < 1.9
+    assert (await world.service.get(user, show_deleted=True)).HasField("delete_time")
+
+
+async def test_a_peer_that_is_gone_costs_nothing(stores: Stores, user: str) -> None:
+    async with running(
+        stores,
+        BRAIN2_GRAPH_TARGET="127.0.0.1:1",
+        BRAIN2_SIMILARITY_TARGET="127.0.0.1:1",
+        BRAIN2_VISIBILITY_MS="1000",
+    ) as service:
+        for at in range(8):
+            await service.create(user, f"n{at}")
+            assert (await service.delete(user, f"n{at}")).version == 2
+            assert (await service.restore(user, f"n{at}")).node.version == 3
+
+
+async def test_a_purge_is_not_told_by_call(world: World, user: str) -> None:
+    await world.service.create(user)
+    await world.service.delete(user)
+    told = len(world.graph.told)
+    for fence in (True, False):
+        await world.service.stub.PurgeNode(node_pb2.PurgeNodeRequest(user_id=user, node_id="n", version=2, fence=fence))
+    assert len(world.graph.told) == told
