@@ -82,9 +82,9 @@ async def running(stores: Stores, peers: FakePeers, **env: str) -> AsyncIterator
 
 
 @contextlib.asynccontextmanager
-async def table_of(stores: Stores) -> AsyncIterator[Table]:
-    """The session's table, for tests of an adapter."""
-    settings = settings_of(stores)
+async def table_of(stores: Stores, **env: str) -> AsyncIterator[Table]:
+    """The session's table (or another, by BRAIN2_TABLE), for tests of an adapter."""
+    settings = settings_of(stores, **env)
     async with Aws(settings, use=("dynamodb",)) as aws:
         yield Table(aws.dynamodb, settings.table)
 

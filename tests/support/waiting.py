@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 
+@overload
+async def until(look: Callable[[], Awaitable[T]], *, seconds: float = 30.0, what: str = "it") -> T: ...
+@overload
+async def until(look: Callable[[], T], *, seconds: float = 30.0, what: str = "it") -> T: ...
 async def until(look: Callable[[], T | Awaitable[T]], *, seconds: float = 30.0, what: str = "it") -> T:
     """The first true value that look() gives, asked again and again; an AssertionError after `seconds`."""
     try:
