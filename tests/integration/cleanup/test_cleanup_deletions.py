@@ -176,19 +176,21 @@ async def test_a_restore_whose_event_is_late_still_wins_at_the_fence(
     service: CleanupService, peers: FakePeers, user: str
 ) -> None:
     peers.add(user, "n")
-    peers.delete(user, "n", now_ms=now_ms(), purge_ms=now_ms() + 400)
-    await service.queue(user, "n")
+    peers.delete(user, "n", now_ms=now_ms(), purge_ms=now_ms() + 60_000)
     peers.trouble = lambda name: Unavailable("not yet") if name == "PurgeNode fence" else None
-    peers.restore(user, "n")
-    peers.trouble = lambda _: None
-    state = (await until(lambda: _over(service, user))).state
-    assert state in (CANCELLED, DONE)
-    assert ((user, "n") in peers.notes) == (state == CANCELLED)
+    try:
+        await service.queue(user, "n")
 
+        async def tried() -> bool:
+            return "not yet" in (await service.get(user, "n")).error
 
-async def _over(service: CleanupService, user: str) -> cleanup_pb2.Deletion | None:
-    found = await service.get(user, "n")
-    return found if found.state in (CANCELLED, DONE) else None
+        await until(tried)
+        peers.restore(user, "n")
+    finally:
+        peers.trouble = lambda _: None
+    await service.until_state(user, "n", CANCELLED)
+    assert (user, "n") in peers.notes
+    assert (user, "n") in peers.indexed
 
 
 async def test_a_lost_event_loses_nothing(stores: Stores, service: CleanupService, peers: FakePeers, user: str) -> None:
