@@ -17,6 +17,7 @@ import copy
 import gc
 import json
 import os
+import runpy
 import shutil
 import signal
 import sys
@@ -230,7 +231,10 @@ def main() -> None:
     warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
 
     from ministack import app as module  # after the environment
+    from ministack.services import dynamodb
 
+    # By its path: -P keeps this folder out of sys.path.
+    runpy.run_path(str(Path(__file__).with_name("ministack_query.py")))["install"](dynamodb)
     saver = Saver(module.app, module, snapshots, float(os.environ.get("BRAIN2_SAVE_SECONDS", "3")))
     module.app = saver
     module.save_all = saver.save_at_stop
