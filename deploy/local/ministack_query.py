@@ -37,8 +37,6 @@ class Partition:
         if self._added or self._removed > len(self._keys) // 2:
             keys = {*self._keys, *self._added} & bucket.keys() if self._removed else self._keys + self._added
             self._keys = sorted(keys)
-                {*self._keys, *self._added} & bucket.keys() if self._removed else self._keys + self._added
-            )
             self._added, self._removed = [], 0
         start = 0 if low is None else bisect.bisect_left(self._keys, low)
         stop = len(self._keys) if high is None else bisect.bisect_right(self._keys, high)
