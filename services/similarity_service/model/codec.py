@@ -23,7 +23,7 @@ class UnknownLayout(ValueError):
 
 
 def pack(note: Note) -> bytes:
-    """All of a note but its id, stamp and visibility, which the store keeps beside it."""
+    """All of a note but its id and stamp, which the store keeps beside it."""
     about = json.dumps([note.title, note.tags, note.aliases, note.language, note.analysis_version], ensure_ascii=False)
     parts = [
         about.encode(),
@@ -38,7 +38,7 @@ def pack(note: Note) -> bytes:
     return bytes([_LAYOUT]) + zlib.compress(_HEAD.pack(*map(len, parts)) + b"".join(parts), _LEVEL)
 
 
-def unpack(record: bytes, *, node_id: str, incarnation: int, version: int, visible: bool) -> Note:
+def unpack(record: bytes, *, node_id: str, incarnation: int, version: int) -> Note:
     """The note of a record. UnknownLayout when another version of this program wrote it."""
     if not record or record[0] != _LAYOUT:
         raise UnknownLayout(f"record layout {record[:1]!r}")
@@ -55,7 +55,6 @@ def unpack(record: bytes, *, node_id: str, incarnation: int, version: int, visib
         node_id=node_id,
         incarnation=incarnation,
         version=version,
-        visible=visible,
         title=title,
         tags=tuple(tags),
         aliases=tuple([tuple(alias) for alias in aliases]),

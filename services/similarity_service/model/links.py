@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from services.similarity_service.model import query, similarity
 from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.query import Query
 from services.similarity_service.model.settings import MOST_LINKS, Settings
 from services.similarity_service.model.similarity import Match, Part
 
@@ -33,37 +34,51 @@ class Linker:
     """Applies the rule to notes of one index as it is now; what it computes is kept until the index changes."""
 
     def __init__(self, index: UserIndex, settings: Settings) -> None:
-        self._index = index
+        self.index = index
         self._settings = settings
         self._threshold = threshold(settings)
         self._epoch = index.epoch
         self._best: dict[int, dict[int, tuple[int, Match]]] = {}
+        self._asked: dict[int, Query] = {}
+
+    def best(self, node_id: str) -> list[Link]:
+        """The links that are due from the note's own side: a part of links(), for a fraction of its cost."""
+        doc = self.index.docs.get(node_id)
+        if doc is None or not self._settings.auto_link:
+            return []
+        ranked = list(self._ranks(doc).values())[: self._settings.links_wanted]
+        return [self._link(doc, match) for _, match in ranked]
 
     def links(self, node_id: str) -> list[Link]:
         """Every automatic link that the note should have, best first; none if the note isn't in the index."""
-        if self._epoch != self._index.epoch:
-            self._best.clear()
-            self._epoch = self._index.epoch
-        doc = self._index.docs.get(node_id)
+        doc = self.index.docs.get(node_id)
         if doc is None or not self._settings.auto_link:
             return []
         wanted = self._settings.links_wanted
-        asked = query.of_doc(self._index, doc)
         found = []
         for other, (rank, match) in self._ranks(doc).items():
             back = self._ranks(other).get(doc)
             if back is None or min(rank, back[0]) >= wanted:
                 continue
-            parts = similarity.explain(self._index, asked, match)[:EXPLAINED]
-            found.append(Link(self._index.ids[other], match.score, tuple(parts)))
+            found.append(self._link(doc, match))
         return found
+
+    def _link(self, doc: int, match: Match) -> Link:
+        if doc not in self._asked:
+            self._asked = {doc: query.of_doc(self.index, doc)}
+        parts = similarity.explain(self.index, self._asked[doc], match)[:EXPLAINED]
+        return Link(self.index.ids[match.doc], match.score, tuple(parts))
 
     def _ranks(self, doc: int) -> dict[int, tuple[int, Match]]:
         """The notes that a note could be linked to, with their rank (0 = best)."""
+        if self._epoch != self.index.epoch:
+            self._best.clear()
+            self._asked.clear()
+            self._epoch = self.index.epoch
         if doc not in self._best:
-            asked = query.of_doc(self._index, doc)
-            matches = similarity.find(self._index, asked, MOST_LINKS, self._threshold)
-            kept = [match for match in matches if not similarity.is_duplicate(self._index, asked, match)]
+            asked = query.of_doc(self.index, doc)
+            matches = similarity.find(self.index, asked, MOST_LINKS, self._threshold)
+            kept = [match for match in matches if not similarity.is_duplicate(self.index, asked, match)]
             self._best[doc] = {match.doc: (rank, match) for rank, match in enumerate(kept)}
         return self._best[doc]
 

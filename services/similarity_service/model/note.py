@@ -32,7 +32,7 @@ _WORDS = re.compile(r"[^\W_]+")
 class Note:
     """What is kept of a note.
 
-    incarnation, version: which state of the note this is (compared in that order). visible: false while it is deleted.
+    incarnation, version: which state of the note this is (compared in that order).
     codes: how often each term occurs, one byte each, the title counted twice, 255 = that or more.
     sequence: local numbers (places in `terms`) of the title, a separator (the highest number), the text; one byte each
     up to 255 terms, two (native order) beyond. sentences: (hash, occurrences) of the consecutive pieces of the text;
@@ -49,7 +49,6 @@ class Note:
     sentences: tuple[tuple[int, int], ...] = ()
     aliases: tuple[tuple[str, ...], ...] = ()
     incarnation: int = 0
-    visible: bool = True
     tags: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()
     salient: tuple[tuple[int, int], ...] = ()
@@ -92,7 +91,6 @@ def analyse(
     text: str,
     tags: Sequence[str] = (),
     incarnation: int = 0,
-    visible: bool = True,
 ) -> Note:
     """Read a note once and keep what the index needs. Linear in the text."""
     title_pairs = analyser.pairs(title)
@@ -119,7 +117,6 @@ def analyse(
         node_id=node_id,
         version=version,
         incarnation=incarnation,
-        visible=visible,
         title=title,
         tags=tuple(dict.fromkeys(tags)),
         terms=tuple(counts),

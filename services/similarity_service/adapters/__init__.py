@@ -1,0 +1,1 @@
+"""The ports on DynamoDB, Redis and the stubs of the other services."""

@@ -1,0 +1,204 @@
+"""Records and settings in Brain2-Main.
+
+USER#u / TERMS#n       the record: i, v, s (incarnation, versions of text and state), vis, gone, rev, rec (codec.py)
+USER#u / KW#n#k        a posting of one of its keywords: w (weight); GSI1 USER#u#KW#k / NODE#n
+USER#u / SETTINGS#similarity
+A record and the postings that differ are written in one transaction, on the condition that the record is as it was read.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+
+from services.similarity_service.model import codec
+from services.similarity_service.model.note import Note
+from services.similarity_service.model.settings import Settings
+from services.similarity_service.model.stored import Stored
+from services.similarity_service.ports import UserChoices
+from shared.dynamo import (
+    ABSENT,
+    Condition,
+    ConditionFailed,
+    Delete,
+    Item,
+    Key,
+    Op,
+    Put,
+    Table,
+    TransactionCancelled,
+)
+from shared.ids import Clock
+
+_RECORD = "TERMS#"
+_POSTING = "KW#"
+_SETTINGS = "SETTINGS#similarity"
+_STAMP = ("SK", "i", "v", "s", "vis", "gone", "rev")
+# How long a purged note is remembered, so that late news of it is known as such: as long as queues keep messages.
+_GONE_SECONDS = 14 * 24 * 3600
+# Records unpacked at once on the event loop, about half a millisecond.
+_UNPACK = 25
+
+
+class DynamoRecords:
+    """ports.Records."""
+
+    def __init__(self, table: Table, clock: Clock) -> None:
+        self._table = table
+        self._clock = clock
+
+    async def get(self, user_id: str, node_id: str) -> Stored:
+        item = await self._table.get(_key(user_id, node_id), consistent=True)
+        return Stored() if item is None else _stored(node_id, item)
+
+    async def get_many(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Stored]:
+        keys = [_key(user_id, node_id) for node_id in dict.fromkeys(node_ids)]
+        items = await self._table.batch_get(keys, consistent=True)
+        return {sk.removeprefix(_RECORD): _stored(sk.removeprefix(_RECORD), item) for (_, sk), item in items.items()}
+
+    async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
+        before, after = _postings(old.note), _postings(new.note)
+        ops: list[Op] = [Put(self._item(user_id, node_id, new), _unchanged(old))]
+        ops += [
+            Put(_posting(user_id, node_id, term, weight))
+            for term, weight in after.items()
+            if before.get(term) != weight
+        ]
+        ops += [Delete((f"USER#{user_id}", f"{_POSTING}{node_id}#{term}")) for term in before if term not in after]
+        try:
+            if len(ops) == 1:
+                await self._table.put(self._item(user_id, node_id, new), condition=_unchanged(old))
+            else:
+                await self._table.transact(ops)
+        except ConditionFailed:
+            return False
+        except TransactionCancelled as error:
+            if any(reason.failed for reason in error.reasons):
+                return False
+            raise
+        return True
+
+    async def all(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
+        async for items in self._pages(user_id, None):
+            page: list[tuple[str, Stored]] = []
+            for start in range(0, len(items), _UNPACK):
+                page += _unpack_all(items[start : start + _UNPACK])
+                await asyncio.sleep(0)
+            yield page
+
+    async def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
+        async for items in self._pages(user_id, _STAMP):
+            yield [(item["SK"].removeprefix(_RECORD), _stored("", item)) for item in items]
+
+    async def with_keyword(
+        self, user_id: str, term: str, limit: int, after: str
+    ) -> tuple[Sequence[tuple[str, float]], bool]:
+        page = await self._table.query(
+            f"USER#{user_id}#KW#{term}",
+            index="KeywordIndex",
+            begins_with="NODE#",
+            after=f"NODE#{after}" if after else None,
+            limit=limit,
+        )
+        found = [(item["GSI1SK"].removeprefix("NODE#"), item.get("w", 255) / 255) for item in page.items]
+        return found, page.next_start is not None
+
+    async def _pages(self, user_id: str, attributes: Sequence[str] | None) -> AsyncIterator[Sequence[Item]]:
+        start: Item | None = None
+        while True:
+            page = await self._table.query(
+                f"USER#{user_id}", begins_with=_RECORD, start=start, consistent=True, attributes=attributes
+            )
+            yield page.items
+            start = page.next_start
+            if start is None:
+                return
+
+    def _item(self, user_id: str, node_id: str, stored: Stored) -> Item:
+        pk, sk = _key(user_id, node_id)
+        item: Item = {
+            "PK": pk,
+            "SK": sk,
+            "i": stored.incarnation,
+            "v": stored.version,
+            "s": stored.state_version,
+            "vis": stored.visible,
+            "gone": stored.gone,
+            "rev": stored.revision,
+        }
+        if stored.note is not None:
+            item["rec"] = codec.pack(stored.note)
+        if stored.gone:
+            item["expires_at"] = self._clock.now_ms() // 1000 + _GONE_SECONDS
+        return item
+
+
+class DynamoSettings:
+    """ports.SettingsStore."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def get(self, user_id: str) -> UserChoices | None:
+        item = await self._table.get((f"USER#{user_id}", _SETTINGS), consistent=True)
+        if item is None:
+            return None
+        chosen = Settings(
+            language=item["language"],
+            auto_link=item["auto_link"],
+            link_threshold=float(item["link_threshold"]),
+            max_links=int(item["max_links"]),
+        )
+        return UserChoices(chosen, item["indexed_language"], int(item["updated_ms"]))
+
+    async def put(self, user_id: str, choices: UserChoices) -> None:
+        chosen = choices.settings
+        await self._table.put(
+            {
+                "PK": f"USER#{user_id}",
+                "SK": _SETTINGS,
+                "language": chosen.language,
+                "auto_link": chosen.auto_link,
+                "link_threshold": chosen.link_threshold,
+                "max_links": chosen.max_links,
+                "indexed_language": choices.language,
+                "updated_ms": choices.updated_ms,
+            }
+        )
+
+
+def _key(user_id: str, node_id: str) -> Key:
+    return f"USER#{user_id}", f"{_RECORD}{node_id}"
+
+
+def _unchanged(old: Stored) -> Condition:
+    return Condition("rev = :rev", values={":rev": old.revision}) if old.revision else ABSENT
+
+
+def _stored(node_id: str, item: Item) -> Stored:
+    note: Note | None = None
+    if "rec" in item:
+        try:
+            note = codec.unpack(bytes(item["rec"]), node_id=node_id, incarnation=int(item["i"]), version=int(item["v"]))
+        except codec.UnknownLayout:
+            note = None  # as if its text weren't known: the next write or ReindexUser makes it good
+    return Stored(
+        note, int(item["i"]), int(item["v"]), int(item["s"]), bool(item["vis"]), bool(item["gone"]), int(item["rev"])
+    )
+
+
+def _unpack_all(items: Iterable[Item]) -> list[tuple[str, Stored]]:
+    named = ((item["SK"].removeprefix(_RECORD), item) for item in items)
+    return [(node_id, _stored(node_id, item)) for node_id, item in named]
+
+
+def _postings(note: Note | None) -> dict[str, int]:
+    return {} if note is None else {note.terms[number]: weight for number, weight in note.salient}
+
+
+def _posting(user_id: str, node_id: str, term: str, weight: int) -> Item:
+    return {
+        "PK": f"USER#{user_id}",
+        "SK": f"{_POSTING}{node_id}#{term}",
+        "GSI1PK": f"USER#{user_id}#KW#{term}",
+        "GSI1SK": f"NODE#{node_id}",
+        "w": weight,
+    }

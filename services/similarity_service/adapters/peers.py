@@ -1,0 +1,126 @@
+"""The node and graph services through their stubs."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from services.similarity_service import convert
+from services.similarity_service.model.links import Link
+from services.similarity_service.ports import NodeText
+from shared.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+RELATED = "related"
+# Answers of at most 4 MiB: so many notes of at most 256 KiB, if need be in several calls.
+_NODES_A_CALL = 100
+_EDGES_A_CALL = 500
+_NEIGHBOURS = 100
+_UNLINK_AT_ONCE = 8
+# google.rpc.Code
+_OK, _FAILED_PRECONDITION, _ALREADY_EXISTS, _NOT_FOUND, _RESOURCE_EXHAUSTED, _ABORTED, _UNAVAILABLE = (
+    0,
+    9,
+    6,
+    5,
+    8,
+    10,
+    14,
+)
+_AGAIN = (4, _RESOURCE_EXHAUSTED, _ABORTED, 13, _UNAVAILABLE)
+
+
+class NodePeer:
+    """ports.Nodes."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+
+    async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
+        found: dict[str, NodeText] = {}
+        for start in range(0, len(node_ids), _NODES_A_CALL):
+            request = node_pb2.BatchGetNodesRequest(
+                user_id=user_id,
+                node_ids=node_ids[start : start + _NODES_A_CALL],
+                view=node_pb2.NodeView.NODE_VIEW_FULL,
+            )
+            answer = await self._stub.BatchGetNodes(request)
+            missing = set(answer.missing_ids)
+            found |= {node.node_id: convert.node_text(node) for node in answer.nodes if node.node_id not in missing}
+        return found
+
+    async def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
+        token = ""
+        while True:
+            request = node_pb2.ListNodesRequest(user_id=user_id, page_size=200, page_token=token)
+            answer = await self._stub.ListNodes(request)
+            yield [node.node_id for node in answer.nodes]
+            token = answer.next_page_token
+            if not token:
+                return
+
+
+class GraphPeer:
+    """ports.Graph."""
+
+    def __init__(self, stub: Any) -> None:
+        self._stub = stub
+
+    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        if not node_ids:
+            return {}
+        request = graph_pb2.BatchGetNeighborsRequest(user_id=user_id, node_ids=node_ids, limit=_NEIGHBOURS)
+        answer = await self._stub.BatchGetNeighbors(request)
+        found = {}
+        for result in answer.results:
+            neighbours = result.neighbors
+            if result.total_degree > len(neighbours):
+                neighbours = await self._neighbours(user_id, result.node_id)
+            found[result.node_id] = frozenset(
+                each.node_id for each in neighbours if each.auto_generated and each.type == RELATED
+            )
+        return found
+
+    async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
+        return frozenset(each.node_id for each in await self._neighbours(user_id, node_id))
+
+    async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
+        for start in range(0, len(links), _EDGES_A_CALL):
+            part = links[start : start + _EDGES_A_CALL]
+            request = graph_pb2.BatchCreateEdgesRequest(
+                user_id=user_id, edges=[convert.new_edge(node_id, link, method) for link in part]
+            )
+            # Making an edge that is there changes nothing.
+            answer = await self._stub.BatchCreateEdges(request, idempotent=True)
+            for link, result in zip(part, answer.results, strict=True):
+                if result.code in _AGAIN:
+                    raise Unavailable(f"the graph service could not make a link: {result.message}")
+                if result.code != _OK:
+                    # Rejected by a person, full, or the other note was deleted just now: all as it should be.
+                    log.debug("link not made", extra={"node": node_id, "other": link.node_id, "reason": result.reason})
+
+    async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
+        for start in range(0, len(others), _UNLINK_AT_ONCE):
+            await asyncio.gather(
+                *(self._unlink(user_id, node_id, other) for other in others[start : start + _UNLINK_AT_ONCE])
+            )
+
+    async def _unlink(self, user_id: str, node_id: str, other: str) -> None:
+        request = graph_pb2.DeleteEdgeRequest(
+            user_id=user_id, source_id=node_id, target_id=other, type=RELATED, only_if_automatic=True
+        )
+        await self._stub.DeleteEdge(request, idempotent=True)
+
+    async def _neighbours(self, user_id: str, node_id: str) -> Sequence[Any]:
+        found: list[Any] = []
+        token = ""
+        while True:
+            request = graph_pb2.GetNeighborsRequest(user_id=user_id, node_id=node_id, page_size=1000, page_token=token)
+            answer = await self._stub.GetNeighbors(request)
+            found += answer.neighbors
+            token = answer.next_page_token
+            if not token:
+                return found

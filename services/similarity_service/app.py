@@ -1,0 +1,99 @@
+"""The composition root: every part of the similarity service and how they hang together, from top to bottom."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from protos.similarity.v1 import similarity_pb2
+from services.similarity_service import subscriber
+from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoSettings
+from services.similarity_service.adapters.peers import GraphPeer, NodePeer
+from services.similarity_service.adapters.redis import RedisChangeLog
+from services.similarity_service.config import SimilarityConfig
+from services.similarity_service.servicer import SimilarityServicer
+from services.similarity_service.usecases.finding import Finding
+from services.similarity_service.usecases.indexing import Indexing
+from services.similarity_service.usecases.library import Library
+from services.similarity_service.usecases.linking import Linking
+from services.similarity_service.usecases.preferences import Preferences, language_of
+from services.similarity_service.usecases.reindexing import Reindexing
+from services.similarity_service.usecases.searching import Searching
+from shared import config, logs, telemetry
+from shared.aws import Aws
+from shared.dynamo import Table
+from shared.events.consumer import Consumer
+from shared.grpc.client import Channels
+from shared.grpc.server import GrpcServer
+from shared.ids import SystemClock
+from shared.lifecycle import Lifecycle
+from shared.redis import Redis
+from shared.resilience.breaker import Breaker
+
+SAY_AGAIN_SECONDS = 0.5
+
+
+async def serve(life: Lifecycle) -> None:
+    """The process: settings from the environment, logs, traces, and the service until it is told to stop."""
+    settings = config.load(SimilarityConfig)
+    logs.setup(settings.log_level, "similarity")
+    traces = telemetry.setup("similarity", settings)
+    try:
+        await start(life, settings)
+        await life.wait_for_stop()
+    finally:
+        traces.shutdown()
+
+
+async def start(life: Lifecycle, settings: SimilarityConfig) -> int:
+    """Wire everything, serve, and answer the port. Tests start the service by this, too."""
+    clock = SystemClock()
+
+    aws = await life.enter(Aws(settings, use=("dynamodb", "sqs")))
+    table = Table(aws.dynamodb, settings.table, breaker=Breaker("dynamodb", clock))
+    redis = await life.enter(Redis(settings, clock=clock))
+    channels = await life.enter(Channels(timeout=5.0, clock=clock))
+    nodes = NodePeer(channels.stub(settings.node_target, node_pb2.DESCRIPTOR.services_by_name["NodeService"]))
+    graph = GraphPeer(channels.stub(settings.graph_target, graph_pb2.DESCRIPTOR.services_by_name["GraphService"]))
+
+    # The truth, and what is kept of it in memory.
+    records = DynamoRecords(table, clock)
+    preferences = Preferences(DynamoSettings(table), clock)
+    library = Library(
+        records, RedisChangeLog(redis), language_of, clock, max_bytes=settings.index_megabytes * 1024 * 1024
+    )
+
+    indexing = Indexing(records, library, preferences)
+    linking = Linking(library, preferences, graph, clock, quiet_seconds=settings.settle_seconds)
+    servicer = SimilarityServicer(
+        finding=Finding(records, library, preferences, graph),
+        searching=Searching(records, library, preferences, nodes),
+        indexing=indexing,
+        reindexing=Reindexing(records, library, preferences, nodes, indexing, linking),
+        preferences=preferences,
+    )
+    server = GrpcServer(settings, [(similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"], servicer)])
+    consumer = Consumer(
+        aws.sqs,
+        settings.queue_url,
+        subscriber.handlers(indexing, linking, nodes),
+        service="similarity",
+        dlq_url=settings.dlq_url,
+        clock=clock,
+        concurrency=settings.consumers,
+    )
+
+    life.supervise("link settler", linking.run())
+    life.supervise("change log", repeat(library.say_again, SAY_AGAIN_SECONDS))
+    life.supervise("consumer", consumer.run())
+    life.on_drain(consumer.drain)
+    port = await server.start()
+    life.on_drain(lambda: server.stop(settings.drain_seconds))
+    return port
+
+
+async def repeat(work: Callable[[], Awaitable[None]], seconds: float) -> None:
+    """Await work() for ever, with a pause after each."""
+    while True:
+        await work()
+        await asyncio.sleep(seconds)

@@ -1,0 +1,35 @@
+"""The settings of the similarity service's process, from the environment."""
+
+from dataclasses import dataclass
+
+from shared.config import ServerSettings, StoreSettings, at_least, between, setting, target
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityConfig(ServerSettings, StoreSettings):
+    """What this service needs beyond its server and the stores."""
+
+    node_target: str = setting(
+        env="BRAIN2_NODE_TARGET", why="where texts are read for snippets, large notes and reindexing", check=target
+    )
+    graph_target: str = setting(env="BRAIN2_GRAPH_TARGET", why="where automatic links are made", check=target)
+    queue_url: str = setting(env="BRAIN2_QUEUE_URL", why="the SQS queue that brings the notes' events")
+    dlq_url: str = setting(env="BRAIN2_DLQ_URL", why="where events go that can't be handled")
+    index_megabytes: int = setting(
+        512,
+        env="BRAIN2_INDEX_MEGABYTES",
+        why="memory for the users' indexes; the least recently used are dropped and loaded again when needed",
+        check=at_least(1),
+    )
+    consumers: int = setting(
+        16,
+        env="BRAIN2_CONSUMERS",
+        why="events handled at once",
+        check=between(1, 256),
+    )
+    settle_seconds: float = setting(
+        1.0,
+        env="BRAIN2_SETTLE_SECONDS",
+        why="how long a user's notes must rest before their automatic links are settled; shorter costs more work in bursts",
+        check=between(0.05, 600),
+    )

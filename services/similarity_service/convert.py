@@ -1,0 +1,160 @@
+"""Messages <-> model, pure."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import events_pb2, node_pb2
+from protos.similarity.v1 import similarity_pb2 as pb
+from services.similarity_service.model.keywords import Keyword
+from services.similarity_service.model.links import Link
+from services.similarity_service.model.settings import Settings
+from services.similarity_service.model.similarity import Part
+from services.similarity_service.ports import NodeText, UserChoices
+from services.similarity_service.usecases.finding import Explanation, Similar
+from services.similarity_service.usecases.searching import FoundPage
+from shared.errors import InvalidArgument
+from shared.events.envelope import Event
+
+# An edge's metadata has room for 4 KiB.
+_KEYWORDS_OF_EDGE = 8
+
+
+def keyword(found: Keyword) -> pb.Keyword:
+    return pb.Keyword(keyword=found.form, weight=found.weight, document_frequency=found.df)
+
+
+def shared_keywords(parts: Iterable[Part]) -> list[pb.SharedKeyword]:
+    return [pb.SharedKeyword(keyword=part.keyword, contribution=part.contribution) for part in parts]
+
+
+def similar(found: Similar) -> pb.SimilarNode:
+    return pb.SimilarNode(
+        node_id=found.node_id,
+        title=found.title,
+        score=found.score,
+        shared_keywords=shared_keywords(found.parts),
+        title_mention=found.title_mention,
+        near_duplicate=found.near_duplicate,
+    )
+
+
+def explanation(found: Explanation, method: str) -> pb.ExplainSimilarityResponse:
+    return pb.ExplainSimilarityResponse(
+        score=found.score,
+        shared_keywords=shared_keywords(found.parts),
+        mentioned_title=found.mentioned_title,
+        mentioned_by_title=found.mentioned_by_title,
+        near_duplicate=found.near_duplicate,
+        threshold=found.threshold,
+        method=method,
+    )
+
+
+def search_page(page: FoundPage) -> pb.SearchNodesResponse:
+    hits = [
+        pb.SearchHit(
+            node_id=hit.node_id,
+            title=hit.title,
+            score=hit.score,
+            snippet=hit.snippet.text,
+            highlights=[pb.Highlight(start=start, end=end) for start, end in hit.snippet.highlights],
+        )
+        for hit in page.hits
+    ]
+    return pb.SearchNodesResponse(hits=hits, next_page_token=page.next_token, total=page.total)
+
+
+def settings(message: pb.UserSettings) -> Settings:
+    """Unset fields are the defaults."""
+    return Settings(
+        language=message.language or Settings().language,
+        auto_link=message.auto_link if message.HasField("auto_link") else True,
+        link_threshold=message.link_threshold,
+        max_links=message.max_links,
+    )
+
+
+def settings_message(chosen: Settings) -> pb.UserSettings:
+    return pb.UserSettings(
+        language=chosen.language,
+        auto_link=chosen.auto_link,
+        link_threshold=chosen.link_threshold,
+        max_links=chosen.max_links,
+    )
+
+
+def updated(choices: UserChoices) -> pb.UpdateUserSettingsResponse:
+    time = Timestamp()
+    time.FromMilliseconds(choices.updated_ms)
+    return pb.UpdateUserSettingsResponse(settings=settings_message(choices.settings), update_time=time)
+
+
+def new_edge(node_id: str, link: Link, method: str) -> graph_pb2.NewEdge:
+    """An automatic edge with its reasons."""
+    return graph_pb2.NewEdge(
+        source_id=node_id,
+        target_id=link.node_id,
+        type="related",
+        weight=link.score,
+        metadata=graph_pb2.EdgeMetadata(
+            auto_generated=True,
+            score=link.score,
+            method=method,
+            shared_keywords=[
+                graph_pb2.SharedKeyword(keyword=part.keyword, contribution=part.contribution)
+                for part in link.parts[:_KEYWORDS_OF_EDGE]
+            ],
+        ),
+    )
+
+
+def node_text(node: node_pb2.Node) -> NodeText:
+    return NodeText(
+        node_id=node.node_id,
+        incarnation=node.incarnation,
+        version=node.version,
+        title=node.title,
+        text=node.content,
+        tags=tuple(node.tags),
+    )
+
+
+_WRITTEN = {
+    "node.created": events_pb2.NodeCreated,
+    "node.updated": events_pb2.NodeUpdated,
+    "node.restored": events_pb2.NodeRestored,
+}
+
+
+def written(event: Event) -> tuple[NodeText, bool]:
+    """The text that an event carries; and whether it had to leave it out."""
+    message: Any = _parse(_WRITTEN[event.type](), event.data)
+    text = NodeText(
+        node_id=event.node_id,
+        incarnation=message.incarnation,
+        version=event.version,
+        title=message.title,
+        text=message.content,
+        tags=tuple(message.tags),
+    )
+    return text, message.content_omitted
+
+
+def incarnation_of(event: Event) -> int | None:
+    """Of a deletion or purge; None when the event doesn't say."""
+    message: Any = _parse(
+        events_pb2.NodeDeleted() if event.type == "node.deleted" else events_pb2.NodePurged(), event.data
+    )
+    return message.incarnation or None
+
+
+def _parse(message: Message, data: Mapping[str, Any]) -> Message:
+    try:
+        return json_format.ParseDict(dict(data), message, ignore_unknown_fields=True)
+    except json_format.ParseError as error:
+        raise InvalidArgument(f"not a {type(message).__name__}: {error}", reason="EVENT_MALFORMED") from error

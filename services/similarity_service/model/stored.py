@@ -1,0 +1,76 @@
+"""What is known of a note, and how each piece of news changes it, whatever the order in which news arrives.
+
+Two versions are kept: of the text (raised by writing) and of the state (live or deleted; raised by deleting, restoring
+and writing). So an update that arrives after the deletion that followed it still brings its text, and stays hidden.
+A new incarnation (a note created again under a purged id) begins from nothing.
+"""
+
+from dataclasses import dataclass, replace
+
+from services.similarity_service.model.note import Note
+from shared.errors import Aborted
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """note: None until its text is known. gone: purged; kept for a while to know late news. revision: of the record."""
+
+    note: Note | None = None
+    incarnation: int = 0
+    version: int = 0
+    state_version: int = 0
+    visible: bool = True
+    gone: bool = False
+    revision: int = 0
+
+    @property
+    def shown(self) -> Note | None:
+        """The note if it may appear in answers."""
+        return self.note if self.visible and not self.gone else None
+
+    @property
+    def stamp(self) -> tuple[int, int]:
+        return self.incarnation, self.version
+
+    def written(self, note: Note, *, again: bool = False) -> "Stored | None":
+        """A text of the note; None if it is not newer. again: the same version counts (it was analysed anew)."""
+        incarnation, version = note.stamp
+        if incarnation > self.incarnation:
+            return Stored(note, incarnation, version, version, revision=self.revision)
+        if incarnation < self.incarnation or self.gone:
+            return None
+        if self.note is not None and (version < self.version or (version == self.version and not again)):
+            return None
+        if version < self.version:
+            return None
+        if version >= self.state_version and (version > self.state_version or self.visible):
+            return replace(self, note=note, version=version, state_version=version, visible=True)
+        return replace(self, note=note, version=version)
+
+    def turned(self, visible: bool, version: int, incarnation: int | None = None) -> "Stored | None":
+        """Hidden or shown; None if a newer state is known. incarnation None: the one that is known."""
+        incarnation = self.incarnation if incarnation is None else incarnation
+        if incarnation > self.incarnation:
+            return Stored(None, incarnation, 0, version, visible, revision=self.revision)
+        if incarnation < self.incarnation or self.gone or version < self.state_version:
+            return None
+        if version == self.state_version and (self.note is not None or visible == self.visible):
+            return None
+        return replace(self, visible=visible, state_version=version)
+
+    def removed(self, version: int, incarnation: int | None = None) -> "Stored | None":
+        """Purged; None if it was already. Aborted (VERSION_MISMATCH) when something newer than the version is known."""
+        incarnation = self.incarnation if incarnation is None else incarnation
+        if incarnation < self.incarnation:
+            return None
+        newest = max(self.version, self.state_version)
+        if incarnation == self.incarnation:
+            if self.gone:
+                return None
+            if newest > version:
+                raise Aborted(
+                    f"version {newest} of the note is indexed, which is newer than {version}",
+                    reason="VERSION_MISMATCH",
+                    metadata={"version": str(newest)},
+                )
+        return Stored(None, incarnation, version, version, visible=False, gone=True, revision=self.revision)

@@ -1,0 +1,123 @@
+"""What the use cases need from outside, and what they may rely on."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.similarity_service.model.links import Link
+from services.similarity_service.model.settings import Settings
+from services.similarity_service.model.stored import Stored
+from shared.errors import Brain2Error
+
+
+class Records(Protocol):
+    """The truth: what is known of each note, and the postings of its keywords."""
+
+    async def get(self, user_id: str, node_id: str) -> Stored:
+        """As it is now (consistent); Stored() when nothing is known."""
+
+    async def get_many(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Stored]:
+        """As get(), for any number; what is unknown is absent."""
+
+    async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
+        """Replace what get() answered, and the postings that differ, as one; False when somebody else wrote meanwhile."""
+
+    def all(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
+        """Everything of a user in pages, consistent."""
+
+    def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
+        """As all(), without the notes."""
+
+    async def with_keyword(
+        self, user_id: str, term: str, limit: int, after: str
+    ) -> tuple[Sequence[tuple[str, float]], bool]:
+        """(node id, weight) of notes that have the term among their keywords, by node id after `after`; and if more come.
+
+        Eventually consistent; deleted notes are still in it.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry of the change log: a note is now in this state; position: where in the log."""
+
+    node_id: str
+    incarnation: int
+    version: int
+    visible: bool
+    position: str = ""
+
+
+class LogGap(Brain2Error):
+    """The log no longer holds everything since a position: the reader must start again from the records."""
+
+    kind = "OUT_OF_RANGE"
+
+
+class ChangeLog(Protocol):
+    """Which of a user's notes changed, in order, heard by every process. Kept for a while only."""
+
+    async def append(self, user_id: str, changes: Sequence[Change]) -> None:
+        """Tell the others. Unavailable when the log can't be reached."""
+
+    async def tail(self, user_id: str) -> str:
+        """The position after everything that was appended so far."""
+
+    async def since(self, user_id: str, position: str) -> Sequence[Change]:
+        """What was appended after a position. LogGap when some of it may be missing; Unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeText:
+    """A note as its owner wrote it."""
+
+    node_id: str
+    incarnation: int
+    version: int
+    title: str
+    text: str
+    tags: tuple[str, ...]
+
+
+class Nodes(Protocol):
+    """The node service."""
+
+    async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
+        """Live notes by id; what is missing or deleted is absent."""
+
+    def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
+        """The ids of all live notes in pages."""
+
+
+class Graph(Protocol):
+    """The graph service, as far as automatic links go."""
+
+    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """For each note the notes to which it has an automatic link."""
+
+    async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
+        """The notes that a note has any link to."""
+
+    async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
+        """Make automatic links; those that are there stay as they are, those that a person rejected aren't made."""
+
+    async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
+        """Remove links that are automatic and not confirmed by a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserChoices:
+    """settings: as the user chose. language: the one that the user's index is in; changes with a reindex."""
+
+    settings: Settings
+    language: str
+    updated_ms: int = 0
+
+
+class SettingsStore(Protocol):
+    """The users' settings."""
+
+    async def get(self, user_id: str) -> UserChoices | None:
+        """None for a user who never chose."""
+
+    async def put(self, user_id: str, choices: UserChoices) -> None: ...

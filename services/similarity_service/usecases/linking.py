@@ -1,0 +1,153 @@
+"""Automatic links: at once when a note comes, and settled when a user's notes have come to rest.
+
+At once, a note is linked to its best. Once nothing of the user has changed for a moment, every note that came is
+considered again, and those it was linked to, by the whole rule (model/links.py) over the notes as they are now: links
+that are due are made, automatic ones that no longer are are removed. So a burst ends with the same links whatever its
+order, and however many processes shared it: each settles what it heard, over the same notes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.links import Link, Linker
+from services.similarity_service.model.settings import Settings
+from services.similarity_service.model.similarity import METHOD
+from services.similarity_service.ports import Graph
+from services.similarity_service.usecases.library import Library
+from services.similarity_service.usecases.preferences import Preferences
+from shared.errors import Brain2Error
+from shared.ids import Clock
+
+log = logging.getLogger(__name__)
+
+# Notes asked of the graph at once.
+_BATCH = 100
+
+
+@dataclass(slots=True)
+class _Restless:
+    """A user whose notes changed: which, when last, since when, and where the log was then."""
+
+    since: float
+    changed_at: float
+    position: str | None = None
+    notes: dict[str, None] = field(default_factory=dict)
+
+
+class Linking:
+    """quiet_seconds: how long nothing must change before links are settled; most_seconds: how long that is put off."""
+
+    def __init__(
+        self,
+        library: Library,
+        preferences: Preferences,
+        graph: Graph,
+        clock: Clock,
+        *,
+        quiet_seconds: float = 1.5,
+        most_seconds: float = 30.0,
+    ) -> None:
+        self._library = library
+        self._preferences = preferences
+        self._graph = graph
+        self._clock = clock
+        self._quiet = quiet_seconds
+        self._most = most_seconds
+        self._restless: dict[str, _Restless] = {}
+        self._wake = asyncio.Event()
+        self.settled = 0
+
+    @property
+    def pending(self) -> int:
+        """Notes whose links are still to be settled."""
+        return sum(len(user.notes) for user in self._restless.values())
+
+    async def link(self, user_id: str, node_id: str) -> Sequence[Link]:
+        """Link a note that was just indexed to its best, and have it settled later."""
+        settings = (await self._preferences.of(user_id)).settings
+        if not settings.auto_link:
+            return []
+        found = await self._library.ask(user_id, lambda index: Linker(index, settings).best(node_id))
+        self.consider(user_id, [node_id, *(link.node_id for link in found)])
+        if found:
+            await self._graph.link(user_id, node_id, found, METHOD)
+        return found
+
+    def consider(self, user_id: str, node_ids: Iterable[str]) -> None:
+        """Have the links of some notes settled when the user's notes have come to rest."""
+        now = self._clock.monotonic()
+        user = self._restless.setdefault(user_id, _Restless(now, now))
+        user.changed_at = now
+        user.notes.update(dict.fromkeys(node_ids))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Settle for ever. What a crash loses of it, the next change of the notes or ReindexUser makes good."""
+        while True:
+            if not self._restless:
+                self._wake.clear()
+                await self._wake.wait()
+            await asyncio.sleep(min(0.25, self._quiet / 2))
+            for user_id in list(self._restless):
+                try:
+                    await self.settle_if_quiet(user_id)
+                except Brain2Error as error:
+                    log.warning("links could not be settled yet", extra={"user": user_id, "error": str(error)})
+                    self._restless[user_id].changed_at = self._clock.monotonic()
+
+    async def settle_if_quiet(self, user_id: str) -> bool:
+        """Settle a user's links if its notes have rested long enough, here and elsewhere."""
+        user = self._restless[user_id]
+        now = self._clock.monotonic()
+        if now - user.changed_at < self._quiet and now - user.since < self._most:
+            return False
+        position = await self._library.position(user_id)
+        if position != user.position and now - user.since < self._most:
+            # Another process changed something, or this is the first look.
+            user.position = position
+            user.changed_at = now
+            return False
+        del self._restless[user_id]
+        try:
+            await self.settle(user_id, list(user.notes))
+        except BaseException:
+            again = self._restless.setdefault(user_id, user)
+            again.notes.update(user.notes)
+            raise
+        return True
+
+    async def settle(self, user_id: str, node_ids: Sequence[str]) -> None:
+        """Make the automatic links of some notes what the rule says, over the notes as they are now."""
+        settings = (await self._preferences.of(user_id)).settings
+        linker: list[Linker] = []
+        for start in range(0, len(node_ids), _BATCH):
+            batch = node_ids[start : start + _BATCH]
+            due = {node_id: await self._due(user_id, node_id, settings, linker) for node_id in batch}
+            there = await self._graph.automatic(user_id, batch)
+            for node_id in batch:
+                links = due[node_id]
+                if links is None:
+                    continue  # hidden meanwhile: its edges are hidden too, and come back with it
+                wanted = {link.node_id for link in links}
+                known = there.get(node_id, frozenset())
+                if missing := [link for link in links if link.node_id not in known]:
+                    await self._graph.link(user_id, node_id, missing, METHOD)
+                if undue := sorted(known - wanted):
+                    await self._graph.unlink(user_id, node_id, undue)
+        self.settled += len(node_ids)
+
+    async def _due(self, user_id: str, node_id: str, settings: Settings, linker: list[Linker]) -> Sequence[Link] | None:
+        """The links that a note should have; None if it isn't there. Others get their turn in between."""
+
+        def question(index: UserIndex) -> Sequence[Link] | None:
+            # The lists that the rule compares are kept from note to note, as long as the index stays the same.
+            if not linker or linker[0].index is not index:
+                linker[:] = [Linker(index, settings)]
+            return linker[0].links(node_id) if node_id in index else None
+
+        found = await self._library.ask(user_id, question)
+        await asyncio.sleep(0)
+        return found
