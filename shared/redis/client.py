@@ -273,7 +273,9 @@ class Redis:
         for connection in self._slots:
             if connection is not None:
                 connection.close()
-        if self._client is not None:
+        if self._cluster_mode and self._client is not None:
+            await cluster.close(self._client)
+        elif self._client is not None:
             await self._client.aclose()
 
 

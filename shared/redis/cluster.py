@@ -6,22 +6,37 @@ from typing import Any
 
 from redis import exceptions
 from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
 
 from shared.errors import Brain2Error, Unavailable
-from shared.redis.connection import Argument, Command, refusal
+from shared.redis.connection import Command, refusal
 
 _ERRORS = (exceptions.RedisError, OSError, TimeoutError)
 
 
 def make(url: str, timeout: float, connect_timeout: float) -> Any:
     client: Any = RedisCluster.from_url(
-        url, protocol=2, socket_timeout=timeout, socket_connect_timeout=connect_timeout, cluster_error_retry_attempts=2
+        url,
+        protocol=2,
+        socket_timeout=timeout,
+        socket_connect_timeout=connect_timeout,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), 2),
     )
-    # Without these, redis-py turns replies into sets, dicts and floats: callers want what one server would have sent.
+    # These turn replies into sets, dicts and floats, and callers want what one server would have sent. redis-py itself
+    # relies on those of the commands that describe the cluster.
     for command in list(client.response_callbacks):
-        if not command.startswith("CLUSTER"):
+        if not command.startswith(("CLUSTER", "COMMAND")):
             del client.response_callbacks[command]
     return client
+
+
+async def close(client: Any) -> None:
+    """Close every connection. redis-py's aclose() leaves them open after a node was lost: it takes itself for
+    closed."""
+    await client.aclose()
+    await client.nodes_manager.aclose()
+    await client.nodes_manager.aclose("startup_nodes")
 
 
 async def call(client: Any, args: Command) -> Any:
@@ -59,6 +74,3 @@ def _meaning(error: BaseException) -> Brain2Error:
     if isinstance(error, down):
         return Unavailable(f"the Redis cluster doesn't answer: {error!r}", reason="REDIS_UNREACHABLE")
     return refusal(str(error))
-
-
-__all__ = ["Argument", "call", "make", "pipeline"]

