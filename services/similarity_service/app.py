@@ -1,7 +1,8 @@
 """The composition root: every part of the similarity service and how they hang together, from top to bottom."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
@@ -33,6 +34,16 @@ from shared.resilience.breaker import Breaker
 SAY_AGAIN_SECONDS = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a started service is made of, for whoever started it (tests, benchmarks). port: where it serves."""
+
+    port: int
+    library: Library
+    linking: Linking
+    handlers: Mapping[str, subscriber.Handler]
+
+
 async def serve(life: Lifecycle) -> None:
     """The process: settings from the environment, logs, traces, and the service until it is told to stop."""
     settings = config.load(SimilarityConfig)
@@ -45,8 +56,8 @@ async def serve(life: Lifecycle) -> None:
         traces.shutdown()
 
 
-async def start(life: Lifecycle, settings: SimilarityConfig) -> int:
-    """Wire everything, serve, and answer the port. Tests start the service by this, too."""
+async def start(life: Lifecycle, settings: SimilarityConfig) -> Parts:
+    """Wire everything and serve. Tests start the service by this, too."""
     clock = SystemClock()
 
     aws = await life.enter(Aws(settings, use=("dynamodb", "sqs")))
@@ -73,10 +84,11 @@ async def start(life: Lifecycle, settings: SimilarityConfig) -> int:
         preferences=preferences,
     )
     server = GrpcServer(settings, [(similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"], servicer)])
+    handlers = subscriber.handlers(indexing, linking, nodes)
     consumer = Consumer(
         aws.sqs,
         settings.queue_url,
-        subscriber.handlers(indexing, linking, nodes),
+        handlers,
         service="similarity",
         dlq_url=settings.dlq_url,
         clock=clock,
@@ -89,7 +101,7 @@ async def start(life: Lifecycle, settings: SimilarityConfig) -> int:
     life.on_drain(consumer.drain)
     port = await server.start()
     life.on_drain(lambda: server.stop(settings.drain_seconds))
-    return port
+    return Parts(port, library, linking, handlers)
 
 
 async def repeat(work: Callable[[], Awaitable[None]], seconds: float) -> None:
