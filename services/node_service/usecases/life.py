@@ -47,7 +47,7 @@ class Life:
                     return former
                 raise
             if node.deleted:
-                return await rules.former(self.store, user_id, request) or node
+                return await self._unchanged(node, request)
             now = self.clock.now_ms()
             after = replace(node, version=node.version + 1, delete_ms=now, purge_ms=now + retention_ms, cascade=cascade)
             return await self._commit(user_id, node, after, Happening.DELETED, now, request)
@@ -72,8 +72,7 @@ class Life:
                     return former
                 raise
             if not node.deleted:
-                former = await rules.former(self.store, user_id, request)
-                return former if isinstance(former, Node) else node
+                return await self._unchanged(node, request)
             after = replace(node, version=node.version + 1, delete_ms=None, purge_ms=None, cascade=Cascade.EDGES)
             now = self.clock.now_ms()
             return await self._commit(user_id, node, after, Happening.RESTORED, now, request)
@@ -117,6 +116,17 @@ class Life:
             return True if outcome is Outcome.DONE else None
 
         return await self.optimist.run(user_id, node_id, attempt)
+
+    async def _unchanged(self, node: S, request: Request | None) -> S | None:
+        """The answer when there is nothing to do. With a request it's kept like any other: its repeat, which may come
+        after somebody undid what was asked for, must not do it then."""
+        if request is None:
+            return node
+        former = await rules.former(self.store, node.user_id, request)
+        if former is None:
+            kept = Change(before=node, after=node, event=None, receipt=Receipt(request, node))
+            return node if await self.store.commit(kept) is Outcome.DONE else None
+        return former if isinstance(former, type(node)) else None
 
     async def _commit(
         self, user_id: str, before: S, after: S, happening: Happening, now: int, request: Request | None

@@ -84,6 +84,16 @@ async def test_the_same_delete_and_restore_give_their_first_answers(service: Nod
     assert await service.restore(user, request_id="r") == back
 
 
+async def test_a_request_that_had_nothing_to_do_is_kept_too(service: NodeService, user: str) -> None:
+    await service.create(user)
+    await service.delete(user)
+    nothing = await service.delete(user, request_id="d")
+    back = (await service.restore(user)).node
+    assert await service.restore(user, request_id="r") == await service.restore(user, request_id="r")
+    assert await service.delete(user, request_id="d") == nothing
+    assert await service.get(user) == back
+
+
 async def test_a_request_id_is_for_one_body(service: NodeService, user: str) -> None:
     await service.create(user, "other")
     await service.create(user)

@@ -1,5 +1,8 @@
 """Every RPC over a real port and real stores: answers, errors with their details, limits."""
 
+from collections import Counter
+from collections.abc import Awaitable
+
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -237,7 +240,39 @@ async def test_a_garbled_consistency_token(service: NodeService, user: str, toke
         await service.get(user, consistency_token=token)
 
 
-async def test_nothing_was_scanned() -> None:
-    """Last in this file: everything above went through the same process."""
-    assert operations["TransactWriteItems"] > 0
+async def test_what_each_rpc_asks_of_the_table(service: NodeService, user: str) -> None:
+    """One transaction a write, at most one read before it, and never a scan."""
+
+    async def asked(call: Awaitable[object]) -> dict[str, int]:
+        before = Counter(operations)
+        await call
+        # Published events are removed from the outbox, and the outbox is swept, beside the calls.
+        return {name: count for name, count in (operations - before).items() if name not in ("BatchWriteItem", "Query")}
+
+    def purge(*, fence: bool) -> Awaitable[object]:
+        request = node_pb2.PurgeNodeRequest(user_id=user, node_id="n", version=5, fence=fence)
+        purged: Awaitable[object] = service.stub.PurgeNode(request)
+        return purged
+
+    await service.delete(user, (await service.create(user, "first")).node_id)  # the settings are known from here on
+    one_write = {"TransactWriteItems": 1}
+    read_and_write = {"GetItem": 1, "TransactWriteItems": 1}
+    assert await asked(service.create(user)) == one_write
+    assert await asked(service.get(user)) == {"GetItem": 1}
+    assert await asked(service.get(user)) == {}
+    assert await asked(service.update(user, title="X", request_id="r")) == read_and_write
+    assert await asked(service.get(user)) == {}
+    assert await asked(service.delete(user)) == read_and_write
+    assert await asked(service.restore(user)) == read_and_write
+    assert await asked(service.delete(user)) == read_and_write
+    assert await asked(service.delete(user)) == {"GetItem": 1}
+    assert await asked(purge(fence=True)) == read_and_write
+    assert await asked(purge(fence=False)) == read_and_write
+    notes = [node_pb2.NewNode(node_id=f"n{at}", title="T") for at in range(100)]
+    batch = node_pb2.BatchCreateNodesRequest(user_id=user, nodes=notes)
+    assert await asked(service.stub.BatchCreateNodes(batch)) == {"TransactWriteItems": 4}
+    many = node_pb2.BatchGetNodesRequest(user_id=user, node_ids=[f"n{at}" for at in range(100)])
+    assert await asked(service.stub.BatchGetNodes(many)) == {"BatchGetItem": 1}
+    assert await asked(service.stub.BatchGetNodes(many)) == {}
+    assert await asked(service.listed(user, page_size=200)) == {}
     assert operations["Scan"] == 0

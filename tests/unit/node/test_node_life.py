@@ -85,6 +85,18 @@ async def test_a_repeated_delete_is_answered_as_the_first_even_after_a_restore(w
     assert not world.node.deleted
 
 
+async def test_a_request_that_had_nothing_to_do_does_nothing_when_repeated_later(world: World) -> None:
+    first = await world.life.delete_node("u", "n", "", Cascade.EDGES, None)
+    assert await world.life.delete_node("u", "n", "", Cascade.EDGES, REQUEST) == first
+    back = await world.life.restore_node("u", "n", None)
+    assert await world.life.restore_node("u", "n", Request("req-2", "body")) == back
+    assert await world.life.delete_node("u", "n", "", Cascade.EDGES, REQUEST) == first
+    assert world.node == back
+    await world.delete()
+    assert await world.life.restore_node("u", "n", Request("req-2", "body")) == back
+    assert world.node.deleted
+
+
 async def test_a_restore_brings_back_the_note_as_it_was(world: World) -> None:
     before = world.node
     await world.delete()
