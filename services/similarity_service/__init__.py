@@ -5,5 +5,6 @@ settings about similarity; an index of each active user's notes in memory, which
 Publishes: nothing; it asks the graph service to make and remove automatic links.
 Hears: node.created, node.updated, node.restored (index and link), node.deleted (hide), node.purged (forget).
 Promises: an answer shows every change that was logged before it was asked for; a deleted note leaves every answer at
-once; a user never meets another's notes; the same notes give the same links whatever their order and whoever links them.
+once; a user never meets another's notes; the same notes give the same links whatever their order and whoever links
+them.
 """

@@ -30,6 +30,6 @@ class SimilarityConfig(ServerSettings, StoreSettings):
     settle_seconds: float = setting(
         1.0,
         env="BRAIN2_SETTLE_SECONDS",
-        why="how long a user's notes must rest before their automatic links are settled; shorter costs more work in bursts",
+        why="how long a user's notes rest before their automatic links are settled; shorter costs more in bursts",
         check=between(0.05, 600),
     )

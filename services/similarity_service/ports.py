@@ -20,7 +20,7 @@ class Records(Protocol):
         """As get(), for any number; what is unknown is absent."""
 
     async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
-        """Replace what get() answered, and the postings that differ, as one; False when somebody else wrote meanwhile."""
+        """Replace what get() answered, and the postings that differ, as one; False when somebody else wrote first."""
 
     def all(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
         """Everything of a user in pages, consistent."""
@@ -31,7 +31,8 @@ class Records(Protocol):
     async def with_keyword(
         self, user_id: str, term: str, limit: int, after: str
     ) -> tuple[Sequence[tuple[str, float]], bool]:
-        """(node id, weight) of notes that have the term among their keywords, by node id after `after`; and if more come.
+        """(node id, weight) of notes that have the term among their keywords, by node id after `after`; and if more
+        come.
 
         Eventually consistent; deleted notes are still in it.
         """

@@ -3,7 +3,8 @@
 USER#u / TERMS#n       the record: i, v, s (incarnation, versions of text and state), vis, gone, rev, rec (codec.py)
 USER#u / KW#n#k        a posting of one of its keywords: w (weight); GSI1 USER#u#KW#k / NODE#n
 USER#u / SETTINGS#similarity
-A record and the postings that differ are written in one transaction, on the condition that the record is as it was read.
+A record and the postings that differ are written in one transaction, on the condition that the record is as it was
+read.
 """
 
 import asyncio

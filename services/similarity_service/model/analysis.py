@@ -1,9 +1,10 @@
 """Text to index terms: what counts as a word, and which words are the same word.
 
 The text itself is cut (so that offsets into it stay true for highlights), then each piece is turned into one or more
-terms: case-folded, compatibility forms unified (NFKC), stemmed by the user's language, accents dropped. Chinese, Japanese, Korean and Thai
-become bigrams. Names that ordinary tokenisers destroy stay whole: C, R, C++, C#, .NET, TCP/IP, Node.js, snake_case,
-camelCase, URLs, #hashtags, emoji; their parts are terms as well, so both ways of asking find them.
+terms: case-folded, compatibility forms unified (NFKC), stemmed by the user's language, accents dropped. Chinese,
+Japanese, Korean and Thai become bigrams. Names that ordinary tokenisers destroy stay whole: C, R, C++, C#, .NET,
+TCP/IP, Node.js, snake_case, camelCase, URLs, #hashtags, emoji; their parts are terms as well, so both ways of asking
+find them.
 
 VERSION goes into every stored record: a record of another version is made again by ReindexUser.
 """
@@ -68,7 +69,7 @@ _CODE_NAME = re.compile(r"[a-z]+(?:[A-Z][a-z0-9]*)+|(?:[A-Z]+[a-z0-9]+){3,}")
 _PLURAL_ACRONYM = re.compile(r"[A-Z]{2,}s")
 _VARIANTS = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff]")
 _ACCENTS = re.compile("[\u0300-\u036f]")
-_SENTENCE_END = re.compile(r"\n+|(?<=[.!?])\s+|(?<=[。！？])")
+_SENTENCE_END = re.compile(r"\n+|(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Span:
 
 
 class Analyser:
-    """Analyses text of one language. Not thread-safe for writers of its cache; reads and writes are single operations."""
+    """Analyses text of one language. Threads may share it: its cache is a dict of single operations."""
 
     def __init__(self, language: str = "english") -> None:
         if language not in LANGUAGES:
@@ -89,7 +90,7 @@ class Analyser:
         self.language = language
         self.stopwords = STOPWORDS.get(language, frozenset())
         self._stem = snowballstemmer.stemmer(language).stemWord if language != "none" else lambda word: word
-        # The English stemmer knows ASCII only, so "cafés" must lose its accent first; others need theirs to find endings.
+        # The English stemmer knows ASCII only, so "cafés" must lose its accent first; others need theirs for endings.
         self._accents_first = language in ("english", "porter", "none")
         self._splits_apostrophes = language in ("french", "italian", "catalan")
         self._known: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -148,7 +149,7 @@ class Analyser:
             return [(_fold(token), token)]
         if _HAS_UNSPACED.search(token):
             return self._unspaced(token)
-        if not token[0].isalnum() and not token[0] == "_":
+        if not token[0].isalnum() and token[0] != "_":
             return [(_fold(token), token)]
         return self._compound(token.strip("_"))
 

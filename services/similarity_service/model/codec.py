@@ -1,7 +1,7 @@
 """A note's record as bytes, for the store: about 300 bytes for a note of 70 words, read back in about 10 microseconds.
 
-Layout before compression: a head of seven lengths, then title, tags and aliases and language as JSON, terms and forms as
-text, codes, sequence, sentences, salient terms. Numbers are little-endian. The first byte names the layout.
+Layout before compression: a head of seven lengths, then title, tags and aliases and language as JSON, terms and forms
+as text, codes, sequence, sentences, salient terms. Numbers are little-endian. The first byte names the layout.
 """
 
 import json

@@ -164,7 +164,9 @@ class UserIndex:
         return True
 
     def load(self, notes: Sequence[Note]) -> None:
-        """Put many visible notes with different ids into an empty index at once; the same as adding each, 10 times faster."""
+        """Put many visible notes with different ids into an empty index at once; the same as adding each, 10 times
+        faster.
+        """
         if self.ids:
             raise ValueError("load() fills an empty index")
         self.repeats.reserve(len(notes))

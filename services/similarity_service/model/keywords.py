@@ -1,16 +1,17 @@
 """The words by which a note is known: what it says often and other notes say seldom, in a form that people read.
 
-The plain product of (1 + ln tf) and idf: keyphrase extractors that know more (RAKE, YAKE) were measured to choose worse.
+The plain product of (1 + ln tf) and idf: keyphrase extractors that know more (RAKE, YAKE) were measured to choose
+worse.
 """
 
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from services.similarity_service.model.index import LOG_TF, UserIndex
 from services.similarity_service.model.note import NARROW, WIDE, Note
 from services.similarity_service.model.vocabulary import STOP
-
-import numpy as np
 
 SALIENT = 10
 _NUMBER = re.compile(r"[\d.,:/-]+")
@@ -29,7 +30,9 @@ class Keyword:
 
 
 def salient(index: UserIndex, note: Note, limit: int = SALIENT) -> tuple[tuple[int, int], ...]:
-    """(local number, weight in 1..255) of a note's most telling terms, best first; the note may be in the index or not."""
+    """(local number, weight in 1..255) of a note's most telling terms, best first; the note may be in the index or
+    not.
+    """
     weights = _weights(index, note)
     order = sorted(range(len(weights)), key=lambda n: (-weights[n], note.terms[n]))
     chosen = [n for n in order if weights[n] > 0 and _is_word(note, n)][:limit]

@@ -36,8 +36,8 @@ class Note:
     codes: how often each term occurs, one byte each, the title counted twice, 255 = that or more.
     sequence: local numbers (places in `terms`) of the title, a separator (the highest number), the text; one byte each
     up to 255 terms, two (native order) beyond. sentences: (hash, occurrences) of the consecutive pieces of the text;
-    hash 0 for the short ones. forms: how each term reads, "" where that is the term itself. salient: local numbers of the
-    most telling terms with their weight in (0, 255], best first, as they were when the note was indexed.
+    hash 0 for the short ones. forms: how each term reads, "" where that is the term itself. salient: local numbers of
+    the most telling terms with their weight in (0, 255], best first, as they were when the note was indexed.
     """
 
     node_id: str

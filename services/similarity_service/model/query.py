@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from services.similarity_service.model.arrays import Floats, Ints, Longs
 from services.similarity_service.model.index import LOG_TF, UserIndex
 from services.similarity_service.model.note import NARROW, WIDE, Note
-from services.similarity_service.model.vocabulary import TAG
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +23,8 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """doc: the note's number, -1 for a text. numbers, weights: its terms with LOG_TF times idf (0 for what carries none).
+    """doc: the note's number, -1 for a text. numbers, weights: its terms with LOG_TF times idf (0 for what carries
+    none).
 
     parts: title and text as sequences of terms (-1: unknown).
     """
@@ -67,8 +67,7 @@ def of_note(index: UserIndex, note: Note) -> Query:
                 names.append(_name(index, number))
             else:
                 docs = index.titles.containing(index.titles.having_all(terms), terms)
-                rarity = np.log1p(max(1, index.live) / (len(docs) + 1)) / np.log1p(max(1, index.live))
-                names.append(Name(-1, " ".join(name), min(1.0, float(rarity)), docs))
+                names.append(Name(-1, " ".join(name), index.titles.rarity(len(docs)), docs))
     tf = LOG_TF[codes[known]]
     weights = tf * index.vocabulary.idf(numbers[known], index.live)
     return Query(-1, numbers[known], tf, weights, parts, names)
@@ -90,8 +89,6 @@ def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
 
 
 def _name(index: UserIndex, number: int) -> Name:
-    docs, codes = index.postings.of(number)
-    live = docs[(index.inverse_norm.data[docs] > 0)]
-    flag = index.vocabulary.flags.data[number]
-    assert not flag & TAG
+    docs, _ = index.postings.of(number)
+    live = docs[index.inverse_norm.data[docs] > 0]
     return Name(number, index.vocabulary.form(number), index.titles.weight(number), live.astype(np.int64))

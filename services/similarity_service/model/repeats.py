@@ -1,7 +1,7 @@
 """Sentences that many notes share word by word: templates, signatures, legal lines. They carry no weight.
 
-Counts are kept in a table of hashes without their sentences: two may fall together, so a count is at least the true one;
-the table is large enough that few do.
+Counts are kept in a table of hashes without their sentences: two may fall together, so a count is at least the true
+one; the table is large enough that few do.
 """
 
 from collections.abc import Sequence
@@ -63,7 +63,9 @@ class Repeats:
     def is_boilerplate(self, hashes: NDArray[np.uint32], notes: int) -> NDArray[np.bool_]:
         """Which of the sentences (all long enough to have a hash) are boilerplate among so many notes."""
         least = max(LEAST_NOTES, LEAST_SHARE * notes)
-        return (hashes != 0) & (self._counts[hashes & np.uint32(len(self._counts) - 1)] >= least)
+        counts = self._counts[hashes & np.uint32(len(self._counts) - 1)]
+        found: NDArray[np.bool_] = (hashes != 0) & (counts >= least)
+        return found
 
     def rows_with_any(self, docs: Longs, notes: int) -> NDArray[np.bool_]:
         """Which of the notes have a boilerplate sentence."""
@@ -71,7 +73,8 @@ class Repeats:
         marks = self.is_boilerplate(self.hashes.values.data[places], notes)
         if not marks.any():
             return np.zeros(len(docs), np.bool_)
-        return np.bincount(np.repeat(np.arange(len(docs)), lengths), weights=marks, minlength=len(docs)) > 0
+        found: NDArray[np.bool_] = np.bincount(np.repeat(np.arange(len(docs)), lengths)[marks], minlength=len(docs)) > 0
+        return found
 
     def masked(self, doc: int, notes: int) -> NDArray[np.bool_]:
         """For each occurrence of a term in the text of a note: whether it stands in boilerplate."""

@@ -5,6 +5,7 @@ are alternatives, ranked; phrases and tags must be there. Phrases are checked on
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +53,7 @@ class Hits:
     more: bool
 
 
-def parse(index: UserIndex, query: str, tags: "tuple[str, ...] | list[str]" = ()) -> Question:
+def parse(index: UserIndex, query: str, tags: Sequence[str] = ()) -> Question:
     """Read a query as the index's language would."""
     words: list[str] = []
     phrases: list[tuple[str, ...]] = []

@@ -90,7 +90,8 @@ def combine(likeness: "float | NDArray[np.floating]", forward: "float | NDArray[
             backward: "float | NDArray[np.floating]") -> "NDArray[np.floating]":  # fmt: skip
     """The score of a likeness and of mentions both ways."""
     mention = 1 - (1 - np.asarray(forward)) * (1 - np.asarray(backward))
-    return np.minimum(1.0, (1 - MENTION) * np.asarray(likeness) + MENTION * mention)
+    score: NDArray[np.floating] = np.minimum(1.0, (1 - MENTION) * np.asarray(likeness) + MENTION * mention)
+    return score
 
 
 def explain(index: UserIndex, query: Query, match: Match) -> list[Part]:

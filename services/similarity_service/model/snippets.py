@@ -19,7 +19,7 @@ class Snippet:
 
 
 def snippet(analyser: Analyser, text: str, matches: Callable[[str], bool], length: int = LENGTH) -> Snippet:
-    """The stretch of about `length` characters with the most different matching terms; the beginning if there is none."""
+    """The stretch of about `length` characters with the most different matching terms; else the beginning."""
     text = normalise(text[:_MOST_TEXT])
     found = [span for span in analyser.spans(text) if matches(span.term)]
     start = _best_start([(span.start, span.end, span.term) for span in found], length)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # What a mention inside of a longer title is worth.
 COVERED = 0.5
+# Rarity is judged as if the user had so many notes more, without the name: among five notes nothing is rare.
+_OTHERS = 100
 _CHUNK = 4096
 
 
@@ -47,9 +49,12 @@ class Titles:
 
     def weight(self, number: int) -> float:
         """What a mention is worth, in (0, 1]: rare ones more; a name that several notes bear points to none of them."""
-        notes = max(1, self._index.live)
-        rarity = np.log1p(notes / (int(self._index.vocabulary.df.data[number]) + 1)) / np.log1p(notes)
-        return min(1.0, float(rarity)) / max(1, len(self.titled(number)))
+        return self.rarity(int(self._index.vocabulary.df.data[number])) / max(1, len(self.titled(number)))
+
+    def rarity(self, df: int) -> float:
+        """What a mention of a name that so many notes have is worth, in (0, 1]."""
+        notes = self._index.live + _OTHERS
+        return float(np.log1p(notes / (df + 1)) / np.log1p(notes))
 
     def scan(self, parts: Sequence[Ints]) -> dict[int, bool]:
         """The names in some sequences of terms (-1: no term): name -> whether it occurs only within longer names.
@@ -116,23 +121,23 @@ class Titles:
         borne: list[list[int]] = []
         phrases: dict[int, tuple[int, ...]] = {}
         for note in notes:
-            names = []
+            own = []
             for name in note.names:
                 numbers = vocabulary.number_all(name)
                 number = numbers[0] if len(numbers) == 1 else vocabulary.number_all([" ".join(name)])[0]
-                names.append(number)
+                own.append(number)
                 phrases[number] = tuple(numbers)
-            borne.append(names)
+            borne.append(own)
         vocabulary.register()
         self._reach()
-        for doc, names in enumerate(borne):
-            self._bear(doc, [n for n in names if self._is_name(phrases[n])])
+        for doc, own in enumerate(borne):
+            self._bear(doc, [n for n in own if self._is_name(phrases[n])])
         by_length: dict[int, list[int]] = {}
-        for number, numbers in phrases.items():
-            if self._is_name(numbers):
-                self._begins.data[numbers[0]] |= 1 << len(numbers)
+        for number, phrase in phrases.items():
+            if self._is_name(phrase):
+                self._begins.data[phrase[0]] |= 1 << len(phrase)
                 if number >= known:
-                    by_length.setdefault(len(numbers), []).append(number)
+                    by_length.setdefault(len(phrase), []).append(number)
         if by_length:
             self._find_all(by_length, phrases)
 
@@ -237,17 +242,16 @@ class Titles:
 
     def _find_all(self, by_length: dict[int, list[int]], phrases: dict[int, tuple[int, ...]]) -> None:
         """The postings of many new phrases, by hashes of runs of terms over all notes."""
-        numbers: list[Ints] = []
+        found: list[Ints] = []
         owners: list[Ints] = []
-        multipliers = np.random.default_rng(1).integers(1, 1 << 62, LONGEST_TITLE, np.int64).astype(
-            np.uint64
-        ) | np.uint64(1)
+        random = np.random.default_rng(1)
+        multipliers = random.integers(1, 1 << 62, LONGEST_TITLE, np.int64).astype(np.uint64) | np.uint64(1)
         tables = {}
-        for size, names in by_length.items():
-            terms = np.array([phrases[n] for n in names], np.uint64) + np.uint64(2)
+        for size, of_size in by_length.items():
+            terms = np.array([phrases[n] for n in of_size], np.uint64) + np.uint64(2)
             hashes = (terms * multipliers[:size]).sum(axis=1, dtype=np.uint64)
             order = np.argsort(hashes)
-            tables[size] = (hashes[order], np.array(names, np.int32)[order])
+            tables[size] = (hashes[order], np.array(of_size, np.int32)[order])
         for docs in _chunks(np.arange(len(self._index.ids))):
             values, owner = self._flat(docs)
             masks = np.where(values >= 0, self._begins.data[values], 0)
@@ -264,15 +268,17 @@ class Titles:
                 place = np.minimum(np.searchsorted(hashes, run), len(hashes) - 1)
                 hit = hashes[place] == run
                 pairs = np.unique(names[place[hit]].astype(np.int64) << 32 | owner[at[hit]])
-                numbers.append((pairs >> 32).astype(np.int32))
+                found.append((pairs >> 32).astype(np.int32))
                 owners.append((pairs & 0xFFFFFFFF).astype(np.int32))
-        if not numbers:
+        if not found:
             return
-        every, docs32 = np.concatenate(numbers), np.concatenate(owners)
+        every, docs32 = np.concatenate(found), np.concatenate(owners)
         order = np.argsort(every, kind="stable")
         every, docs32 = every[order], docs32[order]
-        names, starts = np.unique(every, return_index=True)
-        for number, start, end in zip(names.tolist(), starts.tolist(), [*starts[1:].tolist(), len(every)], strict=True):
+        present, starts = np.unique(every, return_index=True)
+        for number, start, end in zip(
+            present.tolist(), starts.tolist(), [*starts[1:].tolist(), len(every)], strict=True
+        ):
             docs_of = docs32[start:end]
             self._index.postings.put(number, docs_of, np.ones(len(docs_of), np.uint8))
             self._index.vocabulary.df.data[number] = len(docs_of)

@@ -1,9 +1,9 @@
 """The indexes of the users who are active, in memory within a bound, each as fresh as the change log at each question.
 
-An index is loaded from the records when it is first asked for, and kept up by the log: before a question is answered, what was
-logged since the last one is read and applied. When the log has a gap, the index is loaded again. When the log can't be
-reached, the records are compared instead, at most every few seconds, so answers may then lag behind other processes by
-that much; what this process itself writes is applied at once in any case.
+An index is loaded from the records when it is first asked for, and kept up by the log: before a question is answered,
+what was logged since the last one is read and applied. When the log has a gap, the index is loaded again. When the log
+can't be reached, the records are compared instead, at most every few seconds, so answers may then lag behind other
+processes by that much; what this process itself writes is applied at once in any case.
 """
 
 import asyncio

@@ -20,7 +20,7 @@ async def test_from_event_to_links(stores: Stores, service: SimilarityService, p
     await publish(stores, [event_of(note) for note in notes])
 
     def linked() -> bool:
-        return {("postgres", "sqlite"), ("relational", "sqlite"), ("bread", "pizza")} <= peers.pairs(user)
+        return {("postgres", "sqlite"), ("postgres", "relational"), ("bread", "pizza")} <= peers.pairs(user)
 
     await until(linked, what="links")
     await service.settled()
