@@ -24,18 +24,14 @@ class RedisFeed:
     async def after(self, user: str, id: str, limit: int) -> Sequence[FeedEntry]:
         key = self._lists.key(user, "f")
         found = await self._redis.call("XRANGE", key, f"({id}", "+", "COUNT", limit)
-        # The entry that the reader saw last is still there: then so is all that followed it.
         if id == _START:
             lost = await self._trimmed(key)
         else:
-            lost = not await self._redis.call("XRANGE", key, id, id) and await self._lost(key, id)
+            # While the entry that the reader saw last is there, so is all that followed it.
+            lost = not await self._redis.call("XRANGE", key, id, id)
         if lost:
             raise expired()
         return [FeedEntry(entry.decode(), fields[1]) for entry, fields in found]
-
-    async def _lost(self, key: str, id: str) -> bool:
-        """The reader's entry was trimmed; what came right after it may have been, too. No feed: it has expired."""
-        return True
 
     async def _trimmed(self, key: str) -> bool:
         if not await self._redis.call("EXISTS", key):
