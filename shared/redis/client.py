@@ -208,6 +208,10 @@ class Redis:
             rng=self._rng,
         )
 
+    async def pubsub(self) -> Any:
+        """redis-py's PubSub, on a connection of its own; in a cluster, to any of its nodes."""
+        return await cluster.pubsub(self._client, self._rng) if self._cluster_mode else self._client.pubsub()
+
     def _unknown_script(self, error: Any, args: Sequence[Argument]) -> str | None:
         if isinstance(error, ReplyError) and error.code == "NOSCRIPT" and len(args) > 1:
             return self._scripts.get(str(args[1]))

@@ -11,6 +11,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 
 from shared.errors import Brain2Error, Unavailable
 from shared.redis.connection import Command, refusal
+from shared.resilience.retry import Rng
 
 _ERRORS = (exceptions.RedisError, OSError, TimeoutError)
 
@@ -57,6 +58,13 @@ async def pipeline(client: Any, commands: Sequence[Command]) -> list[Any]:
     except _ERRORS as error:
         raise _meaning(error) from error
     return [_meaning(reply) if isinstance(reply, Exception) else reply for reply in replies]
+
+
+async def pubsub(client: Any, rng: Rng) -> Any:
+    """A PubSub on some node: messages reach every node, and the next try takes another one if this is dead."""
+    await client.initialize()
+    nodes = client.get_nodes()
+    return client.pubsub(node=nodes[int(rng.random() * len(nodes))])
 
 
 def _meaning(error: BaseException) -> Brain2Error:

@@ -16,8 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class _Client(Protocol):
-    @property
-    def client(self) -> Any: ...
+    async def pubsub(self) -> Any: ...
 
 
 class Subscription:
@@ -61,6 +60,9 @@ class Subscription:
                 await self._hear()
             except (exceptions.RedisError, OSError, TimeoutError) as error:
                 log.warning("not subscribed to Redis, it is tried again", extra={"error": repr(error)})
+            except Exception:
+                # A listener's own mistake, too: what it made of the message isn't known, so it counts as missed.
+                log.exception("hearing Redis failed, it is tried again")
             attempt = 0 if self.ready else attempt + 1
             if self.ready:
                 self._lost()
@@ -72,7 +74,7 @@ class Subscription:
             self._on_lost()
 
     async def _hear(self) -> None:
-        pubsub = self._redis.client.pubsub()
+        pubsub = await self._redis.pubsub()
         try:
             await pubsub.subscribe(*self._channels)
             confirmed = 0

@@ -286,6 +286,24 @@ async def test_a_cluster_answers_as_one_server_would(tmp_path: Path) -> None:
         await until(one_is_missing)
 
 
+async def test_a_subscription_hears_what_is_published_anywhere_in_a_cluster(tmp_path: Path) -> None:
+    heard: list[bytes] = []
+    async with valkey.cluster(tmp_path) as servers, client(servers[0].url, cluster=True) as redis:
+        subscription = redis.subscribe("news", on_message=lambda _, data: heard.append(data))
+        hearing = asyncio.create_task(subscription.run())
+        try:
+            await until(lambda: subscription.ready)
+            for server in servers:
+                async with client(server.url) as one:
+                    await one.call("PUBLISH", "news", str(server.port))
+            await until(lambda: len(heard) == 3)
+            assert sorted(heard) == sorted(str(server.port).encode() for server in servers)
+        finally:
+            hearing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await hearing
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
 async def test_tls_checks_the_certificate(tmp_path: Path, stores: Stores) -> None:
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
