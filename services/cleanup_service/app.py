@@ -10,9 +10,11 @@ from services.cleanup_service import convert, subscriber
 from services.cleanup_service.adapters.archive import S3Archives
 from services.cleanup_service.adapters.cache import UserCache
 from services.cleanup_service.adapters.erasures import DynamoErasures
+from services.cleanup_service.adapters.ledger import DynamoLedger
 from services.cleanup_service.adapters.library import PeerLibrary
 from services.cleanup_service.adapters.observer import LogObserver
 from services.cleanup_service.adapters.once import IdempotentOnce
+from services.cleanup_service.adapters.owners import PeerOwners
 from services.cleanup_service.adapters.partition import UserTraces
 from services.cleanup_service.adapters.peers import GraphPeer, IndexPeer, NodePeer, connect
 from services.cleanup_service.adapters.sagas import DynamoDeletionQueue, DynamoSagas, DynamoShardLeases
@@ -23,11 +25,13 @@ from services.cleanup_service.usecases.erase import Eraser
 from services.cleanup_service.usecases.export import Export
 from services.cleanup_service.usecases.intake import Intake
 from services.cleanup_service.usecases.poll import Poller
+from services.cleanup_service.usecases.reconcile import Reconciler
 from services.cleanup_service.usecases.run import Policy, Runner
 from services.cleanup_service.usecases.workers import Workers
 from shared import config, logs, telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
+from shared.events.bus import Bus
 from shared.events.consumer import Consumer
 from shared.events.envelope import Event, new_event
 from shared.events.outbox import Outbox
@@ -115,7 +119,7 @@ async def start(life: Lifecycle, settings: CleanupConfig) -> int:
         owner=owner,
     )
 
-    # Users: erased and exported.
+    # Users: erased, exported, reconciled.
     eraser = Eraser(
         store=erasures,
         traces=UserTraces(
@@ -131,8 +135,14 @@ async def start(life: Lifecycle, settings: CleanupConfig) -> int:
         lease_ms=policy.lease_ms,
     )
     exporter = Export(PeerLibrary(peers), intake)
+    bus = Bus(aws.events, settings.event_bus, Breaker("eventbridge", clock))
+    reconciler = Reconciler(
+        ledger=DynamoLedger(table, bus), owners=PeerOwners(peers), intake=intake, erasing=erasures, clock=clock
+    )
 
-    servicer = CleanupServicer(intake, eraser, exporter, IdempotentOnce(Idempotency(table, "cleanup", clock)))
+    servicer = CleanupServicer(
+        intake, eraser, exporter, reconciler, IdempotentOnce(Idempotency(table, "cleanup", clock))
+    )
     server = GrpcServer(settings, [(cleanup_pb2.DESCRIPTOR.services_by_name["CleanupService"], servicer)])
     consumer = Consumer(
         aws.sqs,

@@ -6,7 +6,7 @@ importer (python -m deploy.local import) reads these lines back.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from protos.node.v1 import events_pb2 as node_events_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from services.cleanup_service.model.erasure import Erasure
+from services.cleanup_service.model.findings import Finding, Report
 from services.cleanup_service.model.saga import Cascade, Deletion, Restore, Saga, State, Step
 from services.cleanup_service.ports import Record
 from shared import pages
@@ -100,6 +101,23 @@ def lines(records: Iterable[Record]) -> Iterator[cleanup_pb2.ExportUserResponse]
         size += cost
     if message.lines:
         yield message
+
+
+def reconciled(part: Sequence[Finding] | Report) -> cleanup_pb2.ReconcileUserResponse:
+    if isinstance(part, Report):
+        report = cleanup_pb2.ReconcileReport(
+            notes=part.notes,
+            edges=part.edges,
+            index_entries=part.index_entries,
+            found=part.found,
+            repaired=+part.repaired,
+            end_time=timestamp(part.end_ms),
+        )
+        return cleanup_pb2.ReconcileUserResponse(report=report)
+    message = cleanup_pb2.ReconcileUserResponse()
+    for one in part:
+        message.findings.add(kind=one.kind, node_id=one.node_id, detail=one.detail, repaired=one.repaired)
+    return message
 
 
 def completed(saga: Saga) -> dict[str, Any]:
@@ -209,6 +227,14 @@ def check_erase(request: cleanup_pb2.EraseUserRequest) -> None:
     check_user_id("user_id", request.user_id, violations)
     if request.confirm_user_id != request.user_id:
         violations.add("confirm_user_id", "must repeat user_id: this can't be undone")
+    violations.raise_if_any()
+
+
+def check_reconcile(request: cleanup_pb2.ReconcileUserRequest) -> None:
+    violations = Violations()
+    check_user_id("user_id", request.user_id, violations)
+    if not 0 <= request.max_rate <= 100_000:
+        violations.add("max_rate", "must be 0 to 100,000 items a second")
     violations.raise_if_any()
 
 

@@ -9,8 +9,8 @@ from services.cleanup_service import convert
 from services.cleanup_service.usecases.erase import Eraser
 from services.cleanup_service.usecases.export import Export
 from services.cleanup_service.usecases.intake import Intake
+from services.cleanup_service.usecases.reconcile import Reconciler
 from shared import pages
-from shared.errors import Unimplemented
 
 
 class Once(Protocol):
@@ -27,6 +27,7 @@ class CleanupServicer:
     intake: Intake
     eraser: Eraser
     exporter: Export
+    reconciler: Reconciler
     once: Once
 
     async def QueueDeletion(self, request: cleanup_pb2.QueueDeletionRequest, context: Any) -> bytes:
@@ -92,5 +93,7 @@ class CleanupServicer:
     async def ReconcileUser(
         self, request: cleanup_pb2.ReconcileUserRequest, context: Any
     ) -> AsyncIterator[cleanup_pb2.ReconcileUserResponse]:
-        raise Unimplemented("later")
-        yield
+        convert.check_reconcile(request)
+        found = self.reconciler.reconcile(request.user_id, dry_run=request.dry_run, max_rate=request.max_rate)
+        async for part in found:
+            yield convert.reconciled(part)

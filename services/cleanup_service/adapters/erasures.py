@@ -34,7 +34,7 @@ _PLAIN = (
 
 
 class DynamoErasures:
-    """usecases.erase.ErasureStore and ports.Erasing."""
+    """ports.erase.ErasureStore and ports.Erasing."""
 
     def __init__(self, table: Table, ids: IdFactory) -> None:
         self._table = table

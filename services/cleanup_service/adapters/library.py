@@ -1,4 +1,4 @@
-"""usecases.export.Library on the stubs of the other services."""
+"""ports.export.Library on the stubs of the other services."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 

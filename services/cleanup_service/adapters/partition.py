@@ -27,7 +27,7 @@ _INDEX = ("KW#", "TERMS#", "SIM#")
 
 
 class UserTraces:
-    """usecases.erase.Traces. bucket "": archives are disabled here, but may not always have been: then say so in S3."""
+    """ports.erase.Traces. bucket "": archives are disabled here, but may not always have been: then say so in S3."""
 
     def __init__(self, table: Table, s3: "S3Client", bucket: str, cache: UserCache) -> None:
         self._table = table

@@ -8,12 +8,12 @@ done twice.
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 from services.cleanup_service.model import erasure as erasures
 from services.cleanup_service.model.erasure import Erasure, Phase
 from services.cleanup_service.ports import Graph, Index, Nodes, Stale, Superseded
+from services.cleanup_service.ports.erase import ErasureStore, Traces
 from shared.errors import Brain2Error, NotFound
 from shared.ids import Clock, IdFactory
 from shared.resilience.retry import Backoff, Rng
@@ -22,41 +22,6 @@ log = logging.getLogger("brain2.cleanup")
 
 _AT_ONCE = 16
 _BACKOFF = Backoff(base=1.0, cap=60.0)
-
-
-class ErasureStore(Protocol):
-    """The erasures; every write is refused (Stale) unless nobody wrote since the read."""
-
-    async def begin(self, erasure: Erasure) -> Erasure:
-        """Stores it; or answers the one that is under way for the same user."""
-
-    async def get(self, erasure_id: str) -> Erasure | None: ...
-
-    async def save(self, erasure: Erasure) -> Erasure: ...
-
-    async def finish(self, erasure: Erasure) -> Erasure:
-        """As save, and from then on the user isn't being erased any more."""
-
-    async def due(self, now_ms: int) -> list[str]:
-        """Ids of those that want attention. Eventually consistent."""
-
-
-class Traces(Protocol):
-    """What the stores hold of a user, whoever wrote it. Everything here may be called again."""
-
-    def note_ids(self, user_id: str) -> AsyncIterator[list[str]]: ...
-
-    async def edges(self, user_id: str) -> int:
-        """Removes what is left of the graph; how many items."""
-
-    async def index(self, user_id: str) -> int: ...
-
-    async def cache(self, user_id: str) -> int: ...
-
-    async def archives(self, user_id: str) -> int: ...
-
-    async def records(self, user_id: str) -> int:
-        """Removes all that is left: sagas, settings, idempotency records, events that wait."""
 
 
 class Eraser:

@@ -1,28 +1,13 @@
 """ExportUser: everything of a user as records, in an order that an importer can use: settings, notes, edges, end."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator
 
 from services.cleanup_service.model.saga import State
 from services.cleanup_service.ports import Record
+from services.cleanup_service.ports.export import Library
 from services.cleanup_service.usecases.intake import Intake
 
 _SAGAS_A_PAGE = 200
-
-
-class Library(Protocol):
-    """All that the other services hold of a user."""
-
-    async def settings(self, user_id: str) -> list[Record]: ...
-
-    def notes(self, user_id: str) -> AsyncIterator[list[Record]]:
-        """Every live note, newest first, with its content."""
-
-    async def deleted_notes(self, user_id: str, node_ids: Sequence[str]) -> list[Record]:
-        """Those of the notes that are deleted and not purged."""
-
-    def all_edges(self, user_id: str, *, hidden: bool) -> AsyncIterator[list[Record]]:
-        """Every edge once; hidden: also those at deleted notes."""
 
 
 class Export:

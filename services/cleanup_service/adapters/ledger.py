@@ -1,0 +1,159 @@
+"""ports.reconcile.Ledger on the table: other contexts' items, read by their documented layout (docs/adr/0045).
+
+Two repairs write here because no owner could be asked: the other side of an edge, as a copy of the one that is there;
+and keywords whose note and record are gone.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
+
+from services.cleanup_service.model.findings import EdgeSide, IndexEntry, StoredNote
+from shared.dynamo import ABSENT, Check, Condition, Item, Key, Put, Table, TransactionCancelled
+from shared.errors import Unavailable
+from shared.events.bus import Bus, calls
+from shared.events.envelope import Event
+
+_PAGE = 500
+_SERVICES = ("node", "graph", "similarity", "cleanup")
+_SHARDS = 8
+_NOTE = ("SK", "version", "update_time", "delete_time")
+_ENTRY = ("SK", "v", "s", "vis", "gone")
+_HIDDEN = "GRAPH#HIDDEN#"
+_RELATED = "related"
+
+
+class DynamoLedger:
+    """Strongly consistent reads, keys and little more."""
+
+    def __init__(self, table: Table, bus: Bus) -> None:
+        self._table = table
+        self._bus = bus
+
+    async def notes(self, user_id: str) -> AsyncIterator[list[StoredNote]]:
+        async for items in self._pages(user_id, "NODE#", _NOTE):
+            yield [_note(item) for item in items]
+
+    async def edges(self, user_id: str, node_id: str = "") -> AsyncIterator[list[EdgeSide]]:
+        begins = f"EDGE#{node_id}#" if node_id else "EDGE#"
+        async for items in self._pages(user_id, begins, ("SK", "w")):
+            yield [_side(item) for item in items]
+
+    async def missing_mirrors(self, user_id: str, sides: Sequence[EdgeSide]) -> list[EdgeSide]:
+        here = {_key(user_id, side.node_id, side.other, side.type): side for side in sides}
+        there = {_key(user_id, *side.mirror): side for side in sides}
+        mirrors = await self._table.batch_get(there, consistent=True, attributes=("PK",))
+        suspects = {key for key, side in there.items() if key not in mirrors}
+        # The side itself may have been removed since it was listed.
+        own = [key for key, side in here.items() if _key(user_id, *side.mirror) in suspects]
+        still = await self._table.batch_get(own, consistent=True, attributes=("PK",))
+        return [here[key] for key in own if key in still]
+
+    async def complete(self, user_id: str, side: EdgeSide) -> bool:
+        key = _key(user_id, side.node_id, side.other, side.type)
+        item = await self._table.get(key, consistent=True)
+        if item is None:
+            return False
+        unchanged = Condition("ver = :v", values={":v": item["ver"]})
+        pk, sk = _key(user_id, *side.mirror)
+        try:
+            await self._table.transact([Check(key, unchanged), Put({**item, "PK": pk, "SK": sk}, ABSENT)])
+        except TransactionCancelled as error:
+            if any(reason.failed for reason in error.reasons):
+                return False
+            raise
+        return True
+
+    async def index_entries(self, user_id: str) -> AsyncIterator[list[IndexEntry]]:
+        async for items in self._pages(user_id, "TERMS#", _ENTRY):
+            yield [_entry(item) for item in items]
+
+    async def hidden(self, user_id: str) -> AsyncIterator[list[str]]:
+        async for items in self._pages(user_id, _HIDDEN, ("SK", "hid")):
+            yield [item["SK"].removeprefix(_HIDDEN) for item in items if item.get("hid")]
+
+    async def projections(
+        self, user_id: str, node_ids: Sequence[str]
+    ) -> tuple[Mapping[str, StoredNote], Mapping[str, IndexEntry], Set[str]]:
+        pk = f"USER#{user_id}"
+        keys = [(pk, begins + node_id) for node_id in node_ids for begins in ("NODE#", "TERMS#", _HIDDEN)]
+        attributes = tuple(dict.fromkeys((*_NOTE, *_ENTRY, "hid")))
+        items = (await self._table.batch_get(keys, consistent=True, attributes=attributes)).values()
+        notes = [_note(item) for item in items if item["SK"].startswith("NODE#")]
+        entries = [_entry(item) for item in items if item["SK"].startswith("TERMS#")]
+        hidden = {item["SK"].removeprefix(_HIDDEN) for item in items if item.get("hid")}
+        return {note.node_id: note for note in notes}, {entry.node_id: entry for entry in entries}, hidden
+
+    async def posting_notes(self, user_id: str) -> AsyncIterator[list[str]]:
+        last = ""
+        async for items in self._pages(user_id, "KW#", ("SK",)):
+            found = list(dict.fromkeys(item["SK"].split("#")[1] for item in items))
+            yield [node_id for node_id in found if node_id != last]
+            last = found[-1] if found else last
+
+    async def remove_postings(self, user_id: str, node_id: str) -> None:
+        async for items in self._pages(user_id, f"KW#{node_id}#", ("PK", "SK")):
+            await self._table.batch_write(deletes=[(item["PK"], item["SK"]) for item in items])
+
+    async def leftovers(self, user_id: str, before_ms: int) -> list[tuple[str, str]]:
+        return [(event.id, event.type) for _, event in await self._waiting(user_id) if event.time_ms < before_ms]
+
+    async def publish(self, user_id: str, event_ids: Sequence[str]) -> None:
+        wanted = set(event_ids)
+        keys: dict[str, Key] = {}
+        events: list[Event] = []
+        for key, event in await self._waiting(user_id):
+            if event.id in wanted:
+                keys[event.id] = key
+                events.append(event)
+        for batch in calls(events):
+            taken, refused = await self._bus.publish(batch)
+            await self._table.batch_write(deletes=[keys[event.id] for event in taken])
+            if refused:
+                raise Unavailable(f"the bus didn't take events: {refused[0].code}", reason="BUS_UNAVAILABLE")
+
+    async def _waiting(self, user_id: str) -> list[tuple[Key, Event]]:
+        found = []
+        for service in _SERVICES:
+            for shard in range(_SHARDS):
+                async for item in self._table.query_all(f"OUTBOX#{service}#{shard}", consistent=True):
+                    event = Event.from_json(item["event"])
+                    if event.user_id == user_id:
+                        found.append(((item["PK"], item["SK"]), event))
+        return found
+
+    async def _pages(self, user_id: str, begins: str, attributes: Sequence[str]) -> AsyncIterator[Sequence[Item]]:
+        start: Item | None = None
+        while True:
+            page = await self._table.query(
+                f"USER#{user_id}",
+                begins_with=begins,
+                start=start,
+                limit=_PAGE,
+                consistent=True,
+                attributes=attributes,
+            )
+            if page.items:
+                yield page.items
+            start = page.next_start
+            if start is None:
+                return
+
+
+def _note(item: Item) -> StoredNote:
+    deleted = item.get("delete_time")
+    changed = max(item["update_time"], deleted or 0)
+    return StoredNote(item["SK"].removeprefix("NODE#"), item["version"], deleted is None, changed)
+
+
+def _side(item: Item) -> EdgeSide:
+    parts = item["SK"].split("#")
+    return EdgeSide(parts[1], parts[2], parts[3] if len(parts) > 3 else _RELATED, float(item.get("w", 0)))
+
+
+def _entry(item: Item) -> IndexEntry:
+    node_id = item["SK"].removeprefix("TERMS#")
+    return IndexEntry(node_id, max(item["v"], item["s"]), bool(item["vis"]), bool(item["gone"]))
+
+
+def _key(user_id: str, node_id: str, other: str, type: str) -> Key:
+    tail = "" if type == _RELATED else f"#{type}"
+    return f"USER#{user_id}", f"EDGE#{node_id}#{other}{tail}"

@@ -1,0 +1,127 @@
+"""ports.reconcile.Owners on the stubs of the other services."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from protos.similarity.v1 import similarity_pb2
+from services.cleanup_service.adapters.peers import Peers
+from services.cleanup_service.model.findings import EdgeSide
+from services.cleanup_service.ports.reconcile import Edges
+from shared.errors import Aborted, FailedPrecondition, NotFound
+
+_TIMEOUT = 10.0
+_IDS_AT_ONCE = 1000
+# The most that BatchGetNeighbors answers for a note; longer lists are read in pages.
+_SHORT = 100
+_PAGE = 1000
+
+
+class PeerOwners:
+    """Reads as any client would, and asks the owners to put things right."""
+
+    def __init__(self, peers: Peers) -> None:
+        self._peers = peers
+
+    async def existing(self, user_id: str, node_ids: Sequence[str]) -> set[str]:
+        return await self._nodes(user_id, node_ids, deleted=True)
+
+    async def live(self, user_id: str, node_ids: Sequence[str]) -> set[str]:
+        return await self._nodes(user_id, node_ids, deleted=False)
+
+    async def _nodes(self, user_id: str, node_ids: Sequence[str], *, deleted: bool) -> set[str]:
+        found: set[str] = set()
+        for start in range(0, len(node_ids), _IDS_AT_ONCE):
+            request = node_pb2.BatchGetNodesRequest(
+                user_id=user_id,
+                node_ids=node_ids[start : start + _IDS_AT_ONCE],
+                view=node_pb2.NODE_VIEW_TITLE,
+                show_deleted=deleted,
+            )
+            answer = await self._peers.node.BatchGetNodes(request, timeout=_TIMEOUT)
+            found |= {node.node_id for node in answer.nodes}
+        return found
+
+    async def neighbors(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Edges]:
+        request = graph_pb2.BatchGetNeighborsRequest(user_id=user_id, node_ids=node_ids, limit=_SHORT)
+        answer = await self._peers.graph.BatchGetNeighbors(request, timeout=_TIMEOUT)
+        found: dict[str, Edges] = {}
+        for result in answer.results:
+            if result.total_degree > len(result.neighbors):
+                found[result.node_id] = await self._hub(user_id, result.node_id)
+            else:
+                found[result.node_id] = {(one.node_id, one.type): one.weight for one in result.neighbors}
+        return found
+
+    async def _hub(self, user_id: str, node_id: str) -> Edges:
+        found: dict[tuple[str, str], float] = {}
+        token = ""
+        while True:
+            request = graph_pb2.GetNeighborsRequest(user_id=user_id, node_id=node_id, page_size=_PAGE, page_token=token)
+            answer = await self._peers.graph.GetNeighbors(request, timeout=_TIMEOUT)
+            found.update({(one.node_id, one.type): one.weight for one in answer.neighbors})
+            token = answer.next_page_token
+            if not token:
+                return found
+
+    async def detach_missing(self, user_id: str, node_id: str) -> None:
+        # Version 0 is no fence: there is no note that could come back.
+        request = graph_pb2.DetachNodeRequest(user_id=user_id, node_id=node_id)
+        while not (await self._peers.graph.DetachNode(request, timeout=_TIMEOUT, idempotent=True)).done:
+            pass
+
+    async def renew(self, user_id: str, side: EdgeSide, *, exists: bool) -> None:
+        if not exists:
+            # Removing what isn't there makes the graph read both lists again.
+            request = graph_pb2.DeleteEdgeRequest(
+                user_id=user_id, source_id=side.node_id, target_id=side.other, type=side.type
+            )
+            await self._peers.graph.DeleteEdge(request, timeout=_TIMEOUT, idempotent=True)
+            return
+        key = {"user_id": user_id, "source_id": side.node_id, "target_id": side.other, "type": side.type}
+        try:
+            edge = (await self._peers.graph.GetEdge(graph_pb2.GetEdgeRequest(**key), timeout=_TIMEOUT)).edge
+        except NotFound:
+            return  # hidden, or gone by now
+        again = graph_pb2.NewEdge(
+            source_id=edge.source_id,
+            target_id=edge.target_id,
+            type=edge.type,
+            directed=edge.directed,
+            weight=edge.weight,
+            metadata=edge.metadata,
+        )
+        try:
+            # Making an edge that is there changes nothing, and makes the graph read both lists again.
+            await self._peers.graph.CreateEdge(
+                graph_pb2.CreateEdgeRequest(user_id=user_id, edge=again), timeout=_TIMEOUT, idempotent=True
+            )
+        except FailedPrecondition:
+            pass  # an end was deleted since: then the edge doesn't show
+
+    async def unindex(self, user_id: str, node_id: str, version: int) -> None:
+        request = similarity_pb2.RemoveNodeRequest(user_id=user_id, node_id=node_id, version=version)
+        try:
+            await self._peers.similarity.RemoveNode(request, timeout=_TIMEOUT, idempotent=True)
+        except NotFound:
+            pass
+
+    async def set_visibility(self, user_id: str, node_id: str, version: int, visible: bool) -> None:
+        fields: Any = {"user_id": user_id, "node_id": node_id, "version": version, "visible": visible}
+        try:
+            await asyncio.gather(
+                self._peers.graph.SetNodeVisibility(
+                    graph_pb2.SetNodeVisibilityRequest(**fields), timeout=_TIMEOUT, idempotent=True
+                ),
+                self._peers.similarity.SetNodeVisibility(
+                    similarity_pb2.SetNodeVisibilityRequest(**fields), timeout=_TIMEOUT, idempotent=True
+                ),
+            )
+        except Aborted:
+            pass  # something newer was heard meanwhile
+
+    async def reindex(self, user_id: str) -> None:
+        async for _ in self._peers.similarity.ReindexUser(similarity_pb2.ReindexUserRequest(user_id=user_id)):
+            pass
