@@ -1,13 +1,19 @@
-"""`python -m services.cleanup_service`: the process. --help lists the environment that it reads."""
+"""`python -m services.cleanup_service`: the process. --help lists the environment that it reads.
+
+`python -m services.cleanup_service reconcile --help`: looks for what doesn't fit together, through a running service.
+"""
 
 import sys
 
+from services.cleanup_service.adapters import command
 from services.cleanup_service.app import serve
 from services.cleanup_service.config import CleanupConfig
 from shared import config, lifecycle
 
 if __name__ == "__main__":
-    if "--help" in sys.argv:
+    if sys.argv[1:2] == ["reconcile"]:
+        sys.exit(command.main(sys.argv[2:]))
+    elif "--help" in sys.argv:
         print(__doc__, config.describe(CleanupConfig), sep="\n\n")
     else:
         lifecycle.run(serve)

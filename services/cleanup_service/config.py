@@ -45,7 +45,7 @@ class CleanupConfig(ServerSettings, StoreSettings):
     lease_seconds: float = setting(
         60.0,
         env="BRAIN2_CLEANUP_LEASE_SECONDS",
-        why="how long a deletion waits for a replica that died; longer than any single call of a step",
+        why="how long a deletion waits for a replica that died; it is renewed while one works",
         check=between(1, 3600),
     )
     quiet_seconds: float = setting(
