@@ -4,7 +4,7 @@ The one place where cleanup removes items of other contexts (docs/adr/0044). It 
 table: everything of a user is under USER#<u>, IDEMP#<service>#<u>, or waits in an OUTBOX#<service>#<shard>.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from services.cleanup_service.adapters.archive import prefix
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SERVICES = ("node", "graph", "similarity", "cleanup")
 OUTBOX_SHARDS = 8
+# Where the graph notes while Redis is away which of a user's cached lists are stale.
+JOURNAL_SHARDS = 4
 # In the user's own partition: what tells that the user is being erased. It goes last, with the receipt.
 ERASING = "CLEAN#ERASURE"
 _PAGE = 500
@@ -78,13 +80,25 @@ class UserTraces:
         for service in SERVICES:
             count += await self._remove(f"IDEMP#{service}#{user_id}", "")
             for shard in range(OUTBOX_SHARDS):
-                count += await self._waiting_events(f"OUTBOX#{service}#{shard}", user_id)
+                count += await self._remove(
+                    f"OUTBOX#{service}#{shard}", "", ("PK", "SK", "event"), keep=lambda item: not _is_of(item, user_id)
+                )
+        for shard in range(JOURNAL_SHARDS):
+            count += await self._remove(
+                f"GRAPH#JOURNAL#{shard}", "", ("PK", "SK", "user"), keep=lambda item: item.get("user") != user_id
+            )
         return count
 
-    async def _remove(self, pk: str, begins: str, keep: Callable[[Item], bool] = lambda _: False) -> int:
+    async def _remove(
+        self,
+        pk: str,
+        begins: str,
+        attributes: Sequence[str] = ("PK", "SK"),
+        keep: Callable[[Item], bool] = lambda _: False,
+    ) -> int:
         keys: list[Key] = []
         count = 0
-        items = self._table.query_all(pk, begins_with=begins or None, attributes=("PK", "SK"), consistent=True)
+        items = self._table.query_all(pk, begins_with=begins or None, attributes=attributes, consistent=True)
         async for item in items:
             if not keep(item):
                 keys.append((item["PK"], item["SK"]))
@@ -93,13 +107,6 @@ class UserTraces:
                 count, keys = count + len(keys), []
         await self._table.batch_write(deletes=keys)
         return count + len(keys)
-
-    async def _waiting_events(self, pk: str, user_id: str) -> int:
-        """Events of the user that a crash left behind: they would bring traces back when they are published."""
-        waiting = self._table.query_all(pk, consistent=True)
-        keys = [(item["PK"], item["SK"]) async for item in waiting if _is_of(item, user_id)]
-        await self._table.batch_write(deletes=keys)
-        return len(keys)
 
     async def _archived(self, user_id: str) -> list[tuple[str, str]]:
         # Versions too: whoever turned on versioning for the bucket still wants erased users to be gone.

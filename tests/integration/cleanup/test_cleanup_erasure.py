@@ -42,6 +42,7 @@ def items_of(user: str) -> list[Item]:
         {"PK": pk, "SK": "SIM#state"},
         {"PK": pk, "SK": "SETTINGS#node"},
         *({"PK": f"IDEMP#{service}#{user}", "SK": "r1"} for service in ("node", "graph", "similarity", "cleanup")),
+        {"PK": "GRAPH#JOURNAL#2", "SK": event.id, "user": user},
         {"PK": "OUTBOX#node#3", "SK": event.id, "event": event.to_json(), "at": event.time_ms},
     ]
 
