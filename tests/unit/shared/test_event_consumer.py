@@ -1,0 +1,149 @@
+"""The consumer's times: how long a message is put back for, when it is extended. A scripted queue, a clock of the
+test's."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from shared.errors import Unavailable
+from shared.events.consumer import BACKOFFS, Consumer
+from shared.events.envelope import Event
+from shared.resilience.breaker import Breaker
+from tests.support.clock import ManualClock, Middle, settle
+
+
+class Sqs:
+    """Answers one receive with `messages` (receive counts), the next never; notes everything else."""
+
+    def __init__(self, *receives: int) -> None:
+        event = Event("1", "node.created", "brain2.node", "u", "n", 1, 0, {})
+        self.messages = [
+            {
+                "Body": json.dumps({"detail": json.loads(event.to_json())}),
+                "ReceiptHandle": f"h{n}",
+                "MessageId": f"m{n}",
+                "Attributes": {"ApproximateReceiveCount": str(count)},
+            }
+            for n, count in enumerate(receives)
+        ]
+        self.hidden: list[tuple[str, int]] = []
+        self.deleted: list[str] = []
+
+    async def receive_message(self, **request: Any) -> Any:
+        if not self.messages:
+            await asyncio.get_running_loop().create_future()
+        messages, self.messages = self.messages, []
+        return {"Messages": messages}
+
+    async def change_message_visibility_batch(self, **request: Any) -> Any:
+        self.hidden += [(entry["ReceiptHandle"], entry["VisibilityTimeout"]) for entry in request["Entries"]]
+        return {}
+
+    async def delete_message_batch(self, **request: Any) -> Any:
+        self.deleted += [entry["ReceiptHandle"] for entry in request["Entries"]]
+        return {}
+
+
+def consumer_of(sqs: Sqs, handler: Any, clock: ManualClock, **options: Any) -> Consumer:
+    given: dict[str, Any] = {
+        "service": "test",
+        "dlq_url": "dlq",
+        "clock": clock,
+        "sleep": clock.sleep,
+        "rng": Middle(),
+        "receivers": 1,
+        "breaker": Breaker("x", clock, failures=100),
+        **options,
+    }
+    return Consumer(sqs, "queue", {"node.created": handler}, **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("receives", [1, 2, 3, 4, 5, 9])
+async def test_each_failure_puts_a_message_back_for_longer(receives: int) -> None:
+    async def fail(_: Event) -> None:
+        raise Unavailable("down")
+
+    sqs = Sqs(receives)
+    consumer = consumer_of(sqs, fail, ManualClock())
+    task = asyncio.create_task(consumer.run())
+    await settle()
+    expected = BACKOFFS[min(receives, len(BACKOFFS)) - 1] * 1.1
+    assert sqs.hidden == [("h0", round(expected))]
+    assert sqs.deleted == []
+    await consumer.drain(timeout=0)
+    await task
+
+
+def test_an_outage_of_minutes_does_not_use_up_five_receives() -> None:
+    assert sum(BACKOFFS[:4]) > 300
+    assert sorted(BACKOFFS) == list(BACKOFFS)
+
+
+async def test_a_message_in_hand_is_extended_at_half_its_visibility_until_it_is_handled() -> None:
+    clock, gate = ManualClock(), asyncio.Event()
+
+    async def slow(_: Event) -> None:
+        await gate.wait()
+
+    sqs = Sqs(1, 1)
+    consumer = consumer_of(sqs, slow, clock, visibility=40.0)
+    task = asyncio.create_task(consumer.run())
+    await settle()
+    await clock.advance(19)
+    assert sqs.hidden == []
+    for round_ in (1, 2, 3):
+        await clock.advance(20)
+        assert sorted(sqs.hidden) == sorted([("h0", 40), ("h1", 40)] * round_)
+    gate.set()
+    await clock.advance(0)
+    sqs.hidden.clear()
+    await clock.advance(200)
+    assert (sqs.hidden, sorted(sqs.deleted)) == ([], ["h0", "h1"])
+    await consumer.drain(timeout=0)
+    await task
+
+
+async def test_a_handler_that_never_ends_is_stopped_and_its_message_put_back() -> None:
+    stopped = False
+
+    async def hang(_: Event) -> None:
+        nonlocal stopped
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped = True
+
+    sqs = Sqs(1)
+    consumer = consumer_of(sqs, hang, ManualClock(), handler_timeout=0.0)
+    task = asyncio.create_task(consumer.run())
+    await settle()
+    assert stopped
+    assert sqs.hidden == [("h0", 2)]
+    await consumer.drain(timeout=0)
+    await task
+
+
+async def test_while_the_breaker_is_open_messages_in_hand_are_kept_and_tried_one_at_a_time() -> None:
+    clock, tried, down = ManualClock(), 0, True
+
+    async def handler(_: Event) -> None:
+        nonlocal tried
+        tried += 1
+        if down:
+            raise Unavailable("down")
+
+    breaker = Breaker("x", clock, failures=2, cooldown=10, max_cooldown=10, rng=Middle())
+    sqs = Sqs(*[1] * 10)
+    consumer = consumer_of(sqs, handler, clock, breaker=breaker, visibility=1000.0)
+    task = asyncio.create_task(consumer.run())
+    await settle()
+    assert (tried, consumer.in_flight) == (2, 8)
+    await clock.advance(11)
+    assert (tried, consumer.in_flight) == (3, 7)
+    down = False
+    await clock.advance(30)
+    assert (tried, consumer.in_flight, consumer.counts["handled"]) == (10, 0, 7)
+    await consumer.drain(timeout=0)
+    await task
