@@ -78,7 +78,7 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
     async with contextlib.AsyncExitStack() as undo:
         undo.enter_context(_only_one(options.data))
         ports = _service_ports(options)
-        console.step(f"starting stores, data in {_shown(options.data)}")
+        console.step(f"starting stores, data in {shown(options.data)}")
         store = await stores.start(options.data, on_line=console.log, save_seconds=options.save_seconds)
         undo.push_async_callback(store.stop)
         console.step(f"ministack and valkey answer: {store.endpoints.dynamodb}, {store.endpoints.redis}")
@@ -134,7 +134,7 @@ def _only_one(data: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LaunchError(f"a stack is running on {_shown(data)} already: stop it, or use --data") from None
+            raise LaunchError(f"a stack is running on {shown(data)} already: stop it, or use --data") from None
         yield
 
 
@@ -224,7 +224,7 @@ def describe(data: Path = Options.data) -> dict[str, dict[str, str]] | None:
     return None
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """Relative to the checkout where it lies inside."""
     resolved = path.resolve()
     return str(resolved.relative_to(stores.ROOT)) if resolved.is_relative_to(stores.ROOT) else str(path)
