@@ -40,7 +40,7 @@ async def test_what_was_put_is_got_with_every_type(table: Table, user: str) -> N
         "yes": True,
         "none": None,
         "list": [1, "a", [None, {"x": b"\x00"}]],
-        "map": {"k": {"deep": [False]}, "": 1},
+        "map": {"k": {"deep": [False]}, "1": 1},
         "set": {"a", "b"},
     }
     await table.put(item)
