@@ -151,6 +151,8 @@ def check_metadata(field: str, metadata: Metadata, violations: Violations) -> No
         violations.add(f"{field}.shared_keywords", "contribution must be between 0 and 1")
     if len(metadata.labels) > MAX_LABELS or label_bytes(metadata.labels) > MAX_LABEL_BYTES:
         violations.add(f"{field}.labels", f"at most {MAX_LABELS} entries and {MAX_LABEL_BYTES} bytes in all")
+    if "" in metadata.labels:
+        violations.add(f"{field}.labels", "keys must not be empty")  # DynamoDB refuses such a map
     if metadata.bytes() > MAX_METADATA_BYTES:
         violations.add(field, f"at most {MAX_METADATA_BYTES} bytes in all")
 
