@@ -108,13 +108,16 @@ async def until(check: Callable[[], Awaitable[T]], what: str, *, seconds: float)
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def settled(look: Callable[[], Awaitable[T]], *, quiet: float, seconds: float) -> T:
+async def settled(
+    look: Callable[[], Awaitable[T]], *, quiet: float, seconds: float, on_look: Callable[[T], None] = lambda _: None
+) -> T:
     """Look until nothing has changed for `quiet` seconds (or time is up): what was seen last."""
     began = since = perf_counter()
     last = await look()
     while (now := perf_counter()) - since < quiet and now - began < seconds:
         await asyncio.sleep(_POLL_SECONDS)
         seen = await look()
+        on_look(seen)
         if seen != last:
             last, since = seen, perf_counter()
     return last

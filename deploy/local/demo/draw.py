@@ -30,6 +30,16 @@ def highlighted(text: str, ranges: Iterable[tuple[int, int]], paint: Paint) -> s
     return "".join([*parts, text[at:]])
 
 
+def window(text: str, ranges: Sequence[tuple[int, int]], width: int) -> tuple[str, list[tuple[int, int]]]:
+    """At most `width` characters of the text, around the first range; and the ranges where they are then."""
+    start = max(0, min((ranges[0][0] if ranges else 0) - width // 4, len(text) - width))
+    end = min(len(text), start + width)
+    # An ellipsis takes the place of a character.
+    low, high = start + (start > 0), end - (end < len(text))
+    cut = ("…" if low > start else "") + text[low:high] + ("…" if high < end else "")
+    return cut, [(one - start, other - start) for one, other in ranges if low <= one < other <= high]
+
+
 @dataclass(frozen=True)
 class Branch:
     """A note of the tree, with the weight of the edge that leads to it."""

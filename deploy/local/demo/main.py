@@ -75,5 +75,5 @@ async def _place(data: Path, console: Console) -> AsyncIterator[Place]:
     with (folder / "services.log").open("w") as log:
         options = stack.Options(data=folder, port_base=None)
         async with stack.running(options, Console(log)) as own:
-            console.step(f"four services are up; their logs are in {folder / 'services.log'}")
+            console.step(f"four services are up; their logs are in {stack.shown(folder / 'services.log')}")
             yield Place(own.addresses, own.traces, stays=False)

@@ -160,9 +160,7 @@ def _targets(arguments: argparse.Namespace) -> dict[str, str]:
 async def _check_serving(target: str) -> None:
     async with grpc.aio.insecure_channel(target) as channel:
         try:
-            await health_pb2_grpc.HealthStub(channel).Check(
-                health_pb2.HealthCheckRequest(), timeout=5.0, wait_for_ready=True
-            )
+            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5.0)
         except grpc.aio.AioRpcError as error:
             raise LaunchError(
                 f"no node service answers at {target} ({error.code().name}): start one with make run, or use --target"

@@ -40,10 +40,10 @@ class ProgressBar:
             self._bar.stop()
 
     def show(self, done: int, total: int, note: str) -> None:
-        """done and total in any one unit; note: what has been achieved, for people."""
+        """done and total in any one unit (total 0: nobody knows); note: what has been achieved, for people."""
         if self._bar:
-            self._bar.update(self._bar.task_ids[0], completed=done, total=total, note=note)
+            self._bar.update(self._bar.task_ids[0], completed=done, total=total or None, note=note)
         elif self._monotonic() >= self._next_line:
             self._next_line = self._monotonic() + _LINE_SECONDS
-            share = f"{100 * done // total:3d} %" if total else "  0 %"
-            print(f"{self._name}: {share}, {note}", file=self._out, flush=True)
+            share = f"{100 * done // total:3d} %, " if total else ""
+            print(f"{self._name}: {share}{note}", file=self._out, flush=True)

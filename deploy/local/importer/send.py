@@ -35,6 +35,7 @@ _CALL_SECONDS = 30.0
 # Of a note whose own result says that it may go better later.
 _ATTEMPTS = 10
 _BACKOFF = Backoff(base=0.1, cap=5.0)
+_INDEXED_POLL_SECONDS = 0.25
 # google.rpc.Code of results that may be better next time: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, UNAVAILABLE.
 _TRANSIENT = {4, 8, 10, 14}
 
@@ -275,22 +276,21 @@ class Importer:
         async def until_known(node_id: str) -> None:
             nonlocal known
             request = similarity_pb2.ExtractKeywordsRequest(user_id=self._user, node_id=node_id, limit=1)
-            attempt = 0
             while self._clock() < ends:
                 try:
                     await self._stubs.similarity.ExtractKeywords(request, timeout=_CALL_SECONDS)
                 except Brain2Error as error:
                     if not (error.transient or isinstance(error, NotFound)):
                         raise
-                    await self._sleep(min(0.05 * 2 ** min(attempt, 4), 0.5))
-                    attempt += 1
+                    # Few questions: each of them is a line in the service's log.
+                    await self._sleep(_INDEXED_POLL_SECONDS)
                     on_progress(known, len(ids))
                 else:
                     known += 1
                     on_progress(known, len(ids))
                     return
 
-        async with _Flight(2 * self._in_flight) as flight:
+        async with _Flight(self._in_flight) as flight:
             for node_id in ids:
                 await flight.add(until_known, node_id)
         return len(ids) - known

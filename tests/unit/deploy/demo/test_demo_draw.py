@@ -1,6 +1,6 @@
 """How the tour draws."""
 
-from deploy.local.demo.draw import bar, grow, highlighted, milliseconds, tree
+from deploy.local.demo.draw import bar, grow, highlighted, milliseconds, tree, window
 
 
 def plain(text: str, _colour: str) -> str:
@@ -28,6 +28,14 @@ def test_durations() -> None:
 def test_highlights() -> None:
     assert highlighted("green tea", [(6, 9), (0, 5)], starred) == "*green* *tea*"
     assert highlighted("green tea", [(0, 5), (3, 9), (8, 99), (4, 2)], starred) == "*green* tea"
+
+
+def test_a_window_around_the_first_match() -> None:
+    text = "0123456789" * 10
+    assert window(text, [(50, 52), (90, 91)], 20) == (f"…{text[46:64]}…", [(5, 7)])
+    assert window("short", [(0, 5)], 20) == ("short", [(0, 5)])
+    assert window(text, [(98, 99), (2, 3)], 20) == (f"…{text[81:]}", [(18, 19)])
+    assert window(text, [], 20) == (f"{text[:19]}…", [])
 
 
 def test_a_note_hangs_on_its_heaviest_neighbour_one_hop_nearer() -> None:

@@ -16,6 +16,14 @@ def test_without_a_terminal_a_line_every_few_seconds() -> None:
     assert out.getvalue() == "notes.jsonl:  41 %, 5 notes\nnotes.jsonl:  83 %, 10 notes\n"
 
 
+def test_without_a_total_there_is_no_share() -> None:
+    out, now = io.StringIO(), [0.0]
+    with ProgressBar("linking", out, monotonic=lambda: now[0]) as bar:
+        now[0] = 6.0
+        bar.show(0, 0, "12 links")
+    assert out.getvalue() == "linking: 12 links\n"
+
+
 def test_the_summary_counts_everything() -> None:
     report = Report(read_notes=10, created=4, present=2, read_links=3, linked=2, linked_before=1)
     report.fail_note("line 3", "too long")

@@ -1,0 +1,65 @@
+"""The documentation is true to the code where that can be checked: generated blocks, links, names of files."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deploy.docs import ROOT, pages, refreshed, variables
+from shared import config
+
+
+def names() -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in pages()]
+
+
+@pytest.mark.parametrize("name", names())
+def test_generated_blocks_are_fresh(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert refreshed(text) == text, "run make docs"
+
+
+def test_the_table_of_settings_is_in_the_operators_page() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert "<!-- generated: settings -->" in text
+    for variable in variables(config.StoreSettings):
+        assert f"| {variable} | all |" in text
+
+
+@pytest.mark.parametrize("name", names())
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    local = [target for target in targets if not re.match(r"[a-z]+:", target)]
+    broken = [target for target in local if not leads(page, target)]
+    assert not broken
+
+
+def leads(page: Path, target: str) -> bool:
+    path, _, anchor = target.partition("#")
+    found = (page.parent / path) if path else page
+    return found.exists() and (not anchor or anchor in anchors(found))
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub's anchors."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "docs/testing.md"])
+def test_files_that_a_page_names_exist(name: str) -> None:
+    """`services/node_service/app.py` in a text must be there: who renames it is told."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:services|shared|protos|deploy|tests|docs|requirements)/[\w./-]+)`", text))
+    assert not sorted(path for path in named if not (ROOT / path).exists())
+
+
+def test_every_make_target_that_a_page_names_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):.*## ", makefile, flags=re.MULTILINE))
+    assert "run" in targets
+    for page in pages():
+        used = set(re.findall(r"`make ([a-z-]+)", page.read_text(encoding="utf-8")))
+        assert used <= targets, page

@@ -1,0 +1,40 @@
+"""What end-to-end tests share: a client of the stack for the test's user, and one library of real notes."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deploy.local.demo.client import Client, settled
+from deploy.local.demo.tour import SAMPLE
+from deploy.local.importer.jsonlines import JsonLines
+from deploy.local.importer.send import Importer, Stubs
+from deploy.local.stack import Stack
+from shared.grpc.client import Channels
+from tests.support.stores import fresh_user
+
+
+@pytest.fixture(scope="session")
+async def channels() -> AsyncIterator[Channels]:
+    async with Channels(timeout=10.0) as found:
+        yield found
+
+
+@pytest.fixture
+def client(stack: Stack, channels: Channels, user: str) -> Client:
+    """The stack as a user sees it whom no other test knows."""
+    return Client(channels, stack.addresses, user)
+
+
+@pytest.fixture(scope="session")
+async def library(stack: Stack, channels: Channels) -> Client:
+    """A user who has the 319 notes of the sample, all linked. Tests change notes of their own choice and no others."""
+    client = Client(channels, stack.addresses, fresh_user())
+    importer = Importer(Stubs(client.node, client.graph, client.similarity), client.user)
+    await importer.run(JsonLines(SAMPLE))
+    assert not importer.report.failures
+    assert importer.report.created == 319
+    assert await importer.wait_until_indexed(60.0, lambda *_: None) == 0
+    ids = sorted(importer.report.stored)
+    links = await settled(lambda: client.links(ids), quiet=3.0, seconds=60.0)
+    assert len(links) > 300
+    return client

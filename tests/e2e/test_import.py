@@ -1,0 +1,189 @@
+"""Imports through the command line into four real services: none is lost, a second run changes nothing."""
+
+import asyncio
+import gzip
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from deploy.local.demo.client import Client
+from deploy.local.demo.tour import SAMPLE
+from deploy.local.stack import Stack
+from deploy.local.stores import ROOT
+from protos.cleanup.v1 import cleanup_pb2
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from shared.grpc.client import Channels
+from tests.support.stores import fresh_user
+from tests.support.waiting import until
+
+_COUNT = 1000
+
+
+def entries() -> list[dict[str, Any]]:
+    """The first 1,000 entries of FOLDOC where the collection is at hand, else the sample that the project ships."""
+    path = Path(os.environ.get("BRAIN2_FOLDOC") or ROOT.parent / "shared" / "data" / "foldoc.jsonl.gz")
+    if path.exists():
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            return [json.loads(line) for line, _ in zip(lines, range(_COUNT), strict=False)]
+    return [json.loads(line) for line in SAMPLE.read_text(encoding="utf-8").splitlines()]
+
+
+async def run_import(stack: Stack, source: Path, user: str, *options: str) -> tuple[int, str]:
+    """Status and output of `python -m deploy.local import`."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "deploy.local", "import", str(source), "--user", user,
+        "--target", stack.addresses["node"], "--graph-target", stack.addresses["graph"],
+        "--similarity-target", stack.addresses["similarity"], *options,
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def stored(client: Client) -> dict[str, node_pb2.Node]:
+    """Every live note of the user as ListNodes and BatchGetNodes tell it."""
+    ids: list[str] = []
+    token = ""
+    while True:
+        page = await client.node.ListNodes(
+            node_pb2.ListNodesRequest(user_id=client.user, page_size=200, page_token=token)
+        )
+        ids += [node.node_id for node in page.nodes]
+        token = page.next_page_token
+        if not token:
+            break
+    assert len(ids) == len(set(ids))
+    found: dict[str, node_pb2.Node] = {}
+    for start in range(0, len(ids), 200):
+        request = node_pb2.BatchGetNodesRequest(user_id=client.user, node_ids=ids[start : start + 200])
+        answer = await client.node.BatchGetNodes(request)
+        assert not answer.missing_ids
+        found |= {node.node_id: node for node in answer.nodes}
+    return found
+
+
+async def test_of_a_thousand_notes_none_is_lost(stack: Stack, client: Client, tmp_path: Path) -> None:
+    wanted = entries()
+    source = tmp_path / "notes.jsonl"
+    source.write_text("".join(json.dumps(entry) + "\n" for entry in wanted), encoding="utf-8")
+    status, output = await run_import(stack, source, client.user, "--wait")
+    assert status == 0, output
+    assert f"{len(wanted):,} created" in output
+    assert "all notes are indexed" in output
+    notes = await stored(client)
+    assert {entry["id"]: (entry["title"], entry["text"]) for entry in wanted} == {
+        node_id: (node.title, node.content) for node_id, node in notes.items()
+    }
+    # A title that is in the text of another note: both have been linked, or at least one word finds both.
+    assert await client.links(sorted(notes))
+
+    status, output = await run_import(stack, source, client.user)
+    assert status == 0, output
+    assert f"0 created, {len(wanted):,} already there" in output
+    assert len(await stored(client)) == len(wanted)
+
+
+async def test_a_bad_line_is_named_and_the_others_are_stored(stack: Stack, client: Client, tmp_path: Path) -> None:
+    source = tmp_path / "notes.jsonl"
+    source.write_text(
+        '{"id": "a", "title": "A"}\n{"id": "b", "title": "' + "x" * 600 + '"}\nnonsense\n{"title": "C"}\n'
+    )
+    status, output = await run_import(stack, source, client.user)
+    assert status == 1
+    assert "line 2: " in output
+    assert "line 3: not JSON" in output
+    assert "2 failed" in output
+    assert {node.title for node in (await stored(client)).values()} == {"A", "C"}
+
+
+async def test_a_folder_of_markdown_becomes_notes_and_edges(stack: Stack, client: Client, tmp_path: Path) -> None:
+    (tmp_path / "drinks").mkdir()
+    (tmp_path / "drinks" / "tea.md").write_text(
+        "---\ntitle: Green tea\naliases: [sencha]\ntags: [drink]\ndate: 2024-05-01\n---\n"
+        "Brewed like [[Coffee|the other]].\n"
+    )
+    (tmp_path / "coffee.md").write_text("# Coffee\n\nUnlike [[sencha#Water]], see also [[Maté]].\n")
+    (tmp_path / "water.md").write_text("For [[Green tea]].\n")
+    status, output = await run_import(stack, tmp_path, client.user)
+    assert status == 0, output
+    assert "coffee.md:3: [[Maté]] leads to no note" in output
+    notes = {node.title: node for node in (await stored(client)).values()}
+    assert set(notes) == {"Green tea", "Coffee", "water"}
+    assert list(notes["Green tea"].tags) == ["drink"]
+    assert notes["Green tea"].create_time.ToJsonString().startswith("2024-05-01T00:00:00")
+    request = graph_pb2.GetNeighborsRequest(
+        user_id=client.user, node_id=notes["Green tea"].node_id, types=["links_to"], with_titles=True
+    )
+    neighbors = (await client.graph.GetNeighbors(request)).neighbors
+    assert {(neighbor.title, neighbor.direction) for neighbor in neighbors} == {
+        ("Coffee", graph_pb2.DIRECTION_BOTH),
+        ("water", graph_pb2.DIRECTION_IN),
+    }
+
+
+async def test_an_export_comes_back_as_the_same_graph(
+    stack: Stack, channels: Channels, client: Client, tmp_path: Path
+) -> None:
+    source = tmp_path / "notes.jsonl"
+    source.write_text("".join(json.dumps(entry) + "\n" for entry in entries()[100:140]), encoding="utf-8")
+    status, output = await run_import(stack, source, client.user, "--wait")
+    assert status == 0, output
+    before = await stored(client)
+    one, other, gone = sorted(before)[:3]
+    for target in (other, gone):
+        edge = graph_pb2.NewEdge(source_id=one, target_id=target, type="by_hand", directed=True, weight=0.25)
+        await client.graph.CreateEdge(graph_pb2.CreateEdgeRequest(user_id=client.user, edge=edge))
+    await client.node.DeleteNode(node_pb2.DeleteNodeRequest(user_id=client.user, node_id=gone))
+    retention = node_pb2.UserSettings(retention=Duration(seconds=3600))
+    await client.node.UpdateUserSettings(node_pb2.UpdateUserSettingsRequest(user_id=client.user, settings=retention))
+
+    async def export() -> list[str]:
+        request = cleanup_pb2.ExportUserRequest(user_id=client.user, include_deleted=True)
+        return [line async for message in client.cleanup.ExportUser(request) for line in message.lines]
+
+    async def with_the_deleted() -> list[str]:
+        # Which notes are deleted is known to cleanup, as soon as it has heard the event.
+        lines = await export()
+        return lines if any(f'"id":"{gone}"' in line for line in lines) else []
+
+    lines = await until(with_the_deleted, what="an export that has the deleted note")
+    source.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    twin = Client(channels, stack.addresses, fresh_user())
+    status, output = await run_import(stack, source, twin.user)
+    assert status == 0, output
+    after = await stored(twin)
+    assert {key: (node.title, node.content) for key, node in before.items() if key != gone} == {
+        key: (node.title, node.content) for key, node in after.items()
+    }
+    again = await twin.edge(one, other, "by_hand")
+    assert (again.directed, again.weight, again.source_id) == (True, 0.25, one)
+    settings = await twin.node.GetUserSettings(node_pb2.GetUserSettingsRequest(user_id=twin.user))
+    assert settings.settings.retention.seconds == 3600
+    # The deleted note came along as one: it can be restored, with its edge.
+    await twin.node.RestoreNode(node_pb2.RestoreNodeRequest(user_id=twin.user, node_id=gone))
+
+    async def is_back() -> bool:
+        return gone in await twin.neighbor_ids(one)
+
+    await until(is_back, what="the edge of the restored note")
+
+
+@pytest.mark.parametrize(("source", "reason"), [("missing.jsonl", "cannot read"), ("", "no node service answers")])
+async def test_what_cannot_begin_says_so_in_one_line(tmp_path: Path, source: str, reason: str) -> None:
+    path = tmp_path / source
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "deploy.local", "import", str(path), "--user", "ada", "--target", "127.0.0.1:1",
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await process.communicate()
+    assert process.returncode == 1
+    assert output == b""
+    assert len(errors.splitlines()) == 1
+    assert reason in errors.decode()
