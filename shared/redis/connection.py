@@ -22,6 +22,8 @@ _pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: i
 _MORE = object()
 # Timers fire a little early or late: what is due within this many seconds is due.
 _TICK = 0.001
+# A timer this late means that the loop was held up.
+_LATE = 0.02
 # Unsent bytes at which a connection takes no more commands: the server reads slower than we write.
 _MOST_UNSENT = 32 * 1024 * 1024
 # The server says of itself that it can't serve just now; anything else is about the command.
@@ -76,6 +78,7 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._heard = loop.time()
         self._watch: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._slow = False
         self.lost = False
 
@@ -101,7 +104,7 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._out.append(packed)
         if self._watch is None:
-            self._watch = self._loop.call_later(self._timeout, self._look)
+            self._look_in(self._timeout)
         return future
 
     def close(self) -> None:
@@ -118,10 +121,19 @@ class Connection(asyncio.Protocol):
     def _unsent(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
+    def _look_in(self, seconds: float) -> None:
+        self._due = self._loop.time() + seconds
+        self._watch = self._loop.call_later(seconds, self._look)
+
     def _look(self) -> None:
         """One timer for all calls: the queue is in order of age, so only its head can be too old."""
         self._watch = None
         now = self._loop.time()
+        if now - self._due > _LATE:
+            # Something else kept the loop busy, and uvloop runs timers before it reads: the replies may be here
+            # already.
+            self._look_in(_TICK)
+            return
         oldest: float | None = None
         for place in self._queue:
             if now - place.since < self._timeout - _TICK:
@@ -138,7 +150,7 @@ class Connection(asyncio.Protocol):
             self.close()
         else:
             wake = silent_since if oldest is None else oldest
-            self._watch = self._loop.call_later(max(wake + self._timeout - now, _TICK), self._look)
+            self._look_in(max(wake + self._timeout - now, _TICK))
 
     # asyncio.Protocol
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from shared.errors import Unavailable
 from shared.ids import SystemClock
@@ -83,6 +84,25 @@ async def test_concurrent_callers_get_their_own_replies_whoever_is_cancelled(red
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(result) for result in results} <= {type(None), asyncio.CancelledError}
     assert sum(result is None for result in results) > 2500
+
+
+async def test_it_runs_on_the_loop_that_the_services_use(tmp_path: Path) -> None:
+    async def on_uvloop(server: valkey.Valkey) -> list[object]:
+        async with client(server.url) as redis:
+            first = await asyncio.gather(*(redis.call("ECHO", str(n)) for n in range(500)))
+            server.freeze()
+            call = asyncio.ensure_future(redis.call("ECHO", "late"))
+            await asyncio.sleep(0)
+            redis._slots[0].close()  # type: ignore[union-attr]
+            server.thaw()
+            with contextlib.suppress(Unavailable):
+                await call
+            await until(lambda: redis.available)
+            return [*first, *(await redis.pipeline([("PING",), ("ECHO", "again")]))]
+
+    async with valkey.running(tmp_path / "v") as server:
+        replies = await asyncio.to_thread(lambda: uvloop.run(on_uvloop(server)))
+    assert replies == [*(str(n).encode() for n in range(500)), b"PONG", b"again"]
 
 
 async def test_a_pipeline_answers_in_order_and_tells_of_errors_as_asked(redis: Redis, user: str) -> None:

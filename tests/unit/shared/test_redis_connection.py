@@ -111,6 +111,15 @@ class Loop:
         self.timers.append((self.now + delay, callback, handle))
         return handle
 
+    def stall(self, seconds: float) -> None:
+        """The loop is held up: what was due in the meantime runs late, and before anything is read (as in uvloop)."""
+        self.now += seconds
+        for timer in sorted(self.timers, key=lambda one: one[0]):
+            if timer[0] <= self.now and not timer[2].cancelled():
+                self.timers.remove(timer)
+                timer[2].cancel()
+                timer[1]()
+
     def advance(self, seconds: float) -> None:
         end = self.now + seconds
         while due := [timer for timer in self.timers if timer[0] <= end and not timer[2].cancelled()]:
@@ -189,6 +198,19 @@ async def test_silence_for_the_whole_timeout_closes_the_connection() -> None:
     assert isinstance(call.exception(), Unavailable)
     with pytest.raises(Unavailable):
         connection.send(b"", 1)
+
+
+async def test_a_loop_that_was_held_up_reads_before_it_gives_up() -> None:
+    connection, loop, wire = wired()
+    call = connection.send(b"", 1)
+    loop.stall(3.0)
+    connection.data_received(b"+x\r\n")
+    loop.advance(2.0)
+    assert (call.result(), wire.aborted) == (b"x", False)
+    dead = connection.send(b"", 1)
+    loop.stall(3.0)
+    loop.advance(0.1)
+    assert (isinstance(dead.exception(), Unavailable), wire.aborted) == (True, True)
 
 
 async def test_an_idle_connection_is_not_silent() -> None:
