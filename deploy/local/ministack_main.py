@@ -16,6 +16,7 @@ import contextlib
 import copy
 import gc
 import json
+import logging
 import os
 import runpy
 import shutil
@@ -229,6 +230,10 @@ def main() -> None:
     os.environ["PERSIST_STATE"] = "1"
     os.environ["STATE_DIR"] = str(snapshots.open())
     warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+    # At a stop, long polls of clients that are gone are cancelled; Python 3.11 prints a traceback for each.
+    logging.getLogger("asyncio").addFilter(
+        lambda record: not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+    )
 
     from ministack import app as module  # after the environment
     from ministack.services import dynamodb
