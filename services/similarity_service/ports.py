@@ -22,6 +22,14 @@ class Records(Protocol):
     async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
         """Replace what get() answered, and the postings that differ, as one; False when somebody else wrote first."""
 
+    async def turn(
+        self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
+    ) -> Stored | None:
+        """Stored.turned() in one step, where the record is there and nothing speaks against it: what it is then.
+
+        None: nothing was done; get() and put() find out why. incarnation None: whichever is known.
+        """
+
     def all(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
         """Everything of a user in pages, consistent."""
 

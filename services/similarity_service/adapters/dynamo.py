@@ -26,6 +26,7 @@ from shared.dynamo import (
     Put,
     Table,
     TransactionCancelled,
+    Update,
 )
 from shared.ids import Clock
 
@@ -76,6 +77,26 @@ class DynamoRecords:
                 return False
             raise
         return True
+
+    async def turn(
+        self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
+    ) -> Stored | None:
+        expression = "attribute_exists(rec) AND s < :s AND gone = :no"
+        condition = {":s": version, ":no": False}
+        if incarnation is not None:
+            expression += " AND i = :i"
+            condition[":i"] = incarnation
+        update = Update(
+            _key(user_id, node_id),
+            "SET vis = :vis, s = :s, rev = rev + :one",
+            values={":vis": visible, ":s": version, ":one": 1},
+            condition=Condition(expression, values=condition),
+        )
+        try:
+            item = await self._table.update(update, returns="ALL_NEW")
+        except ConditionFailed:
+            return None
+        return None if item is None else _stored(node_id, item)
 
     async def all(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
         async for items in self._pages(user_id, None):

@@ -1,6 +1,6 @@
 """Growable numpy arrays, and many lists in one array: what keeps an index of a million notes in one piece of memory.
 
-A Python list of small numpy arrays costs over 100 bytes a term before the first posting; here a term costs 16.
+A Python list of small numpy arrays costs over 100 bytes a term before the first posting; here a term costs 9.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ Floats = NDArray[np.float32]
 S = TypeVar("S", bound=np.generic)
 
 # Room for a list of postings: steps of about a third, so that a quarter of the space is slack at worst on average.
-_SIZES = [1, 2, 3, 4, 6, 8]
+_SIZES = [0, 1, 2, 3, 4, 6, 8]
 while _SIZES[-1] < 1 << 30:
     _SIZES += [_SIZES[-2] * 2, _SIZES[-1] * 2]
 _SIZE_ARRAY = np.array(_SIZES, np.int64)
@@ -40,7 +40,7 @@ class Growing(Generic[S]):
     def reach(self, size: int) -> None:
         """Make it at least so long; new places hold the fill value."""
         if size > len(self.data):
-            grown = np.full(max(size, len(self.data) * 5 // 4 + 16), self.fill, self.data.dtype)
+            grown = np.full(max(size, len(self.data) * 9 // 8 + 16), self.fill, self.data.dtype)
             grown[: self.size] = self.data[: self.size]
             self.data = grown
         self.size = max(self.size, size)
@@ -70,9 +70,10 @@ class Postings:
     def __init__(self) -> None:
         self.docs = Growing(np.int32, room=1024)
         self.codes = Growing(np.uint8, room=1024)
-        self._offset = Growing(np.int64)
+        self._offset = Growing(np.uint32)
         self._length = Growing(np.int32)
-        self._room = Growing(np.int32)
+        # Places in _SIZES, 0 for none.
+        self._room = Growing(np.uint8)
         self._free: dict[int, list[int]] = {}
 
     @property
@@ -98,16 +99,16 @@ class Postings:
     def append(self, numbers: Ints, doc: int, codes: Bytes) -> None:
         """Add one note to several lists (each at most once)."""
         lengths = self._length.data[numbers]
-        for number in numbers[lengths == self._room.data[numbers]].tolist():
+        for number in numbers[lengths == _SIZE_ARRAY[self._room.data[numbers]]].tolist():
             self._move(number)
-        at = self._offset.data[numbers] + lengths
+        at = self._offset.data[numbers] + lengths.astype(np.uint32)
         self.docs.data[at] = doc
         self.codes.data[at] = codes
         self._length.data[numbers] = lengths + 1
 
     def put(self, number: int, docs: Ints, codes: Bytes) -> None:
         """Set a whole list that is empty."""
-        room = int(_SIZE_ARRAY[np.searchsorted(_SIZE_ARRAY, max(1, len(docs)))])
+        room = int(np.searchsorted(_SIZE_ARRAY, len(docs)))
         start = self._take(room)
         self.docs.data[start : start + len(docs)] = docs
         self.codes.data[start : start + len(docs)] = codes
@@ -118,7 +119,8 @@ class Postings:
         self.reach(lists)
         order = np.argsort(numbers, kind="stable")
         lengths = np.bincount(numbers, minlength=lists)
-        rooms = np.where(lengths == 0, 0, _SIZE_ARRAY[np.searchsorted(_SIZE_ARRAY, np.maximum(lengths, 1))])
+        classes = np.searchsorted(_SIZE_ARRAY, lengths)
+        rooms = _SIZE_ARRAY[classes]
         starts = np.cumsum(rooms) - rooms
         total = int(rooms.sum())
         within = np.arange(len(numbers)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -127,63 +129,75 @@ class Postings:
         self.codes.reach(total)
         self.docs.data[at] = docs[order]
         self.codes.data[at] = codes[order]
-        self._offset.data[:lists], self._length.data[:lists], self._room.data[:lists] = starts, lengths, rooms
+        self._offset.data[:lists], self._length.data[:lists], self._room.data[:lists] = starts, lengths, classes
 
     def _move(self, number: int) -> None:
         """Give a full list more room."""
         room, length = int(self._room.data[number]), int(self._length.data[number])
-        wider = int(_SIZE_ARRAY[np.searchsorted(_SIZE_ARRAY, room + 1)])
-        start, old = self._take(wider), int(self._offset.data[number])
+        start, old = self._take(room + 1), int(self._offset.data[number])
         if length:
             self.docs.data[start : start + length] = self.docs.data[old : old + length]
             self.codes.data[start : start + length] = self.codes.data[old : old + length]
             self._free.setdefault(room, []).append(old)
-        self._offset.data[number], self._room.data[number] = start, wider
+        self._offset.data[number], self._room.data[number] = start, room + 1
 
     def _take(self, room: int) -> int:
         free = self._free.get(room)
         if free:
             return free.pop()
         start = self.docs.size
-        self.docs.reach(start + room)
-        self.codes.reach(start + room)
+        self.docs.reach(start + _SIZES[room])
+        self.codes.reach(start + _SIZES[room])
         return start
 
 
 class Rows(Generic[S]):
     """One row of values for each note, in one array; the row of a removed note is garbage until a rebuild."""
 
-    __slots__ = ("lengths", "starts", "values")
+    __slots__ = ("_starts", "values")
 
     def __init__(self, dtype: type[S]) -> None:
-        self.values = Growing(dtype, room=1024)
-        self.starts = Growing(np.int64)
-        self.lengths = Growing(np.int32)
+        self.values = Growing(dtype, room=64)
+        # Where each row starts, and the end of the last.
+        self._starts = Growing(np.uint32)
+        self._starts.append(0)
+
+    def __len__(self) -> int:
+        return self._starts.size - 1
 
     @property
     def nbytes(self) -> int:
-        return self.values.nbytes + self.starts.nbytes + self.lengths.nbytes
+        return self.values.nbytes + self._starts.nbytes
 
     def append(self, values: Any) -> None:
-        self.starts.append(self.values.extend(values))
-        self.lengths.append(len(values))
+        self.values.extend(values)
+        self._starts.append(self.values.size)
 
     def load(self, values: NDArray[S], lengths: Sequence[int]) -> None:
         """Append many rows at once, one after the other."""
-        sizes = np.array(lengths, np.int64)
         start = self.values.extend(values)
-        self.starts.extend(start + np.cumsum(sizes) - sizes)
-        self.lengths.extend(sizes)
+        self._starts.extend(start + np.cumsum(np.array(lengths, np.int64)))
 
     def span(self, row: int) -> slice:
-        start = int(self.starts.data[row])
-        return slice(start, start + int(self.lengths.data[row]))
+        starts = self._starts.data
+        return slice(int(starts[row]), int(starts[row + 1]))
 
     def __getitem__(self, row: int) -> NDArray[S]:
         return self.values.data[self.span(row)]
 
+    def starts(self, rows: NDArray[Any]) -> Longs:
+        """Where some rows start."""
+        found: Longs = self._starts.data[rows].astype(np.int64)
+        return found
+
+    def lengths(self) -> Longs:
+        """The length of every row."""
+        ends: Longs = self._starts.view.astype(np.int64)
+        return ends[1:] - ends[:-1]
+
     def places(self, rows: NDArray[Any]) -> tuple[Longs, Longs]:
         """Where the values of several rows are, row after row, and the number of values of each row."""
-        lengths = self.lengths.data[rows].astype(np.int64)
-        shift = self.starts.data[rows] - (np.cumsum(lengths) - lengths)
+        starts = self._starts.data[rows].astype(np.int64)
+        lengths = self._starts.data[np.asarray(rows) + 1].astype(np.int64) - starts
+        shift = starts - (np.cumsum(lengths) - lengths)
         return np.arange(int(lengths.sum())) + np.repeat(shift, lengths), lengths

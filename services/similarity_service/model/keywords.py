@@ -64,9 +64,9 @@ def keywords(index: UserIndex, note: Note, limit: int) -> list[Keyword]:
 
 def _weights(index: UserIndex, note: Note) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
     vocabulary = index.vocabulary
-    numbers = np.array([vocabulary.number(term) for term in note.terms], np.int64)
+    numbers = vocabulary.numbers(note.terms)
     df = np.where(numbers >= 0, vocabulary.df.data[numbers], 0) if len(vocabulary) else np.zeros(len(numbers))
-    inside = int(note.node_id in index.docs)
+    inside = int(note.node_id in index)
     idf = np.log1p((index.live + 1 - inside) / (np.maximum(df - inside, 0) + 1))
     weights = LOG_TF[np.frombuffer(note.codes, np.uint8)] * idf
     stop = np.array([term in index.analyser.stop_terms for term in note.terms], np.bool_)

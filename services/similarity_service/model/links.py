@@ -43,16 +43,16 @@ class Linker:
 
     def best(self, node_id: str) -> list[Link]:
         """The links that are due from the note's own side: a part of links(), for a fraction of its cost."""
-        doc = self.index.docs.get(node_id)
-        if doc is None or not self._settings.auto_link:
+        doc = self.index.doc(node_id)
+        if doc < 0 or not self._settings.auto_link:
             return []
         ranked = list(self._ranks(doc).values())[: self._settings.links_wanted]
         return [self._link(doc, match) for _, match in ranked]
 
     def links(self, node_id: str) -> list[Link]:
         """Every automatic link that the note should have, best first; none if the note isn't in the index."""
-        doc = self.index.docs.get(node_id)
-        if doc is None or not self._settings.auto_link:
+        doc = self.index.doc(node_id)
+        if doc < 0 or not self._settings.auto_link:
             return []
         wanted = self._settings.links_wanted
         found = []
@@ -67,7 +67,7 @@ class Linker:
         if doc not in self._asked:
             self._asked = {doc: query.of_doc(self.index, doc)}
         parts = similarity.explain(self.index, self._asked[doc], match)[:EXPLAINED]
-        return Link(self.index.ids[match.doc], match.score, tuple(parts))
+        return Link(self.index.id(match.doc), match.score, tuple(parts))
 
     def _ranks(self, doc: int) -> dict[int, tuple[int, Match]]:
         """The notes that a note could be linked to, with their rank (0 = best)."""

@@ -23,6 +23,7 @@ _MOST_ALIASES = 4
 _MOST_FORMS = 4_000
 # Sentences shorter than this repeat by chance.
 _SHORTEST_SENTENCE = 4
+_LONGEST_SENTENCE = 65_535
 _ALIAS_AFTER = re.compile(r"(.+?)\s*[(\[]([^()\[\]]{1,60})[)\]]\s*")
 _ACRONYM = re.compile(r"[(\"“]([A-Z][A-Za-z0-9/&-]{1,9})[)\"”]")
 _WORDS = re.compile(r"[^\W_]+")
@@ -137,10 +138,10 @@ def _joined(sentences: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Neighbouring pieces without a hash become one."""
     joined: list[tuple[int, int]] = []
     for code, length in sentences:
-        if not code and joined and not joined[-1][0]:
+        if not code and joined and not joined[-1][0] and joined[-1][1] + length <= _LONGEST_SENTENCE:
             joined[-1] = (0, joined[-1][1] + length)
         elif length:
-            joined.append((code, length))
+            joined.append((code, length) if length <= _LONGEST_SENTENCE else (0, _LONGEST_SENTENCE))
     return joined
 
 

@@ -52,7 +52,7 @@ def of_doc(index: UserIndex, doc: int) -> Query:
 
 def of_note(index: UserIndex, note: Note) -> Query:
     """A text that is not in the index: terms that no note has are left out."""
-    numbers = np.array([index.vocabulary.number(term) for term in note.terms], np.int32)
+    numbers = index.vocabulary.numbers(note.terms)
     codes = np.frombuffer(note.codes, np.uint8)
     known = numbers >= 0
     sequence = np.array(note.numbers(), np.int64)
@@ -90,5 +90,5 @@ def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
 
 def _name(index: UserIndex, number: int) -> Name:
     docs, _ = index.postings.of(number)
-    live = docs[index.inverse_norm.data[docs] > 0]
+    live = docs[index.alive.data[docs]]
     return Name(number, index.vocabulary.form(number), index.titles.weight(number), live.astype(np.int64))

@@ -24,7 +24,7 @@ class Repeats:
     def __init__(self) -> None:
         self.hashes = Rows(np.uint32)
         # Beside hashes.values: how many occurrences of terms the sentence is long.
-        self.sizes = Growing(np.int32)
+        self.sizes = Growing(np.uint16)
         self._counts = np.zeros(_LEAST_PLACES, np.int32)
         self._removed: set[int] = set()
 
@@ -40,19 +40,21 @@ class Repeats:
         while size < notes * _PLACES_A_NOTE:
             size *= 2
         self._counts = np.zeros(size, np.int32)
-        rows = self.hashes.lengths.size
-        if rows:
-            owner = np.repeat(np.arange(rows), self.hashes.lengths.view)
+        if len(self.hashes):
+            lengths = self.hashes.lengths()
+            owner = np.repeat(np.arange(len(lengths)), lengths)
             pairs = np.stack([owner, self.hashes.values.view.astype(np.int64)], axis=1)
             kept = pairs[(pairs[:, 1] != 0) & ~np.isin(owner, np.array(sorted(self._removed), np.int64))]
             self._count(np.unique(kept, axis=0)[:, 1].astype(np.uint32), 1)
 
-    def add(self, sentences: Sequence[tuple[int, int]]) -> None:
-        """Append the row of the next note."""
-        hashes = np.array([code for code, _ in sentences], np.uint32)
-        self.hashes.append(hashes)
-        self.sizes.extend([size for _, size in sentences])
-        self._count(np.unique(hashes[hashes != 0]), 1)
+    def add(self, notes: Sequence[Sequence[tuple[int, int]]]) -> None:
+        """Append the rows of the next notes."""
+        for sentences in notes:
+            hashes = np.array([code for code, _ in sentences], np.uint32)
+            self._count(np.unique(hashes[hashes != 0]) if len(hashes) > 1 else hashes[hashes != 0], 1)
+        flat = [pair for sentences in notes for pair in sentences]
+        self.hashes.load(np.array([code for code, _ in flat], np.uint32), [len(sentences) for sentences in notes])
+        self.sizes.extend([size for _, size in flat])
 
     def remove(self, doc: int) -> None:
         """Forget the row of a note."""

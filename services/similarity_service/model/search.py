@@ -104,12 +104,12 @@ def expand(index: UserIndex, prefix: str) -> list[int]:
 
 def search(index: UserIndex, question: Question, limit: int, after: tuple[float, str] | None = None) -> Hits:
     """A page of at most `limit` hits; after: score and id of the last hit of the page before."""
-    size = len(index.ids)
+    size = index.size
     scores = np.zeros(size, np.float32)
     matched = np.zeros(size, np.bool_)
     for group in _groups(index, question):
         _score(index, group, scores, matched)
-    required = index.inverse_norm.view > 0
+    required = index.alive.view.copy()
     number = index.vocabulary.number
     for tag in question.tags:
         required = required & _having(index, [number(TAG_PREFIX + tag)])
@@ -141,7 +141,7 @@ def search(index: UserIndex, question: Question, limit: int, after: tuple[float,
 
 def _sorted(index: UserIndex, docs: NDArray[np.int64], scores: NDArray[np.float32],
             after: tuple[float, str] | None) -> list[Hit]:  # fmt: skip
-    hits = [Hit(doc, index.ids[doc], score) for doc, score in zip(docs.tolist(), scores[docs].tolist(), strict=True)]
+    hits = [Hit(doc, index.id(doc), score) for doc, score in zip(docs.tolist(), scores[docs].tolist(), strict=True)]
     hits.sort(key=lambda hit: (-hit.score, hit.node_id))
     if after is not None:
         hits = [hit for hit in hits if (-hit.score, hit.node_id) > (-after[0], after[1])]
@@ -172,7 +172,7 @@ def _score(index: UserIndex, group: list[int], scores: NDArray[np.float32], matc
         )
         docs = np.flatnonzero(table).astype(np.int32)
         counts = table[docs].astype(np.float32)
-    live = index.inverse_norm.data[docs] > 0
+    live = index.alive.data[docs]
     docs, counts = docs[live], counts[live]
     df = len(docs)
     if not df:
@@ -185,7 +185,7 @@ def _score(index: UserIndex, group: list[int], scores: NDArray[np.float32], matc
 
 
 def _having(index: UserIndex, numbers: list[int]) -> NDArray[np.bool_]:
-    has = np.zeros(len(index.ids), np.bool_)
+    has = np.zeros(index.size, np.bool_)
     for number in numbers:
         if number >= 0:
             has[index.postings.of(number)[0]] = True

@@ -73,7 +73,7 @@ def find(index: UserIndex, query: Query, limit: int, min_score: float = 0.0) -> 
         score = float(combine(likeness[place], forward[place], back))
         if score > 0 and score >= min_score:
             found.append(Match(doc, score, float(likeness[place]), float(forward[place]), back))
-    found.sort(key=lambda match: (-match.score, index.ids[match.doc]))
+    found.sort(key=lambda match: (-match.score, index.id(match.doc)))
     return found[:limit]
 
 
@@ -191,7 +191,7 @@ def _worth(index: UserIndex, number: int, covered: bool) -> float:
 
 def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wanted: int) -> Longs:
     """The notes most worth scoring, by an estimate that needs the postings only."""
-    size = len(index.ids)
+    size = index.size
     scores = np.zeros(size, np.float32)
     norm = query.norm
     if norm:
@@ -209,7 +209,7 @@ def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wan
         scores[name.docs] += np.float32(MENTION * name.weight)
     if mentioned:
         scores[np.fromiter(mentioned, np.int64)] += MENTION * np.fromiter(mentioned.values(), np.float32)
-    scores *= index.inverse_norm.view > 0
+    scores *= index.alive.view
     if query.doc >= 0:
         scores[query.doc] = 0
     return _largest(scores, wanted)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from services.similarity_service.model.arrays import Growing, Ints, Longs, Rows
 from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
-from services.similarity_service.model.vocabulary import STOP
+from services.similarity_service.model.vocabulary import PHRASE, STOP
 
 if TYPE_CHECKING:
     from services.similarity_service.model.index import UserIndex
 
+_SINGLE = 1 << 1
 # What a mention inside of a longer title is worth.
 COVERED = 0.5
 # Rarity is judged as if the user had so many notes more, without the name: among five notes nothing is rare.
@@ -36,11 +37,15 @@ class Titles:
         # By name (a term's or a phrase's number): a live note of that name, -1 if none; further ones in _more.
         self._first = Growing(np.int32, fill=-1)
         self._more: dict[int, list[int]] = {}
+        # Which pairs of terms begin a name of several words, by a hash of the two: a quick no for nearly every place.
+        self._pairs = np.zeros(1 << 12, np.bool_)
+        self._phrases = 0
         self.names = Rows(np.int32)
 
     @property
     def nbytes(self) -> int:
-        return self._begins.nbytes + self._first.nbytes + self.names.nbytes + 150 * len(self._more)
+        arrays = self._begins.nbytes + self._first.nbytes + self.names.nbytes + int(self._pairs.nbytes)
+        return arrays + 150 * len(self._more)
 
     def titled(self, number: int) -> list[int]:
         """The notes of that name."""
@@ -62,31 +67,43 @@ class Titles:
         Also names that no live note bears any more.
         """
         found: dict[int, bool] = {}
-        words, number_of = self._index.vocabulary.words, self._index.vocabulary.number
         for part in parts:
-            masks = np.where(part >= 0, self._begins.data[part], 0)
-            sequence = part.tolist()
-            end = 0
-            for at in np.flatnonzero(masks).tolist():
-                mask = int(masks[at])
-                for length in range(min(LONGEST_TITLE, len(sequence) - at), 0, -1):
-                    if not mask >> length & 1:
-                        continue
-                    if length == 1:
-                        number = sequence[at]
-                    else:
-                        window = sequence[at : at + length]
-                        if -1 in window:
-                            continue
-                        number = number_of(" ".join([words[n] for n in window]))
-                        if number < 0:
-                            continue
+            self._scan(part, found)
+        return found
+
+    def _scan(self, part: Ints, found: dict[int, bool]) -> None:
+        if not len(part):
+            return
+        masks = np.where(part >= 0, self._begins.data[part], 0)
+        several = np.zeros(len(part), np.bool_)
+        several[:-1] = (masks[:-1] > _SINGLE) & self._pairs[self._pair(part[:-1], part[1:])]
+        single = (masks & _SINGLE > 0) & (self._first.data[part] >= 0)
+        words, number_of = self._index.vocabulary.word, self._index.vocabulary.number
+        sequence = part.tolist()
+        end = 0
+        for at, longer, alone in zip(
+            (places := np.flatnonzero(several | single)).tolist(),
+            several[places].tolist(),
+            single[places].tolist(),
+            strict=True,
+        ):
+            lengths = range(min(LONGEST_TITLE, len(sequence) - at), 1, -1) if longer else ()
+            for length in lengths:
+                if not int(masks[at]) >> length & 1:
+                    continue
+                window = sequence[at : at + length]
+                number = -1 if -1 in window else number_of(" ".join([words(n) for n in window]))
+                if number >= 0:
                     covered = at + length <= end
                     found[number] = found.get(number, True) and covered
                     # A name that nobody bears now must not hide another.
                     if not covered and self._first.data[number] >= 0:
                         end = at + length
-        return found
+            if alone:
+                number = sequence[at]
+                covered = at < end
+                found[number] = found.get(number, True) and covered
+                end = max(end, at + 1)
 
     def parts(self, doc: int) -> list[Ints]:
         """Title and text of a note as sequences of terms."""
@@ -97,9 +114,11 @@ class Titles:
     def add(self, doc: int, note: Note) -> None:
         """Take in the note that the index has just placed: its mentions, then its own names."""
         self._reach()
-        self._count(doc, self._phrases_in(doc), 1)
-        names = [self._register(name) for name in note.names]
-        self._bear(doc, names)
+        phrases = self._phrases_in(doc)
+        if len(phrases):
+            self._index.vocabulary.df.data[phrases] += 1
+            self._index.postings.append(phrases, doc, np.ones(len(phrases), np.uint8))
+        self._bear(doc, [self._register(name) for name in note.names])
 
     def remove(self, doc: int) -> None:
         """Forget a note's mentions and names."""
@@ -114,31 +133,34 @@ class Titles:
             else:
                 self._more.pop(number, None)
 
-    def load(self, notes: Sequence[Note]) -> None:
-        """As add() for every note of an index that has just been filled."""
-        vocabulary = self._index.vocabulary
-        known = len(vocabulary)
-        borne: list[list[int]] = []
-        phrases: dict[int, tuple[int, ...]] = {}
+    def number_all(self, notes: Sequence[Note]) -> list[list[tuple[int, tuple[int, ...]]]]:
+        """For load(): each note's names as (number, numbers of their terms), while the vocabulary is loading."""
+        load_all = self._index.vocabulary.load_all
+        found = []
         for note in notes:
-            own = []
+            names = []
             for name in note.names:
-                numbers = vocabulary.number_all(name)
-                number = numbers[0] if len(numbers) == 1 else vocabulary.number_all([" ".join(name)])[0]
-                own.append(number)
-                phrases[number] = tuple(numbers)
-            borne.append(own)
-        vocabulary.register()
+                numbers = tuple(load_all(name))
+                names.append((numbers[0] if len(numbers) == 1 else load_all([" ".join(name)])[0], numbers))
+            found.append(names)
+        return found
+
+    def load(self, borne: Sequence[Sequence[tuple[int, tuple[int, ...]]]]) -> None:
+        """As add() for every note of an index that has just been filled; borne: what number_all() gave."""
         self._reach()
-        for doc, own in enumerate(borne):
-            self._bear(doc, [n for n in own if self._is_name(phrases[n])])
+        phrases: dict[int, tuple[int, ...]] = {}
+        for doc, names in enumerate(borne):
+            kept = [(number, numbers) for number, numbers in names if self._is_name(numbers)]
+            phrases |= kept
+            self._bear(doc, [number for number, _ in kept])
         by_length: dict[int, list[int]] = {}
-        for number, phrase in phrases.items():
-            if self._is_name(phrase):
-                self._begins.data[phrase[0]] |= 1 << len(phrase)
-                if number >= known:
-                    by_length.setdefault(len(phrase), []).append(number)
+        for number, numbers in phrases.items():
+            self._begins.data[numbers[0]] |= 1 << len(numbers)
+            if len(numbers) > 1:
+                by_length.setdefault(len(numbers), []).append(number)
         if by_length:
+            self._phrases = sum(map(len, by_length.values()))
+            self._note_pairs([numbers[:2] for numbers in phrases.values() if len(numbers) > 1])
             self._find_all(by_length, phrases)
 
     def containing(self, docs: Longs, phrase: Sequence[int]) -> Longs:
@@ -147,13 +169,15 @@ class Titles:
         return np.concatenate(found) if found else docs[:0]
 
     def having_all(self, numbers: Sequence[int]) -> Longs:
-        """Live notes that have all the terms, in any order, ascending."""
-        postings = self._index.postings
-        rarest, *others = sorted(set(numbers), key=postings.length)
-        docs = np.sort(postings.of(rarest)[0]).astype(np.int64)
-        docs = docs[self._index.inverse_norm.data[docs] > 0]
-        for number in others:
-            mark = np.zeros(len(self._index.ids), np.bool_)
+        """Live notes that have all the terms (stop words aside), in any order, ascending."""
+        postings, flags = self._index.postings, self._index.vocabulary.flags.data
+        posted = sorted({number for number in numbers if not flags[number] & STOP}, key=postings.length)
+        if not posted:
+            return np.flatnonzero(self._index.alive.view)  # stop words have no postings: any note may have them
+        docs = np.sort(postings.of(posted[0])[0]).astype(np.int64)
+        docs = docs[self._index.alive.data[docs]]
+        for number in posted[1:]:
+            mark = np.zeros(self._index.size, np.bool_)
             mark[postings.of(number)[0]] = True
             docs = docs[mark[docs]]
         return docs
@@ -173,34 +197,50 @@ class Titles:
     def _phrases_in(self, doc: int) -> Ints:
         """Phrases of several words that occur in a note."""
         known = self.scan(self.parts(doc))
-        words = self._index.vocabulary.words
-        return np.array([n for n in known if " " in words[n]], np.int32)
+        flags = self._index.vocabulary.flags.data
+        return np.array([n for n in known if flags[n] & PHRASE], np.int32)
 
-    def _count(self, doc: int, phrases: Ints, step: int) -> None:
-        if len(phrases):
-            self._index.vocabulary.df.data[phrases] += step
-            self._index.postings.append(phrases, doc, np.ones(len(phrases), np.uint8))
+    def _pair(self, one: Ints, other: Ints) -> NDArray[np.uint64]:
+        """Where a pair of terms is noted."""
+        mixed = one.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + other.astype(np.uint64)
+        return (mixed * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(64 - (len(self._pairs).bit_length() - 1))
+
+    def _note_pairs(self, pairs: Sequence[Sequence[int]]) -> None:
+        while len(self._pairs) < 16 * self._phrases:
+            self._pairs = np.zeros(4 * len(self._pairs), np.bool_)
+        terms = np.array(pairs, np.int32).reshape(-1, 2)
+        self._pairs[self._pair(terms[:, 0], terms[:, 1])] = True
 
     def _register(self, name: tuple[str, ...]) -> int:
         """The number of a name; a new phrase is looked for in all notes. -1 for what can't be a name."""
         vocabulary = self._index.vocabulary
-        numbers = vocabulary.number_all(name)
-        vocabulary.register()
+        numbers = vocabulary.number_all(name).tolist()
         self._reach()
         if not self._is_name(numbers):
             return -1
         self._begins.data[numbers[0]] |= 1 << len(numbers)
         if len(numbers) == 1:
-            return numbers[0]
-        known = len(vocabulary)
-        number = vocabulary.number_all([" ".join(name)])[0]
-        vocabulary.register()
-        self._reach()
-        if number >= known:
+            return int(numbers[0])
+        phrase = " ".join(name)
+        number = vocabulary.number(phrase)
+        if number < 0:
+            number = int(vocabulary.number_all([phrase])[0])
+            self._reach()
+            self._phrases += 1
+            if len(self._pairs) < 16 * self._phrases:
+                self._pairs_again()
+            self._note_pairs([numbers[:2]])
             docs = self.containing(self.having_all(numbers), numbers)
             vocabulary.df.data[number] = len(docs)
             self._index.postings.put(number, docs.astype(np.int32), np.ones(len(docs), np.uint8))
         return number
+
+    def _pairs_again(self) -> None:
+        """Note all pairs anew, in more room."""
+        vocabulary = self._index.vocabulary
+        phrases = np.flatnonzero(vocabulary.flags.view & PHRASE).tolist()
+        firsts = [vocabulary.number_all(vocabulary.word(number).split(" ")[:2]).tolist() for number in phrases]
+        self._note_pairs(firsts)
 
     def _bear(self, doc: int, names: Sequence[int]) -> None:
         kept = list(dict.fromkeys(n for n in names if n >= 0))
@@ -219,7 +259,7 @@ class Titles:
         owner = np.repeat(docs, lengths)
         between = local == NARROW
         local[between] = 0
-        at = index.terms.starts.data[owner] + local
+        at = index.terms.starts(owner) + local
         values = index.terms.values.data[np.minimum(at, max(0, index.terms.values.size - 1))]
         values[between] = -1
         wide = [doc for doc in docs[lengths == 0].tolist() if index.is_wide(doc)]
@@ -252,7 +292,7 @@ class Titles:
             hashes = (terms * multipliers[:size]).sum(axis=1, dtype=np.uint64)
             order = np.argsort(hashes)
             tables[size] = (hashes[order], np.array(of_size, np.int32)[order])
-        for docs in _chunks(np.arange(len(self._index.ids))):
+        for docs in _chunks(np.arange(self._index.size)):
             values, owner = self._flat(docs)
             masks = np.where(values >= 0, self._begins.data[values], 0)
             spread = (values + np.int64(2)).astype(np.uint64)

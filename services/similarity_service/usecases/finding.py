@@ -111,7 +111,7 @@ def _unlinked(node_id: str, linked: Collection[str], wanted: int) -> Callable[[U
     def question(index: UserIndex) -> list[Similar]:
         asked = _query_of(index, node_id)
         found = similarity.find(index, asked, min(wanted + len(linked), 200))
-        similar = [_similar(index, asked, match) for match in found if index.ids[match.doc] not in linked]
+        similar = [_similar(index, asked, match) for match in found if index.id(match.doc) not in linked]
         return [each for each in similar if not each.near_duplicate][:wanted]
 
     return question
@@ -119,7 +119,7 @@ def _unlinked(node_id: str, linked: Collection[str], wanted: int) -> Callable[[U
 
 def _similar(index: UserIndex, asked: Query, match: Match) -> Similar:
     return Similar(
-        node_id=index.ids[match.doc],
+        node_id=index.id(match.doc),
         title=index.title(match.doc),
         score=match.score,
         parts=tuple(similarity.explain(index, asked, match)[:_EXPLAINED]),
@@ -133,8 +133,8 @@ def _note_of(index: UserIndex, title: str, text: str) -> Note:
 
 
 def _doc_of(index: UserIndex, node_id: str) -> int:
-    doc = index.docs.get(node_id)
-    if doc is None:
+    doc = index.doc(node_id)
+    if doc < 0:
         raise _unknown(node_id)
     return doc
 

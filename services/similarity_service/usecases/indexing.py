@@ -28,6 +28,7 @@ class Indexing:
         self._records = records
         self._library = library
         self._preferences = preferences
+        self._turning: set[asyncio.Task[bool]] = set()
 
     async def write(self, user_id: str, text: NodeText, *, again: bool = False) -> bool:
         """A note was written (created, changed, restored). False when that is old news.
@@ -44,7 +45,11 @@ class Indexing:
     ) -> bool:
         """A note was deleted or restored. False when a newer state is known."""
         check_ids(user_id, node_id=node_id)
-        return await self._change(user_id, node_id, lambda old: old.turned(visible, version, incarnation))
+        work = asyncio.ensure_future(self._turn(user_id, node_id, version, visible, incarnation))
+        self._turning.add(work)
+        work.add_done_callback(self._turning.discard)
+        # A caller who waits for milliseconds only (a deletion) still wants it done when they have passed.
+        return await asyncio.shield(work)
 
     async def remove(
         self, user_id: str, node_id: str, version: int, incarnation: int | None = None
@@ -62,6 +67,13 @@ class Indexing:
         if not removed or note is None:
             return False, []
         return True, await self._library.ask(user_id, lambda index: keywords.keywords(index, note, keywords.SALIENT))
+
+    async def _turn(self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None) -> bool:
+        turned = await self._records.turn(user_id, node_id, visible, version, incarnation)
+        if turned is not None:
+            await self._library.tell(user_id, [(node_id, turned)])
+            return True
+        return await self._change(user_id, node_id, lambda old: old.turned(visible, version, incarnation))
 
     async def _change(self, user_id: str, node_id: str, change: Callable[[Stored], Stored | None]) -> bool:
         for _ in range(_ATTEMPTS):

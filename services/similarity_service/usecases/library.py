@@ -146,7 +146,7 @@ class Library:
             return await self._loading.do(user_id, lambda: self._load(user_id))
         except Unavailable:
             await self._compare(user_id, shelf)
-        if shelf.index.waste > _WASTE_SHARE and len(shelf.index.ids) - shelf.index.live > _WASTE_NOTES:
+        if shelf.index.waste > _WASTE_SHARE and shelf.index.size - shelf.index.live > _WASTE_NOTES:
             self.forget(user_id)
         return shelf
 
@@ -211,7 +211,7 @@ class Library:
             position = None
         async with shelf.lock:
             shelf.compared_at = now
-            gone = set(shelf.index.docs)
+            gone = set(shelf.index.ids())
             wanted = []
             async for page in self._records.stamps(user_id):
                 for node_id, stored in page:

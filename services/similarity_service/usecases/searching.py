@@ -148,7 +148,7 @@ def _matcher(index: UserIndex, question: Question) -> Callable[[str], bool]:
     """Whether a term of a text is one that was asked for."""
     exact = {*question.words, *(term for phrase in question.phrases for term in phrase)}
     for prefix in question.prefixes:
-        exact.update(index.vocabulary.words[number] for number in search.expand(index, prefix))
+        exact.update(index.vocabulary.word(number) for number in search.expand(index, prefix))
     prefixes = question.prefixes
     return lambda term: term in exact or (bool(prefixes) and term.startswith(prefixes))
 
@@ -170,7 +170,7 @@ def _counts(prefix: str, most: int, after: tuple[int, str] | None) -> Callable[[
                 break  # all of one count are taken before they are put in order
             if after is not None and count > after[0]:
                 continue
-            term = vocabulary.words[number]
+            term = vocabulary.word(number)
             form = vocabulary.form(number)
             if begins and not form.casefold().startswith(begins) and not term.startswith(begins):
                 continue

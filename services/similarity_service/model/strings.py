@@ -1,0 +1,197 @@
+"""Many short strings, numbered, in little memory: their bytes in one array, and a table of hashes to find them by.
+
+A dict and a list of str cost about 150 bytes a string; this costs about 35 and its letters. Strings are told apart by
+Python's 64-bit hash: two of a million are the same with a probability of 3e-8, and then count as one.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.similarity_service.model.arrays import Growing, Ints, Rows
+
+Hashes = NDArray[np.uint64]
+_MASK = (1 << 64) - 1
+
+
+class HashTable:
+    """hash -> number, open addressing with steps that grow; at most half full."""
+
+    __slots__ = ("_keys", "_numbers", "size")
+
+    def __init__(self) -> None:
+        self._keys: Hashes = np.zeros(256, np.uint64)
+        self._numbers: Ints = np.full(256, -1, np.int32)
+        self.size = 0
+
+    @property
+    def nbytes(self) -> int:
+        return int(self._keys.nbytes + self._numbers.nbytes)
+
+    def get(self, code: int) -> int:
+        """The number of one hash, -1 if there is none."""
+        slot = self._slot(code)
+        return int(self._numbers[slot]) if int(self._keys[slot]) == code else -1
+
+    def set(self, code: int, number: int) -> None:
+        """Give a hash a number; -1 takes it away."""
+        slot = self._slot(code)
+        if int(self._keys[slot]) != code:
+            if 2 * self.size >= len(self._keys):
+                self._grow(2 * len(self._keys))
+                slot = self._slot(code)
+            self._keys[slot] = code
+            self.size += 1
+        self._numbers[slot] = number
+
+    def get_all(self, codes: Hashes) -> Ints:
+        """As get(), for many."""
+        found = np.full(len(codes), -1, np.int32)
+        mask = np.uint64(len(self._keys) - 1)
+        slots = codes & mask
+        left = np.arange(len(codes))
+        for step in range(1, len(self._keys) + 1):
+            keys = self._keys[slots]
+            same = keys == codes
+            if same.any():
+                found[left[same]] = self._numbers[slots[same]]
+            on = ~same & (keys != 0)
+            if not on.any():
+                return found
+            left, codes = left[on], codes[on]
+            slots = (slots[on] + np.uint64(step)) & mask
+        return found
+
+    def set_all(self, codes: Hashes, numbers: Ints) -> None:
+        """As set(), for many new and different hashes."""
+        size = len(self._keys)
+        while 2 * (self.size + len(codes)) > size:
+            size *= 2
+        if size > len(self._keys):
+            self._grow(size)
+        self._place(codes, numbers)
+        self.size += len(codes)
+
+    def _slot(self, code: int) -> int:
+        keys = self._keys
+        mask = len(keys) - 1
+        slot = code & mask
+        step = 0
+        while True:
+            key = int(keys[slot])
+            if key in (code, 0):
+                return slot
+            step += 1
+            slot = (slot + step) & mask
+
+    def _grow(self, size: int) -> None:
+        used = self._keys != 0
+        codes, numbers = self._keys[used], self._numbers[used]
+        self._keys = np.zeros(size, np.uint64)
+        self._numbers = np.full(size, -1, np.int32)
+        self._place(codes, numbers)
+
+    def _place(self, codes: Hashes, numbers: Ints) -> None:
+        mask = np.uint64(len(self._keys) - 1)
+        slots = codes & mask
+        step = 0
+        while len(codes):
+            free = np.flatnonzero(self._keys[slots] == 0)
+            # Of those that want the same free slot, the one written last has it; the others go on.
+            self._keys[slots[free]] = codes[free]
+            have = self._keys[slots] == codes
+            self._numbers[slots[have]] = numbers[have]
+            left = ~have
+            step += 1
+            codes, numbers = codes[left], numbers[left]
+            slots = (slots[left] + np.uint64(step)) & mask
+
+
+class Strings:
+    """Strings by number and numbers by string. Numbers rise from 0 in the order of adding."""
+
+    __slots__ = ("_letters", "_table")
+
+    def __init__(self) -> None:
+        self._table = HashTable()
+        self._letters = Rows(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def __getitem__(self, number: int) -> str:
+        return self._letters[number].tobytes().decode()
+
+    @property
+    def nbytes(self) -> int:
+        return self._table.nbytes + self._letters.nbytes
+
+    def number(self, string: str) -> int:
+        """-1 if it is unknown or was dropped."""
+        return self._table.get(code_of(string))
+
+    def numbers(self, strings: Sequence[str]) -> Ints:
+        """As number(), for many."""
+        return self._table.get_all(codes_of(strings))
+
+    def add(self, string: str) -> int:
+        """Add a string that number() doesn't know; returns its number."""
+        number = len(self._letters)
+        self._letters.append(np.frombuffer(string.encode(), np.uint8))
+        self._table.set(code_of(string), number)
+        return number
+
+    def add_all(self, strings: Sequence[str]) -> None:
+        """Add many strings that are new and different."""
+        if not strings:
+            return
+        first = len(self._letters)
+        letters = [string.encode() for string in strings]
+        self._letters.load(np.frombuffer(b"".join(letters), np.uint8), [len(each) for each in letters])
+        self._table.set_all(codes_of(strings), np.arange(first, first + len(strings), dtype=np.int32))
+
+    def drop(self, string: str) -> None:
+        """Forget which number a string has; the number keeps its letters."""
+        self._table.set(code_of(string), -1)
+
+
+class SparseStrings:
+    """Strings for some of many numbers."""
+
+    __slots__ = ("_letters", "_rows")
+
+    def __init__(self) -> None:
+        self._letters = Rows(np.uint8)
+        # Place of the string, 0 for none.
+        self._rows = Growing(np.int32)
+        self._letters.append(np.zeros(0, np.uint8))
+
+    @property
+    def nbytes(self) -> int:
+        return self._letters.nbytes + self._rows.nbytes
+
+    def get(self, number: int) -> str:
+        """ "" for none."""
+        row = int(self._rows.data[number]) if number < self._rows.size else 0
+        return self._letters[row].tobytes().decode() if row else ""
+
+    def set_all(self, numbers: Sequence[int], strings: Iterable[str]) -> None:
+        """Give strings to numbers that have none."""
+        letters = [string.encode() for string in strings]
+        first = len(self._letters)
+        self._letters.load(np.frombuffer(b"".join(letters), np.uint8), [len(each) for each in letters])
+        self._rows.reach(max(numbers, default=-1) + 1)
+        self._rows.data[np.array(numbers, np.int64)] = np.arange(first, first + len(letters))
+
+
+def code_of(string: str) -> int:
+    """A string's hash, never 0."""
+    return hash(string) & _MASK or 1
+
+
+def codes_of(strings: Sequence[str]) -> Hashes:
+    """As code_of(), for many."""
+    codes = np.fromiter(map(hash, strings), np.int64, len(strings)).view(np.uint64)
+    codes[codes == 0] = 1
+    return codes
