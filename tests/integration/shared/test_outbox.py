@@ -218,6 +218,31 @@ async def test_only_the_entries_that_failed_are_sent_again(
     assert sorted(sent.values()) == [1] * 14 + [2] * 6
 
 
+async def test_entries_that_fail_every_time_stay_in_the_outbox_beside_those_that_went(
+    aws: Aws, table: Table, channel: Channel, service: str, events: Events
+) -> None:
+    made = [events.make(n, age=60) for n in range(10)]
+    stuck = {event.id for event in made[4:7]}
+
+    async def refuse_some(request: Any) -> Any:
+        details = [json.loads(entry["Detail"])["id"] for entry in request["Entries"]]
+        good = [entry for id, entry in zip(details, request["Entries"], strict=True) if id not in stuck]
+        if good:
+            await aws.events.put_events(Entries=good)
+        results = [{"ErrorCode": "ThrottlingException"} if id in stuck else {"EventId": id} for id in details]
+        return {"FailedEntryCount": len(details) - len(good), "Entries": results}
+
+    client = Faulty(aws.events, put_events=refuse_some)
+    async with outbox_of(table, client, service, channel.bus) as outbox:
+        await table.transact([outbox.put(event) for event in made])
+        outbox.announce(*made)
+        await until(lambda: outbox.queued == 0)
+        assert set(await stored(table, service)) == stuck
+        client.faults.clear()
+        assert await outbox.sweep() == 3
+    await Heard(aws, channel.queue_url).all_of(made)
+
+
 async def test_an_entry_that_the_bus_will_never_take_stays_and_does_not_hold_up_the_rest(
     aws: Aws, table: Table, channel: Channel, service: str, events: Events
 ) -> None:

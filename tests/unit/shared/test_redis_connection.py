@@ -348,6 +348,14 @@ async def test_the_shortest_queue_is_taken_when_there_are_several_connections() 
         assert await asyncio.gather(*calls) == [str(n).encode() for n in range(9)]
 
 
+async def test_of_several_connections_those_that_are_left_go_on() -> None:
+    async with scripted(echo) as script, client(script, connections=2, sleep=ManualClock().sleep) as redis:
+        script.writers[0].transport.abort()
+        await until(lambda: None in redis._slots)
+        assert redis.available
+        assert await asyncio.gather(*(redis.call("ECHO", str(n)) for n in range(5))) == [b"0", b"1", b"2", b"3", b"4"]
+
+
 async def test_a_password_that_is_wrong_is_not_in_the_message() -> None:
     def refuse(command: list[bytes]) -> bytes:
         return b"-WRONGPASS invalid username-password pair\r\n" if command[0] == b"AUTH" else b"+OK\r\n"
