@@ -114,6 +114,7 @@ def analyse(
     places.append(separator)
     places += [numbers[term] for term, _ in text_pairs]
     forms = analysis.surface_forms([*title_pairs, *text_pairs])
+    shown = tuple(["" if forms[term] == term else forms[term] for term in list(counts)[:_MOST_FORMS]])
     return Note(
         node_id=node_id,
         version=version,
@@ -125,7 +126,7 @@ def analyse(
         sequence=bytes(places) if separator == NARROW else array("H", places).tobytes(),
         sentences=tuple(_joined(sentences)),
         aliases=_aliases(analyser, title, text, tuple([term for term, _ in title_pairs])),
-        forms=tuple(["" if forms[term] == term else forms[term] for term in list(counts)[:_MOST_FORMS]]),
+        forms=shown if any(shown) else (),
         language=analyser.language,
     )
 

@@ -55,7 +55,7 @@ def of_note(index: UserIndex, note: Note) -> Query:
     numbers = index.vocabulary.numbers(note.terms)
     codes = np.frombuffer(note.codes, np.uint8)
     known = numbers >= 0
-    sequence = np.array(note.numbers(), np.int64)
+    sequence = np.frombuffer(note.sequence, np.uint16 if note.wide else np.uint8).astype(np.int64)
     cut = int(np.argmax(sequence == (WIDE if note.wide else NARROW)))
     parts = [numbers[part] if len(numbers) else numbers for part in (sequence[:cut], sequence[cut + 1 :])]
     names = []

@@ -109,6 +109,8 @@ def search(index: UserIndex, question: Question, limit: int, after: tuple[float,
     matched = np.zeros(size, np.bool_)
     for group in _groups(index, question):
         _score(index, group, scores, matched)
+    if not question:
+        return Hits([], 0, False)
     required = index.alive.view.copy()
     number = index.vocabulary.number
     for tag in question.tags:
@@ -119,6 +121,7 @@ def search(index: UserIndex, question: Question, limit: int, after: tuple[float,
         if -1 not in numbers:
             has[index.titles.containing(index.titles.having_all(numbers), numbers)] = True
         required = required & has
+        matched |= has  # a phrase of stop words only has no score
     if question.excluded:
         required = required & ~_having(index, [number(term) for term in question.excluded])
     if question.words or question.prefixes or question.phrases:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.similarity_service.model.arrays import Growing, Ints, Longs, Rows
 from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
-from services.similarity_service.model.vocabulary import PHRASE, STOP
+from services.similarity_service.model.vocabulary import OTHERS, PHRASE, STOP
 
 if TYPE_CHECKING:
     from services.similarity_service.model.index import UserIndex
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _SINGLE = 1 << 1
 # What a mention inside of a longer title is worth.
 COVERED = 0.5
-# Rarity is judged as if the user had so many notes more, without the name: among five notes nothing is rare.
-_OTHERS = 100
 _CHUNK = 4096
 
 
@@ -58,7 +56,7 @@ class Titles:
 
     def rarity(self, df: int) -> float:
         """What a mention of a name that so many notes have is worth, in (0, 1]."""
-        notes = self._index.live + _OTHERS
+        notes = self._index.live + OTHERS
         return float(np.log1p(notes / (df + 1)) / np.log1p(notes))
 
     def scan(self, parts: Sequence[Ints]) -> dict[int, bool]:

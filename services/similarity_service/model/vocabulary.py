@@ -13,6 +13,8 @@ from services.similarity_service.model.strings import SparseStrings, Strings
 
 STOP, TAG, PHRASE = 1, 2, 4
 TAG_PREFIX = "\x00"
+# Rarity is judged as if the user had so many notes more, which lack the term: among five notes nothing is rare yet.
+OTHERS = 100
 
 
 class _Loading(dict[str, int]):
@@ -127,9 +129,9 @@ class Vocabulary:
         return list(map(int, numbers[order[:most]]))
 
     def idf(self, numbers: NDArray[np.integer], notes: int) -> Floats:
-        """ln(1 + N / df) of live terms; 0 for stop words, tags and terms that no live note has."""
+        """ln(1 + (N + OTHERS) / df) of live terms; 0 for stop words, tags and terms that no live note has."""
         df = self.df.data[numbers]
-        weights: Floats = np.log1p(max(1, notes) / np.maximum(df, 1)).astype(np.float32)
+        weights: Floats = np.log1p((notes + OTHERS) / np.maximum(df, 1)).astype(np.float32)
         weights[(df <= 0) | ((self.flags.data[numbers] & (STOP | TAG)) != 0)] = 0
         return weights
 

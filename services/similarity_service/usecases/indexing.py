@@ -47,7 +47,7 @@ class Indexing:
         check_ids(user_id, node_id=node_id)
         work = asyncio.ensure_future(self._turn(user_id, node_id, version, visible, incarnation))
         self._turning.add(work)
-        work.add_done_callback(self._turning.discard)
+        work.add_done_callback(self._turned)
         # A caller who waits for milliseconds only (a deletion) still wants it done when they have passed.
         return await asyncio.shield(work)
 
@@ -67,6 +67,11 @@ class Indexing:
         if not removed or note is None:
             return False, []
         return True, await self._library.ask(user_id, lambda index: keywords.keywords(index, note, keywords.SALIENT))
+
+    def _turned(self, work: "asyncio.Task[bool]") -> None:
+        self._turning.discard(work)
+        if not work.cancelled():
+            work.exception()  # whoever still waits gets it; the event of the deletion makes it good
 
     async def _turn(self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None) -> bool:
         turned = await self._records.turn(user_id, node_id, visible, version, incarnation)

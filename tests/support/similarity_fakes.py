@@ -1,0 +1,183 @@
+"""The ports of similarity in memory, as far as their contract suites ask (tests/contract/similarity)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from services.similarity_service.model.analysis import analyser
+from services.similarity_service.model.links import Link
+from services.similarity_service.model.note import Note, analyse
+from services.similarity_service.model.stored import Stored
+from services.similarity_service.ports import Change, LogGap, NodeText, UserChoices
+from shared.errors import Unavailable
+
+
+@dataclass
+class FakeRecords:
+    """ports.Records. reads counts calls by name."""
+
+    items: dict[tuple[str, str], Stored] = field(default_factory=dict)
+    reads: list[str] = field(default_factory=list)
+    contended: int = 0
+
+    async def get(self, user_id: str, node_id: str) -> Stored:
+        return self.items.get((user_id, node_id), Stored())
+
+    async def get_many(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Stored]:
+        self.reads.append("get_many")
+        await asyncio.sleep(0)
+        return {each: self.items[user_id, each] for each in node_ids if (user_id, each) in self.items}
+
+    async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
+        if self.contended:
+            self.contended -= 1
+            return False
+        if (await self.get(user_id, node_id)).revision != old.revision:
+            return False
+        self.items[user_id, node_id] = new
+        return True
+
+    async def turn(
+        self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
+    ) -> Stored | None:
+        old = self.items.get((user_id, node_id))
+        if old is None or old.note is None or old.gone or old.state_version >= version:
+            return None
+        if incarnation is not None and incarnation != old.incarnation:
+            return None
+        new = replace(old, visible=visible, state_version=version, revision=old.revision + 1)
+        self.items[user_id, node_id] = new
+        return new
+
+    async def all(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
+        self.reads.append("all")
+        page = [(node_id, stored) for (user, node_id), stored in sorted(self.items.items(), key=lambda i: i[0])
+                if user == user_id]  # fmt: skip
+        for start in range(0, len(page), 3):
+            await asyncio.sleep(0)
+            yield page[start : start + 3]
+
+    async def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
+        self.reads.append("stamps")
+        async for page in self.all(user_id):
+            yield [(node_id, replace(stored, note=None)) for node_id, stored in page]
+
+    async def with_keyword(
+        self, user_id: str, term: str, limit: int, after: str
+    ) -> tuple[Sequence[tuple[str, float]], bool]:
+        found = sorted(
+            (node_id, weight / 255)
+            for (user, node_id), stored in self.items.items()
+            if user == user_id and stored.note is not None and node_id > after
+            for number, weight in stored.note.salient
+            if stored.note.terms[number] == term
+        )
+        return found[:limit], len(found) > limit
+
+
+@dataclass
+class FakeLog:
+    """ports.ChangeLog. down: as if it couldn't be reached."""
+
+    entries: dict[str, list[Change]] = field(default_factory=dict)
+    trimmed: dict[str, int] = field(default_factory=dict)
+    down: bool = False
+    number: int = 0
+
+    async def append(self, user_id: str, changes: Sequence[Change]) -> None:
+        self._reach()
+        for change in changes:
+            self.number += 1
+            self.entries.setdefault(user_id, []).append(replace(change, position=f"{self.number}-0"))
+
+    async def tail(self, user_id: str) -> str:
+        self._reach()
+        if not self.entries.get(user_id):
+            await self.append(user_id, [Change("-", 0, 0, False)])
+        return self.entries[user_id][-1].position
+
+    async def since(self, user_id: str, position: str) -> Sequence[Change]:
+        self._reach()
+        entries = self.entries.get(user_id, [])
+        places = [entry.position for entry in entries]
+        if position not in places:
+            raise LogGap("gone")
+        return entries[places.index(position) + 1 :]
+
+    def lose(self, user_id: str) -> None:
+        """As if the server had lost it, or trimmed it all."""
+        self.entries.pop(user_id, None)
+
+    def _reach(self) -> None:
+        if self.down:
+            raise Unavailable("the log is down")
+
+
+@dataclass
+class FakeSettings:
+    """ports.SettingsStore."""
+
+    items: dict[str, UserChoices] = field(default_factory=dict)
+
+    async def get(self, user_id: str) -> UserChoices | None:
+        return self.items.get(user_id)
+
+    async def put(self, user_id: str, choices: UserChoices) -> None:
+        self.items[user_id] = choices
+
+
+@dataclass
+class FakeNodes:
+    """ports.Nodes."""
+
+    items: dict[str, dict[str, NodeText]] = field(default_factory=dict)
+    down: bool = False
+
+    async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
+        if self.down:
+            raise Unavailable("the node service is down")
+        known = self.items.get(user_id, {})
+        return {each: known[each] for each in node_ids if each in known}
+
+    async def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
+        yield list(self.items.get(user_id, {}))
+
+
+@dataclass
+class FakeGraph:
+    """ports.Graph: automatic links, and those that a person made or confirmed."""
+
+    auto: dict[str, dict[frozenset[str], Link]] = field(default_factory=dict)
+    firm: dict[str, set[frozenset[str]]] = field(default_factory=dict)
+    down: bool = False
+
+    def pairs(self, user_id: str) -> set[tuple[str, ...]]:
+        return {tuple(sorted(pair)) for pair in self.auto.get(user_id, {})}
+
+    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        return {each: frozenset(self._others(self.auto.get(user_id, {}), each)) for each in node_ids}
+
+    async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
+        every = [*self.auto.get(user_id, {}), *self.firm.get(user_id, set())]
+        return frozenset(self._others(dict.fromkeys(every), node_id))
+
+    async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
+        if self.down:
+            raise Unavailable("the graph service is down")
+        for link in links:
+            pair = frozenset((node_id, link.node_id))
+            if pair not in self.firm.get(user_id, set()):
+                self.auto.setdefault(user_id, {}).setdefault(pair, link)
+
+    async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
+        for other in others:
+            self.auto.get(user_id, {}).pop(frozenset((node_id, other)), None)
+
+    @staticmethod
+    def _others(pairs: Mapping[frozenset[str], object], node_id: str) -> set[str]:
+        return {other for pair in pairs if node_id in pair for other in pair if other != node_id}
+
+
+def note(node_id: str, title: str = "", text: str = "", *, version: int = 1, **fields: object) -> Note:
+    """A note, analysed as English."""
+    return analyse(analyser("english"), node_id=node_id, version=version, title=title, text=text, **fields)  # type: ignore[arg-type]

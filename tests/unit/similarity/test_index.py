@@ -1,0 +1,105 @@
+"""The index: the same notes give the same answers, however they came in."""
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.similarity_service.model import query, similarity
+from services.similarity_service.model.index import UserIndex, tags_of
+from services.similarity_service.model.note import Note
+from services.similarity_service.model.vocabulary import PHRASE
+from tests.support.similarity_fakes import note
+
+WORDS = ["graph", "tree", "sea", "river", "stone", "bread", "the", "of", "C++", "TCP/IP", "日本語", "Graph tree"]
+texts = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
+collections = st.lists(st.tuples(texts, texts), min_size=1, max_size=8).map(
+    lambda pairs: [note(f"n{i}", title, text, tags=["t"] * (i % 2)) for i, (title, text) in enumerate(pairs)]
+)
+
+
+def index_of(*notes: Note) -> UserIndex:
+    index = UserIndex()
+    for each in notes:
+        index.add(each)
+    return index
+
+
+def loaded(*notes: Note) -> UserIndex:
+    index = UserIndex()
+    index.load(notes)
+    return index
+
+
+def state(index: UserIndex) -> Any:
+    """All that answers are made from, by names instead of numbers."""
+    vocabulary = index.vocabulary
+    # A phrase that was once a title goes on being counted, and matters again only if it is one again.
+    counted = [n for n in range(len(vocabulary)) if vocabulary.df.data[n] and _matters(index, n)]
+    df = {vocabulary.word(n): int(vocabulary.df.data[n]) for n in counted}
+    listed = {vocabulary.word(n): int(c) for n, c in enumerate(vocabulary.salient.view) if c}
+    scores = {}
+    for node_id in sorted(index.ids()):
+        found = similarity.find(index, query.of_doc(index, index.doc(node_id)), 20)
+        scores[node_id] = [(index.id(match.doc), pytest.approx(match.score, abs=1e-6)) for match in found]
+    titles = {node_id: (index.title(index.doc(node_id)), tags_of(index, index.doc(node_id))) for node_id in index.ids()}
+    return df, listed, scores, titles, index.live, index.total_length
+
+
+def _matters(index: UserIndex, number: int) -> bool:
+    return not index.vocabulary.flags.data[number] & PHRASE or bool(index.titles.titled(number))
+
+
+@settings(max_examples=60, deadline=None)
+@given(collections, st.randoms(use_true_random=False))
+def test_the_order_does_not_matter(notes: list[Note], rng: random.Random) -> None:
+    shuffled = list(notes)
+    rng.shuffle(shuffled)
+    assert state(index_of(*notes)) == state(index_of(*shuffled)) == state(loaded(*shuffled))
+
+
+@settings(max_examples=60, deadline=None)
+@given(collections, collections)
+def test_what_was_removed_leaves_no_trace(notes: list[Note], others: list[Note]) -> None:
+    index = index_of(*others)
+    for other in others:
+        assert index.remove(other.node_id)
+    assert not index.remove("n0")
+    assert index.live == 0
+    for each in notes:
+        index.add(each)
+    index.add(notes[0])  # again: in place of itself
+    assert state(index) == state(index_of(*notes))
+
+
+def test_an_update_replaces() -> None:
+    index = index_of(note("a", "Sea", "sea"), note("b", "Stone", "stone"))
+    index.add(note("a", "Stone", "stone", version=2))
+    assert index.live == 2
+    assert index.stamp("a") == (0, 2)
+    assert index.vocabulary.df.data[index.vocabulary.number("sea")] == 0
+    assert index.title(index.doc("a")) == "Stone"
+
+
+def test_load_fills_empty_indexes_only() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        index_of(note("a", "x")).load([note("b", "y")])
+
+
+def test_long_notes() -> None:
+    text = " ".join(f"word{n}" for n in range(400)) + " relational database"
+    index = index_of(note("long", "Long", text), note("db", "Relational database", "tables"))
+    assert index.is_wide(index.doc("long"))
+    assert state(index) == state(loaded(note("db", "Relational database", "tables"), note("long", "Long", text)))
+    match = similarity.compare(index, index.doc("long"), index.doc("db"))
+    assert match.mentions > 0
+
+
+def test_memory_is_accounted() -> None:
+    index = UserIndex()
+    empty = index.nbytes
+    for n in range(300):
+        index.add(note(f"n{n}", f"Title {n}", f"text number {n} about thing{n} and word{n % 7}"))
+    assert empty < index.nbytes < empty + 300 * 2_000

@@ -1,0 +1,173 @@
+"""Links at once and settled: the same in the end, whatever the order, and however many processes share the work."""
+
+import random
+
+import pytest
+
+from services.similarity_service.model.settings import Settings
+from services.similarity_service.ports import NodeText, UserChoices
+from services.similarity_service.usecases.indexing import Indexing
+from services.similarity_service.usecases.library import Library
+from services.similarity_service.usecases.linking import Linking
+from services.similarity_service.usecases.preferences import Preferences, language_of
+from shared.errors import Unavailable
+from tests.support.clock import ManualClock
+from tests.support.similarity_fakes import FakeGraph, FakeLog, FakeRecords, FakeSettings
+
+U = "u"
+TOPICS = [
+    "graph tree node edge path",
+    "flour water salt dough oven",
+    "sail mast wind sea rope",
+    "chord key scale tone song",
+]
+
+
+def burst(count: int, seed: int = 1) -> list[NodeText]:
+    """Notes on a few topics, some mentioning others by title."""
+    rng = random.Random(seed)
+    texts = []
+    for n in range(count):
+        words = [*rng.choices(TOPICS[n % len(TOPICS)].split(), k=8), f"own{n}", f"Title{rng.randrange(count)}"]
+        texts.append(NodeText(f"n{n:03}", 1, 1, f"Title{n}", " ".join(words), ()))
+    return texts
+
+
+class Process:
+    """One replica over shared stores."""
+
+    def __init__(self, world: "World") -> None:
+        self.library = Library(world.records, world.log, language_of, world.clock, max_bytes=1 << 30)
+        preferences = Preferences(world.settings, world.clock)
+        self.indexing = Indexing(world.records, self.library, preferences)
+        self.linking = Linking(self.library, preferences, world.graph, world.clock, quiet_seconds=1)
+
+    async def hear(self, text: NodeText) -> None:
+        await self.indexing.write(U, text)
+        await self.linking.link(U, text.node_id)
+
+
+class World:
+    def __init__(self, replicas: int = 1) -> None:
+        self.clock = ManualClock()
+        self.records, self.log, self.graph, self.settings = FakeRecords(), FakeLog(), FakeGraph(), FakeSettings()
+        self.processes = [Process(self) for _ in range(replicas)]
+
+    async def settle(self) -> None:
+        for _ in range(4):
+            await self.clock.advance(1.1)
+            for process in self.processes:
+                if process.linking.pending:
+                    await process.linking.settle_if_quiet(U)
+        assert not any(process.linking.pending for process in self.processes)
+
+
+async def links_of(texts: list[NodeText], *, replicas: int = 1, seed: int = 0) -> set[tuple[str, ...]]:
+    world = World(replicas)
+    rng = random.Random(seed)
+    texts = list(texts)
+    if seed:
+        rng.shuffle(texts)
+    for text in texts:
+        await rng.choice(world.processes).hear(text)
+    await world.settle()
+    return world.graph.pairs(U)
+
+
+async def test_the_order_of_a_burst_does_not_matter() -> None:
+    texts = burst(60)
+    first = await links_of(texts)
+    assert len(first) > 20
+    assert await links_of(texts, seed=1) == first
+    assert await links_of(texts, seed=2) == first
+
+
+async def test_two_replicas_give_the_same_links_as_one() -> None:
+    texts = burst(60)
+    assert await links_of(texts, replicas=2, seed=3) == await links_of(texts)
+
+
+async def test_linked_at_once() -> None:
+    world = World()
+    await world.processes[0].hear(NodeText("a", 1, 1, "Sourdough", "flour and water rest overnight", ()))
+    await world.processes[0].hear(NodeText("b", 1, 1, "Pizza", "sourdough with tomatoes, rests overnight", ()))
+    assert world.graph.pairs(U) == {("a", "b")}
+
+
+async def test_an_update_removes_what_no_longer_holds_but_not_what_a_person_confirmed() -> None:
+    world = World()
+    process = world.processes[0]
+    for node_id, title, text in (
+        ("a", "Sourdough", "flour and water"),
+        ("b", "Pizza", "sourdough with tomatoes"),
+        ("c", "Bread", "sourdough in the oven"),
+    ):
+        await process.hear(NodeText(node_id, 1, 1, title, text, ()))
+    await world.settle()
+    assert {("a", "b"), ("a", "c")} <= world.graph.pairs(U)
+    world.graph.firm[U] = {frozenset("ac")}
+    world.graph.auto[U].pop(frozenset("ac"))
+    await process.hear(NodeText("a", 1, 2, "Sailing", "wind and rope", ()))
+    await world.settle()
+    assert not any("a" in pair for pair in world.graph.pairs(U))
+    assert world.graph.firm[U] == {frozenset("ac")}
+
+
+async def test_a_better_note_takes_the_place_of_a_worse_one() -> None:
+    world = World()
+    world.settings.items[U] = UserChoices(Settings(max_links=1, link_threshold=0.05), "english")
+    process = world.processes[0]
+    await process.hear(NodeText("a", 1, 1, "", "graph tree node edge", ()))
+    await process.hear(NodeText("b", 1, 1, "", "graph tree wind rope sail", ()))
+    await process.hear(NodeText("d", 1, 1, "", "wind rope sail mast sea", ()))
+    await world.settle()
+    assert ("a", "b") in world.graph.pairs(U)
+    await process.hear(NodeText("c", 1, 1, "", "graph tree node edge path", ()))
+    await world.settle()
+    assert world.graph.pairs(U) == {("a", "c"), ("b", "d")}
+
+
+async def test_nothing_settles_while_notes_keep_coming_but_not_for_ever() -> None:
+    world = World()
+    process = world.processes[0]
+    texts = burst(40)
+    settled = 0
+    for text in texts:
+        await process.hear(text)
+        await world.clock.advance(0.9)
+        settled += await process.linking.settle_if_quiet(U) if process.linking.pending else 0
+    assert settled == 1  # after 30 s
+
+
+async def test_what_could_not_be_settled_is_settled_later() -> None:
+    world = World()
+    process = world.processes[0]
+    await process.hear(NodeText("a", 1, 1, "Sourdough", "flour and water", ()))
+    await process.hear(NodeText("b", 1, 1, "Pizza", "sourdough with tomatoes", ()))
+    world.graph.auto.clear()
+    world.graph.down = True
+    await world.clock.advance(1.1)
+    await process.linking.settle_if_quiet(U)
+    await world.clock.advance(1.1)
+    with pytest.raises(Unavailable):
+        await process.linking.settle_if_quiet(U)
+    assert process.linking.pending == 2
+    world.graph.down = False
+    await world.settle()
+    assert world.graph.pairs(U) == {("a", "b")}
+
+
+async def test_auto_link_off() -> None:
+    world = World()
+    world.settings.items[U] = UserChoices(Settings(auto_link=False), "english")
+    for text in burst(10):
+        await world.processes[0].hear(text)
+    assert world.graph.pairs(U) == set()
+    assert world.processes[0].linking.pending == 0
+
+
+async def test_a_contended_record_is_tried_again() -> None:
+    world = World()
+    world.records.contended = 3
+    await world.processes[0].hear(NodeText("a", 1, 1, "Sourdough", "flour", ()))
+    assert (await world.records.get(U, "a")).shown is not None

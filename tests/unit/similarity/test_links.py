@@ -1,0 +1,75 @@
+"""The rule that decides about automatic links."""
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import settings as examples
+
+from services.similarity_service.model.links import THRESHOLD, Linker
+from services.similarity_service.model.note import Note
+from services.similarity_service.model.settings import MOST_LINKS, Settings
+from tests.support.similarity_fakes import note
+from tests.unit.similarity.test_index import collections, index_of
+from tests.unit.similarity.test_similarity import SHELF
+
+
+def pairs(notes: Sequence[Note], settings: Settings) -> set[tuple[str, str]]:
+    linker = Linker(index_of(*notes), settings)
+    return {(each.node_id, link.node_id) for each in notes for link in linker.links(each.node_id)}
+
+
+def test_the_shelf() -> None:
+    found = pairs(SHELF, Settings())
+    assert ("bread", "pizza") in found
+    assert ("sqlite", "postgres") in found
+    assert not {("bread", "sqlite"), ("pizza", "database")} & found
+
+
+@examples(max_examples=40, deadline=None)
+@given(collections)
+def test_both_sides_agree(notes: list[Note]) -> None:
+    found = pairs(notes, Settings(max_links=2, link_threshold=0.05))
+    assert found == {(b, a) for a, b in found}
+
+
+def test_the_best_from_ones_own_side_are_part_of_all() -> None:
+    linker = Linker(index_of(*SHELF), Settings(max_links=1))
+    for each in SHELF:
+        best = {link.node_id for link in linker.best(each.node_id)}
+        assert best <= {link.node_id for link in linker.links(each.node_id)}
+        assert len(best) <= 1
+
+
+def test_near_duplicates_are_not_linked() -> None:
+    text = " ".join(f"word{n}" for n in range(20))
+    assert pairs([note("a", "A", text), note("b", "B", text)], Settings()) == set()
+
+
+def test_settings() -> None:
+    assert pairs(SHELF, Settings(auto_link=False)) == set()
+    assert pairs(SHELF, Settings(link_threshold=1.0)) == set()
+    assert len(pairs(SHELF, Settings(link_threshold=0.01, max_links=5))) > len(pairs(SHELF, Settings()))
+
+
+def test_a_hub_keeps_its_best() -> None:
+    spokes = [note(f"s{i:03}", f"Spoke {i}", f"hub own{i} " * (1 + i % 3)) for i in range(80)]
+    linker = Linker(index_of(note("hub", "Hub", "middle"), *spokes), Settings(link_threshold=0.01, max_links=1))
+    links = linker.links("hub")
+    assert 0 < len(links) <= MOST_LINKS
+    assert {link.node_id for link in links} == {
+        each.node_id for each in spokes if "hub" in {link.node_id for link in linker.links(each.node_id)}
+    }
+
+
+def test_links_say_why() -> None:
+    link = Linker(index_of(*SHELF), Settings()).links("bread")[0]
+    assert link.node_id == "pizza"
+    assert link.score >= THRESHOLD
+    assert "Sourdough" in {part.keyword for part in link.parts}
+    assert sum(part.contribution for part in link.parts) <= link.score + 1e-6
+
+
+def test_an_unknown_note_has_no_links() -> None:
+    linker = Linker(index_of(*SHELF), Settings())
+    assert linker.links("nobody") == []
+    assert linker.best("nobody") == []
