@@ -183,5 +183,11 @@ class GraphServicer:
     async def SetNodeVisibility(
         self, request: graph_pb2.SetNodeVisibilityRequest, context: Any
     ) -> graph_pb2.SetNodeVisibilityResponse:
-        applied = await self.visibility.set(request.user_id, request.node_id, request.version, visible=request.visible)
+        applied = await self.visibility.set(
+            request.user_id,
+            request.node_id,
+            request.version,
+            visible=request.visible,
+            incarnation=request.incarnation,
+        )
         return graph_pb2.SetNodeVisibilityResponse(applied=applied)

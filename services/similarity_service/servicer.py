@@ -79,7 +79,9 @@ class SimilarityServicer:
     async def SetNodeVisibility(
         self, request: pb.SetNodeVisibilityRequest, context: Any
     ) -> pb.SetNodeVisibilityResponse:
-        applied = await self.indexing.turn(request.user_id, request.node_id, request.version, request.visible)
+        applied = await self.indexing.turn(
+            request.user_id, request.node_id, request.version, request.visible, request.incarnation or None
+        )
         return pb.SetNodeVisibilityResponse(applied=applied)
 
     async def GetUserSettings(self, request: pb.GetUserSettingsRequest, context: Any) -> pb.GetUserSettingsResponse:

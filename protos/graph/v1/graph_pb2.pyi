@@ -559,16 +559,18 @@ class DetachNodeResponse(_message.Message):
     def __init__(self, removed: _Optional[int] = ..., done: bool = ..., edges: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ...) -> None: ...
 
 class SetNodeVisibilityRequest(_message.Message):
-    __slots__ = ("user_id", "node_id", "version", "visible")
+    __slots__ = ("user_id", "node_id", "version", "visible", "incarnation")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VISIBLE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     node_id: str
     version: int
     visible: bool
-    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., version: _Optional[int] = ..., visible: bool = ...) -> None: ...
+    incarnation: int
+    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., version: _Optional[int] = ..., visible: bool = ..., incarnation: _Optional[int] = ...) -> None: ...
 
 class SetNodeVisibilityResponse(_message.Message):
     __slots__ = ("applied",)

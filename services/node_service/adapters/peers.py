@@ -30,7 +30,11 @@ class PeerVisibility:
     async def _tell(self, name: str, stub: Any, node: Summary) -> None:
         try:
             request = _REQUESTS[name](
-                user_id=node.user_id, node_id=node.node_id, version=node.version, visible=not node.deleted
+                user_id=node.user_id,
+                node_id=node.node_id,
+                version=node.version,
+                visible=not node.deleted,
+                incarnation=node.incarnation,
             )
             # The deadline goes along, so a peer that hangs opens its breaker, and then nobody waits for it.
             await stub.SetNodeVisibility(request, timeout=self._budget)
