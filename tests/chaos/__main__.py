@@ -1,0 +1,134 @@
+"""`python -m tests.chaos`: break a running Brain2 in every way we can, and count what is lost.
+
+python -m tests.chaos                     the long run: 100,000 operations, 500 faults, then the planted bugs
+python -m tests.chaos --short             about a minute
+python -m tests.chaos --planted outbox    one planted bug: exits 0 if it was caught
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import planted
+from tests.chaos.run import Outcome, Plan, run
+
+_REPORT = Path(__file__).resolve().parents[2] / "docs" / "bench" / "chaos.json"
+# What each planted bug needs to show: crashes for the outbox, slow reads for the lease, races for the fence.
+_FOR_BUG: dict[str, dict[str, Any]] = {
+    "outbox": {"kinds": {"kill": 1}, "pause": 1.0, "seconds": 25.0},
+    "lease": {"kinds": {"slow": 1}, "pause": 0.3, "seconds": 25.0},
+    "fence": {"kinds": {"stop": 1}, "pause": 3.0, "seconds": 25.0},
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--short", action="store_true", help="about a minute, for a look")
+    parser.add_argument("--seconds", type=float, help="length of the load instead of the goals")
+    parser.add_argument("--operations", type=int, default=100_000)
+    parser.add_argument("--faults", type=int, default=500)
+    parser.add_argument("--longest", type=float, default=3600.0, help="seconds after which the load ends anyway")
+    parser.add_argument("--planted", choices=planted.BUGS, help="only this bug")
+    parser.add_argument("--no-planted", action="store_true", help="without the planted bugs")
+    parser.add_argument("--keep", type=Path, help="folder for history and logs (default: a temporary one)")
+    parser.add_argument("--report", type=Path, default=_REPORT)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="brain2-chaos-"))
+    try:
+        if options.planted:
+            return 0 if _caught(options.planted, options.seed, folder) else 1
+        return _all(options, folder)
+    finally:
+        if options.keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _all(options: argparse.Namespace, folder: Path) -> int:
+    if options.short or options.seconds:
+        plan = Plan(folder / "main", options.seed, seconds=options.seconds or 20.0, rolling=True, rebuild=True)
+    else:
+        plan = Plan(
+            folder / "main",
+            options.seed,
+            operations=options.operations,
+            faults=options.faults,
+            longest=options.longest,
+            rolling=True,
+            rebuild=True,
+        )
+    outcome = asyncio.run(run(plan, _say))
+    _show(outcome)
+    caught = []
+    if not options.no_planted:
+        caught = [bug for bug in planted.BUGS if _caught(bug, options.seed, folder)]
+    report = _report(outcome, caught, options.seed)
+    if not options.short and not options.seconds:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
+        options.report.write_text(json.dumps(report, indent=2) + "\n")
+        _say(f"written to {options.report}")
+    missed = [] if options.no_planted else [bug for bug in planted.BUGS if bug not in caught]
+    if missed:
+        _say(f"the checker missed {', '.join(missed)}")
+    return 1 if outcome.violations or missed else 0
+
+
+def _caught(bug: str, seed: int, folder: Path) -> bool:
+    """Whether a short run with the bug breaks a promise; three seeds, for what a seed happens not to hit."""
+    for attempt in range(3):
+        plan = Plan(folder / f"{bug}-{attempt}", seed + attempt, bug=bug, quiet_seconds=60.0, **_FOR_BUG[bug])
+        _say(f"planted bug: {bug}")
+        outcome = asyncio.run(run(plan, _say))
+        kinds = sorted({violation["kind"] for violation in outcome.violations})
+        _say(f"  {'caught: ' + ', '.join(kinds) if kinds else 'not caught'}")
+        if kinds:
+            return True
+    return False
+
+
+def _show(outcome: Outcome) -> None:
+    _say(f"faults: {outcome.faults}")
+    _say(f"requests hit in the proxies: {outcome.injected}")
+    _say(f"errors that retries went over: {outcome.errors}")
+    _say(f"slowest call with its retries: {outcome.slowest:.1f} s; dead letters sent again: {outcome.calm.redriven}")
+    _say(f"automatic links against a clean rebuild: {outcome.rebuild}")
+    for violation in outcome.violations[:50]:
+        _say(f"VIOLATION {violation}")
+    _say(f"{len(outcome.violations)} violations")
+
+
+def _report(outcome: Outcome, caught: list[str], seed: int) -> dict[str, Any]:
+    return {
+        "faults": sum(outcome.faults.values()),
+        "faults_by_kind": outcome.faults,
+        "requests_hit": outcome.injected,
+        "acknowledged": outcome.acknowledged,
+        "unknown": outcome.unknown,
+        "violations": len(outcome.violations),
+        "planted_bugs_caught": caught,
+        "seed": seed,
+        "seconds": round(outcome.seconds),
+        "rolling_restart": outcome.rolling,
+        "dead_letters_redriven": outcome.calm.redriven,
+        "quiet_after_seconds": round(outcome.calm.seconds, 1),
+        "links_against_rebuild": outcome.rebuild,
+        "looked_at": outcome.looked_at,
+        "slowest_call_seconds": round(outcome.slowest, 1),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
