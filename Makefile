@@ -101,10 +101,13 @@ chaos: venv ## Break a running stack on purpose and count what is lost
 
 ##### Keep it
 
-.PHONY: proto lock clean clean-data
+.PHONY: proto docs lock clean clean-data
 proto: venv ## Generate the Python stubs beside the .proto files
 	@PATH="$(CURDIR)/$(BIN):$$PATH" buf generate -o $(PROTO_OUT) 2>&1 | { grep -v '^Writing mypy' || true; }
 	@$(PY) -m grpc_tools.protoc -I. --grpc_python_out=$(PROTO_OUT) $(PROTOS)
+
+docs: venv ## Refresh what the documentation takes from the code
+	@exec $(PY) -m deploy.docs
 
 # uv isn't a dependency: locks are made rarely, by whoever changes a *.in file.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.11 \

@@ -10,10 +10,14 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from deploy.local import stack
 from deploy.local.stores import ROOT
 from tests.support.waiting import until
 
+# A stack is started, toured and stopped.
+pytestmark = pytest.mark.timeout(300)
 _BIN = Path(sys.executable).parent
 
 

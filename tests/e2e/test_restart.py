@@ -7,6 +7,8 @@ import random
 import signal
 from pathlib import Path
 
+import pytest
+
 from deploy.local.demo.client import Client, settled
 from deploy.local.stack import SERVICES
 from protos.graph.v1 import graph_pb2
@@ -18,6 +20,8 @@ from tests.support.stack import whole_stack
 from tests.support.stores import fresh_user
 from tests.support.waiting import until
 
+# Two stacks are started and stopped, and what a killed service held waits until SQS shows it again.
+pytestmark = pytest.mark.timeout(400)
 # Notes of one subject share words that no other subject has: each finds its like.
 _SUBJECTS = {
     "tea": ["leaves", "brew", "kettle", "steep", "oolong", "aroma", "cup", "infusion", "harvest", "terrace"],

@@ -224,7 +224,8 @@ class Tour:
     async def _restore(self) -> None:
         self._title("Second thoughts", f"delete {_RESTORED}, then restore it")
         client, node_id = self._client, _RESTORED
-        before = await client.neighbor_ids(node_id)
+        # Links settle some time after the notes change: what they come to now, they come to again.
+        before = await settled(lambda: client.neighbor_ids(node_id), quiet=2.5, seconds=60.0)
         if not before:
             raise BrokenError(f"{node_id} has no neighbours")
         await client.node.DeleteNode(node_pb2.DeleteNodeRequest(user_id=client.user, node_id=node_id))
@@ -236,9 +237,9 @@ class Tour:
         async def whole() -> bool:
             return await client.is_there(node_id) and await client.neighbor_ids(node_id) >= before
 
-        _, wait = await until(whole, f"{node_id} has its {len(before)} neighbours again", seconds=10.0)
+        _, wait = await until(whole, f"{node_id} has its {len(before)} neighbours again", seconds=30.0)
         self._fact(f"back with all of its {len(before)} neighbours", wait, "after the answer")
-        _, wait = await until(lambda: self._found(node_id), f"search finds {node_id} again", seconds=10.0)
+        _, wait = await until(lambda: self._found(node_id), f"search finds {node_id} again", seconds=30.0)
         self._fact("search finds it again", wait, "later")
 
     async def _trace(self, trace_id: str) -> None:

@@ -17,7 +17,7 @@ import yaml
 
 from deploy.docs import settings_class, variables
 from deploy.local.provision import TEMPLATE, read_template
-from shared import config
+from shared import config, lifecycle
 
 _ROOT = Path(__file__).resolve().parents[3]
 _K8S = _ROOT / "deploy" / "k8s"
@@ -188,7 +188,7 @@ def test_probes_ask_for_what_is_served(context: str) -> None:
 def test_a_pod_has_time_to_drain(context: str) -> None:
     drain = config.load(settings_class(context), environment("production", context)).drain_seconds
     grace = of_kind(context, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    assert grace >= 2 * drain + 10
+    assert grace > lifecycle._DRAIN_SECONDS > 2 * drain
 
 
 @pytest.mark.parametrize("context", _CONTEXTS)
