@@ -144,13 +144,14 @@ def assemble(
     clock: Clock,
     ids: IdFactory,
     settings: GraphConfig,
+    limits: Limits | None = None,
 ) -> Parts:
     """The core on whatever implements its ports."""
     codec = WireCodec()
-    limits = Limits(hub_degree=settings.hub_degree, reads=settings.dynamodb_reads)
+    limits = limits or Limits(hub_degree=settings.hub_degree, reads=settings.dynamodb_reads)
     l1 = L1(settings.l1_bytes, clock, ttl=settings.l1_seconds)
     adjacency = Adjacency(store, cache, l1, codec, clock, limits)
-    hubs = Hubs(store, cache, l1, adjacency, clock)
+    hubs = Hubs(store, cache, l1, adjacency, clock, limits)
     existence = Existence(directory, clock, ttl=settings.existence_seconds)
     committer = Committer(store, cache, adjacency, ids, clock)
     neighbors = Neighbors(adjacency, hubs, existence, l1, codec)

@@ -81,11 +81,18 @@ class RedisLists:
 
     async def probe(self) -> None:
         self._space = ""
-        name = await self._instance()
-        self._space = hashlib.blake2b(name.encode(), digest_size=5).hexdigest()
+        self._space = self._name(await self._instance())
 
     def trust(self) -> None:
         self._trusted = bool(self._space)
+
+    async def verify(self) -> None:
+        if self._trusted and self._name(await self._instance()) != self._space:
+            self.distrust()
+
+    @staticmethod
+    def _name(instance: str) -> str:
+        return hashlib.blake2b(instance.encode(), digest_size=5).hexdigest()
 
     def key(self, user: str, kind: str, note: str = "") -> str:
         """Keys of lists: a state, m marks, w t r a hub by weight, by time, its records; f the user's change feed."""
@@ -123,13 +130,21 @@ class RedisLists:
 
     async def begin(self, touched: Touched, writer: str) -> None:
         keys, members = self._touched(touched)
-        await self._run("begin", keys, [writer, self._mark_ms, self._channel, _message("L", touched), *members])
+        await self._tell("begin", keys, [writer, self._mark_ms, self._channel, _message("L", touched), *members])
 
     async def finish(self, touched: Touched, writer: str) -> int:
         keys, members = self._touched(touched)
         # A hub with more repairs than a quarter of its least size is cheaper to fill again.
         args = [writer, self._channel, _message("L", touched), *self._feed, max(self._fewest // 2, 8), *members]
-        return int(await self._run("finish", [*keys, self.key(touched.user, "f")], [*args, *touched.feed]))
+        return int(await self._tell("finish", [*keys, self.key(touched.user, "f")], [*args, *touched.feed]))
+
+    async def _tell(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        try:
+            return await self._run(name, keys, args)
+        except Unavailable:
+            # What it holds of these lists is no longer known to be right: the journal must be replayed first.
+            self.distrust()
+            raise
 
     async def announce_gone(self, user: str, notes: Sequence[str]) -> None:
         await self._redis.call("PUBLISH", self._channel, _SEPARATOR.join(("G", user, *notes)))

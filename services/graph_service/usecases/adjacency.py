@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from services.graph_service.model.neighbors import Neighbor, by_weight
 from services.graph_service.model.token import Token
 from services.graph_service.ports import HIDDEN, Block, Codec, EdgeStore, Lease, ListCache, Told
-from services.graph_service.usecases.l1 import L1, Entry, Ticket
+from services.graph_service.usecases.l1 import L1, Entry
 from shared.errors import Unavailable
 from shared.ids import Clock
 from shared.resilience.singleflight import SingleFlight
@@ -27,7 +27,8 @@ class Limits:
     """hub_degree: a list with more edges is a hub. page: edges of one DynamoDB read. reads: at once, of all users.
 
     filling_wait: seconds to wait for another process's fill before asking DynamoDB ourselves. list_ttl: seconds that
-    Redis keeps a list; a token older than that needs no check.
+    Redis keeps a list; a token older than that needs no check. hub_wait: seconds that a reader waits for a hub's list
+    to be filled before it goes through the hub's edges itself.
     """
 
     hub_degree: int = 512
@@ -35,6 +36,10 @@ class Limits:
     reads: int = 32
     filling_wait: float = 0.05
     list_ttl: float = 3600.0
+    hub_wait: float = 3.0
+
+
+DEFAULTS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Adjacency:
         l1: L1,
         codec: Codec,
         clock: Clock,
-        limits: Limits = Limits(),
+        limits: Limits = DEFAULTS,
         *,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -244,6 +249,3 @@ class Adjacency:
         collected.sort(key=by_weight)
         auto = sum(neighbor.auto for neighbor in collected)
         return Found(Block(stamp, len(collected), auto, self._codec.pack(collected)))
-
-
-__all__ = ["Adjacency", "Found", "Limits", "Look", "Ticket"]

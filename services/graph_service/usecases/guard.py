@@ -26,6 +26,9 @@ class Trust(Protocol):
     async def probe(self) -> None:
         """Find out which instance answers; begin() and finish() work from then on. Unavailable when none does."""
 
+    async def verify(self) -> None:
+        """Notice that another instance answers (a failover that nobody told us of). Unavailable when none does."""
+
     def trust(self) -> None:
         """Let it serve, if the instance that was probed still is the one that answers."""
 
@@ -71,6 +74,10 @@ class Guard:
         entries = await self._store.journaled()
         for entry in entries:
             self._adjacency.invalidate(entry.touched.user, entry.touched.notes)
+        try:
+            await self._cache.verify()
+        except Unavailable:
+            pass  # each call finds that out by itself
         if not self._cache.trusted:
             await self._recover()
         elif entries:

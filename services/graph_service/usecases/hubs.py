@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from services.graph_service.model.neighbors import Neighbor, Order, Page, Position, Query, rank
 from services.graph_service.model.token import Token
 from services.graph_service.ports import EdgeStore, HubPage, Lease, ListCache, Told
-from services.graph_service.usecases.adjacency import Adjacency, Sleep
+from services.graph_service.usecases.adjacency import DEFAULTS, Adjacency, Limits, Sleep
 from services.graph_service.usecases.l1 import L1, Entry
 from shared.errors import Unavailable
 from shared.ids import Clock
@@ -35,7 +35,7 @@ class HubAnswer:
 
 
 class Hubs:
-    """Pages of hubs. wait: seconds that a reader waits for the list to be filled before it goes through the truth."""
+    """Pages of hubs."""
 
     def __init__(
         self,
@@ -44,9 +44,8 @@ class Hubs:
         l1: L1,
         adjacency: Adjacency,
         clock: Clock,
+        limits: Limits = DEFAULTS,
         *,
-        wait: float = 3.0,
-        page: int = 1000,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._store = store
@@ -54,8 +53,8 @@ class Hubs:
         self._l1 = l1
         self._adjacency = adjacency
         self._clock = clock
-        self._wait = wait
-        self._page = page
+        self._wait = limits.hub_wait
+        self._page = limits.page
         self._sleep = sleep
         self._fills: dict[tuple[str, str], asyncio.Task[None]] = {}
 

@@ -105,7 +105,9 @@ async def test_writes_are_seen_at_once(small: GraphService, other: GraphService,
     assert await walk(small, user, page_size=33) == ordered(weights)
 
 
-async def test_readers_and_writers_at_once_end_in_the_truth(small: GraphService, other: GraphService, user: str) -> None:
+async def test_readers_and_writers_at_once_end_in_the_truth(
+    small: GraphService, other: GraphService, user: str
+) -> None:
     weights = await build(small, user)
     rng = random.Random(user)
     added = {f"x{i:03}": rng.choice((0.3, 0.8)) for i in range(60)}

@@ -120,9 +120,7 @@ async def test_titles_come_in_one_call(graph: GraphService, nodes: FakeNodes, us
     assert [n.title for n in (await graph.page(user, "hub")).neighbors] == [""] * 5
 
 
-async def test_hidden_notes_vanish_at_once_and_come_back(
-    graph: GraphService, replica: GraphService, user: str
-) -> None:
+async def test_hidden_notes_vanish_at_once_and_come_back(graph: GraphService, replica: GraphService, user: str) -> None:
     await star(graph, user)
     for service in (graph, replica):
         assert (await service.page(user, "hub")).total_degree == 5

@@ -75,9 +75,7 @@ async def test_everything_works_without_redis(
     await first.hide(user, "b", 2)
     assert "b" not in await second.neighbors(user, "a")
     assert (await first.delete(user, "a", "n0")).deleted
-    answer = await second.stub.BatchGetNeighbors(
-        graph_pb2.BatchGetNeighborsRequest(user_id=user, node_ids=["a", "n1"])
-    )
+    answer = await second.stub.BatchGetNeighbors(graph_pb2.BatchGetNeighborsRequest(user_id=user, node_ids=["a", "n1"]))
     assert [r.total_degree for r in answer.results] == [4, 1]
 
 

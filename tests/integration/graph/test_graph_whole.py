@@ -1,5 +1,7 @@
 """The whole graph of a user: stream, counts, warming; and the end of a note: detaching, purging."""
 
+from typing import Any
+
 import pytest
 
 from protos.graph.v1 import graph_pb2
@@ -17,7 +19,7 @@ async def fan(graph: GraphService, user: str, centre: str, count: int, weight: f
         await graph.batch(user, news[start : start + 500])
 
 
-async def listed(graph: GraphService, user: str, **fields: object) -> list[tuple[str, str]]:
+async def listed(graph: GraphService, user: str, **fields: Any) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     async for answer in graph.stub.ListEdges(graph_pb2.ListEdgesRequest(user_id=user, **fields)):
         found += [(edge.source_id, edge.target_id) for edge in answer.edges]

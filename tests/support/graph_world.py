@@ -1,0 +1,260 @@
+"""Two graph processes over one Redis and one DynamoDB, in this process, with hands on everything between them.
+
+Redis, DynamoDB, the adapters and the use cases are real. Ours are: the channel of invalidations (messages wait in an
+inbox until they are delivered, or are dropped), a switch that cuts a process off from Redis, and gates at which a fill
+or a write stops until it is told to go on, or dies.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.graph_service.adapters.channel import Channel
+from services.graph_service.adapters.dynamo import DynamoEdgeStore
+from services.graph_service.adapters.feed import RedisFeed
+from services.graph_service.adapters.instance import instance_name
+from services.graph_service.adapters.lists import RedisLists
+from services.graph_service.adapters.scripts import SOURCES
+from services.graph_service.app import Parts, assemble
+from services.graph_service.config import GraphConfig
+from services.graph_service.convert import WireCodec
+from services.graph_service.ports import Touched, Write
+from services.graph_service.usecases.adjacency import Limits
+from shared import config
+from shared.aws import Aws
+from shared.dynamo import Put, Table
+from shared.errors import Unavailable
+from shared.events.envelope import Event
+from shared.idempotency import Idempotency
+from shared.ids import SystemClock, UlidFactory
+from shared.redis import Redis
+
+
+class Died(Exception):
+    """The process died at this point."""
+
+
+class Gate:
+    """Armed, it stops the next one who comes until open()."""
+
+    def __init__(self) -> None:
+        self.armed = False
+        self.reached = asyncio.Event()
+        self._go = asyncio.Event()
+
+    async def passed(self) -> None:
+        if self.armed:
+            self.armed = False
+            self.reached.set()
+            await self._go.wait()
+
+    def open(self) -> None:
+        self.armed = False
+        self._go.set()
+
+
+@dataclass
+class Hand:
+    """What the test does to one process. fate of its next write: "" or "dies" or "lost" (its commit's answer).
+
+    missed: an invalidation was dropped since the process noticed last.
+    """
+
+    cut: bool = False
+    dropping: bool = False
+    missed: bool = False
+    inbox: list[bytes] = field(default_factory=list)
+    fill_gate: Gate | None = None
+    commit_gate: Gate | None = None
+    fate: str = ""
+
+
+class HandledCommands:
+    """A Redis client that can be cut off, and whose published messages are handed out by the test."""
+
+    def __init__(self, redis: Redis, hand: Hand, publish: Callable[[bytes], None]) -> None:
+        self._redis = redis
+        self._hand = hand
+        self._publish = publish
+
+    async def call(self, *args: Any) -> Any:
+        if self._hand.cut:
+            raise Unavailable("cut off by the test")
+        if args[0] == "PUBLISH":
+            self._publish(args[2].encode())
+        return await self._redis.call(*args)
+
+    def script(self, source: str) -> Any:
+        script = self._redis.script(source)
+        publishes = "'PUBLISH'" in source
+        begins = source == SOURCES["begin"]
+        stores = source in (SOURCES["store"], SOURCES["hub_store"], SOURCES["hub_repair"])
+
+        async def run(keys: Sequence[Any] = (), args: Sequence[Any] = ()) -> Any:
+            if self._hand.cut:
+                raise Unavailable("cut off by the test")
+            if stores:
+                await self._pass()
+            reply = await script(keys=keys, args=args)
+            if publishes:
+                message = args[3] if begins else args[2]
+                self._publish(message if isinstance(message, bytes) else message.encode())
+            return reply
+
+        return run
+
+    async def _pass(self) -> None:
+        gate = self._hand.fill_gate
+        if gate is not None:
+            await gate.passed()
+            if self._hand.cut:
+                raise Unavailable("cut off by the test")
+
+
+class HandledLists(RedisLists):
+    """finish() may find that the process has died; an unchecked SET (the planted bug) passes the gate, too."""
+
+    hand: Hand
+
+    async def store(self, lease: Any, block: Any) -> bool:
+        if not self._check_leases:
+            gate = self.hand.fill_gate
+            if gate is not None:
+                await gate.passed()
+        return await super().store(lease, block)
+
+    async def finish(self, touched: Touched, writer: str) -> int:
+        if self.hand.fate == "dies":
+            self.hand.fate = ""
+            raise Died
+        return await super().finish(touched, writer)
+
+
+class HandledStore(DynamoEdgeStore):
+    """A commit may wait, and its answer may be lost."""
+
+    hand: Hand
+
+    async def commit(self, write: Write) -> None:
+        gate = self.hand.commit_gate
+        if gate is not None:
+            await gate.passed()
+        await super().commit(write)
+        if self.hand.fate == "lost":
+            self.hand.fate = ""
+            raise Unavailable("the answer got lost")
+
+
+class NoOutbox:
+    """Events are not what this is about; the item keeps the transaction's shape."""
+
+    def put(self, event: Event) -> Put:
+        return Put({"PK": "OUTBOX#machine", "SK": event.id, "expires_at": 1})
+
+    def announce(self, *events: Event) -> None:
+        return None
+
+
+class Everyone:
+    """Every note exists."""
+
+    async def live(self, user: str, notes: Collection[str]) -> Mapping[str, str]:
+        return dict.fromkeys(notes, "")
+
+    async def count(self, user: str) -> int:
+        return 0
+
+
+@dataclass
+class Process:
+    """One of the two. lists: its view of Redis."""
+
+    parts: Parts
+    lists: HandledLists
+    hand: Hand
+    channel: Channel
+
+    def deliver(self) -> None:
+        """What others published arrives."""
+        waiting, self.hand.inbox = self.hand.inbox, []
+        for message in waiting:
+            self.channel.on_message(b"", message)
+
+    def notice(self) -> None:
+        """The process finds that its channel was gone for a while, and that it is there again."""
+        self.hand.dropping = self.hand.missed = False
+        self.hand.inbox.clear()
+        self.channel.on_lost()
+        self.channel.on_ready()
+
+
+class World:
+    """Use as `async with World(...)`. environment: that of a graph service on the test's stores."""
+
+    def __init__(self, environment: Mapping[str, str], *, check_leases: bool = True, mark_ms: int = 400) -> None:
+        self._settings = config.load(GraphConfig, dict(environment) | {"BRAIN2_QUEUE_URL": ""})
+        self._check_leases = check_leases
+        self.mark_ms = mark_ms
+        self.processes: list[Process] = []
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> "World":
+        self._aws = await self._stack.enter_async_context(Aws(self._settings, use=("dynamodb",)))
+        for _ in range(2):
+            await self._add()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for process in self.processes:
+            await process.parts.hubs.close()
+        await self._stack.aclose()
+
+    async def _add(self) -> None:
+        clock, hand, codec = SystemClock(), Hand(), WireCodec()
+        redis = await self._stack.enter_async_context(Redis(self._settings, timeout=5.0))
+
+        def publish(message: bytes) -> None:
+            for other in self.processes:
+                if other.hand is hand:
+                    continue
+                if other.hand.dropping:
+                    other.hand.missed = True
+                else:
+                    other.hand.inbox.append(message)
+
+        table = Table(self._aws.dynamodb, self._settings.table)
+        ids = UlidFactory(clock)
+        store = HandledStore(table, NoOutbox(), Idempotency(table, "graph", clock), ids, clock)
+        store.hand = hand
+        commands = HandledCommands(redis, hand, publish)
+        lists = HandledLists(
+            commands,
+            codec,
+            instance_name(redis, clustered=False),
+            hub_degree=2,
+            mark_ms=self.mark_ms,
+            check_leases=self._check_leases,
+        )
+        lists.hand = hand
+        limits = Limits(hub_degree=2, page=2, filling_wait=0.002, hub_wait=0.05)
+        feed = RedisFeed(commands, lists)
+        parts = assemble(store, lists, feed, Everyone(), clock, ids, self._settings, limits)
+        channel = Channel(parts.adjacency, parts.existence, parts.watch, parts.l1)
+        channel.on_ready()
+        await parts.guard.step()
+        self.processes.append(Process(parts, lists, hand, channel))
+
+    async def renew(self) -> None:
+        """As if both processes had just started."""
+        for process in self.processes:
+            fresh = Hand()
+            process.hand.__dict__.update(fresh.__dict__)
+            process.notice()
+        for process in self.processes:
+            await process.parts.guard.step()
+
+    async def flush(self) -> None:
+        """FLUSHALL, by the first connection that there is."""
+        await self.processes[0].lists._redis._redis.call("FLUSHALL")  # type: ignore[attr-defined]
