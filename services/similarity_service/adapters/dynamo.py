@@ -1,7 +1,7 @@
 """Records and settings in Brain2-Main.
 
 USER#u / TERMS#n       the record: i, v, s (incarnation, versions of text and state), vis, gone, rev, rec (codec.py)
-USER#u / KW#n#k        a posting of one of its keywords: w (weight); GSI1 USER#u#KW#k / NODE#n
+USER#u / KW#n#k        a posting of one of its keywords: weight; GSI1 USER#u#KW#k / NODE#n
 USER#u / SETTINGS#similarity
 A record and the postings that differ are written in one transaction, on the condition that the record is as it was
 read.
@@ -120,7 +120,7 @@ class DynamoRecords:
             after=f"NODE#{after}" if after else None,
             limit=limit,
         )
-        found = [(item["GSI1SK"].removeprefix("NODE#"), item.get("w", 255) / 255) for item in page.items]
+        found = [(item["GSI1SK"].removeprefix("NODE#"), item.get("weight", 255) / 255) for item in page.items]
         return found, page.next_start is not None
 
     async def _pages(self, user_id: str, attributes: Sequence[str] | None) -> AsyncIterator[Sequence[Item]]:
@@ -222,5 +222,5 @@ def _posting(user_id: str, node_id: str, term: str, weight: int) -> Item:
         "SK": f"{_POSTING}{node_id}#{term}",
         "GSI1PK": f"USER#{user_id}#KW#{term}",
         "GSI1SK": f"NODE#{node_id}",
-        "w": weight,
+        "weight": weight,
     }

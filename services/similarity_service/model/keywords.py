@@ -91,11 +91,14 @@ def _phrases(note: Note, chosen: set[int]) -> list[tuple[int, ...]]:
     pairs: dict[tuple[int, int], int] = {}
     separator = WIDE if note.wide else NARROW
     last = separator
+    times = 2  # the title counts twice here, too
     for number in note.numbers():
         if number in chosen:
-            counts[number] = counts.get(number, 0) + 1
+            counts[number] = counts.get(number, 0) + times
             if last in chosen and last != number:
-                pairs[last, number] = pairs.get((last, number), 0) + 1
+                pairs[last, number] = pairs.get((last, number), 0) + times
+        elif number == separator:
+            times = 1
         last = number
     kept = [
         (count, pair)

@@ -1,6 +1,6 @@
 """What every request must hold to, checked before anything is done."""
 
-from shared.errors import InvalidArgument, Violations
+from shared.errors import Violations
 from shared.ids import check_id, check_user_id
 
 MAX_TEXT_BYTES = 256 * 1024
@@ -46,4 +46,6 @@ def limit(requested: int, *, default: int, maximum: int, field: str = "limit") -
 def check_score(value: float) -> None:
     """A bound for scores."""
     if not 0 <= value <= 1:
-        raise InvalidArgument("min_score must be in [0, 1]")
+        violations = Violations()
+        violations.add("min_score", "must be in [0, 1]")
+        violations.raise_if_any()

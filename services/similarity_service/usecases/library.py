@@ -89,10 +89,6 @@ class Library:
                 return await asyncio.to_thread(question, shelf.index)
             return question(shelf.index)
 
-    async def position(self, user_id: str) -> str | None:
-        """How far the log is applied; None without a log."""
-        return (await self._fresh(user_id)).position
-
     async def tell(self, user_id: str, changed: Sequence[tuple[str, Stored]]) -> None:
         """Tell everybody, and the index here, what the records now say of some notes."""
         changes = [Change(node_id, *stored.stamp, stored.shown is not None) for node_id, stored in changed]
@@ -240,7 +236,7 @@ class Library:
 
 
 def _place(position: str) -> tuple[int, int]:
-    first, _, second = position.partition("-")
+    first, _, second = position.partition("/")[0].partition("-")
     return int(first), int(second or 0)
 
 

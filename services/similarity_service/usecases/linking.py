@@ -3,7 +3,8 @@
 At once, a note is linked to its best. Once nothing of the user has changed for a moment, every note that came is
 considered again, and those it was linked to, by the whole rule (model/links.py) over the notes as they are now: links
 that are due are made, automatic ones that no longer are are removed. So a burst ends with the same links whatever its
-order, and however many processes shared it: each settles what it heard, over the same notes.
+order, and however many processes shared it: each settles what it heard, over the same notes, and does so again when
+more follows within a short while.
 """
 
 import asyncio
@@ -29,16 +30,25 @@ _BATCH = 100
 
 @dataclass(slots=True)
 class _Restless:
-    """A user whose notes changed: which, when last, since when, and where the log was then."""
+    """A user whose notes changed: since when, when last, and what the index was then.
+
+    waiting: notes to be settled. settled: those that were, lately; they are settled again when more news follows.
+    """
 
     since: float
     changed_at: float
-    position: str | None = None
-    notes: dict[str, None] = field(default_factory=dict)
+    mark: tuple[int, int] = (-1, -1)
+    settled_mark: tuple[int, int] = (-1, -1)
+    settled_at: float = 0.0
+    waiting: dict[str, None] = field(default_factory=dict)
+    settled: dict[str, float] = field(default_factory=dict)
 
 
 class Linking:
-    """quiet_seconds: how long nothing must change before links are settled; most_seconds: how long that is put off."""
+    """quiet_seconds: how long nothing must change before links are settled; most_seconds: how long that is put off.
+
+    linger_seconds: how long notes are settled again when others change after them, here or in another process.
+    """
 
     def __init__(
         self,
@@ -49,6 +59,7 @@ class Linking:
         *,
         quiet_seconds: float = 1.5,
         most_seconds: float = 30.0,
+        linger_seconds: float = 20.0,
     ) -> None:
         self._library = library
         self._preferences = preferences
@@ -56,6 +67,7 @@ class Linking:
         self._clock = clock
         self._quiet = quiet_seconds
         self._most = most_seconds
+        self._linger = linger_seconds
         self._restless: dict[str, _Restless] = {}
         self._wake = asyncio.Event()
         self.settled = 0
@@ -63,7 +75,12 @@ class Linking:
     @property
     def pending(self) -> int:
         """Notes whose links are still to be settled."""
-        return sum(len(user.notes) for user in self._restless.values())
+        return sum(len(user.waiting) for user in self._restless.values())
+
+    @property
+    def users(self) -> list[str]:
+        """The users who are watched: notes to settle, or settled lately."""
+        return list(self._restless)
 
     async def link(self, user_id: str, node_id: str) -> Sequence[Link]:
         """Link a note that was just indexed to its best, and have it settled later."""
@@ -80,8 +97,10 @@ class Linking:
         """Have the links of some notes settled when the user's notes have come to rest."""
         now = self._clock.monotonic()
         user = self._restless.setdefault(user_id, _Restless(now, now))
+        if not user.waiting:
+            user.since = now
         user.changed_at = now
-        user.notes.update(dict.fromkeys(node_ids))
+        user.waiting.update(dict.fromkeys(node_ids))
         self._wake.set()
 
     async def run(self) -> None:
@@ -96,48 +115,68 @@ class Linking:
                     await self.settle_if_quiet(user_id)
                 except Brain2Error as error:
                     log.warning("links could not be settled yet", extra={"user": user_id, "error": str(error)})
-                    self._restless[user_id].changed_at = self._clock.monotonic()
+                    if user_id in self._restless:
+                        self._restless[user_id].changed_at = self._clock.monotonic()
 
     async def settle_if_quiet(self, user_id: str) -> bool:
         """Settle a user's links if its notes have rested long enough, here and elsewhere."""
         user = self._restless[user_id]
+        mark = await self._library.ask(user_id, lambda index: (index.epoch, index.live))
         now = self._clock.monotonic()
+        if mark != user.mark:
+            user.mark, user.changed_at = mark, now
+            if not user.waiting:
+                user.since = now
+        if not user.waiting and mark == user.settled_mark:
+            if now - user.settled_at > self._linger:
+                del self._restless[user_id]
+            return False
         if now - user.changed_at < self._quiet and now - user.since < self._most:
             return False
-        position = await self._library.position(user_id)
-        if position != user.position and now - user.since < self._most:
-            # Another process changed something, or this is the first look.
-            user.position = position
-            user.changed_at = now
-            return False
-        del self._restless[user_id]
+        recent = [node_id for node_id, at in user.settled.items() if now - at <= self._linger]
+        notes, user.waiting = dict.fromkeys([*user.waiting, *recent]), {}
         try:
-            await self.settle(user_id, list(user.notes))
+            await self.settle(user_id, list(notes))
         except BaseException:
-            again = self._restless.setdefault(user_id, user)
-            again.notes.update(user.notes)
+            user.waiting = notes | user.waiting
             raise
+        user.settled_mark, user.settled_at = mark, now
+        # Those that were settled before keep their time: a trickle of news must not keep them for ever.
+        user.settled = {node_id: user.settled.get(node_id, now) for node_id in notes}
         return True
 
     async def settle(self, user_id: str, node_ids: Sequence[str]) -> None:
         """Make the automatic links of some notes what the rule says, over the notes as they are now."""
         settings = (await self._preferences.of(user_id)).settings
         linker: list[Linker] = []
+        asked = set(node_ids)
+        # A note that takes a place in another's list takes it from a third: so partners are looked at, too.
+        partners: dict[str, None] = {}
         for start in range(0, len(node_ids), _BATCH):
-            batch = node_ids[start : start + _BATCH]
-            due = {node_id: await self._due(user_id, node_id, settings, linker) for node_id in batch}
-            there = await self._graph.automatic(user_id, batch)
-            for node_id in batch:
-                links = due[node_id]
-                if links is None:
-                    continue  # hidden meanwhile: its edges are hidden too, and come back with it
-                wanted = {link.node_id for link in links}
-                known = there.get(node_id, frozenset())
-                if missing := [link for link in links if link.node_id not in known]:
-                    await self._graph.link(user_id, node_id, missing, METHOD)
-                if undue := sorted(known - wanted):
-                    await self._graph.unlink(user_id, node_id, undue)
+            for other in await self._settle(user_id, node_ids[start : start + _BATCH], settings, linker):
+                if other not in asked:
+                    partners[other] = None
+        others = list(partners)
+        for start in range(0, len(others), _BATCH):
+            await self._settle(user_id, others[start : start + _BATCH], settings, linker)
         self.settled += len(node_ids)
+
+    async def _settle(self, user_id: str, batch: Sequence[str], settings: Settings, linker: list[Linker]) -> set[str]:
+        """Settle some notes; the notes at the other ends of their links."""
+        due = {node_id: await self._due(user_id, node_id, settings, linker) for node_id in batch}
+        there = await self._graph.automatic(user_id, batch)
+        others: set[str] = set()
+        for node_id, links in due.items():
+            if links is None:
+                continue  # hidden meanwhile: its edges are hidden too, and come back with it
+            wanted = {link.node_id for link in links}
+            known = there.get(node_id, frozenset())
+            if missing := [link for link in links if link.node_id not in known]:
+                await self._graph.link(user_id, node_id, missing, METHOD)
+            if undue := sorted(known - wanted):
+                await self._graph.unlink(user_id, node_id, undue)
+            others |= wanted
+        return others
 
     async def _due(self, user_id: str, node_id: str, settings: Settings, linker: list[Linker]) -> Sequence[Link] | None:
         """The links that a note should have; None if it isn't there. Others get their turn in between."""

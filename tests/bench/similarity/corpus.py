@@ -1,8 +1,8 @@
 """Notes for measuring: FOLDOC as it is, then copies of it in which words, names and titles change.
 
-Plain repetition would flatter an index (its vocabulary would stop growing, every note would have twins). In a copy three
-words in ten are drawn anew from the collection's own distribution, half of the rare words are new ones, and titles are
-mixed from two. Documents stay about as long and common words as common, and the vocabulary goes on growing.
+Plain repetition would flatter an index (its vocabulary would stop growing, every note would have twins). In a copy
+three words in ten are drawn anew from the collection's own distribution, half of the rare words are new ones, and
+titles are mixed from two. Documents stay about as long and common words as common, and the vocabulary goes on growing.
 """
 
 import gzip
@@ -32,9 +32,9 @@ class Sample:
 
 def read(path: Path) -> list[Sample]:
     """The notes of a JSON lines file (id, title, text), gzipped or not."""
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as lines:
-        notes = [json.loads(line) for line in lines]
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    notes = [json.loads(line) for line in text.split("\n") if line.strip()]
     return [Sample(note["id"], note["title"], note["text"]) for note in notes]
 
 
@@ -53,7 +53,7 @@ def _endless(base: Sequence[Sample], seed: int) -> Iterator[Sample]:
     while True:
         copy += 1
         mark = _name(copy)
-        for number, note in enumerate(base):
+        for note in base:
             text = []
             for word in note.text.split():
                 if rng.random() < _REDRAWN:

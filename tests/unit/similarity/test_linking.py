@@ -54,10 +54,10 @@ class World:
         self.processes = [Process(self) for _ in range(replicas)]
 
     async def settle(self) -> None:
-        for _ in range(4):
+        for _ in range(5):
             await self.clock.advance(1.1)
             for process in self.processes:
-                if process.linking.pending:
+                if U in process.linking.users:
                     await process.linking.settle_if_quiet(U)
         assert not any(process.linking.pending for process in self.processes)
 
@@ -85,6 +85,26 @@ async def test_the_order_of_a_burst_does_not_matter() -> None:
 async def test_two_replicas_give_the_same_links_as_one() -> None:
     texts = burst(60)
     assert await links_of(texts, replicas=2, seed=3) == await links_of(texts)
+
+
+async def test_a_pause_in_a_burst_does_not_matter() -> None:
+    texts = burst(60)
+    world = World(2)
+    for number, text in enumerate(texts):
+        await world.processes[number < 20].hear(text)
+        if number in (19, 40):
+            await world.settle()
+    await world.settle()
+    assert world.graph.pairs(U) == await links_of(texts)
+
+
+async def test_a_user_at_rest_is_forgotten() -> None:
+    world = World()
+    await world.processes[0].hear(burst(1)[0])
+    await world.settle()
+    await world.clock.advance(60)
+    await world.processes[0].linking.settle_if_quiet(U)
+    assert world.processes[0].linking.users == []
 
 
 async def test_linked_at_once() -> None:
@@ -135,7 +155,7 @@ async def test_nothing_settles_while_notes_keep_coming_but_not_for_ever() -> Non
     for text in texts:
         await process.hear(text)
         await world.clock.advance(0.9)
-        settled += await process.linking.settle_if_quiet(U) if process.linking.pending else 0
+        settled += await process.linking.settle_if_quiet(U)
     assert settled == 1  # after 30 s
 
 

@@ -1,0 +1,203 @@
+"""What records and the change log promise, on the fakes that the unit tests use and on the real stores."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoSettings
+from services.similarity_service.adapters.redis import RedisChangeLog
+from services.similarity_service.model.settings import Settings
+from services.similarity_service.model.stored import Stored
+from services.similarity_service.ports import Change, LogGap, UserChoices
+from shared.dynamo import Table
+from shared.ids import SystemClock
+from shared.redis import Redis
+from tests.support.similarity_fakes import FakeLog, FakeRecords, FakeSettings, note
+from tests.support.similarity_service import redis_of, table_of
+from tests.support.stores import Stores
+
+
+@pytest.fixture(scope="module")
+async def table(stores: Stores) -> AsyncIterator[Table]:
+    async with table_of(stores) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+async def redis(stores: Stores) -> AsyncIterator[Redis]:
+    async with redis_of(stores) as found:
+        yield found
+
+
+@pytest.fixture(params=["fake", "dynamo"])
+def records(request: pytest.FixtureRequest) -> Any:
+    if request.param == "fake":
+        return FakeRecords()
+    return DynamoRecords(request.getfixturevalue("table"), SystemClock())
+
+
+@pytest.fixture(params=["fake", "redis"])
+def log(request: pytest.FixtureRequest) -> Any:
+    return FakeLog() if request.param == "fake" else RedisChangeLog(request.getfixturevalue("redis"))
+
+
+@pytest.fixture(params=["fake", "dynamo"])
+def choices(request: pytest.FixtureRequest) -> Any:
+    return FakeSettings() if request.param == "fake" else DynamoSettings(request.getfixturevalue("table"))
+
+
+def stored(node_id: str, text: str, *, version: int = 1, revision: int = 1) -> Stored:
+    """A record whose keywords are all of its words."""
+    found = note(node_id, "", text, version=version, incarnation=3, tags=["t"])
+    listed = tuple((number, 255 - number) for number in range(len(found.terms)))
+    return Stored(replace(found, salient=listed), 3, version, version, revision=revision)
+
+
+async def pages(found: AsyncIterator[Sequence[tuple[str, Stored]]]) -> dict[str, Stored]:
+    return {node_id: each async for page in found for node_id, each in page}
+
+
+async def test_what_was_put_is_there(records: Any, user: str) -> None:
+    assert await records.get(user, "a") == Stored()
+    one = stored("a", "sea stone")
+    assert await records.put(user, "a", Stored(), one)
+    assert await records.get(user, "a") == one
+    assert await records.get_many(user, ["a", "b", "a"]) == {"a": one}
+    assert await records.get("somebody-else", "a") == Stored()
+
+
+async def test_a_write_over_what_somebody_else_wrote_fails(records: Any, user: str) -> None:
+    one = stored("a", "sea")
+    assert await records.put(user, "a", Stored(), one)
+    assert not await records.put(user, "a", Stored(), stored("a", "stone"))
+    two = stored("a", "stone", version=2, revision=2)
+    assert await records.put(user, "a", one, two)
+    assert not await records.put(user, "a", one, stored("a", "tree", version=3, revision=2))
+    assert await records.get(user, "a") == two
+
+
+async def test_one_of_many_writers_wins(records: Any, user: str) -> None:
+    done = await asyncio.gather(*(records.put(user, "a", Stored(), stored("a", f"word{n} sea")) for n in range(10)))
+    assert done.count(True) == 1
+
+
+async def test_postings_follow_the_keywords(records: Any, user: str) -> None:
+    one, two = stored("a", "sea stone"), stored("a", "sea tree", version=2, revision=2)
+    await records.put(user, "a", Stored(), one)
+    await records.put(user, "b", Stored(), stored("b", "stone"))
+    assert await records.with_keyword(user, "stone", 10, "") == ([("a", 254 / 255), ("b", 1.0)], False)
+    await records.put(user, "a", one, two)
+    assert await records.with_keyword(user, "stone", 10, "") == ([("b", 1.0)], False)
+    assert [node_id for node_id, _ in (await records.with_keyword(user, "tree", 10, ""))[0]] == ["a"]
+    assert await records.with_keyword("somebody-else", "tree", 10, "") == ([], False)
+    gone = two.removed(2)
+    assert gone is not None
+    await records.put(user, "a", two, replace(gone, revision=3))
+    assert await records.with_keyword(user, "tree", 10, "") == ([], False)
+    assert (await records.get(user, "a")).gone
+
+
+async def test_keywords_in_pages(records: Any, user: str) -> None:
+    for n in range(7):
+        await records.put(user, f"n{n}", Stored(), stored(f"n{n}", "sea"))
+    seen: list[str] = []
+    after, more = "", True
+    while more:
+        found, more = await records.with_keyword(user, "sea", 3, after)
+        seen += [node_id for node_id, _ in found]
+        after = seen[-1]
+        assert len(found) <= 3
+        if len(seen) >= 7:
+            break
+    assert seen == [f"n{n}" for n in range(7)]
+
+
+async def test_everything_and_stamps(records: Any, user: str) -> None:
+    wanted = {f"n{n}": stored(f"n{n}", f"sea w{n}") for n in range(5)}
+    for node_id, each in wanted.items():
+        await records.put(user, node_id, Stored(), each)
+    assert await pages(records.all(user)) == wanted
+    assert await pages(records.stamps(user)) == {node_id: replace(each, note=None) for node_id, each in wanted.items()}
+    assert await pages(records.all("somebody-else")) == {}
+
+
+async def test_turning(records: Any, user: str) -> None:
+    assert await records.turn(user, "a", False, 2, None) is None
+    await records.put(user, "a", Stored(), stored("a", "sea"))
+    assert await records.turn(user, "a", False, 1, None) is None  # not newer
+    assert await records.turn(user, "a", False, 2, 9) is None  # of another incarnation
+    hidden = await records.turn(user, "a", False, 2, 3)
+    assert hidden is not None
+    assert not hidden.visible
+    assert hidden.shown is None
+    assert (hidden.version, hidden.state_version, hidden.revision) == (1, 2, 2)
+    assert await records.get(user, "a") == hidden
+    assert await records.turn(user, "a", True, 2, None) is None
+    shown = await records.turn(user, "a", True, 3, None)
+    assert shown is not None
+    assert shown.shown == hidden.note
+
+
+async def test_the_log_tells_in_order(log: Any, user: str) -> None:
+    start = await log.tail(user)
+    assert await log.since(user, start) == []
+    await log.append(user, [Change("a", 1, 2, True), Change("b", 3, 4, False)])
+    await log.append(user, [Change("a", 1, 3, True)])
+    await log.append("somebody-else", [Change("x", 1, 1, True)])
+    news = await log.since(user, start)
+    assert [(each.node_id, each.incarnation, each.version, each.visible) for each in news] == [
+        ("a", 1, 2, True),
+        ("b", 3, 4, False),
+        ("a", 1, 3, True),
+    ]
+    assert await log.since(user, news[1].position) == [news[2]]
+    assert await log.tail(user) == news[2].position
+
+
+async def test_a_lost_log_is_a_gap(log: Any, redis: Redis, user: str) -> None:
+    start = await log.tail(user)
+    if isinstance(log, FakeLog):
+        log.lose(user)
+    else:
+        await redis.call("DEL", f"sim:{{{user}}}:log")
+    with pytest.raises(LogGap):
+        await log.since(user, start)
+    again = await log.tail(user)
+    await log.append(user, [Change("a", 1, 1, True)])
+    with pytest.raises(LogGap):
+        await log.since(user, start)
+    assert [each.node_id for each in await log.since(user, again)] == ["a"]
+
+
+async def test_a_trimmed_log_is_a_gap(redis: Redis, user: str) -> None:
+    log = RedisChangeLog(redis, keep=50)
+    start = await log.tail(user)
+    await log.append(user, [Change(f"n{n}", 1, 1, True) for n in range(1000)])
+    with pytest.raises(LogGap):
+        await log.since(user, start)
+
+
+async def test_idle_logs_expire(redis: Redis, user: str) -> None:
+    await RedisChangeLog(redis, seconds=100).append(user, [Change("a", 1, 1, True)])
+    assert 0 < await redis.call("TTL", f"sim:{{{user}}}:log") <= 100
+
+
+async def test_purged_notes_expire(table: Table, user: str) -> None:
+    records = DynamoRecords(table, SystemClock())
+    gone = Stored(None, 1, 2, 2, visible=False, gone=True, revision=1)
+    await records.put(user, "a", Stored(), gone)
+    item = await table.get((f"USER#{user}", "TERMS#a"))
+    assert item is not None
+    assert item["expires_at"] > SystemClock().now_ms() // 1000 + 13 * 86_400
+    assert "rec" not in item
+
+
+async def test_settings(choices: Any, user: str) -> None:
+    assert await choices.get(user) is None
+    chosen = UserChoices(Settings("german", False, 0.4, 7), "english", 123)
+    await choices.put(user, chosen)
+    assert await choices.get(user) == chosen
+    assert await choices.get("somebody-else") is None
