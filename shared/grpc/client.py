@@ -27,8 +27,11 @@ from shared.resilience.retry import Backoff, RetryBudget
 
 _READS = ("Get", "BatchGet", "List", "Find", "Search", "Check")
 _BACKOFF = Backoff(base=0.05, cap=1.0)
+# While a peer restarts: soon again, but not all at once when it is back.
+_RESTART = Backoff(base=0.05, cap=0.25)
 _OPTIONS: list[tuple[str, int | str]] = [
-    ("grpc.lb_policy_name", "round_robin"),
+    # Health is watched on each connection: a replica that says NOT_SERVING gets no more calls, long before it is gone.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}'),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.max_send_message_length", -1),
     # A peer that is gone without a word (its node died) is noticed within 30 s instead of TCP's quarter of an hour.
@@ -46,7 +49,8 @@ class Channels:
     """The channels of a process, closed together. Use as `async with Channels() as channels`.
 
     timeout: seconds that a call may take when neither the caller nor the call being served says less.
-    attempts: tries of a call that may be repeated. credentials: TLS or mTLS for all targets.
+    attempts: tries of a call that may be repeated. patience: seconds from the loss of a target that answered before,
+    in which calls wait for it to come back, as after a restart. credentials: TLS or mTLS for all targets.
     """
 
     def __init__(
@@ -54,11 +58,13 @@ class Channels:
         *,
         timeout: float = 5.0,
         attempts: int = 3,
+        patience: float = 3.0,
         credentials: grpc.ChannelCredentials | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._timeout = timeout
         self._attempts = attempts
+        self._patience = patience
         self._credentials = credentials
         self._clock = clock or SystemClock()
         self._targets: dict[str, _Target] = {}
@@ -79,13 +85,17 @@ class Channels:
     def stub(self, target: str, service_descriptor: ServiceDescriptor) -> "Stub":
         """The service at a target; stubs of one target share its channel, breaker and retry budget."""
         if target not in self._targets:
-            self._targets[target] = _Target(target, self._credentials, self._clock)
+            self._targets[target] = _Target(target, self._credentials, self._clock, self._patience)
         return Stub(self._targets[target], service_descriptor, self._timeout, self._attempts)
 
 
 class _Target:
-    def __init__(self, name: str, credentials: grpc.ChannelCredentials | None, clock: Clock) -> None:
+    def __init__(self, name: str, credentials: grpc.ChannelCredentials | None, clock: Clock, patience: float) -> None:
         self.name = name
+        # When calls stopped reaching it; None while they do. One that never answered isn't restarting: it isn't there.
+        self.lost_at: float | None = -math.inf
+        self._clock = clock
+        self._patience = patience
         self.channel = (
             grpc.aio.insecure_channel(name, options=_OPTIONS)
             if credentials is None
@@ -94,14 +104,21 @@ class _Target:
         self.breaker = Breaker(name, clock)
         self.budget = RetryBudget(clock=clock)
 
+    def is_restarting(self) -> bool:
+        """Asked when a call hasn't reached it: whether that is so recent that it may well be back in a moment."""
+        now = self._clock.monotonic()
+        if self.lost_at is None:
+            self.lost_at = now
+        return now - self.lost_at < self._patience
+
 
 class Stub:
     """A service of another process: one attribute per RPC.
 
     Unary: `await stub.GetNode(request, timeout=2.0)`; server streams: `async for answer in stub.ListEdges(request)`.
     A request may be a message or its bytes. timeout: seconds, cut to what the call being served has left. idempotent:
-    whether Unavailable may be answered by trying again; by default for reads and for requests with a request_id.
-    Raises the classes of shared.errors.
+    whether a call that may have been begun may be tried again; by default reads and requests with a request_id. One
+    that wasn't begun (status.NOT_BEGUN) always may. Raises the classes of shared.errors.
     """
 
     def __init__(self, target: _Target, service: ServiceDescriptor, timeout: float, attempts: int) -> None:
@@ -120,35 +137,59 @@ class _Method:
     def __init__(self, target: _Target, method: MethodDescriptor, timeout: float, attempts: int) -> None:
         self.target = target
         self._timeout = timeout
-        self._attempts = attempts
+        self.attempts = attempts
         self.name = f"{method.containing_service.full_name}/{method.name}"
-        self._reads = method.name.startswith(_READS)
+        self.reads = method.name.startswith(_READS)
         make = target.channel.unary_stream if method.server_streaming else target.channel.unary_unary
         parse: Callable[[bytes], Any] = GetMessageClass(method.output_type).FromString
         self._call: Callable[..., Any] = make(
             f"/{self.name}", request_serializer=_serialize, response_deserializer=parse
         )
 
-    def _wait(self, request: Any, idempotent: bool | None, error: Unavailable, attempt: int, left: float) -> float:
-        """Seconds to wait before the next try; raises the error when there must be none."""
-        if idempotent is None:
-            idempotent = self._reads or bool(getattr(request, "request_id", ""))
-        wait = _BACKOFF.delay(attempt, random, error.retry_after)
-        # An open breaker answers at once so that nobody waits; waiting for it here would undo that.
-        hopeless = error.reason == "BREAKER_OPEN" or attempt + 1 >= self._attempts or wait >= left
-        if hopeless or not idempotent or not self.target.budget.withdraw():
-            raise error
-        return wait
-
     def _failed(self, failure: grpc.aio.AioRpcError, limit: float | None) -> tuple[Brain2Error, bool | None]:
         """The error, and what it says about the peer: whether it is well, or (None) nothing."""
         error = status.from_rpc_error(failure)
         if isinstance(error, Unavailable):
-            return error, False
+            # A peer that restarts is gone for a moment, and not to be cut off for longer by an open breaker.
+            return error, None if error.reason in status.NOT_BEGUN and self.target.is_restarting() else False
         if isinstance(error, DeadlineExceeded):
             # A caller that gave it only milliseconds must not cut the peer off for everybody else.
             return error, False if limit is not None and limit >= self._timeout else None
-        return error, None if isinstance(error, Cancelled) else True
+        if isinstance(error, Cancelled):
+            return error, None
+        self.target.lost_at = None
+        return error, True
+
+
+class _Retries:
+    """The tries of one call after the first has failed: whether there is a next one, and when."""
+
+    def __init__(self, method: _Method, request: Any, idempotent: bool | None) -> None:
+        self._method = method
+        self._may_repeat = idempotent
+        if idempotent is None:
+            self._may_repeat = method.reads or bool(getattr(request, "request_id", ""))
+        self._failed = self._counted = 0
+
+    def wait(self, error: Unavailable, left: float) -> float:
+        """Seconds to wait before the next try; raises the error when there must be none."""
+        target = self._method.target
+        not_begun = error.reason in status.NOT_BEGUN
+        # Tries that no server has begun are no load: they cost neither attempts nor budget, only time.
+        free = not_begun and target.is_restarting()
+        wait = (_RESTART if free else _BACKOFF).delay(self._failed, random, error.retry_after)
+        self._failed += 1
+        # An open breaker answers at once so that nobody waits; waiting for it here would undo that.
+        if wait >= left or error.reason == "BREAKER_OPEN":
+            raise error
+        if free:
+            return wait
+        self._counted += 1
+        if self._counted >= self._method.attempts or not (not_begun or self._may_repeat):
+            raise error
+        if not target.budget.withdraw():
+            raise error
+        return wait
 
 
 class _Unary(_Method):
@@ -173,16 +214,15 @@ class _Unary(_Method):
 
     async def _tried(self, request: Any, limit: float, idempotent: bool | None, span: Span | None) -> Any:
         ends = monotonic() + limit
-        attempt = 0
+        retries: _Retries | None = None
         while True:
             try:
                 return await self._once(request, limit, span)
             except Unavailable as error:
-                limit = ends - monotonic()
-                wait = self._wait(request, idempotent, error, attempt, limit)
+                retries = retries or _Retries(self, request, idempotent)
+                wait = retries.wait(error, ends - monotonic())
             await asyncio.sleep(wait)
-            limit -= wait
-            attempt += 1
+            limit = ends - monotonic()
 
     async def _once(self, request: Any, limit: float, span: Span | None) -> Any:
         breaker = self.target.breaker
@@ -191,6 +231,7 @@ class _Unary(_Method):
         try:
             answer = await self._call(request, timeout=limit, metadata=_headers(span))
             verdict = True
+            self.target.lost_at = None
             return answer
         except grpc.aio.AioRpcError as failure:
             error, verdict = self._failed(failure, limit)
@@ -214,7 +255,8 @@ class _Stream(_Method):
         self.target.budget.deposit()
         # Never made current: between two messages it would be the reader's current span.
         span = telemetry.start(self.name, SpanKind.CLIENT) if telemetry.is_recording() else None
-        attempt, begun = 0, False
+        retries: _Retries | None = None
+        begun = False
         try:
             while True:
                 try:
@@ -226,11 +268,10 @@ class _Stream(_Method):
                 except Unavailable as error:
                     if begun:
                         raise
-                    limit = None if ends is None else ends - monotonic()
-                    wait = self._wait(request, idempotent, error, attempt, self._timeout if limit is None else limit)
+                    retries = retries or _Retries(self, request, idempotent)
+                    wait = retries.wait(error, self._timeout if ends is None else ends - monotonic())
                 await asyncio.sleep(wait)
-                limit = None if limit is None else limit - wait
-                attempt += 1
+                limit = None if ends is None else ends - monotonic()
             _describe(span, self, "OK")
         except Brain2Error as error:
             _describe(span, self, error.kind, error.message)
@@ -253,6 +294,7 @@ class _Stream(_Method):
                 if not answered:
                     # A stream may last for hours: the breaker's question is answered by the first message.
                     answered = True
+                    self.target.lost_at = None
                     breaker.exit(permit, True)
                 yield answer
             verdict = True

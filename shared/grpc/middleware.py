@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -47,6 +47,11 @@ class MethodInfo:
     def path(self) -> str:
         return f"/{self.service}/{self.name}"
 
+    @property
+    def subscription(self) -> bool:
+        """A stream without an end of its own; told by its name, as all of ours are."""
+        return self.server_streaming and self.name.startswith("Watch")
+
 
 # Wraps the servicer's method once, at start-up: authentication, rate limits. It raises shared.errors to refuse a call.
 Middleware = Callable[[MethodInfo, Handler], Handler]
@@ -56,6 +61,16 @@ _SERVER_FAULTS = frozenset(
     ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"),
 )
 _BUSY_SECONDS = 0.2
+_RESUME_SECONDS = 0.1
+# A drain serves on until no call has begun for this long: clients that watch health have left by then.
+_QUIET_SECONDS = 0.1
+
+
+class _ShuttingDown(Unavailable):
+    """Our own SHUTTING_DOWN; one that a peer answered has the same reason and another class."""
+
+    def __init__(self) -> None:
+        super().__init__("this process is stopping", reason=status.SHUTTING_DOWN, retry_after=_RESUME_SECONDS)
 
 
 class Guard:
@@ -70,6 +85,11 @@ class Guard:
         self.log_after = 0.0 if self.log_level == logging.DEBUG else settings.slow_call_seconds
         self.calls: dict[Context, tuple[asyncio.Task[Any] | None, float, bool]] = {}
         self._overdue: set[Context] = set()
+        # When the latest call began, on the monotonic clock.
+        self.latest = 0.0
+        self._draining = asyncio.Event()
+        # Subscriptions that wait for something to say (and aren't just sending it).
+        self._waiting: dict[Context, asyncio.Task[Any]] = {}
 
     async def watch(self) -> None:
         """End calls without a deadline after the default one; one loop for all, since a timer each costs each call."""
@@ -86,6 +106,42 @@ class Guard:
             if context.time_remaining() is None:
                 self._overdue.add(context)
                 task.cancel()
+
+    @property
+    def draining(self) -> bool:
+        """Whether the drain has begun."""
+        return self._draining.is_set()
+
+    async def drain(self, at_most: float) -> None:
+        """End subscriptions, refuse new ones; return when other calls have stopped coming, or after `at_most` s."""
+        self._draining.set()
+        for task in self._waiting.values():
+            task.cancel()
+        began = now = monotonic()
+        while now - began < at_most and now - max(began, self.latest) < _QUIET_SECONDS:
+            await asyncio.sleep(min(_QUIET_SECONDS / 10, at_most))
+            now = monotonic()
+
+    async def until_drain(self, context: Context, responses: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
+        """The answers of a subscription until the drain begins; then SHUTTING_DOWN, so that it resumes elsewhere."""
+        task = asyncio.current_task()
+        assert task is not None  # gRPC serves each call in a task of its own
+        async with contextlib.aclosing(responses):
+            while not self._draining.is_set():
+                self._waiting[context] = task
+                try:
+                    response = await anext(responses)
+                except StopAsyncIteration:
+                    return
+                except asyncio.CancelledError:
+                    # By drain(), and not by the caller going away as well.
+                    if not self._draining.is_set() or task.uncancel():
+                        raise
+                    break
+                finally:
+                    del self._waiting[context]
+                yield response
+            raise _ShuttingDown
 
     def busy(self, info: MethodInfo, context: Context) -> None:
         """Answer that there are too many calls already."""
@@ -105,6 +161,9 @@ class Guard:
             raise error
         if not isinstance(error, Brain2Error) or isinstance(error, Internal):
             error = _defect(info, error)
+        elif error.reason in status.NOT_BEGUN and not isinstance(error, _ShuttingDown):
+            # A peer's call wasn't begun. Ours was: handed on, the reason would have our caller repeat a write.
+            error = Unavailable(error.message, metadata=error.metadata, retry_after=error.retry_after)
         _answer(context, error)
         log.info("rpc failed", extra={"rpc": info.path, "code": error.kind, "reason": error.reason, "why": str(error)})
 
@@ -138,7 +197,7 @@ def unary(info: MethodInfo, handler: Handler, guard: Guard) -> Callable[[Any, Co
             return b""
         # Never reset: gRPC runs each call in a task of its own, whose context dies with it.
         set_current(context)
-        started = monotonic()
+        guard.latest = started = monotonic()
         calls[context] = (current_task(), started, False)
         try:
             response = await handler(parse(request), context)
@@ -166,10 +225,13 @@ def stream(info: MethodInfo, handler: Handler, guard: Guard) -> Callable[[Any, C
             guard.busy(info, context)
             return
         deadline.current.set(context)
-        started = monotonic()
+        guard.latest = started = monotonic()
         guard.calls[context] = (asyncio.current_task(), started, True)
         try:
-            async with contextlib.aclosing(handler(parse(request), context)) as responses:
+            responses = handler(parse(request), context)
+            if info.subscription:
+                responses = guard.until_drain(context, responses)
+            async with contextlib.aclosing(responses):
                 async for response in responses:
                     sent = response if type(response) is bytes else response.SerializeToString()
                     if len(sent) > guard.max_bytes:

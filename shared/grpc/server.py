@@ -7,6 +7,7 @@ decided whether the trace is recorded, and the call takes the traced or the plai
 import asyncio
 import random
 from collections.abc import Collection, Mapping, Sequence
+from time import monotonic
 from typing import Any, TypeAlias
 
 import grpc
@@ -20,6 +21,8 @@ from shared.config import ServerSettings
 from shared.grpc import health, middleware
 from shared.grpc.middleware import Guard, Handler, MethodInfo, Middleware
 
+# For clients that don't watch health: in this time a load balancer, or the name service, has noticed.
+_LINGER_SECONDS = 2.0
 # Quoted: generic for the type checker only.
 _RpcHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Found: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -78,10 +81,17 @@ class GrpcServer:
         return port
 
     async def stop(self, grace: float) -> None:
-        """Say NOT_SERVING, take no new calls, give running ones `grace` seconds, then cancel them."""
+        """Leave without a call being lost: all of it within `grace` seconds (docs/adr/0060).
+
+        NOT_SERVING first, by which clients that watch health send elsewhere, and subscriptions end. Calls that still
+        come are served until none come or _LINGER_SECONDS are over; only then is the connection closed behind the
+        running ones. What hasn't ended after the grace is cut off: UNAVAILABLE.
+        """
         self._health.close()
         if self._server is not None:
-            await self._server.stop(grace)
+            ends = monotonic() + grace
+            await self._guard.drain(min(grace / 2, _LINGER_SECONDS))
+            await self._server.stop(max(ends - monotonic(), 0.0))
             self._server = None
         if self._watch is not None:
             self._watch.cancel()
@@ -95,6 +105,11 @@ class GrpcServer:
     def calls(self) -> int:
         """How many calls are being served now."""
         return len(self._guard.calls)
+
+    @property
+    def draining(self) -> bool:
+        """Whether stop() has begun: subscriptions are refused."""
+        return self._guard.draining
 
     def _bind(self, server: grpc.aio.Server) -> int:
         listen = self._settings.listen

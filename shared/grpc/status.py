@@ -12,9 +12,15 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
-from shared.errors import KINDS, Brain2Error, FieldViolation, Internal
+from shared.errors import KINDS, Brain2Error, FieldViolation, Internal, Unavailable
 
 DOMAIN = "brain2"
+# UNAVAILABLE for one of these reasons: no handler has seen the call, so that even a write may be repeated. The first is
+# the server's word, the second is found out here, on the calling side. Neither is ever handed on by a server to its own
+# caller (middleware.py): that the call to a peer wasn't begun says nothing about the call that made it.
+SHUTTING_DOWN = "SHUTTING_DOWN"
+NOT_CONNECTED = "NOT_CONNECTED"
+NOT_BEGUN = frozenset((SHUTTING_DOWN, NOT_CONNECTED))
 DETAILS_KEY = "grpc-status-details-bin"
 CODES: Mapping[str, grpc.StatusCode] = {kind: grpc.StatusCode[kind] for kind in KINDS}
 # Peers may refuse headers and trailers over 8 KB in all; base64 makes a third more of these bytes.
@@ -22,6 +28,8 @@ _MOST_BYTES = 4096
 _LONGEST_TEXT = 512
 _LONGEST_VALUE = 128
 _MOST_METADATA = 12
+# How gRPC (1.78; held by tests) says that it had no connection to send a call on.
+_UNSENT = ("failed to connect to all addresses", "connections to all backends failing", "DNS resolution failed")
 
 
 def to_status(error: Brain2Error) -> Status:
@@ -53,19 +61,32 @@ def details(error: Brain2Error) -> str:
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> Brain2Error:
-    """The error that the server raised, as the same class; without our details by the code alone (reason = code)."""
+    """The error that the server raised, as the same class; without our details by the code alone (reason = code).
+
+    Two errors without details are gRPC's own and mean more than their code: see _of_grpc.
+    """
     code = error.code()
     cls = KINDS.get(code.name, Internal)
     packed = next((value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY), None)
     message = error.details() or code.name
     if not isinstance(packed, bytes):
-        return cls(message)
+        return _of_grpc(code, message) or cls(message)
     status = Status()
     try:
         status.ParseFromString(packed)
         return _rebuilt(cls, message, status)
     except (DecodeError, ValueError, OverflowError):  # an extra: when unreadable it must not hide the error
         return cls(message)
+
+
+def _of_grpc(code: grpc.StatusCode, message: str) -> Brain2Error | None:
+    # CANCELLED from the other side: a stopping server lets go so of the calls that crossed its goodbye. What it had
+    # begun ends in another way (docs/adr/0060), and a call that we cancel ourselves raises CancelledError.
+    if code is grpc.StatusCode.CANCELLED:
+        return Unavailable("the server was stopping and didn't begin the call", reason=SHUTTING_DOWN)
+    if code is grpc.StatusCode.UNAVAILABLE and message.startswith(_UNSENT):
+        return Unavailable(message, reason=NOT_CONNECTED)
+    return None
 
 
 def _rebuilt(cls: type[Brain2Error], message: str, status: Status) -> Brain2Error:

@@ -3,11 +3,13 @@
 message Echo { string text = 1; string request_id = 2; }
 service EchoService {
   rpc GetEcho(Echo) returns (Echo);        rpc CreateEcho(Echo) returns (Echo);       rpc RawEcho(Echo) returns (Echo);
-  rpc ListEchoes(Echo) returns (stream Echo);  rpc GatherEchoes(stream Echo) returns (Echo);
+  rpc ListEchoes(Echo) returns (stream Echo);  rpc WatchEchoes(Echo) returns (stream Echo);
+  rpc GatherEchoes(stream Echo) returns (Echo);
   rpc ExchangeEchoes(stream Echo) returns (stream Echo);
 }
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,6 +29,7 @@ _METHODS = {
     "CreateEcho": (False, False),
     "RawEcho": (False, False),
     "ListEchoes": (False, True),
+    "WatchEchoes": (False, True),
     "GatherEchoes": (True, False),
     "ExchangeEchoes": (True, True),
 }
@@ -86,6 +89,10 @@ class EchoServicer:
             return
         for letter in request.text:
             yield Echo(text=letter)
+
+    async def WatchEchoes(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        yield request
+        await asyncio.Event().wait()
 
     async def GatherEchoes(self, requests: AsyncIterator[Any], context: Any) -> Any:
         return Echo(text="".join([each.text async for each in requests]))

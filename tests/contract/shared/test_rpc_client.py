@@ -124,7 +124,7 @@ async def test_the_breaker_spares_a_dead_target_and_no_other() -> None:
             with pytest.raises(errors.Unavailable) as caught:
                 await stub.CreateEcho(Echo())
             reasons.append(caught.value.reason)
-        assert reasons[0] == "UNAVAILABLE"
+        assert reasons[0] == "NOT_CONNECTED"
         assert reasons[-1] == "BREAKER_OPEN"
         # Another stub of the same target shares the breaker; another target has its own.
         with pytest.raises(errors.Unavailable, match="isn't answering"):
@@ -203,7 +203,7 @@ async def test_streams_outside_of_a_call_have_no_deadline_of_their_own() -> None
 
 
 async def test_a_restarted_server_is_found_again() -> None:
-    async with Channels() as channels:
+    async with Channels(patience=0) as channels:
         async with serving() as target:
             stub = channels.stub(target, SERVICE)
             assert (await stub.GetEcho(Echo(text="a"))).text == "a"
