@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _EDGES_AN_OBJECT = 5_000
 # Packing and hashing a part of this many bytes blocks the loop for longer than others should wait.
 _LARGE = 64 * 1024
+# The client's own timeouts don't cover the wait for "100 Continue": a server that goes silent
+# there would hold an upload for ever.
+_TIMEOUT = 30.0
 FORMAT = "brain2.archive/1"
 
 
@@ -36,13 +39,16 @@ def prefix(user_id: str) -> str:
 
 
 class S3Archives:
-    """ports.Archives."""
+    """ports.Archives. timeout: seconds for one object."""
 
-    def __init__(self, client: "S3Client", bucket: str, ids: IdFactory, clock: Clock) -> None:
+    def __init__(
+        self, client: "S3Client", bucket: str, ids: IdFactory, clock: Clock, *, timeout: float = _TIMEOUT
+    ) -> None:
         self._client = client
         self._bucket = bucket
         self._ids = ids
         self._clock = clock
+        self._timeout = timeout
 
     async def write(
         self, saga: Saga, note: Record, keywords: Sequence[Record], edges: AsyncIterator[list[Record]]
@@ -105,16 +111,18 @@ class S3Archives:
 
     async def _put(self, key: str, body: bytes, kind: str) -> None:
         try:
-            await self._client.put_object(
-                Bucket=self._bucket, Key=key, Body=body, ContentType=kind, ChecksumAlgorithm="SHA256"
-            )
+            async with asyncio.timeout(self._timeout):
+                await self._client.put_object(
+                    Bucket=self._bucket, Key=key, Body=body, ContentType=kind, ChecksumAlgorithm="SHA256"
+                )
         except AWS_ERRORS as error:
             raise translate(error, "S3 PutObject") from error
 
     async def _get(self, key: str) -> bytes:
         try:
-            answer = await self._client.get_object(Bucket=self._bucket, Key=key)
-            return await answer["Body"].read()
+            async with asyncio.timeout(self._timeout):
+                answer = await self._client.get_object(Bucket=self._bucket, Key=key)
+                return await answer["Body"].read()
         except AWS_ERRORS as error:
             raise translate(error, "S3 GetObject") from error
 

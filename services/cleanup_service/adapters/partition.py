@@ -4,6 +4,7 @@ The one place where cleanup removes items of other contexts (docs/adr/0044). It 
 table: everything of a user is under USER#<u>, IDEMP#<service>#<u>, or waits in an OUTBOX#<service>#<shard>.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ JOURNAL_SHARDS = 4
 # In the user's own partition: what tells that the user is being erased. It goes last, with the receipt.
 ERASING = "CLEAN#ERASURE"
 _PAGE = 500
+# Seconds for one call of S3; its client would wait for ever for some silences.
+_TIMEOUT = 30.0
 _EDGES = ("EDGE#", "GRAPH#")
 _INDEX = ("KW#", "TERMS#", "SIM#")
 
@@ -63,10 +66,12 @@ class UserTraces:
         count = 0
         while keys := await self._archived(user_id):
             try:
-                answer = await self._s3.delete_objects(
-                    Bucket=self._bucket,
-                    Delete={"Objects": [{"Key": key, "VersionId": version} for key, version in keys], "Quiet": True},
-                )
+                async with asyncio.timeout(_TIMEOUT):
+                    objects = [{"Key": key, "VersionId": version} for key, version in keys]
+                    answer = await self._s3.delete_objects(
+                        Bucket=self._bucket,
+                        Delete={"Objects": objects, "Quiet": True},  # type: ignore[typeddict-item]
+                    )
             except AWS_ERRORS as error:
                 raise translate(error, "S3 DeleteObjects") from error
             if failures := answer.get("Errors"):

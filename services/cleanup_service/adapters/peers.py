@@ -15,6 +15,7 @@ from shared.grpc.client import Channels
 
 # Seconds; a background run has no caller whose deadline would bound a call.
 _TIMEOUT = 10.0
+_STREAM_TIMEOUT = 300.0
 # One answer of DetachNode stays under 4 MiB with the largest metadata that an edge may have.
 _EDGES_AT_ONCE = 500
 _IDS_AT_ONCE = 1000
@@ -114,7 +115,7 @@ class GraphPeer:
 
     async def edges(self, user_id: str, node_id: str) -> AsyncIterator[list[Record]]:
         request = graph_pb2.ListEdgesRequest(user_id=user_id, node_id=node_id, show_hidden=True)
-        async for answer in self._stub.ListEdges(request):
+        async for answer in self._stub.ListEdges(request, timeout=_STREAM_TIMEOUT):
             yield [convert.edge_record(edge) for edge in answer.edges if node_id in (edge.source_id, edge.target_id)]
 
     async def detach(self, user_id: str, node_id: str, version: int) -> tuple[list[Record], bool]:

@@ -40,6 +40,8 @@ class Policy:
     max_attempts: int = 8
     backoff: Backoff = field(default_factory=lambda: Backoff(base=1.0, cap=300.0))
     lease_ms: int = 60_000
+    # However slow, a step ends: its lease is renewed for as long as it goes on.
+    step_seconds: float = 900.0
 
 
 class Work:
@@ -148,11 +150,16 @@ class Runner:
         while work.saga.state in (State.PENDING, State.RUNNING):
             started = self._clock.monotonic()
             try:
-                await work.save(await self._steps[work.saga.step](work))
+                async with asyncio.timeout(self._policy.step_seconds):
+                    after = await self._steps[work.saga.step](work)
+                await work.save(after)
             except Stale:
                 raise
             except Brain2Error as error:
                 await self._stumble(work, f"{error.reason}: {error.message}", started, hopeless=not error.transient)
+                return
+            except TimeoutError:
+                await self._stumble(work, "the step took too long", started, hopeless=False)
                 return
             except Exception as error:
                 log.exception("a step raised what it must not", extra=_named(work.saga))

@@ -1,10 +1,20 @@
 """Deletions while S3 is down, without archives, and with two replicas at work."""
 
 import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
 
 from protos.cleanup.v1 import cleanup_pb2
+from services.cleanup_service.adapters.archive import S3Archives
+from services.cleanup_service.model import saga as sagas
+from services.cleanup_service.model.saga import Deletion
+from services.cleanup_service.ports import Record
+from shared.aws import Aws
+from shared.errors import Unavailable
+from shared.ids import SystemClock, UlidFactory
 from tests.support.cleanup_peers import FakePeers, now_ms
-from tests.support.cleanup_service import running
+from tests.support.cleanup_service import running, settings_of
 from tests.support.stores import Stores
 
 DONE = cleanup_pb2.DELETION_STATE_DONE
@@ -31,6 +41,29 @@ async def test_s3_down_purges_nothing_and_a_retry_goes_on(stores: Stores, peers:
         done = await mended.until_state(user, "n", DONE)
         assert done.archive_uri
         assert (await mended.stub.RetryDeletion(request)) == first
+
+
+async def test_an_s3_that_goes_silent_holds_no_worker_for_ever(stores: Stores) -> None:
+    """It takes the connection and never says "100 Continue": the client's own timeouts don't cover that."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    settings = settings_of(stores, S3_ENDPOINT=f"http://127.0.0.1:{port}")
+    clock = SystemClock()
+    saga = sagas.begin(Deletion("u", "n", 2, 0, 0), 0, "deleted")
+
+    async def no_edges() -> AsyncIterator[list[Record]]:
+        for batch in ():
+            yield batch
+
+    async with server, Aws(settings, use=("s3",)) as aws:
+        archives = S3Archives(aws.s3, "bucket", UlidFactory(clock), clock, timeout=0.2)
+        with pytest.raises(Unavailable):
+            await archives.write(saga, {"kind": "note"}, [], no_edges())
 
 
 async def test_archives_can_be_disabled(stores: Stores, peers: FakePeers, user: str) -> None:

@@ -304,6 +304,21 @@ async def test_a_long_step_keeps_its_lease_while_its_process_lives() -> None:
     assert found.calls.count("index.remove") == 1
 
 
+async def test_a_step_that_hangs_is_cut_off_and_tried_again() -> None:
+    found = world()
+    never = asyncio.Event()
+
+    class Hanging(FakeIndex):
+        async def remove(self, user_id: str, node_id: str, version: int) -> None:
+            await never.wait()
+
+    saga = await found.runner(index=Hanging(found), policy=Policy(step_seconds=0.01)).run(*KEY)
+    assert saga is not None
+    assert (saga.step, saga.error, saga.lease) == (Step.UNINDEX, "the step took too long", None)
+    await finish(found)
+    assert found.sagas[KEY].state is State.DONE
+
+
 def at_once(run: Coroutine[Any, Any, object]) -> None:
     """The fakes never really wait, so a whole run fits into one moment of another."""
     try:
