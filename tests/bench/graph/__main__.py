@@ -1,0 +1,73 @@
+"""`make bench-graph` or `python -m tests.bench.graph`; --help lists what may be chosen."""
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from tests.bench.graph import hot, lookup, mixes, report
+from tests.bench.graph.world import LOAD_CORE, bench
+
+PARTS = ("hot", "lookup", "linkbench", "tao")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measures the graph service; see tests/bench/graph/__init__.py")
+    parser.add_argument("--quick", action="store_true", help="small and short: shows that it works, nothing else")
+    parser.add_argument("--only", choices=PARTS, action="append", help="only this part (may be given again)")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds of the hot path")
+    parser.add_argument("--calls", type=int, default=20_000, help="calls of each measurement of the hot path")
+    parser.add_argument("--sizes", type=_numbers, default=[1_000, 30_000, 1_000_000], help="edges of a user, a,b,c")
+    parser.add_argument("--degrees", type=_numbers, default=[10, 1_000, 100_000], help="degrees of a note")
+    parser.add_argument("--notes", type=_numbers, default=[1_000, 5_000, 20_000], help="notes of the two mixes")
+    parser.add_argument("--rate", type=float, default=50.0, help="operations a second of LinkBench's mix")
+    parser.add_argument("--read-rate", type=float, default=500.0, help="lookups and TAO's reads a second")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement at a rate")
+    parser.add_argument("--out", type=Path, help="write the JSON here and leave the docs alone")
+    return parser.parse_args()
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part.replace("_", "")) for part in text.split(",")]
+
+
+async def main(options: argparse.Namespace) -> None:
+    if options.quick:
+        options.rounds, options.calls, options.seconds = 2, 2_000, 2.0
+        options.sizes, options.degrees, options.notes = [100, 1_000], [10, 1_000], [200]
+        options.read_rate, options.rate = 100.0, 20.0
+    parts = options.only or PARTS
+    found: dict[str, Any] = {"conditions": report.conditions(options.quick, options.rounds)}
+    for part in parts:
+        # Each part on stores of its own: what one leaves behind must not weigh on the next.
+        async with bench(os.environ) as world:
+            print(f"measuring: {part}", flush=True)
+            if part == "hot":
+                found |= await hot.measure(world, options.rounds, options.calls)
+            elif part == "lookup":
+                sizes = await lookup.by_size(world, options.sizes, options.read_rate, options.seconds)
+                degrees = await lookup.by_degree(world, options.degrees, options.read_rate, options.seconds)
+                found["lookup"] = {"by_size": sizes, "by_degree": degrees}
+                found["lookup_p99_ms"] = {
+                    "by_size": {size: value["warm"]["p99_ms"] for size, value in sizes.items()},
+                    "by_degree": {
+                        degree: {page: value[page]["p99_ms"] for page in ("first_page", "middle_page")}
+                        for degree, value in degrees.items()
+                    },
+                }
+            elif part == "linkbench":
+                found[part] = await mixes.measure(world, mixes.LINKBENCH, options.notes, options.rate, options.seconds)
+            else:
+                found[part] = await mixes.measure(world, mixes.TAO, options.notes, options.read_rate, options.seconds)
+    if options.out:
+        report.write(found, options.out, options.out.with_suffix(".md"))
+    else:
+        report.write(found)
+    print(report.table(found))
+
+
+if __name__ == "__main__":
+    # This process is the load; what it starts (stores) inherits the core, the services move to theirs.
+    os.sched_setaffinity(0, {LOAD_CORE % (os.cpu_count() or 1)})
+    asyncio.run(main(arguments()))

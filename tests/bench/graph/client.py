@@ -1,0 +1,32 @@
+"""`python -m tests.bench.graph.client PORT METHOD REQUEST(hex) CALLS STREAMS`: a load where there is no h2load."""
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+import grpc
+import uvloop
+
+
+async def main(port: str, method: str, request: str, calls: str, streams: str) -> None:
+    body, left, received = bytes.fromhex(request), int(calls), 0
+    options = [("grpc.max_receive_message_length", -1)]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        call: Any = channel.unary_unary(method)
+
+        async def worker() -> None:
+            nonlocal left, received
+            while left > 0:
+                left -= 1
+                received += len(await call(body))
+
+        began = time.perf_counter()
+        await asyncio.gather(*(worker() for _ in range(int(streams))))
+        took = time.perf_counter() - began
+    print(json.dumps({"calls": int(calls) / took, "answer_bytes": received / int(calls)}))
+
+
+if __name__ == "__main__":
+    uvloop.run(main(*sys.argv[1:]))

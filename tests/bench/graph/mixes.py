@@ -1,0 +1,203 @@
+"""LinkBench's and TAO's mixes of operations through the real API of the node and graph services, open loop.
+
+LinkBench (SIGMOD 2013): the shares, the Zipf exponents of who is read (0.8) and written (0.741), and notes whose text
+has a log-normal length with a median of 128 bytes. TAO (USENIX ATC 2013): its mix of reads. An object is a note, an
+association an edge, its list GetNeighbors, its count total_degree of a page of one.
+"""
+
+import bisect
+import itertools
+import random
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+import grpc
+
+from protos.graph.v1 import graph_pb2, graph_pb2_grpc
+from protos.node.v1 import node_pb2, node_pb2_grpc
+from tests.bench.graph import seed
+from tests.bench.graph.openloop import mix
+from tests.bench.graph.world import LOAD_CORE, Bench
+
+LINKBENCH = {
+    "addlink": 8.99,
+    "deletelink": 2.99,
+    "updatelink": 8.01,
+    "countlink": 4.89,
+    "getlink": 0.53,
+    "getlinklist": 50.71,
+    "getnode": 12.93,
+    "addnode": 2.57,
+    "updatenode": 7.37,
+    "deletenode": 1.01,
+}
+TAO = {"range": 40.9, "object": 28.9, "get": 15.7, "count": 11.7, "time_range": 2.8}
+_READ_ZIPF, _WRITE_ZIPF = 0.8, 0.741
+_LINKS_PER_NOTE = 5
+
+
+class Zipf:
+    """Picks 0..count-1, rank r with weight r^-exponent; which number has which rank is shuffled."""
+
+    def __init__(self, count: int, exponent: float, rng: random.Random) -> None:
+        self._sums = list(itertools.accumulate((rank + 1) ** -exponent for rank in range(count)))
+        self._order = list(range(count))
+        rng.shuffle(self._order)
+        self._rng = rng
+
+    def pick(self) -> int:
+        return self._order[bisect.bisect_left(self._sums, self._rng.random() * self._sums[-1])]
+
+
+class Workload:
+    """One user's graph and the calls that may be made on it."""
+
+    def __init__(self, user: str, notes: int, nodes: Any, graph: Any, rng: random.Random) -> None:
+        self._user = user
+        self._notes = notes
+        self._nodes = nodes
+        self._graph = graph
+        self._rng = rng
+        self._read = Zipf(notes, _READ_ZIPF, rng)
+        self._write = Zipf(notes, _WRITE_ZIPF, rng)
+        self._added = itertools.count(notes)
+
+    async def fill(self, bench: Bench) -> int:
+        """Notes through the API, edges straight; answers how many edges. Few notes have many, many have few."""
+        for start in range(0, self._notes, 100):
+            news = [self._note(number) for number in range(start, min(start + 100, self._notes))]
+            request = node_pb2.BatchCreateNodesRequest(user_id=self._user, nodes=news)
+            await self._nodes.BatchCreateNodes(request, timeout=60)
+        pairs: set[tuple[int, int]] = set()
+        while len(pairs) < _LINKS_PER_NOTE * self._notes:
+            a, b = self._write.pick(), self._rng.randrange(self._notes)
+            if a != b:
+                pairs.add((min(a, b), max(a, b)))
+        return await seed.write(bench.stores, self._user, ((a, b, self._weight()) for a, b in sorted(pairs)))
+
+    def operation(self, name: str) -> Awaitable[Any]:
+        """Begin one operation."""
+        made: Awaitable[Any] = getattr(self, f"_{name}")()
+        return made
+
+    # ------------------------------------------------------------------ associations
+    def _addlink(self) -> Any:
+        new = graph_pb2.NewEdge(source_id=self._who(), target_id=self._any(), weight=self._weight())
+        return self._graph.CreateEdge(graph_pb2.CreateEdgeRequest(user_id=self._user, edge=new))
+
+    def _deletelink(self) -> Any:
+        return self._graph.DeleteEdge(
+            graph_pb2.DeleteEdgeRequest(user_id=self._user, source_id=self._who(), target_id=self._any())
+        )
+
+    def _updatelink(self) -> Any:
+        # LinkBench's update is an upsert, which CreateEdge is not: of two, one changes and one makes.
+        if self._rng.random() < 0.5:
+            return self._addlink()
+        return self._graph.UpdateEdge(
+            graph_pb2.UpdateEdgeRequest(
+                user_id=self._user, source_id=self._who(), target_id=self._any(), weight=self._weight()
+            )
+        )
+
+    def _countlink(self) -> Any:
+        return self._neighbors(page_size=1)
+
+    def _getlink(self) -> Any:
+        return self._graph.GetEdge(
+            graph_pb2.GetEdgeRequest(user_id=self._user, source_id=self._seen(), target_id=self._any())
+        )
+
+    def _getlinklist(self) -> Any:
+        return self._neighbors()
+
+    def _neighbors(self, **fields: Any) -> Any:
+        return self._graph.GetNeighbors(
+            graph_pb2.GetNeighborsRequest(user_id=self._user, node_id=self._seen(), **fields)
+        )
+
+    # ------------------------------------------------------------------ objects
+    def _getnode(self) -> Any:
+        return self._nodes.GetNode(node_pb2.GetNodeRequest(user_id=self._user, node_id=self._seen()))
+
+    def _addnode(self) -> Any:
+        return self._nodes.CreateNode(
+            node_pb2.CreateNodeRequest(user_id=self._user, node=self._note(next(self._added)))
+        )
+
+    def _updatenode(self) -> Any:
+        return self._nodes.UpdateNode(
+            node_pb2.UpdateNodeRequest(
+                user_id=self._user, node_id=self._who(), node=node_pb2.NewNode(content=self._content())
+            )
+        )
+
+    def _deletenode(self) -> Any:
+        # Uniform: by Zipf, the few notes that everybody reads would soon be gone.
+        return self._nodes.DeleteNode(node_pb2.DeleteNodeRequest(user_id=self._user, node_id=self._any()))
+
+    # ------------------------------------------------------------------ TAO's names
+    _range = _getlinklist
+    _object = _getnode
+    _get = _getlink
+    _count = _countlink
+
+    def _time_range(self) -> Any:
+        return self._neighbors(order=graph_pb2.NEIGHBOR_ORDER_TIME)
+
+    # ------------------------------------------------------------------ data
+    def _who(self) -> str:
+        return seed.name(self._write.pick())
+
+    def _seen(self) -> str:
+        return seed.name(self._read.pick())
+
+    def _any(self) -> str:
+        return seed.name(self._rng.randrange(self._notes))
+
+    def _weight(self) -> float:
+        return self._rng.randrange(1, 1000) / 1000
+
+    def _content(self) -> str:
+        return "x" * max(1, min(int(self._rng.lognormvariate(4.852, 1.0)), 20_000))
+
+    def _note(self, number: int) -> Any:
+        return node_pb2.NewNode(node_id=seed.name(number), title=f"Note {number}", content=self._content())
+
+
+async def measure(
+    bench: Bench, shares: dict[str, float], sizes: Sequence[int], rate: float, seconds: float
+) -> dict[str, Any]:
+    """By size (notes of one user): what each operation took, and all of them together."""
+    found: dict[str, Any] = {}
+    for size in sizes:
+        node = await bench.service("node", core=LOAD_CORE)
+        graph = await bench.service("graph", BRAIN2_NODE_TARGET=f"127.0.0.1:{node}", BRAIN2_QUEUE_URL="")
+        async with (
+            grpc.aio.insecure_channel(f"127.0.0.1:{node}") as to_node,
+            grpc.aio.insecure_channel(f"127.0.0.1:{graph}") as to_graph,
+        ):
+            rng = random.Random(size)
+            nodes: Any = node_pb2_grpc.NodeServiceStub(to_node)
+            graphs: Any = graph_pb2_grpc.GraphServiceStub(to_graph)
+            work = Workload(f"bench-{len(shares)}-{size}", size, nodes, graphs, rng)
+            edges = await work.fill(bench)
+            names, weights = list(shares), list(shares.values())
+
+            def pick(
+                work: Workload = work,
+                rng: random.Random = rng,
+                names: list[str] = names,
+                weights: list[float] = weights,
+            ) -> tuple[str, Awaitable[Any]]:
+                name = rng.choices(names, weights)[0]
+                return name, work.operation(name)
+
+            await mix(pick, rate, max(seconds / 4, 2))  # the caches fill
+            measured = await mix(pick, rate, seconds)
+            found[str(size)] = {
+                "edges": edges,
+                "rate": rate,
+                "operations": {name: value.as_dict() for name, value in measured.items()},
+            }
+    return found
