@@ -7,7 +7,7 @@ after them; nothing is decoded or encoded again on the way out.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
@@ -16,9 +16,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.graph.v1 import events_pb2, graph_pb2
 from services.graph_service.model.edge import RELATED, Edge, Keyword, Metadata, NewEdge
 from services.graph_service.model.neighbors import Direction, Neighbor, Order, Query
+from services.graph_service.model.token import Token, decode
 from services.graph_service.model.walks import Link, Path, Stats, Subgraph
 from services.graph_service.ports import Kind, Once
 from services.graph_service.usecases.batch import Result
+from services.graph_service.usecases.neighbors import check_query
 from shared.errors import DataLoss, FieldViolation, InvalidArgument, Violations
 from shared.grpc.status import CODES
 from shared.ids import check_id, check_user_id
@@ -153,6 +155,23 @@ def node_created(data: Mapping[str, Any]) -> tuple[str, int]:
 def incarnation(data: Mapping[str, Any]) -> int:
     """Of any event about a note; JSON writes an int64 as text."""
     return int(data.get("incarnation", 0))
+
+
+class Asked(NamedTuple):
+    """A GetNeighborsRequest, decoded."""
+
+    query: Query
+    token: Token | None
+    page_token: str
+    titles: bool
+
+
+def asked(data: bytes) -> Asked:
+    """What a request's bytes ask. InvalidArgument when they are wrong in any way that shows without looking further."""
+    request = parse(graph_pb2.GetNeighborsRequest, data)
+    query = neighbors_query(request)
+    check_query(query)
+    return Asked(query, decode(request.consistency_token), request.page_token, request.with_titles)
 
 
 def mask(paths: Iterable[str]) -> frozenset[str]:

@@ -6,7 +6,7 @@ Every implementation passes the suite of its port in tests/contract/graph/.
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from services.graph_service.model.edge import Edge, EdgeKey
 from services.graph_service.model.neighbors import Neighbor, Position
@@ -209,16 +209,15 @@ class EdgeStore(Protocol):
 
 
 # ---------------------------------------------------------------------------------------------- the caches (Redis)
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A whole list, small enough to be moved at once. packed: the codec's bytes, heaviest first. stamp: fill began
-    when.
+class Block(NamedTuple):
+    """A whole list, small enough to be moved at once. size: its edges, auto: the automatic ones. packed: the codec's
+    bytes, heaviest first. stamp: fill began when.
 
     For HIDDEN, packed is the ids joined by newlines.
     """
 
     stamp: int
-    count: int
+    size: int
     auto: int
     packed: bytes
 

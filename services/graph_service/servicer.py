@@ -1,7 +1,7 @@
 """GraphService as gRPC sees it: message -> use case -> message. No rules, no try."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from protos.graph.v1 import graph_pb2
@@ -20,6 +20,7 @@ from shared.pages import page_size
 
 # Edges of one message of a stream: some 100 KB at most with full metadata.
 _BATCH = 200
+_DECODED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class GraphServicer:
     watch: Watch
     visibility: Visibility
     l1: L1
+    # What requests ask is a pure function of their bytes; popular ones come again and again.
+    _decoded: dict[bytes, convert.Asked] = field(default_factory=dict, init=False, repr=False)
 
     # ------------------------------------------------------------------ edges
     async def CreateEdge(self, request: graph_pb2.CreateEdgeRequest, context: Any) -> graph_pb2.CreateEdgeResponse:
@@ -95,13 +98,14 @@ class GraphServicer:
         ready = self.l1.answer(request)
         if ready is not None:
             return ready
-        asked = convert.parse(graph_pb2.GetNeighborsRequest, request)
+        asked = self._decoded.get(request)
+        if asked is None:
+            asked = convert.asked(request)
+            if len(self._decoded) >= _DECODED:
+                self._decoded.clear()
+            self._decoded[request] = asked
         return await self.neighbors.answer(
-            convert.neighbors_query(asked),
-            tokens.decode(asked.consistency_token),
-            page_token=asked.page_token,
-            titles=asked.with_titles,
-            keep_as=request,
+            asked.query, asked.token, page_token=asked.page_token, titles=asked.titles, keep_as=request
         )
 
     async def BatchGetNeighbors(self, request: graph_pb2.BatchGetNeighborsRequest, context: Any) -> bytes:

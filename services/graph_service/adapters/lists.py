@@ -19,6 +19,8 @@ from services.graph_service.ports import Block, Codec, HubPage, Lease, Told, Tou
 from shared.errors import Unavailable
 
 _HEADER = struct.Struct(">cQII")  # "V", stamp, count, automatic
+_SIZE = _HEADER.size
+_unpack = _HEADER.unpack_from
 _STATES = {b"L": Told.FILLING, b"D": Told.DIRTY, b"H": Told.HUB, b"F": Told.HUB_FILLING}
 _SEPARATOR = "\0"
 CHANNEL = "brain2:graph"
@@ -121,7 +123,7 @@ class RedisLists:
 
     async def store(self, lease: Lease, block: Block) -> bool:
         self._checked()
-        value = _HEADER.pack(b"V", block.stamp, block.count, block.auto) + block.packed
+        value = _HEADER.pack(b"V", block.stamp, block.size, block.auto) + block.packed
         key = self.key(lease.user, "a", lease.note)
         if not self._check_leases:
             await self._redis.call("SET", key, value, "PX", self._list_ms)
@@ -244,7 +246,5 @@ def _ranks(neighbor: Neighbor) -> tuple[str, str]:
 def _state(value: bytes | None) -> Block | Told:
     if not value:
         return Told.UNKNOWN
-    if value[:1] != b"V":
-        return _STATES[value[:1]]
-    _, stamp, count, auto = _HEADER.unpack_from(value)
-    return Block(stamp, count, auto, value[_HEADER.size :])
+    kind, stamp, count, auto = _unpack(value) if len(value) >= _SIZE else (value[:1], 0, 0, 0)
+    return Block(stamp, count, auto, value[_SIZE:]) if kind == b"V" else _STATES[value[:1]]

@@ -114,6 +114,28 @@ class Adjacency:
             await self._find(look, user, wanted, token)
         return look
 
+    async def head(self, user: str, note: str) -> tuple[Block, Entry | None, Entry | None] | None:
+        """The usual case of look(), made short: a list that memory or Redis holds whole, of a user who hides nothing.
+
+        With its entry and that of the hidden set, when they are in memory. None: anything else, use look().
+        """
+        l1 = self._l1
+        hidden, entry = l1.get(user, HIDDEN), l1.get(user, note)
+        if hidden is not None and entry is not None:
+            return None if hidden.hidden or entry.block is None else (entry.block, entry, hidden)
+        tickets = (l1.ticket(user, HIDDEN), l1.ticket(user, note))
+        try:
+            nobody, block = await self._cache.read(user, (HIDDEN, note))
+            if type(block) is not Block or type(nobody) is not Block or nobody.size:
+                return None
+            kept = l1.put(tickets[1], block, block.stamp)
+            return block, kept, l1.put(tickets[0], nobody, nobody.stamp)
+        except Unavailable:
+            return None
+        finally:
+            l1.discard(tickets[0])
+            l1.discard(tickets[1])
+
     async def hidden(self, user: str) -> frozenset[str]:
         """The user's hidden notes."""
         return (await self.look(user, ())).hidden
@@ -206,7 +228,7 @@ class Adjacency:
                 return found
             if await self._stored(got, found.block):
                 return Found(found.block, self._l1.put(ticket, found.block, got.stamp))
-            return Found(Block(0, found.block.count, found.block.auto, found.block.packed))
+            return Found(Block(0, found.block.size, found.block.auto, found.block.packed))
         finally:
             self._l1.discard(ticket)
 

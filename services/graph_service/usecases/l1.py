@@ -58,6 +58,10 @@ class Ticket:
         self.void = False
 
 
+_VOID = Ticket(("", ""))
+_VOID.void = True
+
+
 class L1:
     """All methods are synchronous: between two of them nothing else runs, so no lock is needed.
 
@@ -114,14 +118,16 @@ class L1:
 
     # ------------------------------------------------------------------ storing
     def ticket(self, user: str, note: str) -> Ticket:
+        if not self._open or not self._limit:
+            return _VOID
         ticket = Ticket((user, note))
-        ticket.void = not self._open or not self._limit
-        if not ticket.void:
-            self._tickets.setdefault(ticket.key, set()).add(ticket)
+        self._tickets.setdefault(ticket.key, set()).add(ticket)
         return ticket
 
     def discard(self, ticket: Ticket) -> None:
         """The read is over and stored nothing."""
+        if ticket.void:
+            return  # whoever made it void has let go of it
         held = self._tickets.get(ticket.key)
         if held is not None:
             held.discard(ticket)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.graph_service.model.neighbors import Neighbor, Page, Query, position_of, position_state, select
+from services.graph_service.model.neighbors import Neighbor, Page, Position, Query, position_of, position_state, select
 from services.graph_service.model.token import Token
 from services.graph_service.ports import Codec
 from services.graph_service.usecases.adjacency import Adjacency, Found, Look
@@ -34,28 +34,33 @@ class Neighbors:
         titles: bool = False,
         keep_as: bytes = b"",
     ) -> bytes:
-        """A GetNeighborsResponse. keep_as: the request's bytes, under which the answer may be kept in memory."""
-        _check(query)
-        fingerprint = query.fingerprint()
-        try:
-            query = replace(query, after=position_of(decode_token(fingerprint, page_token)))
-        except ValueError:
-            violation = FieldViolation("page_token", "is not one of ours")
-            raise InvalidArgument("page_token is not one of ours", violations=[violation]) from None
+        """A GetNeighborsResponse; the query was checked. keep_as: the request's bytes, under which the answer may be
+        kept in memory.
+        """
+        if query.plain and token is None and not page_token and not titles:
+            head = await self._adjacency.head(query.user, query.note)
+            if head is not None and head[0].size <= query.limit:
+                whole, kept, nobody = head
+                answer = self._codec.answer(whole.packed, "", whole.size)
+                if keep_as and kept is not None and nobody is not None:
+                    self._l1.put_answer(keep_as, answer, kept, nobody)
+                return answer
+        if page_token:
+            query = replace(query, after=_position(query, page_token))
         look = await self._adjacency.look(query.user, (query.note,), token)
         if query.note in look.hidden:
             return b""
         found = look.found[query.note]
         entry, block = found.entry, found.block
-        if block is not None and not look.hidden and not titles and query.plain and block.count <= query.limit:
-            answer = self._codec.answer(block.packed, "", block.count)
+        if block is not None and not look.hidden and not titles and query.plain and block.size <= query.limit:
+            answer = self._codec.answer(block.packed, "", block.size)
         else:
             page, entry = await self._page(query, look, found, token)
             if titles:
                 page = replace(page, neighbors=await self._with_titles(query.user, page.neighbors))
             following = ""
             if page.more:
-                following = encode_token(fingerprint, position_state(page.neighbors[-1], query.order))
+                following = encode_token(query.fingerprint(), position_state(page.neighbors[-1], query.order))
             answer = self._codec.answer(self._codec.pack(page.neighbors), following, page.degree)
         if keep_as and not titles and entry is not None and look.hidden_entry is not None:
             self._l1.put_answer(keep_as, answer, entry, look.hidden_entry)
@@ -116,8 +121,8 @@ class Neighbors:
             return self._codec.note_answer(query.note, b"", 0), None
         found = look.found[query.note]
         block = found.block
-        if block is not None and not look.hidden and query.plain and block.count <= query.limit:
-            return self._codec.note_answer(query.note, block.packed, block.count), found.entry
+        if block is not None and not look.hidden and query.plain and block.size <= query.limit:
+            return self._codec.note_answer(query.note, block.packed, block.size), found.entry
         page, entry = await self._page(query, look, found, token)
         return self._codec.note_answer(query.note, self._codec.pack(page.neighbors), page.degree), entry
 
@@ -132,7 +137,16 @@ class Neighbors:
         return [neighbor._replace(title=titles.get(neighbor.node, "")) for neighbor in neighbors]
 
 
-def _check(query: Query) -> None:
+def _position(query: Query, page_token: str) -> Position | None:
+    try:
+        return position_of(decode_token(query.fingerprint(), page_token))
+    except ValueError:
+        violation = FieldViolation("page_token", "is not one of ours")
+        raise InvalidArgument("page_token is not one of ours", violations=[violation]) from None
+
+
+def check_query(query: Query) -> None:
+    """InvalidArgument unless the query is well formed; answer() takes that for granted."""
     violations = Violations()
     check_user_id("user_id", query.user, violations)
     check_id("node_id", query.note, violations)

@@ -171,7 +171,9 @@ async def test_a_batch_answers_in_order_and_repeats_once(graph: GraphService, us
 async def test_a_batch_of_hundreds(graph: GraphService, user: str) -> None:
     await graph.batch(user, [graph_pb2.NewEdge(source_id=f"a{i}", target_id=f"b{i}") for i in range(300)])
     ids = [f"a{i}" for i in range(300)] + [f"b{i}" for i in range(300)]
-    answer = await graph.stub.BatchGetNeighbors(graph_pb2.BatchGetNeighborsRequest(user_id=user, node_ids=ids))
+    answer = await graph.stub.BatchGetNeighbors(
+        graph_pb2.BatchGetNeighborsRequest(user_id=user, node_ids=ids), timeout=60
+    )
     assert [r.neighbors[0].node_id for r in answer.results] == ids[300:] + ids[:300]
     for wrong in ([], ["a"] * 1001, ["a#"]):
         with pytest.raises(InvalidArgument):
