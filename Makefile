@@ -90,11 +90,15 @@ proto-check: venv
 bench-graph: venv ## Measure edge lookups and traversals
 	@exec $(PY) -m tests.bench.graph $(ARGS)
 
-bench-similarity: venv ## Measure adding, finding and searching notes
+bench-similarity: venv .venv-bench/.stamp ## Measure adding, finding and searching notes, beside other tools (ARGS=--quick)
 	@exec $(PY) -m tests.bench.similarity $(ARGS)
 
-eval: venv ## Score the automatic links against collections with known links
-	@exec $(PY) -m tests.bench.eval $(ARGS)
+# What it is compared with; needed for nothing else.
+.venv-bench/.stamp: requirements/bench.txt
+	$(call environment,.venv-bench,$<)
+
+eval: venv ## Score the automatic links: make eval FILE=collection.jsonl.gz
+	@exec $(PY) -m tests.bench.eval $(FILE) $(ARGS)
 
 chaos: venv ## Break a running stack on purpose and count what is lost
 	@exec $(PY) -m tests.chaos $(ARGS)
@@ -116,6 +120,7 @@ lock: ## Resolve requirements/*.in into hashed locks (LOCK_ARGS=--upgrade; needs
 	@command -v $(UV) >/dev/null || { echo "brain2: make lock needs uv (pip install uv, or UV=/path/to/uv)" >&2; exit 1; }
 	@$(COMPILE) $(LOCK_ARGS) requirements/dev.in -o requirements/dev.txt
 	@$(COMPILE) $(LOCK_ARGS) requirements/ministack.in -o requirements/ministack.txt
+	@$(COMPILE) $(LOCK_ARGS) requirements/bench.in -o requirements/bench.txt
 	@for s in node graph similarity cleanup; do \
 	  $(COMPILE) $(LOCK_ARGS) -c requirements/dev.txt requirements/$$s.in -o requirements/$$s.txt; done
 

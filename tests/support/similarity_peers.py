@@ -27,6 +27,8 @@ class FakePeers:
     suppressed: dict[str, set[Pair]] = field(default_factory=dict)
     trouble: Callable[[str], Brain2Error | None] = lambda _: None
     calls: list[str] = field(default_factory=list)
+    # Called after each change of edges.
+    on_change: Callable[[str], None] = lambda _: None
     target: str = ""
 
     def note(self, user: str, node_id: str, title: str, content: str = "", *tags: str) -> node_pb2.Node:
@@ -128,6 +130,7 @@ class _Graph:
                     metadata=new.metadata,
                 )
             results.append(graph_pb2.CreateEdgeResult(edge=edges[pair], created=created))
+        self.peers.on_change("BatchCreateEdges")
         return graph_pb2.BatchCreateEdgesResponse(results=results)
 
     async def DeleteEdge(self, request: Any, context: Any) -> graph_pb2.DeleteEdgeResponse:

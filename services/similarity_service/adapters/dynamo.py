@@ -58,7 +58,7 @@ class DynamoRecords:
 
     async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
         before, after = _postings(old.note), _postings(new.note)
-        ops: list[Op] = [Put(self._item(user_id, node_id, new), _unchanged(old))]
+        ops: list[Op] = [Put(self.item(user_id, node_id, new), _unchanged(old))]
         ops += [
             Put(_posting(user_id, node_id, term, weight))
             for term, weight in after.items()
@@ -67,7 +67,7 @@ class DynamoRecords:
         ops += [Delete((f"USER#{user_id}", f"{_POSTING}{node_id}#{term}")) for term in before if term not in after]
         try:
             if len(ops) == 1:
-                await self._table.put(self._item(user_id, node_id, new), condition=_unchanged(old))
+                await self._table.put(self.item(user_id, node_id, new), condition=_unchanged(old))
             else:
                 await self._table.transact(ops)
         except ConditionFailed:
@@ -134,7 +134,8 @@ class DynamoRecords:
             if start is None:
                 return
 
-    def _item(self, user_id: str, node_id: str, stored: Stored) -> Item:
+    def item(self, user_id: str, node_id: str, stored: Stored) -> Item:
+        """A record as it is stored (for whoever writes many at once: benchmarks)."""
         pk, sk = _key(user_id, node_id)
         item: Item = {
             "PK": pk,

@@ -40,24 +40,33 @@ class Growing(Generic[S]):
     def reach(self, size: int) -> None:
         """Make it at least so long; new places hold the fill value."""
         if size > len(self.data):
-            grown = np.full(max(size, len(self.data) * 9 // 8 + 16), self.fill, self.data.dtype)
-            grown[: self.size] = self.data[: self.size]
-            self.data = grown
-        self.size = max(self.size, size)
+            self._grow(size)
+        if size > self.size:
+            self.size = size
 
     def append(self, value: int | float | bool) -> int:
         """Add one value; returns its place."""
         place = self.size
-        self.reach(place + 1)
+        if place == len(self.data):
+            self._grow(place + 1)
         self.data[place] = value
+        self.size = place + 1
         return place
 
     def extend(self, values: Any) -> int:
         """Add many values; returns the place of the first."""
         place = self.size
-        self.reach(place + len(values))
-        self.data[place : place + len(values)] = values
+        end = place + len(values)
+        if end > len(self.data):
+            self._grow(end)
+        self.data[place:end] = values
+        self.size = end
         return place
+
+    def _grow(self, size: int) -> None:
+        grown = np.full(max(size, len(self.data) * 9 // 8 + 16), self.fill, self.data.dtype)
+        grown[: self.size] = self.data[: self.size]
+        self.data = grown
 
     @property
     def nbytes(self) -> int:

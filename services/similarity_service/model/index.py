@@ -143,7 +143,19 @@ class UserIndex:
         codes = np.zeros(len(numbers), np.uint8)
         codes[: len(note.codes)] = np.frombuffer(note.codes, np.uint8)
         doc = self._ids.add(note.node_id)
-        self._place([note])
+        self._titles.append(np.frombuffer(note.title.encode(), np.uint8))
+        self.narrow.append(np.frombuffer(b"" if note.wide else note.sequence, np.uint8))
+        if note.wide:
+            self._wide[doc] = np.frombuffer(note.sequence, np.uint16)
+        self._salient.append([number for number, _ in note.salient])
+        self._stamps.extend(note.stamp)
+        length = (len(note.sequence) >> note.wide) - 1
+        self.lengths.append(length)
+        self.alive.append(True)
+        self.repeats.add([note.sentences])
+        self.live += 1
+        self.total_length += length
+        self.epoch += 1
         self.terms.append(numbers)
         self.codes.extend(codes)
         weight = float(_SQUARES[codes].sum())
@@ -219,7 +231,7 @@ class UserIndex:
         self.titles.load(names)
 
     def _place(self, notes: Sequence[Note]) -> None:
-        """Append what doesn't need the numbers of terms."""
+        """For load(): append what doesn't need the numbers of terms."""
         first = self.alive.size
         titles = [note.title.encode() for note in notes]
         self._titles.load(np.frombuffer(b"".join(titles), np.uint8), [len(title) for title in titles])

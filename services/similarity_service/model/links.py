@@ -17,7 +17,7 @@ from services.similarity_service.model.settings import MOST_LINKS, Settings
 from services.similarity_service.model.similarity import Match, Part
 
 # The default threshold, see docs/adr/0033.
-THRESHOLD = 0.25
+THRESHOLD = 0.28
 EXPLAINED = 8
 
 

@@ -24,9 +24,9 @@ from services.similarity_service.model.titles import COVERED
 
 METHOD = "lexical/1"
 MENTION = 0.2
-# Terms that choose the candidates; a longer query than this says the same again.
-_CHOOSING_TERMS = 40
-_LEAST_CANDIDATES = 64
+# Terms that choose the candidates, the heaviest ones: more change nothing (docs/adr/0031).
+_CHOOSING_TERMS = 24
+_LEAST_CANDIDATES = 48
 
 
 @dataclass(frozen=True, slots=True)

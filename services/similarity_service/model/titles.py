@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from services.similarity_service.model.arrays import Growing, Ints, Longs, Rows
 from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
+from services.similarity_service.model.strings import HashTable
 from services.similarity_service.model.vocabulary import OTHERS, PHRASE, STOP
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ _SINGLE = 1 << 1
 # What a mention inside of a longer title is worth.
 COVERED = 0.5
 _CHUNK = 4096
+# For hashes of runs of terms: odd and random, fixed.
+_FACTORS = [
+    0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93,
+    0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3,
+]  # fmt: skip
+_MULTIPLIERS = np.array(_FACTORS, np.uint64)
 
 
 class Titles:
@@ -37,12 +44,19 @@ class Titles:
         self._more: dict[int, list[int]] = {}
         # Which pairs of terms begin a name of several words, by a hash of the two: a quick no for nearly every place.
         self._pairs = np.zeros(1 << 12, np.bool_)
-        self._phrases = 0
+        # Phrases by a hash of their terms' numbers.
+        self._numbers = HashTable()
         self.names = Rows(np.int32)
 
     @property
     def nbytes(self) -> int:
-        arrays = self._begins.nbytes + self._first.nbytes + self.names.nbytes + int(self._pairs.nbytes)
+        arrays = (
+            self._begins.nbytes
+            + self._first.nbytes
+            + self.names.nbytes
+            + int(self._pairs.nbytes)
+            + self._numbers.nbytes
+        )
         return arrays + 150 * len(self._more)
 
     def titled(self, number: int) -> list[int]:
@@ -66,17 +80,21 @@ class Titles:
         """
         found: dict[int, bool] = {}
         for part in parts:
-            self._scan(part, found)
+            self._scan(part, found, single_words=True)
         return found
 
-    def _scan(self, part: Ints, found: dict[int, bool]) -> None:
+    def _scan(self, part: Ints, found: dict[int, bool], *, single_words: bool) -> None:
         if not len(part):
             return
         masks = np.where(part >= 0, self._begins.data[part], 0)
         several = np.zeros(len(part), np.bool_)
         several[:-1] = (masks[:-1] > _SINGLE) & self._pairs[self._pair(part[:-1], part[1:])]
-        single = (masks & _SINGLE > 0) & (self._first.data[part] >= 0)
-        words, number_of = self._index.vocabulary.word, self._index.vocabulary.number
+        if single_words:
+            single = (masks & _SINGLE > 0) & (self._first.data[part] >= 0)
+        elif not several.any():
+            return
+        else:
+            single = np.zeros(len(part), np.bool_)
         sequence = part.tolist()
         end = 0
         for at, longer, alone in zip(
@@ -89,8 +107,7 @@ class Titles:
             for length in lengths:
                 if not int(masks[at]) >> length & 1:
                     continue
-                window = sequence[at : at + length]
-                number = -1 if -1 in window else number_of(" ".join([words(n) for n in window]))
+                number = self._numbers.get(_code(sequence[at : at + length]))
                 if number >= 0:
                     covered = at + length <= end
                     found[number] = found.get(number, True) and covered
@@ -157,9 +174,8 @@ class Titles:
             if len(numbers) > 1:
                 by_length.setdefault(len(numbers), []).append(number)
         if by_length:
-            self._phrases = sum(map(len, by_length.values()))
-            self._note_pairs([numbers[:2] for numbers in phrases.values() if len(numbers) > 1])
             self._find_all(by_length, phrases)
+            self._note_pairs([numbers[:2] for numbers in phrases.values() if len(numbers) > 1])
 
     def containing(self, docs: Longs, phrase: Sequence[int]) -> Longs:
         """Those of the notes in which the terms follow each other so."""
@@ -194,9 +210,10 @@ class Titles:
 
     def _phrases_in(self, doc: int) -> Ints:
         """Phrases of several words that occur in a note."""
-        known = self.scan(self.parts(doc))
-        flags = self._index.vocabulary.flags.data
-        return np.array([n for n in known if flags[n] & PHRASE], np.int32)
+        found: dict[int, bool] = {}
+        for part in self.parts(doc):
+            self._scan(part, found, single_words=False)
+        return np.array(list(found), np.int32)
 
     def _pair(self, one: Ints, other: Ints) -> NDArray[np.uint64]:
         """Where a pair of terms is noted."""
@@ -204,7 +221,7 @@ class Titles:
         return (mixed * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(64 - (len(self._pairs).bit_length() - 1))
 
     def _note_pairs(self, pairs: Sequence[Sequence[int]]) -> None:
-        while len(self._pairs) < 16 * self._phrases:
+        while len(self._pairs) < 16 * self._numbers.size:
             self._pairs = np.zeros(4 * len(self._pairs), np.bool_)
         terms = np.array(pairs, np.int32).reshape(-1, 2)
         self._pairs[self._pair(terms[:, 0], terms[:, 1])] = True
@@ -219,13 +236,13 @@ class Titles:
         self._begins.data[numbers[0]] |= 1 << len(numbers)
         if len(numbers) == 1:
             return int(numbers[0])
-        phrase = " ".join(name)
-        number = vocabulary.number(phrase)
+        code = _code(numbers)
+        number = self._numbers.get(code)
         if number < 0:
-            number = int(vocabulary.number_all([phrase])[0])
+            number = int(vocabulary.number_all([" ".join(name)])[0])
             self._reach()
-            self._phrases += 1
-            if len(self._pairs) < 16 * self._phrases:
+            self._numbers.set(code, number)
+            if len(self._pairs) < 16 * self._numbers.size:
                 self._pairs_again()
             self._note_pairs([numbers[:2]])
             docs = self.containing(self.having_all(numbers), numbers)
@@ -282,12 +299,11 @@ class Titles:
         """The postings of many new phrases, by hashes of runs of terms over all notes."""
         found: list[Ints] = []
         owners: list[Ints] = []
-        random = np.random.default_rng(1)
-        multipliers = random.integers(1, 1 << 62, LONGEST_TITLE, np.int64).astype(np.uint64) | np.uint64(1)
         tables = {}
         for size, of_size in by_length.items():
             terms = np.array([phrases[n] for n in of_size], np.uint64) + np.uint64(2)
-            hashes = (terms * multipliers[:size]).sum(axis=1, dtype=np.uint64)
+            hashes = (terms * _MULTIPLIERS[:size]).sum(axis=1, dtype=np.uint64)
+            self._numbers.set_all(hashes, np.array(of_size, np.int32))
             order = np.argsort(hashes)
             tables[size] = (hashes[order], np.array(of_size, np.int32)[order])
         for docs in _chunks(np.arange(self._index.size)):
@@ -300,9 +316,9 @@ class Titles:
                 at = at[owner[at] == owner[at + size - 1]]
                 if not len(at):
                     continue
-                run = spread[at] * multipliers[0]
+                run = spread[at] * _MULTIPLIERS[0]
                 for step in range(1, size):
-                    run += spread[at + step] * multipliers[step]
+                    run += spread[at + step] * _MULTIPLIERS[step]
                 place = np.minimum(np.searchsorted(hashes, run), len(hashes) - 1)
                 hit = hashes[place] == run
                 pairs = np.unique(names[place[hit]].astype(np.int64) << 32 | owner[at[hit]])
@@ -320,6 +336,14 @@ class Titles:
             docs_of = docs32[start:end]
             self._index.postings.put(number, docs_of, np.ones(len(docs_of), np.uint8))
             self._index.vocabulary.df.data[number] = len(docs_of)
+
+
+def _code(numbers: Sequence[int]) -> int:
+    """A hash of a run of terms; what is no term (-1) is in no phrase."""
+    code = 0
+    for number, multiplier in zip(numbers, _FACTORS, strict=False):
+        code += (number + 2) * multiplier
+    return code & 0xFFFFFFFFFFFFFFFF or 1
 
 
 def _chunks(docs: Longs) -> list[Longs]:
