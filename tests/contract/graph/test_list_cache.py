@@ -1,0 +1,112 @@
+"""What ListCache promises, on Redis and on the fake that unit tests use."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from services.graph_service.adapters.instance import instance_name
+from services.graph_service.adapters.lists import RedisLists
+from services.graph_service.config import GraphConfig
+from services.graph_service.convert import WireCodec
+from services.graph_service.ports import Block, Lease, Told, Touched
+from shared import config
+from shared.redis import Redis
+from tests.support.graph_fakes import FakeLists
+from tests.support.stores import Stores
+
+
+@pytest.fixture(params=["redis", "fake"])
+async def cache(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterator[Any]:
+    if request.param == "fake":
+        yield FakeLists()
+        return
+    settings = config.load(GraphConfig, stores.environment("graph"))
+    async with Redis(settings) as redis:
+        lists = RedisLists(redis, WireCodec(), instance_name(redis, clustered=False), mark_ms=5_000)
+        await lists.probe()
+        lists.trust()
+        yield lists
+
+
+def touched(user: str, *notes: str) -> Touched:
+    return Touched(user, tuple((note, "other#related") for note in notes))
+
+
+async def leased(cache: Any, user: str, note: str = "a", **how: Any) -> Lease:
+    lease = await cache.lease(user, note, **how)
+    assert isinstance(lease, Lease)
+    return lease
+
+
+def block(lease: Lease, packed: bytes = b"packed") -> Block:
+    return Block(lease.stamp, 3, 1, packed)
+
+
+async def test_unknown_then_filling_then_a_block(cache: Any, user: str) -> None:
+    assert await cache.read(user, ["a", "b"]) == [Told.UNKNOWN, Told.UNKNOWN]
+    lease = await leased(cache, user)
+    assert await cache.lease(user, "a") is Told.FILLING
+    assert await cache.store(lease, block(lease))
+    assert await cache.read(user, ["b", "a"]) == [Told.UNKNOWN, block(lease)]
+    assert await cache.lease(user, "a") == block(lease)
+
+
+async def test_known_empty_is_not_unknown(cache: Any, user: str) -> None:
+    lease = await leased(cache, user)
+    empty = Block(lease.stamp, 0, 0, b"")
+    assert await cache.store(lease, empty)
+    assert await cache.read(user, ["a"]) == [empty]
+
+
+async def test_a_writer_takes_the_lease_away(cache: Any, user: str) -> None:
+    lease = await leased(cache, user)
+    await cache.begin(touched(user, "a"), "w")
+    assert not await cache.store(lease, block(lease))
+    assert await cache.read(user, ["a"]) == [Told.DIRTY]
+    assert await cache.lease(user, "a") is Told.DIRTY
+    await cache.finish(touched(user, "a"), "w")
+    assert await cache.read(user, ["a"]) == [Told.UNKNOWN]
+    assert not await cache.store(lease, block(lease)), "not even afterwards"
+
+
+async def test_finish_alone_is_enough_to_take_it_away(cache: Any, user: str) -> None:
+    """begin() may have been lost, with a flush or an outage."""
+    lease = await leased(cache, user)
+    assert await cache.store(lease, block(lease))
+    await cache.finish(touched(user, "a"), "w")
+    assert await cache.read(user, ["a"]) == [Told.UNKNOWN]
+
+
+async def test_dirty_until_the_last_writer_is_done(cache: Any, user: str) -> None:
+    await cache.begin(touched(user, "a", "b"), "w1")
+    await cache.begin(touched(user, "a"), "w2")
+    await cache.finish(touched(user, "a", "b"), "w1")
+    assert await cache.read(user, ["a", "b"]) == [Told.DIRTY, Told.UNKNOWN]
+    await cache.finish(touched(user, "a"), "w2")
+    assert await cache.read(user, ["a"]) == [Told.UNKNOWN]
+
+
+async def test_stamps_order_fills_and_writes(cache: Any, user: str) -> None:
+    before = await leased(cache, user, "a")
+    written = await cache.finish(touched(user, "b"), "w")
+    after = await leased(cache, user, "b")
+    assert before.stamp < written < after.stamp
+
+
+async def test_a_block_that_is_too_old_can_be_replaced(cache: Any, user: str) -> None:
+    lease = await leased(cache, user)
+    old = block(lease)
+    assert await cache.store(lease, old)
+    assert await cache.lease(user, "a", instead_of=old.stamp + 1) == old
+    again = await leased(cache, user, instead_of=old.stamp)
+    assert await cache.store(again, block(again, b"new"))
+    assert await cache.read(user, ["a"]) == [block(again, b"new")]
+
+
+async def test_users_are_apart(cache: Any, user: str) -> None:
+    lease = await leased(cache, user)
+    assert await cache.store(lease, block(lease))
+    assert await cache.read(user + "x", ["a"]) == [Told.UNKNOWN]
+    await cache.finish(touched(user + "x", "a"), "w")
+    assert await cache.read(user, ["a"]) == [block(lease)]

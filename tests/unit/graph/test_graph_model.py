@@ -1,0 +1,143 @@
+"""Edges, pages and tokens: pure rules."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.graph_service.model import token as tokens
+from services.graph_service.model.edge import Metadata, NewEdge, born, check_new_edge, edge_key
+from services.graph_service.model.neighbors import (
+    Direction,
+    Neighbor,
+    Order,
+    Query,
+    position_of,
+    position_state,
+    rank,
+    select,
+)
+from services.graph_service.model.token import Token, token_for
+from services.graph_service.model.walks import link
+from shared.errors import InvalidArgument, Violations
+
+
+def neighbor(node: str, weight: float = 0.5, **fields: Any) -> Neighbor:
+    values = {"type": "related", "direction": Direction.BOTH, "auto": False, "create_ms": 0, **fields}
+    return Neighbor(node, weight, **values)
+
+
+def test_an_edge_has_one_key_whichever_way_it_is_asked() -> None:
+    assert edge_key("b", "a") == edge_key("a", "b", "related") == ("a", "b", "related")
+    assert edge_key("a", "b").other("a") == "b"
+
+
+def test_an_undirected_edge_starts_at_the_smaller_id_a_directed_one_where_it_was_said() -> None:
+    assert born("u", NewEdge("b", "a"), 5).source == "a"
+    directed = born("u", NewEdge("b", "a", directed=True), 5)
+    assert (directed.source, directed.target, directed.version) == ("b", "a", 1)
+
+
+def test_an_etag_tells_an_edge_from_its_successor() -> None:
+    edge = born("u", NewEdge("a", "b"), 5)
+    assert edge.changed(6, weight=0.1).etag != edge.etag
+    assert born("u", NewEdge("a", "b"), 6).etag != edge.etag
+    assert edge.changed(1).update_ms == 5, "a clock that steps back doesn't take the edge along"
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    violations = Violations()
+    check_new_edge("edge.", NewEdge("a#", "a#", "No", weight=2, metadata=Metadata(score=-1)), violations)
+    with pytest.raises(InvalidArgument) as caught:
+        violations.raise_if_any()
+    fields = [violation.field.removeprefix("edge.") for violation in caught.value.violations]
+    assert fields == ["source_id", "target_id", "target_id", "type", "weight", "metadata.score"]
+
+
+lists = st.lists(
+    st.builds(
+        neighbor,
+        st.text("abcdef", min_size=1, max_size=2),
+        st.sampled_from((0.0, 0.25, 0.5, 1.0)),
+        type=st.sampled_from(("related", "cites")),
+        direction=st.sampled_from((Direction.OUT, Direction.IN, Direction.BOTH)),
+        create_ms=st.integers(0, 3),
+    ),
+    max_size=12,
+    unique_by=lambda n: n.member,
+)
+
+
+@given(
+    lists,
+    st.sampled_from(Order),
+    st.sampled_from((0.0, 0.5)),
+    st.sampled_from((frozenset[str](), frozenset({"cites"}))),
+    st.sampled_from((Direction.ANY, Direction.OUT, Direction.IN)),
+    st.frozensets(st.sampled_from("abc")),
+    st.integers(1, 4),
+)
+def test_pages_are_the_whole_in_order_and_nothing_twice(
+    found: list[Neighbor],
+    order: Order,
+    weight: float,
+    types: frozenset[str],
+    direction: Direction,
+    hidden: frozenset[str],
+    limit: int,
+) -> None:
+    whole = select(found, Query("u", "n", 100, order, weight, types, direction), hidden)
+    expected = [n for n in found if n.node not in hidden and n.weight >= weight and (not types or n.type in types)]
+    if direction is not Direction.ANY:
+        expected = [n for n in expected if n.direction in (direction, Direction.BOTH)]
+    assert sorted(whole.neighbors) == sorted(expected)
+    assert whole.degree == sum(n.node not in hidden for n in found)
+    walked: list[Neighbor] = []
+    after, more = None, True
+    while more:
+        page = select(found, Query("u", "n", limit, order, weight, types, direction, after), hidden)
+        walked += page.neighbors
+        more = page.more
+        after = position_of(position_state(page.neighbors[-1], order)) if more else None
+    assert walked == whole.neighbors
+    assert walked == sorted(walked, key=lambda n: rank(n, order))
+
+
+def test_a_foreign_position_is_refused() -> None:
+    for state in ({"r": "1", "m": "x"}, {"r": 1}, {}):
+        with pytest.raises(ValueError, match="position"):
+            position_of(state)
+
+
+@given(st.integers(0, 2**53), st.integers(0, 2**43), st.sets(st.text("abc", min_size=1), max_size=20))
+def test_a_token_survives_its_text(stamp: int, wall: int, notes: set[str]) -> None:
+    token = token_for("space", stamp, wall, notes)
+    assert tokens.decode(token.encode()) == token
+    assert all(token.concerns(note) for note in notes)
+
+
+def test_a_token_about_many_notes_is_about_all() -> None:
+    token = token_for("s", 1, 1, {f"n{i}" for i in range(40)})
+    assert token.notes is None
+    assert token.concerns("anything")
+    assert not token_for("s", 1, 1, {"a"}).concerns("b")
+
+
+@pytest.mark.parametrize("text", ["x", "MX4", "\u00e9", "a" * 9])
+def test_a_garbled_token_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        tokens.decode(text)
+    assert caught.value.reason == "CONSISTENCY_TOKEN_INVALID"
+
+
+def test_no_token_is_none() -> None:
+    assert tokens.decode("") is None
+    assert isinstance(tokens.decode(token_for("s", 1, 1, {"a"}).encode()), Token)
+
+
+def test_a_link_looks_alike_from_both_ends() -> None:
+    assert link("a", neighbor("b")) == link("b", neighbor("a"))
+    from_source = link("b", neighbor("a", direction=Direction.OUT))
+    assert from_source == link("a", neighbor("b", direction=Direction.IN))
+    assert (from_source.source, from_source.target, from_source.directed) == ("b", "a", True)
