@@ -13,6 +13,7 @@ Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 S = TypeVar("S", bound=np.generic)
 
 # Room for a list of postings: steps of about a third, so that a quarter of the space is slack at worst on average.

@@ -1,7 +1,5 @@
 """The same text twice: pasted notes, double imports, a draft and its copy. Told as such, never linked as an insight."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from services.similarity_service.model.arrays import Ints
@@ -13,16 +11,17 @@ _LEAST_OVERLAP = 0.8
 _RUN = 3
 
 
-def same_text(one: Sequence[Ints], other: Sequence[Ints]) -> bool:
-    """Whether two notes, as sequences of terms of title and text, are nearly word for word the same."""
+def same_text(one: Ints, other: Ints) -> bool:
+    """Whether two notes, as sequences of terms (title, -1, text), are nearly word for word the same."""
     first, second = _runs(one), _runs(other)
     both = len(first & second)
     return both >= _LEAST_OVERLAP * (len(first) + len(second) - both) and both > 0
 
 
-def _runs(parts: Sequence[Ints]) -> set[tuple[int, ...]]:
+def _runs(terms: Ints) -> set[tuple[int, ...]]:
     # Texts decide; a note that has only a title is its title.
-    sequence = (parts[1] if len(parts[1]) >= _RUN else np.concatenate(list(parts))).tolist()
+    cut = int(np.argmax(terms < 0)) + 1 if len(terms) else 0
+    sequence = (terms[cut:] if len(terms) - cut >= _RUN else terms).tolist()
     if len(sequence) < _RUN:
         return {tuple(sequence)} if sequence else set()
     return set(zip(*(sequence[shift:] for shift in range(_RUN)), strict=False))

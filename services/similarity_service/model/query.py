@@ -1,6 +1,6 @@
 """What is asked of an index: the weighed terms of a note that is in it, or of a text that isn't."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from services.similarity_service.model.arrays import Floats, Ints, Longs
 from services.similarity_service.model.index import LOG_TF, UserIndex
-from services.similarity_service.model.note import NARROW, WIDE, Note
+from services.similarity_service.model.note import Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,15 @@ class Query:
     """doc: the note's number, -1 for a text. numbers, weights: its terms with LOG_TF times idf (0 for what carries
     none).
 
-    parts: title and text as sequences of terms (-1: unknown).
+    sequence: title, -1, text, in order (-1 also for unknown terms). mentioned: the names in it (Titles.scan()).
     """
 
     doc: int
     numbers: Ints
     tf: Floats
     weights: Floats
-    parts: Sequence[Ints]
+    sequence: Ints
+    mentioned: Mapping[int, bool]
     names: Sequence[Name]
 
     @property
@@ -47,7 +48,8 @@ def of_doc(index: UserIndex, doc: int) -> Query:
     tf = LOG_TF[counts_without_boilerplate(index, doc)]
     names = [_name(index, number) for number in index.titles.names[doc].tolist()]
     weights = tf * index.vocabulary.idf(numbers, index.live)
-    return Query(doc, numbers, tf, weights, index.titles.parts(doc), names)
+    sequence = index.sequence(doc)
+    return Query(doc, numbers, tf, weights, sequence, index.titles.scan(sequence), names)
 
 
 def of_note(index: UserIndex, note: Note) -> Query:
@@ -56,21 +58,20 @@ def of_note(index: UserIndex, note: Note) -> Query:
     codes = np.frombuffer(note.codes, np.uint8)
     known = numbers >= 0
     sequence = np.frombuffer(note.sequence, np.uint16 if note.wide else np.uint8).astype(np.int64)
-    cut = int(np.argmax(sequence == (WIDE if note.wide else NARROW)))
-    parts = [numbers[part] if len(numbers) else numbers for part in (sequence[:cut], sequence[cut + 1 :])]
+    terms = np.append(numbers, np.int32(-1))[np.minimum(sequence, len(numbers))]
     names = []
     for name in note.names:
-        terms = [index.vocabulary.number(term) for term in name]
-        if -1 not in terms and terms:
+        own = [index.vocabulary.number(term) for term in name]
+        if -1 not in own:
             number = index.vocabulary.number(" ".join(name))
             if number >= 0:
                 names.append(_name(index, number))
             else:
-                docs = index.titles.containing(index.titles.having_all(terms), terms)
+                docs = index.titles.containing(index.titles.having_all(own), own)
                 names.append(Name(-1, " ".join(name), index.titles.rarity(len(docs)), docs))
     tf = LOG_TF[codes[known]]
     weights = tf * index.vocabulary.idf(numbers[known], index.live)
-    return Query(-1, numbers[known], tf, weights, parts, names)
+    return Query(-1, numbers[known], tf, weights, terms, index.titles.scan(terms), names)
 
 
 def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
@@ -79,8 +80,9 @@ def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
     masked = index.repeats.masked(doc, index.live)
     if not masked.any():
         return codes
-    title, text = index.titles.parts(doc)
-    text = text[: len(masked)]
+    sequence = index.sequence(doc)
+    cut = int(np.argmax(sequence < 0))
+    title, text = sequence[:cut], sequence[cut + 1 : cut + 1 + len(masked)]
     kept = np.concatenate([title, title, text[~masked[: len(text)]]])
     terms = index.terms[doc]
     order = np.argsort(terms)

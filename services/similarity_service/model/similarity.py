@@ -10,6 +10,7 @@ find() looks at every posting of the telling terms to choose candidates by an es
 score itself for those. What an estimate may miss is ranked low anyway.
 """
 
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.similarity_service.model import duplicates
-from services.similarity_service.model.arrays import Floats, Longs
+from services.similarity_service.model.arrays import Doubles, Floats, Longs
 from services.similarity_service.model.index import LOG_TF, UserIndex
 from services.similarity_service.model.query import Query, counts_without_boilerplate, of_doc
 from services.similarity_service.model.titles import COVERED
@@ -25,7 +26,7 @@ from services.similarity_service.model.titles import COVERED
 METHOD = "lexical/1"
 MENTION = 0.2
 # Terms that choose the candidates, the heaviest ones: more change nothing (docs/adr/0031).
-_CHOOSING_TERMS = 24
+_CHOOSING_TERMS = 20
 _LEAST_CANDIDATES = 48
 
 
@@ -60,19 +61,22 @@ def find(index: UserIndex, query: Query, limit: int, min_score: float = 0.0) -> 
     forward = np.array([mentioned.get(doc, 0.0) for doc in candidates.tolist()])
     backward = np.zeros(len(candidates))
     for name in query.names:
-        backward = np.maximum(backward, np.where(np.isin(candidates, name.docs), name.weight, 0.0))
-    # The last thing to know is whether a mention stands inside of a longer name: asked of the best ones only.
-    best_case = combine(likeness, forward, backward)
-    order = np.argsort(-best_case, kind="stable").tolist()
+        backward = np.maximum(backward, np.where(_among(candidates, name.docs), name.weight, 0.0))
+    best_case = combine_all(likeness, forward, backward)
+    order = np.argsort(-best_case, kind="stable")
     found: list[Match] = []
-    for place in order:
-        if len(found) >= limit and best_case[place] < sorted((m.score for m in found), reverse=True)[limit - 1]:
+    best: list[float] = []
+    # The last thing to know is whether a mention stands inside of a longer name: asked of the best ones only.
+    for place, most in zip(order.tolist(), best_case[order].tolist(), strict=True):
+        if len(best) >= limit and most < best[-limit]:
             break
         doc = int(candidates[place])
+        there = float(forward[place])
         back = mentioned_by(index, query, doc) if backward[place] else 0.0
-        score = float(combine(likeness[place], forward[place], back))
+        score = combine(float(likeness[place]), there, back)
         if score > 0 and score >= min_score:
-            found.append(Match(doc, score, float(likeness[place]), float(forward[place]), back))
+            found.append(Match(doc, score, float(likeness[place]), there, back))
+            insort(best, score)
     found.sort(key=lambda match: (-match.score, index.id(match.doc)))
     return found[:limit]
 
@@ -83,15 +87,18 @@ def compare(index: UserIndex, one: int, other: int) -> Match:
     likeness = float(likenesses(index, query, np.array([other]))[0])
     forward = _mentioned(index, query).get(other, 0.0)
     back = mentioned_by(index, query, other)
-    return Match(other, float(combine(likeness, forward, back)), likeness, forward, back)
+    return Match(other, combine(likeness, forward, back), likeness, forward, back)
 
 
-def combine(likeness: "float | NDArray[np.floating]", forward: "float | NDArray[np.floating]",
-            backward: "float | NDArray[np.floating]") -> "NDArray[np.floating]":  # fmt: skip
+def combine(likeness: float, forward: float, backward: float) -> float:
     """The score of a likeness and of mentions both ways."""
-    mention = 1 - (1 - np.asarray(forward)) * (1 - np.asarray(backward))
-    score: NDArray[np.floating] = np.minimum(1.0, (1 - MENTION) * np.asarray(likeness) + MENTION * mention)
-    return score
+    return min(1.0, (1 - MENTION) * likeness + MENTION * (1 - (1 - forward) * (1 - backward)))
+
+
+def combine_all(likeness: Floats, forward: Doubles, backward: Doubles) -> Doubles:
+    """As combine(), for many."""
+    score: Doubles = (1 - MENTION) * likeness + MENTION * (1 - (1 - forward) * (1 - backward))
+    return np.minimum(1.0, score)
 
 
 def explain(index: UserIndex, query: Query, match: Match) -> list[Part]:
@@ -152,30 +159,29 @@ def mentioning_name(index: UserIndex, query: Query, doc: int) -> str:
 
 def mentioned_name(index: UserIndex, query: Query, doc: int) -> str:
     """The name of a note that the query mentions, "" if none."""
-    found = index.titles.scan(query.parts)
-    worth = {n: _worth(index, n, covered) for n, covered in found.items() if doc in index.titles.titled(n)}
+    worth = {n: _worth(index, n, covered) for n, covered in query.mentioned.items() if doc in index.titles.titled(n)}
     return index.vocabulary.form(max(worth, key=lambda n: worth[n])) if worth else ""
 
 
 def is_duplicate(index: UserIndex, query: Query, match: Match) -> bool:
     """Whether a match is (nearly) the same text as the query."""
     return match.likeness >= duplicates.LEAST_LIKENESS and duplicates.same_text(
-        query.parts, index.titles.parts(match.doc)
+        query.sequence, index.sequence(match.doc)
     )
 
 
 def _mentions_of(index: UserIndex, query: Query, doc: int) -> dict[str, float]:
-    names = [name for name in query.names if doc in name.docs]
+    names = [name for name in query.names if _among(np.array([doc]), name.docs)[0]]
     if not names:
         return {}
-    found = index.titles.scan(index.titles.parts(doc))
+    found = index.titles.scan(index.sequence(doc))
     return {name.text: name.weight * (COVERED if found.get(name.number, False) else 1.0) for name in names}
 
 
 def _mentioned(index: UserIndex, query: Query) -> dict[int, float]:
     """The notes that the query mentions by name, and what that is worth."""
     found: dict[int, float] = {}
-    for number, covered in index.titles.scan(query.parts).items():
+    for number, covered in query.mentioned.items():
         titled = index.titles.titled(number)
         if titled:
             worth = _worth(index, number, covered)
@@ -196,6 +202,9 @@ def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wan
     norm = query.norm
     if norm:
         strength = query.weights * query.weights
+        if query.doc >= 0:
+            # What only the note itself has finds nobody.
+            strength[index.vocabulary.df.data[query.numbers] <= 1] = 0
         order = np.argsort(-strength, kind="stable")[:_CHOOSING_TERMS]
         idf = query.weights / np.maximum(query.tf, 1e-9)
         for place in order[strength[order] > 0].tolist():
@@ -213,6 +222,15 @@ def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wan
     if query.doc >= 0:
         scores[query.doc] = 0
     return _largest(scores, wanted)
+
+
+def _among(docs: Longs, ascending: Longs) -> NDArray[np.bool_]:
+    """Which of some notes are in an ascending list."""
+    if not len(ascending):
+        return np.zeros(len(docs), np.bool_)
+    places = np.minimum(np.searchsorted(ascending, docs), len(ascending) - 1)
+    found: NDArray[np.bool_] = ascending[places] == docs
+    return found
 
 
 def _largest(scores: Floats, wanted: int) -> Longs:

@@ -73,14 +73,13 @@ class Titles:
         notes = self._index.live + OTHERS
         return float(np.log1p(notes / (df + 1)) / np.log1p(notes))
 
-    def scan(self, parts: Sequence[Ints]) -> dict[int, bool]:
-        """The names in some sequences of terms (-1: no term): name -> whether it occurs only within longer names.
+    def scan(self, sequence: Ints, *, single_words: bool = True) -> dict[int, bool]:
+        """The names in a sequence of terms (-1: no term): name -> whether it occurs only within longer names.
 
-        Also names that no live note bears any more.
+        Also names of several words that no live note bears any more.
         """
         found: dict[int, bool] = {}
-        for part in parts:
-            self._scan(part, found, single_words=True)
+        self._scan(sequence, found, single_words=single_words)
         return found
 
     def _scan(self, part: Ints, found: dict[int, bool], *, single_words: bool) -> None:
@@ -119,12 +118,6 @@ class Titles:
                 covered = at < end
                 found[number] = found.get(number, True) and covered
                 end = max(end, at + 1)
-
-    def parts(self, doc: int) -> list[Ints]:
-        """Title and text of a note as sequences of terms."""
-        sequence = self._index.sequence(doc)
-        cut = int(np.argmax(sequence < 0)) if len(sequence) else 0
-        return [sequence[:cut], sequence[cut + 1 :]]
 
     def add(self, doc: int, note: Note) -> None:
         """Take in the note that the index has just placed: its mentions, then its own names."""
@@ -210,10 +203,7 @@ class Titles:
 
     def _phrases_in(self, doc: int) -> Ints:
         """Phrases of several words that occur in a note."""
-        found: dict[int, bool] = {}
-        for part in self.parts(doc):
-            self._scan(part, found, single_words=False)
-        return np.array(list(found), np.int32)
+        return np.array(list(self.scan(self._index.sequence(doc), single_words=False)), np.int32)
 
     def _pair(self, one: Ints, other: Ints) -> NDArray[np.uint64]:
         """Where a pair of terms is noted."""

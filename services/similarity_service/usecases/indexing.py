@@ -38,7 +38,9 @@ class Indexing:
         language = (await self._preferences.of(user_id)).language
         note = await _analyse(text, language)
         note = await self._library.ask(user_id, lambda index: _with_salient(index, note))
-        return await self._change(user_id, text.node_id, lambda old: old.written(note, again=again))
+        # Nearly every first version is news: that nothing is known of it is found out by writing, not by reading.
+        guess = Stored() if note.version == 1 and not again else None
+        return await self._change(user_id, text.node_id, lambda old: old.written(note, again=again), guess)
 
     async def turn(
         self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None = None
@@ -80,9 +82,13 @@ class Indexing:
             return True
         return await self._change(user_id, node_id, lambda old: old.turned(visible, version, incarnation))
 
-    async def _change(self, user_id: str, node_id: str, change: Callable[[Stored], Stored | None]) -> bool:
+    async def _change(
+        self, user_id: str, node_id: str, change: Callable[[Stored], Stored | None], guess: Stored | None = None
+    ) -> bool:
+        """guess: what is probably known of the note, to spare the read."""
         for _ in range(_ATTEMPTS):
-            old = await self._records.get(user_id, node_id)
+            old = await self._records.get(user_id, node_id) if guess is None else guess
+            guess = None
             new = change(old)
             if new is None:
                 return False
