@@ -41,7 +41,7 @@ class Nemesis:
         kinds = kinds or {"kill": 14, "term": 8, "stop": 8, "flush": 4, "http": 50, "redis": 16}
         makers: dict[str, Callable[[], Awaitable[None]]] = {
             "kill": self._kill, "term": self._term, "stop": self._stop, "flush": self._flush, "http": self._http_fault,
-            "redis": self._redis_fault, "slow": self._slow,
+            "redis": self._redis_fault, "slow": self._slow, "bus": self._bus,
         }  # fmt: skip
         self._choices = [(makers[kind], weight) for kind, weight in kinds.items()]
 
@@ -130,7 +130,11 @@ class Nemesis:
 
     async def _slow(self) -> None:
         """Answers of the table that come late, each by another while: what a stale read needs to do harm."""
-        await self._for_a_while(self._http["dynamodb"], Fault("late", 0.3, 0.3), 2.0)
+        await self._for_a_while(self._http["dynamodb"], Fault("late", 0.5, 0.4), 2.0)
+
+    async def _bus(self) -> None:
+        """The bus takes nothing for longer than a publisher tries: what is left is left to the outbox."""
+        await self._for_a_while(self._http["events"], Fault("cut"), 3.0)
 
     async def _redis_fault(self) -> None:
         kind = self._rng.choice(TcpProxy.TCP_KINDS)
