@@ -124,10 +124,10 @@ async def _wait(importer: Importer, seconds: float, console: Console) -> str:
             left = await importer.wait_until_indexed(
                 seconds, lambda done, all_: bar.show(done, all_, f"{done:,} notes")
             )
-    except Brain2Error as error:
-        left = -1
-        console.say(console.paint(f"cannot tell what is indexed: {error.reason}: {error.message}", "red"))
-        return error.message
+    except (Brain2Error, GaveUpError) as error:
+        text = f"cannot tell what is indexed: {error}"
+        console.say(console.paint(text, "red"))
+        return text
     if left:
         text = f"{left:,} notes were not indexed within {seconds:.0f} s"
         console.say(console.paint(text, "red"))

@@ -268,10 +268,14 @@ class Importer:
         return fail
 
     async def wait_until_indexed(self, seconds: float, on_progress: Callable[[int, int], None]) -> int:
-        """Poll until the similarity service knows every stored note; the number of those that it doesn't by then."""
+        """Poll until the similarity service knows every stored note; the number of those that it doesn't by then.
+
+        GaveUpError when it stays away.
+        """
         ids = sorted(self.report.stored)
         ends = self._clock() + seconds
         known = 0
+        self._last_success = self._clock()
 
         async def until_known(node_id: str) -> None:
             nonlocal known
@@ -279,16 +283,21 @@ class Importer:
             while self._clock() < ends:
                 try:
                     await self._stubs.similarity.ExtractKeywords(request, timeout=_CALL_SECONDS)
+                except NotFound:
+                    self._last_success = self._clock()
                 except Brain2Error as error:
-                    if not (error.transient or isinstance(error, NotFound)):
+                    if not error.transient:
                         raise
-                    # Few questions: each of them is a line in the service's log.
-                    await self._sleep(_INDEXED_POLL_SECONDS)
-                    on_progress(known, len(ids))
+                    if self._clock() - self._last_success > self._patience:
+                        raise GaveUpError(f"{error.reason}: {error.message}") from None
                 else:
+                    self._last_success = self._clock()
                     known += 1
                     on_progress(known, len(ids))
                     return
+                # Few questions: each of them is a line in the service's log.
+                await self._sleep(_INDEXED_POLL_SECONDS)
+                on_progress(known, len(ids))
 
         async with _Flight(self._in_flight) as flight:
             for node_id in ids:

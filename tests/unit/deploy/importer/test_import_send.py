@@ -287,6 +287,20 @@ async def test_waiting_until_everything_is_indexed() -> None:
     assert await run.wait_until_indexed(1.0, lambda *_: None) > 0
 
 
+async def test_waiting_for_a_service_that_stays_away_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, time = World(), Time()
+    run = importer(world, time, patience=30.0)
+    await run.run(Items([note("a")]))
+
+    async def gone(*_: Any, **__: Any) -> None:
+        raise Unavailable("connection refused", reason="UNREACHABLE")
+
+    monkeypatch.setattr(world, "ExtractKeywords", gone)
+    with pytest.raises(GaveUpError, match="UNREACHABLE"):
+        await run.wait_until_indexed(600.0, lambda *_: None)
+    assert 30.0 < time.now < 35.0
+
+
 class _Faulty:
     """Every n-th call fails and asks for a second."""
 
