@@ -1,0 +1,66 @@
+"""The life of a note as graph hears of it: created, purged, created again under the same id."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from protos.graph.v1 import graph_pb2
+from services.graph_service.model.edge import NewEdge
+from services.graph_service.model.neighbors import Query
+from services.graph_service.ports import Marker
+from shared.errors import FailedPrecondition
+from tests.support.graph_world import Process, World
+from tests.support.stores import Stores
+
+
+@pytest.fixture
+async def process(stores: Stores) -> AsyncIterator[Process]:
+    async with World(stores.environment("graph")) as world:
+        yield world.processes[0]
+
+
+async def neighbors(process: Process, user: str, note: str) -> list[str]:
+    answer = await process.parts.neighbors.answer(Query(user, note, 50))
+    return [n.node_id for n in graph_pb2.GetNeighborsResponse.FromString(answer).neighbors]
+
+
+async def marker(process: Process, user: str, note: str) -> Marker | None:
+    return await process.parts.visibility._store.marker(user, note)
+
+
+async def test_purging_removes_edges_that_came_late_and_what_is_known_of_the_note(process: Process, user: str) -> None:
+    parts = process.parts
+    await parts.links.create(user, NewEdge("a", "b"))
+    await parts.visibility.set(user, "a", 2, visible=False, incarnation=7)
+    assert await marker(process, user, "a") == Marker("a", 2, True, 7)
+    await parts.visibility.purged(user, "a", 3)
+    assert await marker(process, user, "a") is None
+    assert await neighbors(process, user, "b") == []
+    await parts.visibility.purged(user, "a", 3)  # told twice
+
+
+async def test_a_purge_of_an_earlier_life_leaves_the_later_one_alone(process: Process, user: str) -> None:
+    parts = process.parts
+    await parts.links.create(user, NewEdge("a", "b"))
+    await parts.visibility.set(user, "a", 5, visible=True, incarnation=9)
+    await parts.visibility.purged(user, "a", 3)
+    assert await neighbors(process, user, "b") == ["a"]
+
+
+async def test_a_note_that_is_created_again_is_visible(process: Process, user: str) -> None:
+    parts = process.parts
+    await parts.visibility.set(user, "a", 8, visible=False, incarnation=7)
+    with pytest.raises(FailedPrecondition):
+        await parts.links.create(user, NewEdge("a", "b"))
+    await parts.visibility.created(user, "a", "Title", 9)  # its purge hasn't been heard of yet
+    await parts.links.create(user, NewEdge("a", "b"))
+    assert await neighbors(process, user, "b") == ["a"]
+    assert not await parts.visibility.set(user, "a", 8, visible=False, incarnation=7), "news of the earlier life"
+    assert await parts.visibility.set(user, "a", 2, visible=False, incarnation=9)
+    assert await neighbors(process, user, "b") == []
+
+
+async def test_being_created_is_no_news_to_a_note_that_was_deleted_since(process: Process, user: str) -> None:
+    await process.parts.visibility.set(user, "a", 2, visible=False, incarnation=7)
+    await process.parts.visibility.created(user, "a", "Title", 7)
+    assert await process.parts.adjacency.hidden(user) == {"a"}
