@@ -158,10 +158,13 @@ class NoOutbox:
 
 
 class Everyone:
-    """Every note exists."""
+    """Every note exists but for those in `gone`."""
+
+    def __init__(self) -> None:
+        self.gone: set[str] = set()
 
     async def live(self, user: str, notes: Collection[str]) -> Mapping[str, str]:
-        return dict.fromkeys(notes, "")
+        return {note: "" for note in notes if note not in self.gone}
 
     async def count(self, user: str) -> int:
         return 0
@@ -198,6 +201,7 @@ class World:
         self._check_leases = check_leases
         self.mark_ms = mark_ms
         self.processes: list[Process] = []
+        self.directory = Everyone()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "World":
@@ -240,7 +244,7 @@ class World:
         lists.hand = hand
         limits = Limits(hub_degree=2, page=2, filling_wait=0.002, hub_wait=0.05)
         feed = RedisFeed(commands, lists)
-        parts = assemble(store, lists, feed, Everyone(), clock, ids, self._settings, limits)
+        parts = assemble(store, lists, feed, self.directory, clock, ids, self._settings, limits)
         channel = Channel(parts.adjacency, parts.existence, parts.watch, parts.l1)
         channel.on_ready()
         await parts.guard.step()

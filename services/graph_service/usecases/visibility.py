@@ -75,8 +75,13 @@ class Visibility:
         await self._forget(user, note)
 
     async def purged(self, user: str, note: str, version: int) -> None:
-        """It is gone for good: edges that came late go too, then what we know of it."""
+        """It is gone for good: edges that came late go too, then what we know of it.
+
+        Events come more than once, and a purged id may be created again: a note that lives is left alone.
+        """
         await self._forget(user, note)
+        if not await self._existence.missing(user, (note,)):
+            return
         done = False
         while not done:
             try:

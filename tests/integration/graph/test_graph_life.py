@@ -14,9 +14,14 @@ from tests.support.stores import Stores
 
 
 @pytest.fixture
-async def process(stores: Stores) -> AsyncIterator[Process]:
-    async with World(stores.environment("graph")) as world:
-        yield world.processes[0]
+async def world(stores: Stores) -> AsyncIterator[World]:
+    async with World(stores.environment("graph")) as found:
+        yield found
+
+
+@pytest.fixture
+def process(world: World) -> Process:
+    return world.processes[0]
 
 
 async def neighbors(process: Process, user: str, note: str) -> list[str]:
@@ -28,22 +33,28 @@ async def marker(process: Process, user: str, note: str) -> Marker | None:
     return await process.parts.visibility._store.marker(user, note)
 
 
-async def test_purging_removes_edges_that_came_late_and_what_is_known_of_the_note(process: Process, user: str) -> None:
+async def test_purging_removes_late_edges_and_what_is_known_of_the_note(
+    world: World, process: Process, user: str
+) -> None:
     parts = process.parts
     await parts.links.create(user, NewEdge("a", "b"))
     await parts.visibility.set(user, "a", 2, visible=False, incarnation=7)
     assert await marker(process, user, "a") == Marker("a", 2, True, 7)
+    world.directory.gone.add("a")
     await parts.visibility.purged(user, "a", 3)
     assert await marker(process, user, "a") is None
     assert await neighbors(process, user, "b") == []
     await parts.visibility.purged(user, "a", 3)  # told twice
 
 
-async def test_a_purge_of_an_earlier_life_leaves_the_later_one_alone(process: Process, user: str) -> None:
+async def test_a_purge_of_an_earlier_life_leaves_the_later_one_alone(world: World, process: Process, user: str) -> None:
     parts = process.parts
     await parts.links.create(user, NewEdge("a", "b"))
+    await parts.visibility.purged(user, "a", 3)  # told again, late: the id lives
+    assert await neighbors(process, user, "b") == ["a"]
     await parts.visibility.set(user, "a", 5, visible=True, incarnation=9)
-    await parts.visibility.purged(user, "a", 3)
+    world.directory.gone.add("a")
+    await parts.visibility.purged(user, "a", 3)  # deleted in its later life, but not purged
     assert await neighbors(process, user, "b") == ["a"]
 
 
