@@ -23,7 +23,7 @@ from deploy.local.console import Console, LaunchError
 SERVICES = ("node", "graph", "similarity", "cleanup")
 DEFAULT_PORT_BASE = 50051
 # Longer than a service's own drain, so that it is killed only when it hangs.
-_DRAIN_SECONDS = 30.0
+_DRAIN_SECONDS = 65.0
 _HEALTHY_SECONDS = 60.0
 
 

@@ -48,12 +48,9 @@ async def serve(life: Lifecycle) -> None:
     """The process: settings from the environment, logs, traces, and the service until it is told to stop."""
     settings = config.load(SimilarityConfig)
     logs.setup(settings.log_level, "similarity")
-    traces = telemetry.setup("similarity", settings)
-    try:
-        await start(life, settings)
-        await life.wait_for_stop()
-    finally:
-        traces.shutdown()
+    await life.enter(telemetry.setup("similarity", settings))  # first, so closed last: the drain's spans are sent too
+    await start(life, settings)
+    await life.wait_for_stop()
 
 
 async def start(life: Lifecycle, settings: SimilarityConfig) -> Parts:
