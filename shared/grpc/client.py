@@ -101,7 +101,8 @@ class _Target:
             if credentials is None
             else grpc.aio.secure_channel(name, credentials, options=_OPTIONS)
         )
-        self.breaker = Breaker(name, clock)
+        # A peer that restarts is back within seconds: waiting half a minute for it would be the longer outage.
+        self.breaker = Breaker(name, clock, max_cooldown=5.0)
         self.budget = RetryBudget(clock=clock)
 
     def is_restarting(self) -> bool:
