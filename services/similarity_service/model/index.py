@@ -152,7 +152,7 @@ class UserIndex:
         length = (len(note.sequence) >> note.wide) - 1
         self.lengths.append(length)
         self.alive.append(True)
-        self.repeats.add([note.sentences])
+        self.repeats.add([note])
         self.live += 1
         self.total_length += length
         self.epoch += 1
@@ -201,7 +201,8 @@ class UserIndex:
             known = len(words)
             own = vocabulary.load_all(note.terms)
             if len(words) > known:
-                forms |= {n: f for n, f in zip(own, note.forms, strict=False) if f and n >= known}
+                news = zip(own, note.forms, strict=False)
+                forms.update([(number, form) for number, form in news if number >= known and form])
             codes.append(note.codes)
             if note.tags:
                 own += vocabulary.load_all([TAG_PREFIX + tag for tag in note.tags])
@@ -226,9 +227,15 @@ class UserIndex:
             np.repeat(self.terms.starts(np.arange(len(notes))), lengths) + self._salient.values.data[places]
         ]
         vocabulary.salient.data[:count] = np.bincount(salient, minlength=count)
+        phrases, owners = self.titles.load(names)
+        vocabulary.df.data[:count] += np.bincount(phrases, minlength=count).astype(np.int32)
         posted = (vocabulary.flags.data[terms] & STOP) == 0
-        self.postings.load(terms[posted], docs[posted], tf[posted], count)
-        self.titles.load(names)
+        self.postings.load(
+            np.concatenate([terms[posted], phrases]),
+            np.concatenate([docs[posted], owners]),
+            np.concatenate([tf[posted], np.ones(len(phrases), np.uint8)]),
+            count,
+        )
 
     def _place(self, notes: Sequence[Note]) -> None:
         """For load(): append what doesn't need the numbers of terms."""
@@ -246,7 +253,7 @@ class UserIndex:
         for doc, note in enumerate(notes, first):
             if note.wide:
                 self._wide[doc] = np.frombuffer(note.sequence, np.uint16)
-        self.repeats.add([note.sentences for note in notes])
+        self.repeats.add(notes)
         self.live += len(notes)
         self.total_length += int(lengths.sum())
         self.epoch += 1

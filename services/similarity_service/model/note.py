@@ -36,9 +36,10 @@ class Note:
     incarnation, version: which state of the note this is (compared in that order).
     codes: how often each term occurs, one byte each, the title counted twice, 255 = that or more.
     sequence: local numbers (places in `terms`) of the title, a separator (the highest number), the text; one byte each
-    up to 255 terms, two (native order) beyond. sentences: (hash, occurrences) of the consecutive pieces of the text;
-    hash 0 for the short ones. forms: how each term reads, "" where that is the term itself. salient: local numbers of
-    the most telling terms with their weight in (0, 255], best first, as they were when the note was indexed.
+    up to 255 terms, two beyond. sentence_hashes, sentence_sizes: of the consecutive pieces of the text, four bytes (0
+    for short ones) and two bytes (occurrences of terms) each. forms: how each term reads, "" where that is the term
+    itself. salient: local numbers of the most telling terms with their weight in (0, 255], best first, as they were
+    when the note was indexed. Numbers of several bytes are in the machine's order.
     """
 
     node_id: str
@@ -47,7 +48,8 @@ class Note:
     terms: tuple[str, ...]
     codes: bytes
     sequence: bytes
-    sentences: tuple[tuple[int, int], ...] = ()
+    sentence_hashes: bytes = b""
+    sentence_sizes: bytes = b""
     aliases: tuple[tuple[str, ...], ...] = ()
     incarnation: int = 0
     tags: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ def analyse(
     places = [numbers[term] for term, _ in title_pairs]
     places.append(separator)
     places += [numbers[term] for term, _ in text_pairs]
+    joined = _joined(sentences)
     forms = analysis.surface_forms([*title_pairs, *text_pairs])
     shown = tuple(["" if forms[term] == term else forms[term] for term in list(counts)[:_MOST_FORMS]])
     return Note(
@@ -124,7 +127,8 @@ def analyse(
         terms=tuple(counts),
         codes=bytes([min(count, 255) for count in counts.values()]),
         sequence=bytes(places) if separator == NARROW else array("H", places).tobytes(),
-        sentences=tuple(_joined(sentences)),
+        sentence_hashes=array("I", [code for code, _ in joined]).tobytes(),
+        sentence_sizes=array("H", [size for _, size in joined]).tobytes(),
         aliases=_aliases(analyser, title, text, tuple([term for term, _ in title_pairs])),
         forms=shown if any(shown) else (),
         language=analyser.language,

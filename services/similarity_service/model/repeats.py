@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.similarity_service.model.arrays import Growing, Longs, Rows
+from services.similarity_service.model.note import Note
 
 _PLACES_A_NOTE = 4
 _LEAST_PLACES = 4096
@@ -47,14 +48,15 @@ class Repeats:
             kept = pairs[(pairs[:, 1] != 0) & ~np.isin(owner, np.array(sorted(self._removed), np.int64))]
             self._count(np.unique(kept, axis=0)[:, 1].astype(np.uint32), 1)
 
-    def add(self, notes: Sequence[Sequence[tuple[int, int]]]) -> None:
+    def add(self, notes: Sequence[Note]) -> None:
         """Append the rows of the next notes."""
-        for sentences in notes:
-            hashes = np.array([code for code, _ in sentences], np.uint32)
-            self._count(np.unique(hashes[hashes != 0]) if len(hashes) > 1 else hashes[hashes != 0], 1)
-        flat = [pair for sentences in notes for pair in sentences]
-        self.hashes.load(np.array([code for code, _ in flat], np.uint32), [len(sentences) for sentences in notes])
-        self.sizes.extend([size for _, size in flat])
+        hashes = np.frombuffer(b"".join([note.sentence_hashes for note in notes]), np.uint32)
+        lengths = [len(note.sentence_hashes) // 4 for note in notes]
+        self.hashes.load(hashes, lengths)
+        self.sizes.extend(np.frombuffer(b"".join([note.sentence_sizes for note in notes]), np.uint16))
+        # A note that has a sentence twice is still one note.
+        owned = np.repeat(np.arange(len(notes), dtype=np.uint64) << np.uint64(32), lengths) | hashes
+        self._count((np.unique(owned[hashes != 0]) & np.uint64(0xFFFFFFFF)).astype(np.uint32), 1)
 
     def remove(self, doc: int) -> None:
         """Forget the row of a note."""

@@ -6,7 +6,7 @@ single word's are its term's), so both directions are known: whom does this text
 Inside a longer title a phrase counts less ("database" in "relational database"); rare phrases count more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from services.similarity_service.model.arrays import Growing, Ints, Longs, Rows
 from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
-from services.similarity_service.model.strings import HashTable
+from services.similarity_service.model.strings import Hashes, HashTable
 from services.similarity_service.model.vocabulary import OTHERS, PHRASE, STOP
 
 if TYPE_CHECKING:
@@ -153,22 +153,43 @@ class Titles:
             found.append(names)
         return found
 
-    def load(self, borne: Sequence[Sequence[tuple[int, tuple[int, ...]]]]) -> None:
-        """As add() for every note of an index that has just been filled; borne: what number_all() gave."""
+    def load(self, borne: Sequence[Sequence[tuple[int, tuple[int, ...]]]]) -> tuple[Ints, Ints]:
+        """As add() for every note of an index that is being filled; borne: what number_all() gave.
+
+        Leaves the postings of phrases to the caller: (phrase, note) pairs, notes ascending.
+        """
         self._reach()
         phrases: dict[int, tuple[int, ...]] = {}
+        known: set[int] = set()
+        bearers: list[int] = []
+        lengths: list[int] = []
         for doc, names in enumerate(borne):
-            kept = [(number, numbers) for number, numbers in names if self._is_name(numbers)]
-            phrases |= kept
-            self._bear(doc, [number for number, _ in kept])
+            kept = dict(names) if len(names) > 1 else names
+            own = [pair for pair in (kept.items() if isinstance(kept, dict) else kept) if self._is_name(pair[1])]
+            phrases.update(own)
+            for number, _ in own:
+                bearers.append(number)
+                if number in known:
+                    self._more.setdefault(number, []).append(doc)
+                else:
+                    known.add(number)
+                    self._first.data[number] = doc
+            lengths.append(len(own))
+        self.names.load(np.array(bearers, np.int32), lengths)
         by_length: dict[int, list[int]] = {}
         for number, numbers in phrases.items():
             self._begins.data[numbers[0]] |= 1 << len(numbers)
             if len(numbers) > 1:
                 by_length.setdefault(len(numbers), []).append(number)
-        if by_length:
-            self._find_all(by_length, phrases)
-            self._note_pairs([numbers[:2] for numbers in phrases.values() if len(numbers) > 1])
+        tables = {}
+        for size, of_size in by_length.items():
+            terms = np.array([phrases[n] for n in of_size], np.uint64) + np.uint64(2)
+            hashes = (terms * _MULTIPLIERS[:size]).sum(axis=1, dtype=np.uint64)
+            self._numbers.set_all(hashes, np.array(of_size, np.int32))
+            order = np.argsort(hashes)
+            tables[size] = (hashes[order], np.array(of_size, np.int32)[order])
+        self._note_pairs([numbers[:2] for numbers in phrases.values() if len(numbers) > 1])
+        return self._find_all(tables)
 
     def containing(self, docs: Longs, phrase: Sequence[int]) -> Longs:
         """Those of the notes in which the terms follow each other so."""
@@ -199,7 +220,7 @@ class Titles:
 
     def _is_name(self, numbers: Sequence[int]) -> bool:
         flags = self._index.vocabulary.flags.data
-        return not all(flags[n] & STOP for n in numbers)
+        return any(not flags[n] & STOP for n in numbers)
 
     def _phrases_in(self, doc: int) -> Ints:
         """Phrases of several words that occur in a note."""
@@ -285,23 +306,18 @@ class Titles:
         at = at[owner[at] == owner[at + size - 1]]
         return np.isin(docs, owner[at])
 
-    def _find_all(self, by_length: dict[int, list[int]], phrases: dict[int, tuple[int, ...]]) -> None:
-        """The postings of many new phrases, by hashes of runs of terms over all notes."""
+    def _find_all(self, tables: Mapping[int, tuple[Hashes, Ints]]) -> tuple[Ints, Ints]:
+        """Where phrases occur in all notes: (phrase, note) pairs. tables: by length, ascending hashes and numbers."""
         found: list[Ints] = []
         owners: list[Ints] = []
-        tables = {}
-        for size, of_size in by_length.items():
-            terms = np.array([phrases[n] for n in of_size], np.uint64) + np.uint64(2)
-            hashes = (terms * _MULTIPLIERS[:size]).sum(axis=1, dtype=np.uint64)
-            self._numbers.set_all(hashes, np.array(of_size, np.int32))
-            order = np.argsort(hashes)
-            tables[size] = (hashes[order], np.array(of_size, np.int32)[order])
         for docs in _chunks(np.arange(self._index.size)):
             values, owner = self._flat(docs)
             masks = np.where(values >= 0, self._begins.data[values], 0)
+            # Few places pass: what comes after looks only at them.
+            some = np.flatnonzero((masks[:-1] > _SINGLE) & self._pairs[self._pair(values[:-1], values[1:])])
             spread = (values + np.int64(2)).astype(np.uint64)
             for size, (hashes, names) in tables.items():
-                at = np.flatnonzero(masks >> size & 1)
+                at = some[(masks[some] >> size & 1) > 0]
                 at = at[at + size <= len(values)]
                 at = at[owner[at] == owner[at + size - 1]]
                 if not len(at):
@@ -314,18 +330,8 @@ class Titles:
                 pairs = np.unique(names[place[hit]].astype(np.int64) << 32 | owner[at[hit]])
                 found.append((pairs >> 32).astype(np.int32))
                 owners.append((pairs & 0xFFFFFFFF).astype(np.int32))
-        if not found:
-            return
-        every, docs32 = np.concatenate(found), np.concatenate(owners)
-        order = np.argsort(every, kind="stable")
-        every, docs32 = every[order], docs32[order]
-        present, starts = np.unique(every, return_index=True)
-        for number, start, end in zip(
-            present.tolist(), starts.tolist(), [*starts[1:].tolist(), len(every)], strict=True
-        ):
-            docs_of = docs32[start:end]
-            self._index.postings.put(number, docs_of, np.ones(len(docs_of), np.uint8))
-            self._index.vocabulary.df.data[number] = len(docs_of)
+        empty = np.zeros(0, np.int32)
+        return np.concatenate([empty, *found]), np.concatenate([empty, *owners])
 
 
 def _code(numbers: Sequence[int]) -> int:
