@@ -70,6 +70,7 @@ async def start(life: Lifecycle, settings: SimilarityConfig) -> Parts:
     library = Library(
         records, RedisChangeLog(redis), language_of, clock, max_bytes=settings.index_megabytes * 1024 * 1024
     )
+    redis.on_lost(library.distrust)
 
     indexing = Indexing(records, library, preferences)
     linking = Linking(library, preferences, graph, clock, quiet_seconds=settings.settle_seconds)

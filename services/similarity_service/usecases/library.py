@@ -8,6 +8,7 @@ processes by that much; what this process itself writes is applied at once in an
 
 import asyncio
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -118,6 +119,12 @@ class Library:
         for user_id in list(self._unsaid):
             await self.tell(user_id, ())
 
+    def distrust(self) -> None:
+        """The connection to the log was lost, and perhaps with it what others had said: compare with the records."""
+        for shelf in self._shelves.values():
+            shelf.position = None
+            shelf.compared_at = -math.inf
+
     def forget(self, user_id: str) -> None:
         """Drop a user's index; the next question loads it again."""
         self._shelves.pop(user_id, None)
@@ -169,7 +176,9 @@ class Library:
         if not changes:
             return
         async with shelf.lock:
-            at = _place(shelf.position or "0-0")
+            if shelf.position is None:  # distrusted since the question came: the next one compares
+                return
+            at = _place(shelf.position)
             news = [change for change in changes if _place(change.position) > at]
             if not news:
                 return

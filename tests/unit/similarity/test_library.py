@@ -118,6 +118,18 @@ async def test_loaded_without_the_log(world: World) -> None:
     assert await world.two.ask(U, ids) == ["a", "b"]
 
 
+async def test_a_log_that_came_back_without_its_last_entries(world: World) -> None:
+    await world.write(world.one, "a")
+    await world.two.ask(U, ids)
+    await world.write(world.one, "b")
+    world.log.entries[U].pop()  # lost in the crash of the server
+    assert await world.two.ask(U, ids) == ["a"]
+    world.two.distrust()  # as every process does when its connection breaks
+    assert await world.two.ask(U, ids) == ["a", "b"]
+    await world.write(world.one, "c")
+    assert await world.two.ask(U, ids) == ["a", "b", "c"]
+
+
 async def test_one_load_for_many_who_ask(world: World) -> None:
     await world.write(world.one, "a")
     answers = await asyncio.gather(*(world.two.ask(U, ids) for _ in range(20)))
