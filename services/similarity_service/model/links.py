@@ -66,7 +66,7 @@ class Linker:
     def _link(self, doc: int, match: Match) -> Link:
         if doc not in self._asked:
             self._asked = {doc: query.of_doc(self.index, doc)}
-        parts = similarity.explain(self.index, self._asked[doc], match)[:EXPLAINED]
+        parts = similarity.explain(self.index, self._asked[doc], match, EXPLAINED)
         return Link(self.index.id(match.doc), match.score, tuple(parts))
 
     def _ranks(self, doc: int) -> dict[int, tuple[int, Match]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ class Name:
     docs: Longs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Query:
     """doc: the note's number, -1 for a text. numbers, weights: its terms with LOG_TF times idf (0 for what carries
     none).
@@ -37,7 +38,13 @@ class Query:
     mentioned: Mapping[int, bool]
     names: Sequence[Name]
 
-    @property
+    @cached_property
+    def ascending(self) -> tuple[Ints, Floats, Floats]:
+        """numbers, weights and tf in the order of the numbers."""
+        order = np.argsort(self.numbers)
+        return self.numbers[order], self.weights[order], self.tf[order]
+
+    @cached_property
     def norm(self) -> float:
         return float(np.sqrt(np.dot(self.weights, self.weights)))
 
@@ -78,7 +85,7 @@ def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
     """How often each of a note's terms occurs (title twice) outside of sentences that many notes share."""
     codes = index.codes_of(doc)
     masked = index.repeats.masked(doc, index.live)
-    if not masked.any():
+    if masked is None:
         return codes
     sequence = index.sequence(doc)
     cut = int(np.argmax(sequence < 0))

@@ -80,9 +80,11 @@ class Repeats:
         found: NDArray[np.bool_] = np.bincount(np.repeat(np.arange(len(docs)), lengths)[marks], minlength=len(docs)) > 0
         return found
 
-    def masked(self, doc: int, notes: int) -> NDArray[np.bool_]:
-        """For each occurrence of a term in the text of a note: whether it stands in boilerplate."""
+    def masked(self, doc: int, notes: int) -> NDArray[np.bool_] | None:
+        """For each occurrence of a term in the text of a note: whether it stands in boilerplate. None: nowhere."""
         marks = self.is_boilerplate(self.hashes[doc], notes)
+        if not marks.any():
+            return None
         return np.repeat(marks, self.sizes.data[self.hashes.span(doc)])
 
     def _count(self, hashes: NDArray[np.uint32], step: int) -> None:

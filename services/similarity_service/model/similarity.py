@@ -101,15 +101,25 @@ def combine_all(likeness: Floats, forward: Doubles, backward: Doubles) -> Double
     return np.minimum(1.0, score)
 
 
-def explain(index: UserIndex, query: Query, match: Match) -> list[Part]:
-    """Every shared term and mention with what it adds; the contributions sum to the score. Best first."""
+def explain(index: UserIndex, query: Query, match: Match, most: int | None = None) -> list[Part]:
+    """Every shared term and mention with what it adds, best first; the contributions sum to the score.
+
+    most: only so many of them.
+    """
+    numbers, weights, tf = query.ascending
+    terms = index.terms[match.doc]
+    places = np.minimum(np.searchsorted(numbers, terms), max(0, len(numbers) - 1))
+    shared = (numbers[places] == terms) if len(numbers) else np.zeros(len(terms), np.bool_)
+    here = places[shared]
+    # A weight is LOG_TF * idf, and the idf is the same on both sides.
+    there = LOG_TF[counts_without_boilerplate(index, match.doc)[shared]] / np.maximum(tf[here], 1e-9)
+    products = weights[here] * weights[here] * there
+    total_product = float(products.sum())
     parts: dict[str, float] = {}
-    numbers, weights = _weights_of(index, match.doc)
-    norm = query.norm * float(np.sqrt(np.dot(weights, weights)))
-    if norm:
-        shared, here, there = np.intersect1d(query.numbers, numbers, assume_unique=True, return_indices=True)
-        products = (1 - MENTION) * query.weights[here] * weights[there] / norm
-        for number, product in zip(shared.tolist(), products.tolist(), strict=True):
+    if total_product > 0:
+        products *= (1 - MENTION) * match.likeness / total_product
+        order = np.argsort(-products, kind="stable")[:most]
+        for number, product in zip(terms[shared][order].tolist(), products[order].tolist(), strict=True):
             if product > 0:
                 form = index.vocabulary.form(number)
                 parts[form] = parts.get(form, 0.0) + product
@@ -119,7 +129,7 @@ def explain(index: UserIndex, query: Query, match: Match) -> list[Part]:
                          (mentioning_name(index, query, match.doc), match.mentioned_by)):  # fmt: skip
         if weight:
             parts[name] = parts.get(name, 0.0) + MENTION * mention * weight / total
-    return [Part(word, part) for word, part in sorted(parts.items(), key=lambda item: (-item[1], item[0]))]
+    return [Part(word, part) for word, part in sorted(parts.items(), key=lambda item: (-item[1], item[0]))][:most]
 
 
 def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
@@ -247,11 +257,6 @@ def _largest(scores: Floats, wanted: int) -> Longs:
         best = np.argpartition(-scores[found], wanted)[:wanted]
         found = found[best]
     return np.sort(found)
-
-
-def _weights_of(index: UserIndex, doc: int) -> "tuple[NDArray[np.int32], Floats]":
-    numbers = index.terms[doc]
-    return numbers, LOG_TF[counts_without_boilerplate(index, doc)] * index.vocabulary.idf(numbers, index.live)
 
 
 def total(parts: Iterable[Part]) -> float:

@@ -122,7 +122,7 @@ def _similar(index: UserIndex, asked: Query, match: Match) -> Similar:
         node_id=index.id(match.doc),
         title=index.title(match.doc),
         score=match.score,
-        parts=tuple(similarity.explain(index, asked, match)[:_EXPLAINED]),
+        parts=tuple(similarity.explain(index, asked, match, _EXPLAINED)),
         title_mention=match.mentions > 0 or match.mentioned_by > 0,
         near_duplicate=similarity.is_duplicate(index, asked, match),
     )
