@@ -99,6 +99,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     life.supervise("invalidations", subscription.run())
     life.supervise("outbox sweeper", outbox.run_sweeper())
     life.on_drain(outbox.drain)
+    life.on_drain(parts.l1.report)
     life.on_drain(parts.hubs.close)
     life.on_drain(parts.committer.drain)
     if settings.queue_url:

@@ -67,6 +67,7 @@ class Hand:
     missed: bool = False
     inbox: list[bytes] = field(default_factory=list)
     fill_gate: Gate | None = None
+    read_gate: Gate | None = None
     commit_gate: Gate | None = None
     fate: str = ""
 
@@ -84,7 +85,10 @@ class HandledCommands:
             raise Unavailable("cut off by the test")
         if args[0] == "PUBLISH":
             self._publish(args[2].encode())
-        return await self._redis.call(*args)
+        reply = await self._redis.call(*args)
+        if args[0] in ("GET", "MGET") and self._hand.read_gate is not None:
+            await self._hand.read_gate.passed()  # the answer is on its way
+        return reply
 
     def script(self, source: str) -> Any:
         script = self._redis.script(source)

@@ -6,8 +6,9 @@ value that was read too early can't come back. Losing the channel that brings in
 until it is there again.
 """
 
+import logging
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from services.graph_service.ports import HIDDEN, Block
 from shared.ids import Clock
@@ -16,6 +17,7 @@ from shared.ids import Clock
 _ENTRY_BYTES = 600
 _ANSWER_BYTES = 250
 _Key = tuple[str, str]
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -90,6 +92,10 @@ class L1:
     def size(self) -> int:
         """Bytes held."""
         return self._bytes
+
+    async def report(self) -> None:
+        """Log the counters, for the end of a process."""
+        log.info("lists in memory", extra={"entries": len(self), "bytes": self._bytes, **asdict(self.counters)})
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -71,6 +71,7 @@ class Neighbors:
     ) -> bytes:
         """A BatchGetNeighborsResponse: the first neighbours of each note, in the order asked, repeats once."""
         check_notes(user, notes, 1000)
+        check_query(Query(user, notes[0], limit, min_weight=min_weight))
         notes = tuple(dict.fromkeys(notes))
         # Parts are kept like whole answers: under bytes that no request can be (they don't begin with a tag).
         shape = f"\0{user}\0{limit}\0{min_weight}\0".encode()

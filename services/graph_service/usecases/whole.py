@@ -63,6 +63,7 @@ class Whole:
         _check(user, "")
         hidden = await self._adjacency.hidden(user)
         live = asyncio.ensure_future(self._directory.count(user))
+        live.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if we fail first
         try:
             ends = automatic = linked = 0
             degrees: Counter[int] = Counter()

@@ -169,46 +169,71 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.fills) < 2)
     @rule(process=who, note=notes, cold=st.booleans())
-    def begin_a_slow_fill(self, process: int, note: str, cold: bool) -> None:
-        """A reader that has read DynamoDB and is about to store what it read. cold: nobody has the list yet."""
+    def begin_a_slow_read(self, process: int, note: str, cold: bool) -> None:
+        """cold: a reader that has read DynamoDB and is about to store what it read. Else: one whose answer from Redis
+        is on its way, and that is about to keep it in memory."""
         self._finish_fills(process, note)
+        found = self.world.processes[process]
         if cold:
             self.run(self.world.flush())
-            self.world.processes[process].notice()
-        hand = self.world.processes[process].hand
-        gate = hand.fill_gate = Gate()
+        found.notice()
+        gate = Gate()
+        if cold:
+            found.hand.fill_gate = gate
+        else:
+            found.hand.read_gate = gate
 
-        async def begin() -> asyncio.Task[Any] | None:
-            await self.world.processes[process].parts.adjacency.hidden(self.user)
+        async def begin() -> asyncio.Task[Any]:
+            if cold:
+                await found.parts.adjacency.hidden(self.user)
             gate.armed = True
             task = asyncio.ensure_future(self._page(process, note, None))
             await _either(gate.reached, task)
             gate.armed = False
+            found.hand.fill_gate = found.hand.read_gate = None
             return task
 
         task = self.run(begin())
-        hand.fill_gate = None if task.done() else gate
         if not task.done():
             self.fills.append((process, note, gate, task))
 
     @precondition(lambda self: len(self.fills) < 2)
-    @rule(process=who, writer=who, pair=ends, weight=st.sampled_from((*WEIGHTS, None)), told=st.booleans())
-    def write_during_a_slow_fill(
-        self, process: int, writer: int, pair: list[str], weight: float | None, told: bool
+    @rule(
+        process=who,
+        writer=who,
+        pair=ends,
+        weight=st.sampled_from((*WEIGHTS, None)),
+        cold=st.booleans(),
+        told=st.booleans(),
+    )
+    def write_during_a_slow_read(
+        self, process: int, writer: int, pair: list[str], weight: float | None, cold: bool, told: bool
     ) -> None:
-        """The race that leases are for, on purpose: chance alone is slow to find it."""
+        """The races that leases and tickets are for, on purpose: chance alone is slow to find them."""
         key = _key(pair, "related")
-        self.begin_a_slow_fill(process, pair[0], cold=True)
+        if not cold:
+            self.read(process, pair[0], told=True)  # so that Redis has the list
+        self.begin_a_slow_read(process, pair[0], cold)
         if not self._blocked(writer, key) and (weight is not None or key in self.truth):
             self.run(self._write(writer, key, weight))
         if told:
             self.world.processes[process].deliver()
         if self.fills and self.fills[-1][:2] == (process, pair[0]):
-            self.end_a_slow_fill(len(self.fills) - 1)
+            self.end_a_slow_read(len(self.fills) - 1)
+
+    @rule(process=who, pair=ends, weight=st.sampled_from(WEIGHTS))
+    def write_behind_its_back(self, process: int, pair: list[str], weight: float) -> None:
+        """A list is in memory, the invalidation is lost, and a reader comes with the token."""
+        self.read(process, pair[0], told=True)
+        self.trouble(process, "drop")
+        key = _key(pair, "related")
+        if not self._blocked(1 - process, key):
+            self.run(self._write(1 - process, key, weight))
+            self._check(process, pair[0], self.token)
 
     @precondition(lambda self: self.fills)
     @rule(which=st.integers(0, 1))
-    def end_a_slow_fill(self, which: int) -> None:
+    def end_a_slow_read(self, which: int) -> None:
         process, note, gate, task = self.fills.pop(which % len(self.fills))
         gate.open()
         self.run(task)
@@ -219,7 +244,7 @@ class Machine(RuleBasedStateMachine):
     def invalidations_arrive(self, process: int) -> None:
         self.world.processes[process].deliver()
 
-    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "guard")))
+    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "guard", "guard")))
     def trouble(self, process: int, what: str) -> None:
         """One rule, so that trouble doesn't crowd out the writes and reads."""
         found = self.world.processes[process]
@@ -234,8 +259,9 @@ class Machine(RuleBasedStateMachine):
                 found.notice()
             case "cut":
                 found.hand.cut = True
-            case "back" | "guard":
-                found.hand.cut = found.hand.cut and what == "guard"
+            case "back":
+                found.hand.cut = False  # but nobody has replayed the journal yet
+            case "guard":
                 self.run(found.parts.guard.step())
                 if found.lists.trusted and not found.hand.cut:
                     self.untold = [False, False]  # the journal is replayed
