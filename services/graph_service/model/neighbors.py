@@ -1,7 +1,7 @@
 """A note's neighbours: how they are ordered, filtered and paged."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -77,16 +77,13 @@ class Query:
     direction: Direction = Direction.ANY
     after: Position | None = None
 
-    @property
-    def plain(self) -> bool:
-        """The head of the stored list as it is: nothing to sort, filter or skip."""
-        return (
-            self.order is Order.WEIGHT
-            and self.after is None
-            and self.min_weight <= 0.0
-            and not self.types
-            and self.direction is Direction.ANY
-        )
+    # The head of the stored list as it is: nothing to sort, filter or skip. Asked on the hot path, so worked out once.
+    plain: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        filtered = self.min_weight > 0.0 or self.types or self.direction is not Direction.ANY
+        plain = self.order is Order.WEIGHT and self.after is None and not filtered
+        object.__setattr__(self, "plain", plain)
 
     def accepts(self, neighbor: Neighbor) -> bool:
         """An undirected edge points both ways."""

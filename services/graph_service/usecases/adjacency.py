@@ -123,18 +123,21 @@ class Adjacency:
         hidden, entry = l1.get(user, HIDDEN), l1.get(user, note)
         if hidden is not None and entry is not None:
             return None if hidden.hidden or entry.block is None else (entry.block, entry, hidden)
-        tickets = (l1.ticket(user, HIDDEN), l1.ticket(user, note))
+        for_hidden, for_list = l1.ticket(user, HIDDEN), l1.ticket(user, note)
         try:
             nobody, block = await self._cache.read(user, (HIDDEN, note))
             if type(block) is not Block or type(nobody) is not Block or nobody.size:
                 return None
-            kept = l1.put(tickets[1], block, block.stamp)
-            return block, kept, l1.put(tickets[0], nobody, nobody.stamp)
+            if for_list.void:
+                return block, None, None
+            return block, l1.put(for_list, block, block.stamp), l1.put(for_hidden, nobody, nobody.stamp)
         except Unavailable:
             return None
         finally:
-            l1.discard(tickets[0])
-            l1.discard(tickets[1])
+            if not for_list.void:
+                l1.discard(for_list)
+            if not for_hidden.void:
+                l1.discard(for_hidden)
 
     async def hidden(self, user: str) -> frozenset[str]:
         """The user's hidden notes."""
