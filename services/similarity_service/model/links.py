@@ -8,6 +8,7 @@ Near-duplicates take no place in those lists. Since the score is the same from b
 that are there, whoever applies the rule to the same notes comes to the same links.
 """
 
+import math
 from dataclasses import dataclass
 
 from services.similarity_service.model import query, similarity
@@ -16,8 +17,8 @@ from services.similarity_service.model.query import Query
 from services.similarity_service.model.settings import MOST_LINKS, Settings
 from services.similarity_service.model.similarity import Match, Part
 
-# The default threshold, see docs/adr/0033.
-THRESHOLD = 0.28
+# The default threshold rises with the number of notes, see docs/adr/0033.
+_THRESHOLD, _PER_DECADE = 0.20, 0.02
 EXPLAINED = 8
 
 
@@ -36,7 +37,6 @@ class Linker:
     def __init__(self, index: UserIndex, settings: Settings) -> None:
         self.index = index
         self._settings = settings
-        self._threshold = threshold(settings)
         self._epoch = index.epoch
         self._best: dict[int, dict[int, tuple[int, Match]]] = {}
         self._asked: dict[int, Query] = {}
@@ -77,12 +77,15 @@ class Linker:
             self._epoch = self.index.epoch
         if doc not in self._best:
             asked = query.of_doc(self.index, doc)
-            matches = similarity.find(self.index, asked, MOST_LINKS, self._threshold)
+            matches = similarity.find(self.index, asked, MOST_LINKS, threshold(self._settings, self.index.live))
             kept = [match for match in matches if not similarity.is_duplicate(self.index, asked, match)]
             self._best[doc] = {match.doc: (rank, match) for rank, match in enumerate(kept)}
         return self._best[doc]
 
 
-def threshold(settings: Settings) -> float:
-    """The score that a link needs."""
-    return settings.link_threshold or THRESHOLD
+def threshold(settings: Settings, notes: int) -> float:
+    """The score that a link needs: the user's, or by default more among many notes: 0.25 of 300, 0.28 of 10,000.
+
+    The best of many unrelated notes scores higher than the best of few, as the highest of many dice does.
+    """
+    return settings.link_threshold or _THRESHOLD + _PER_DECADE * math.log10(max(10, notes))

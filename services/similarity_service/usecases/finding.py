@@ -101,7 +101,7 @@ class Finding:
                 mentioned_title=similarity.mentioned_name(index, asked, other),
                 mentioned_by_title=similarity.mentioning_name(index, asked, other),
                 near_duplicate=similarity.is_duplicate(index, asked, match),
-                threshold=links.threshold(choices.settings),
+                threshold=links.threshold(choices.settings, index.live),
             )
 
         return await self._library.ask(user_id, question)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import settings as examples
 
-from services.similarity_service.model.links import THRESHOLD, Linker
+from services.similarity_service.model.links import Linker, threshold
 from services.similarity_service.model.note import Note
 from services.similarity_service.model.settings import MOST_LINKS, Settings
 from tests.support.similarity_fakes import note
@@ -64,9 +64,16 @@ def test_a_hub_keeps_its_best() -> None:
 def test_links_say_why() -> None:
     link = Linker(index_of(*SHELF), Settings()).links("bread")[0]
     assert link.node_id == "pizza"
-    assert link.score >= THRESHOLD
+    assert link.score >= threshold(Settings(), len(SHELF))
     assert "Sourdough" in {part.keyword for part in link.parts}
     assert sum(part.contribution for part in link.parts) <= link.score + 1e-6
+
+
+def test_the_default_threshold_rises_with_the_number_of_notes() -> None:
+    found = [threshold(Settings(), notes) for notes in (0, 10, 300, 10_000, 1_000_000)]
+    assert found == sorted(found)
+    assert 0.2 < found[0] < found[-1] < 0.35
+    assert threshold(Settings(link_threshold=0.5), 300) == 0.5
 
 
 def test_an_unknown_note_has_no_links() -> None:
