@@ -122,6 +122,18 @@ async def test_a_call_that_is_cut_off_may_have_been_done_and_says_so() -> None:
     assert (caught.value.reason, servicer.seen) == ("UNAVAILABLE", 1)
 
 
+async def test_so_does_a_call_whose_connection_grew_too_old() -> None:
+    async def unary(request: Any, context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    servicer = EchoServicer(unary)
+    ages: dict[str, Any] = {"max_connection_age_seconds": 0.1, "max_connection_age_grace_seconds": 0.1}
+    async with serving(servicer, **ages) as target, Channels() as channels:
+        with pytest.raises(Unavailable) as caught:
+            await channels.stub(target, SERVICE).CreateEcho(Echo())
+    assert (caught.value.reason, servicer.seen) == ("UNAVAILABLE", 1)
+
+
 @pytest.mark.parametrize("reason", ["SHUTTING_DOWN", "NOT_CONNECTED"])
 async def test_that_a_peer_did_not_begin_a_call_is_not_handed_on(reason: str) -> None:
     """Else the caller would repeat a write that this server had half done."""

@@ -57,7 +57,8 @@ async def test_an_s3_that_goes_silent_holds_no_worker_for_ever(stores: Stores) -
     saga = sagas.begin(Deletion("u", "n", 2, 0, 0), 0, "deleted")
 
     async def no_edges() -> AsyncIterator[list[Record]]:
-        for batch in ():
+        batches: list[list[Record]] = []
+        for batch in batches:
             yield batch
 
     async with server, Aws(settings, use=("s3",)) as aws:
