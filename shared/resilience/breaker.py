@@ -42,7 +42,7 @@ class Breaker:
         ratio: float = 0.5,
         window: float = 10.0,
         cooldown: float = 1.0,
-        max_cooldown: float = 30.0,
+        max_cooldown: float = 5.0,
         probes: int = 1,
         is_failure: Callable[[BaseException], bool] = unreachable,
         rng: Rng = _random,
