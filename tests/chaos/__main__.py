@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--operations", type=int, default=100_000)
     parser.add_argument("--faults", type=int, default=500)
     parser.add_argument("--longest", type=float, default=3600.0, help="seconds after which the load ends anyway")
+    parser.add_argument("--workers", type=int, default=6, help="workers for each of eight users, in the long run")
     parser.add_argument("--planted", choices=planted.BUGS, help="only this bug")
     parser.add_argument("--no-planted", action="store_true", help="without the planted bugs")
     parser.add_argument("--keep", type=Path, help="folder for history and logs (default: a temporary one)")
@@ -62,6 +63,11 @@ def _all(options: argparse.Namespace, folder: Path) -> int:
             operations=options.operations,
             faults=options.faults,
             longest=options.longest,
+            users=8,
+            workers=options.workers,
+            pause=1.3,
+            # A message that failed four times waits for four minutes, and may do so twice.
+            quiet_seconds=900.0,
             rolling=True,
             rebuild=True,
         )

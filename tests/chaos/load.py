@@ -86,10 +86,11 @@ class Worker:
         self._rng = rng
         self._ids = itertools.count()
         self._requests = itertools.count()
+        # Mostly reads, as in life; but every kind of write often enough to meet every kind of fault.
         self._menu = [
-            (self.create, 14), (self.create_batch, 1), (self.update, 14), (self.read, 20), (self.delete, 5),
-            (self.restore, 5), (self.race, 2), (self.link, 12), (self.unlink, 4), (self.neighbors, 12),
-            (self.search, 5), (self.similar, 2), (self.listing, 2), (self.contend, 4),
+            (self.create, 7), (self.create_batch, 1), (self.update, 7), (self.read, 34), (self.delete, 3),
+            (self.restore, 4), (self.race, 2), (self.link, 8), (self.unlink, 3), (self.neighbors, 20),
+            (self.search, 5), (self.similar, 2), (self.listing, 2), (self.contend, 2),
         ]  # fmt: skip
 
     async def run(self, stop: asyncio.Event) -> None:

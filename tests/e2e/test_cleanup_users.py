@@ -1,6 +1,8 @@
 """A whole user on four real services: exported and imported, reconciled after damage, erased without a trace."""
 
+import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,20 @@ async def test_damage_is_found_first_and_then_repaired(quick: Stack, client: Cli
 
     await until(whole, seconds=60, what="a sound user")
     assert await client.links(sorted(TEXTS)) == before
+
+
+async def test_the_command_reports_as_json_lines(quick: Stack, client: Client) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.cleanup_service", "reconcile", "--dry-run", "--rate", "100000"),
+        *("--user", client.user, "--target", quick.addresses["cleanup"]),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert lines[-1]["user_id"] == client.user
+    assert lines[-1]["report"]["notes"] == "6"
+    assert not [line for line in lines if "finding" in line]
 
 
 async def test_erasing_leaves_nothing_but_the_receipt(quick: Stack, channels: Channels, client: Client) -> None:
