@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -70,15 +71,16 @@ async def _links(
                 linked.setdefault(node_id, now)
 
     peers.on_change = note_links
-    begun = perf_counter()
-    count = int(seconds * rate)
-    tasks = []
-    for number, each in enumerate(samples[:count]):
-        await asyncio.sleep(max(0.0, begun + number / rate - perf_counter()))
-        note = peers.note(user, each.node_id, each.title, each.text)
-        published[each.node_id] = perf_counter()
-        tasks.append(asyncio.create_task(publish(stores, [event_of(note)])))
-    await asyncio.gather(*tasks)
+    chosen = random.Random(1).sample(list(samples), min(len(samples), int(seconds * rate)))
+    async with stores.client("events") as bus:
+        tasks = []
+        begun = perf_counter()
+        for number, each in enumerate(chosen):
+            await asyncio.sleep(max(0.0, begun + number / rate - perf_counter()))
+            note = peers.note(user, each.node_id, each.title, each.text)
+            published[each.node_id] = perf_counter()
+            tasks.append(asyncio.create_task(publish(stores, [event_of(note)], bus)))
+        await asyncio.gather(*tasks)
 
     async def quiet() -> bool:
         seen = len(known)
