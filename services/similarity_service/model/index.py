@@ -200,9 +200,13 @@ class UserIndex:
         for note in notes:
             known = len(words)
             own = vocabulary.load_all(note.terms)
-            if len(words) > known:
-                news = zip(own, note.forms, strict=False)
-                forms.update([(number, form) for number, form in news if number >= known and form])
+            if note.forms and len(words) > known:
+                # Few words are new to an index that is half full: they are looked up instead of all being compared.
+                for word in words[known:]:
+                    form = note.forms[place] if (place := note.terms.index(word)) < len(note.forms) else ""
+                    if form:
+                        forms[known] = form
+                    known += 1
             codes.append(note.codes)
             if note.tags:
                 own += vocabulary.load_all([TAG_PREFIX + tag for tag in note.tags])

@@ -71,10 +71,13 @@ class Note:
     @property
     def names(self) -> list[tuple[str, ...]]:
         """The terms of the title and of each alias that is short enough to be mentioned."""
-        numbers = self.numbers()
-        separator = WIDE if self.wide else NARROW
-        title = tuple([self.terms[n] for n in numbers[: numbers.index(separator)]])
-        return [name for name in (title, *self.aliases) if 0 < len(name) <= LONGEST_TITLE]
+        wide = len(self.terms) > NARROW
+        numbers = self.numbers() if wide else self.sequence
+        length = numbers.index(WIDE if wide else NARROW)
+        names = list(self.aliases)
+        if 0 < length <= LONGEST_TITLE:
+            names.insert(0, tuple([self.terms[n] for n in numbers[:length]]))
+        return names
 
     def numbers(self) -> Sequence[int]:
         """The sequence as integers."""

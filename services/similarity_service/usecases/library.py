@@ -156,7 +156,7 @@ class Library:
     async def _load(self, user_id: str) -> _Shelf:
         try:
             position: str | None = await self._changes.tail(user_id)
-        except Unavailable:
+        except (Unavailable, LogGap):
             position = None
         notes: list[Note] = []
         async for page in self._records.all(user_id):
