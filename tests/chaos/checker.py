@@ -196,13 +196,16 @@ class _Check:
         self._history.violation(kind, what, user=self._user)
 
 
-async def rebuilt(client: Client, users: Sequence[str]) -> dict[str, int]:
-    """How the automatic links compare with those that a clean rebuild of index and links makes."""
+async def rebuilt(client: Client, history: History, users: Sequence[str]) -> dict[str, int]:
+    """The automatic links are those that a clean rebuild of index and links makes."""
     same = lost = fresh = 0
     for user in users:
         before = await _automatic(client, user)
         await client.stream("similarity", "ReindexUser", similarity_pb2.ReindexUserRequest(user_id=user, relink=True))
         after = await _automatic(client, user)
+        if before != after:
+            what = f"a rebuild made {len(after - before)} links and removed {len(before - after)}"
+            history.violation("LINKS", what, user=user, examples=sorted(before ^ after)[:5])
         same, lost, fresh = same + len(before & after), lost + len(after - before), fresh + len(before - after)
     return {"same": same, "only_after_rebuild": lost, "only_before_rebuild": fresh}
 

@@ -184,7 +184,7 @@ async def _run(plan: Plan, made: Bench, channels: Channels, history: History, sa
         history.violation("NOT_QUIET", f"left after {found.seconds:.0f} s: {found.left}")
     looked_at = await checker.check(client, made.stores, history, workers, shared)
     say(f"looked at {looked_at}")
-    rebuild = await checker.rebuilt(client, users) if plan.rebuild else {}
+    rebuild = await checker.rebuilt(client, history, users) if plan.rebuild else {}
     return Outcome(
         seconds=load_seconds,
         acknowledged=sum(history.acknowledged.values()),
