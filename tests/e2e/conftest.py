@@ -20,8 +20,8 @@ async def channels() -> AsyncIterator[Channels]:
 
 
 @pytest.fixture
-def client(stack: Stack, channels: Channels, user: str) -> Client:
-    """The stack as a user sees it whom no other test knows."""
+async def client(stack: Stack, channels: Channels, user: str) -> Client:
+    """The stack as a user sees it whom no other test knows. Async, because channels are opened on the running loop."""
     return Client(channels, stack.addresses, user)
 
 
