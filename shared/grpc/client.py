@@ -30,8 +30,8 @@ _BACKOFF = Backoff(base=0.05, cap=1.0)
 # While a peer restarts: soon again, but not all at once when it is back.
 _RESTART = Backoff(base=0.05, cap=0.25)
 _OPTIONS: list[tuple[str, int | str]] = [
-    # Health is watched on each connection: a replica that says NOT_SERVING gets no more calls, long before it is gone.
-    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}'),
+    # No health check here: grpcio 1.78's crashes the process when a connection that it watches is closed (ADR 0060).
+    ("grpc.lb_policy_name", "round_robin"),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.max_send_message_length", -1),
     # A peer that is gone without a word (its node died) is noticed within 30 s instead of TCP's quarter of an hour.

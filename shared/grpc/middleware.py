@@ -62,7 +62,7 @@ _SERVER_FAULTS = frozenset(
 )
 _BUSY_SECONDS = 0.2
 _RESUME_SECONDS = 0.1
-# A drain serves on until no call has begun for this long: clients that watch health have left by then.
+# A drain serves on until no call has begun for this long.
 _QUIET_SECONDS = 0.1
 
 

@@ -21,8 +21,8 @@ from shared.config import ServerSettings
 from shared.grpc import health, middleware
 from shared.grpc.middleware import Guard, Handler, MethodInfo, Middleware
 
-# For clients that don't watch health: in this time a load balancer, or the name service, has noticed.
-_LINGER_SECONDS = 2.0
+# In this time the name service, a proxy, or a client that watches health has noticed.
+_LINGER_SECONDS = 1.0
 # Quoted: generic for the type checker only.
 _RpcHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Found: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -83,9 +83,9 @@ class GrpcServer:
     async def stop(self, grace: float) -> None:
         """Leave without a call being lost: all of it within `grace` seconds (docs/adr/0060).
 
-        NOT_SERVING first, by which clients that watch health send elsewhere, and subscriptions end. Calls that still
-        come are served until none come or _LINGER_SECONDS are over; only then is the connection closed behind the
-        running ones. What hasn't ended after the grace is cut off: UNAVAILABLE.
+        NOT_SERVING first, so that whoever watches health sends calls elsewhere, and subscriptions end. Calls that still
+        come are served until none come or _LINGER_SECONDS are over; then clients are told to reconnect (GOAWAY), and
+        running calls finish. What hasn't ended after the grace is cut off: UNAVAILABLE.
         """
         self._health.close()
         if self._server is not None:

@@ -189,11 +189,11 @@ async def test_the_drain_lets_running_calls_end_and_takes_no_new_ones() -> None:
     target = f"127.0.0.1:{await server.start()}"
     async with Channels(attempts=1) as channels:
         stub = channels.stub(target, SERVICE)
-        running = asyncio.create_task(stub.GetEcho(Echo(text="kept")))
+        running = asyncio.create_task(stub.GetEcho(Echo(text="kept"), timeout=30.0))
         await started.wait()
         assert server.calls == 1
         stopping = asyncio.create_task(server.stop(grace=30))
-        async with Channels(attempts=1) as others:
+        async with Channels(attempts=1, patience=0) as others:
             newcomer = others.stub(target, SERVICE)
 
             async def is_refused() -> bool:
