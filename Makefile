@@ -64,8 +64,10 @@ import: venv ## Import notes: make import FROM=notes.jsonl|folder FOR=user
 ##### Check it
 
 .PHONY: test lint format proto-check
+# Each level in a process of its own: servers that one level starts and breaks by the dozen leave nothing to the next.
 test: venv ## Unit, contract, integration and end-to-end tests on real servers (PYTEST_ARGS="-k word")
-	@exec $(PY) -m pytest $(PYTEST_ARGS)
+	@$(if $(strip $(PYTEST_ARGS)),exec $(PY) -m pytest $(PYTEST_ARGS),\
+	  for level in unit contract integration e2e; do $(PY) -m pytest "tests/$$level"; done)
 
 lint: venv proto-check ## Style, types, architecture, .proto rules and stub freshness
 	@$(BIN)/ruff check --quiet .
