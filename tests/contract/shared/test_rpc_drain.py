@@ -97,8 +97,10 @@ async def test_calls_that_keep_coming_are_served_until_the_connection_is_closed(
 
             workers = [asyncio.create_task(work(method, outcomes)) for _ in range(64)]
             await until(lambda: servicer.seen > 100)  # noqa: B023
-            await server.stop(grace=0.4)
+            before = servicer.seen
+            await server.stop(grace=1.0)
             await asyncio.gather(*workers)
+        assert servicer.seen - before > len(workers)  # more than those that ran already
         assert servicer.seen == outcomes.count("OK")
         assert set(outcomes) <= {"OK", "SHUTTING_DOWN", "NOT_CONNECTED"}
         seen |= set(outcomes)
