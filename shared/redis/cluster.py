@@ -14,6 +14,7 @@ from shared.redis.connection import Command, refusal
 from shared.resilience.retry import Rng
 
 _ERRORS = (exceptions.RedisError, OSError, TimeoutError)
+_TRIES = 3
 
 
 def make(url: str, timeout: float, connect_timeout: float) -> Any:
@@ -42,10 +43,17 @@ async def close(client: Any) -> None:
 
 async def call(client: Any, args: Command) -> Any:
     """One command on the node that owns its key."""
-    try:
-        return await client.execute_command(*args)
-    except _ERRORS as error:
-        raise _meaning(error) from error
+    lost: AttributeError | None = None
+    for _ in range(_TRIES):
+        try:
+            return await client.execute_command(*args)
+        except _ERRORS as error:
+            raise _meaning(error) from error
+        except AttributeError as error:
+            # When redis-py renews its map of the cluster it closes every connection; one that was about to send then
+            # has no writer left. Nothing was sent, so any command can be sent again.
+            lost = error
+    raise Unavailable("the Redis cluster's connections are being renewed", reason="REDIS_UNREACHABLE") from lost
 
 
 async def pipeline(client: Any, commands: Sequence[Command]) -> list[Any]:
@@ -55,7 +63,7 @@ async def pipeline(client: Any, commands: Sequence[Command]) -> list[Any]:
         pipe.execute_command(*command)
     try:
         replies = await pipe.execute(raise_on_error=False)
-    except _ERRORS as error:
+    except (*_ERRORS, AttributeError) as error:
         raise _meaning(error) from error
     return [_meaning(reply) if isinstance(reply, Exception) else reply for reply in replies]
 
@@ -78,6 +86,7 @@ def _meaning(error: BaseException) -> Brain2Error:
         exceptions.SlotNotCoveredError,
         OSError,
         asyncio.TimeoutError,
+        AttributeError,  # see call()
     )
     if isinstance(error, down):
         return Unavailable(f"the Redis cluster doesn't answer: {error!r}", reason="REDIS_UNREACHABLE")
