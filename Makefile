@@ -65,9 +65,9 @@ import: venv ## Import notes: make import FROM=notes.jsonl|folder FOR=user
 
 .PHONY: test lint format proto-check
 # Each level in a process of its own: servers that one level starts and breaks by the dozen leave nothing to the next.
-test: venv ## Unit, contract, integration and end-to-end tests on real servers (PYTEST_ARGS="-k word")
+test: venv ## Unit, contract, integration, end-to-end and a short chaos test on real servers (PYTEST_ARGS="-k word")
 	@$(if $(strip $(PYTEST_ARGS)),exec $(PY) -m pytest $(PYTEST_ARGS),\
-	  for level in unit contract integration e2e; do $(PY) -m pytest "tests/$$level"; done)
+	  for level in unit contract integration e2e chaos; do $(PY) -m pytest "tests/$$level"; done)
 
 lint: venv proto-check ## Style, types, architecture, .proto rules and stub freshness
 	@$(BIN)/ruff check --quiet .
@@ -88,7 +88,10 @@ proto-check: venv
 	@cd .brain2/proto-check && find . -type f | sort | while read -r f; do \
 	  cmp -s "$$f" "../../$$f" || { echo "brain2: $$f is stale, run 'make proto'" >&2; exit 1; }; done
 
-.PHONY: bench-graph bench-similarity eval chaos
+.PHONY: bench-promises bench-graph bench-similarity eval chaos
+bench-promises: venv ## Measure the promised latencies on the whole stack
+	@exec $(PY) -m tests.bench.promises $(ARGS)
+
 bench-graph: venv ## Measure edge lookups and traversals
 	@exec $(PY) -m tests.bench.graph $(ARGS)
 

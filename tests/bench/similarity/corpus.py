@@ -18,6 +18,7 @@ from pathlib import Path
 _REDRAWN = 0.3
 _RENAMED = 0.5
 _RARE = 3
+_COLLECTIONS = (Path("../shared/data/foldoc.jsonl.gz"), Path("deploy/local/sample/notes.jsonl"))
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -28,6 +29,11 @@ class Sample:
     node_id: str
     title: str
     text: str
+
+
+def collection() -> Path:
+    """FOLDOC where it lies beside the checkout, else the sample that the project ships."""
+    return next((each for each in _COLLECTIONS if each.exists()), _COLLECTIONS[-1])
 
 
 def read(path: Path) -> list[Sample]:

@@ -1,0 +1,40 @@
+"""docs/performance.md: each measurement owns a section of it, and docs/bench holds the same numbers for machines."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "performance.md"
+FOLDER = ROOT / "docs" / "bench"
+
+
+def write(name: str, title: str, numbers: Mapping[str, Any], table: str, folder: Path | None = None) -> None:
+    """Replace NAME.json and the section of that name, or add it as the last. folder: elsewhere than in docs."""
+    json_file, page = (
+        (folder / f"{name}.json", folder / "performance.md") if folder else (FOLDER / f"{name}.json", PAGE)
+    )
+    json_file.parent.mkdir(parents=True, exist_ok=True)
+    json_file.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    begin, end = f"<!-- bench: {name} -->", f"<!-- end: {name} -->"
+    text = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
+    if begin not in text:
+        text = f"{text.rstrip()}\n\n## {title}\n{begin}\n{end}\n"
+    head, _, rest = text.partition(begin)
+    page.write_text(f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+
+
+def machine() -> str:
+    """What the numbers were measured on, in a line."""
+    return f"{os.cpu_count()} x {_cpu()}, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+
+
+def _cpu() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "")
