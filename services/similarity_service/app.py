@@ -11,12 +11,14 @@ from services.similarity_service import subscriber
 from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoSettings
 from services.similarity_service.adapters.peers import GraphPeer, NodePeer
 from services.similarity_service.adapters.redis import RedisChangeLog
+from services.similarity_service.adapters.unsettled import DynamoUnsettled
 from services.similarity_service.config import SimilarityConfig
 from services.similarity_service.servicer import SimilarityServicer
 from services.similarity_service.usecases.finding import Finding
 from services.similarity_service.usecases.indexing import Indexing
 from services.similarity_service.usecases.library import Library
 from services.similarity_service.usecases.linking import Linking
+from services.similarity_service.usecases.marks import Marks
 from services.similarity_service.usecases.preferences import Preferences, language_of
 from services.similarity_service.usecases.reindexing import Reindexing
 from services.similarity_service.usecases.searching import Searching
@@ -26,7 +28,7 @@ from shared.dynamo import Table
 from shared.events.consumer import Consumer
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
-from shared.ids import SystemClock
+from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
 from shared.redis import Redis
 from shared.resilience.breaker import Breaker
@@ -73,7 +75,8 @@ async def start(life: Lifecycle, settings: SimilarityConfig) -> Parts:
     redis.on_lost(library.distrust)
 
     indexing = Indexing(records, library, preferences)
-    linking = Linking(library, preferences, graph, clock, quiet_seconds=settings.settle_seconds)
+    marks = Marks(DynamoUnsettled(table), clock, UlidFactory(clock).new_id(), settings.settle_lease_seconds)
+    linking = Linking(library, preferences, graph, records, marks, clock, quiet_seconds=settings.settle_seconds)
     servicer = SimilarityServicer(
         finding=Finding(records, library, preferences, graph),
         searching=Searching(records, library, preferences, nodes),
@@ -94,6 +97,8 @@ async def start(life: Lifecycle, settings: SimilarityConfig) -> Parts:
     )
 
     life.supervise("link settler", linking.run())
+    life.supervise("link keeper", linking.keep())
+    life.on_drain(linking.hand_over)
     life.supervise("change log", repeat(library.say_again, SAY_AGAIN_SECONDS))
     life.supervise("consumer", consumer.run())
     life.on_drain(consumer.drain)

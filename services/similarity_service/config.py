@@ -33,3 +33,9 @@ class SimilarityConfig(ServerSettings, StoreSettings):
         why="how long a user's notes rest before their automatic links are settled; shorter costs more in bursts",
         check=between(0.05, 600),
     )
+    settle_lease_seconds: float = setting(
+        60.0,
+        env="BRAIN2_SETTLE_LEASE_SECONDS",
+        why="how long after its last sign of life another process settles the links that this one had yet to settle",
+        check=between(0.1, 3600),
+    )

@@ -36,6 +36,9 @@ class Records(Protocol):
     def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
         """As all(), without the notes."""
 
+    async def written_since(self, user_id: str, ms: int) -> Sequence[str]:
+        """Visible notes whose record was written at that time (milliseconds since 1970) or later; consistent."""
+
     async def with_keyword(
         self, user_id: str, term: str, limit: int, after: str
     ) -> tuple[Sequence[tuple[str, float]], bool]:
@@ -130,3 +133,34 @@ class SettingsStore(Protocol):
         """None for a user who never chose."""
 
     async def put(self, user_id: str, choices: UserChoices) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A process (owner) still has links of a user to settle, of notes written from since_ms on.
+
+    until_ms: when others may take it that the owner is gone. Milliseconds since 1970.
+    """
+
+    user_id: str
+    owner: str
+    since_ms: int
+    until_ms: int
+
+
+class UnsettledStore(Protocol):
+    """Who has links to settle; one entry a user and owner. Outlives the processes."""
+
+    async def put(self, mine: Unsettled) -> None:
+        """Write the entry, over an earlier one."""
+
+    async def renew(self, mine: Unsettled) -> bool:
+        """As put(), unless it is gone (taken over, or the user was erased): False."""
+
+    async def remove(self, user_id: str, owner: str) -> None: ...
+
+    async def expired(self, now_ms: int) -> Sequence[Unsettled]:
+        """Entries whose time is over, some at least; eventually all."""
+
+    async def take(self, theirs: Unsettled, mine: Unsettled) -> bool:
+        """Replace an entry of another owner by one's own, as one; False when theirs has changed."""

@@ -24,7 +24,7 @@ def handlers(indexing: Indexing, linking: Linking, nodes: Nodes) -> Mapping[str,
             text = found
         # Also when it was indexed before: the process may have died before it linked.
         await indexing.write(event.user_id, text)
-        await linking.link(event.user_id, event.node_id)
+        await linking.link(event.user_id, event.node_id, event.time_ms)
 
     async def deleted(event: Event) -> None:
         await indexing.turn(event.user_id, event.node_id, event.version, False, convert.incarnation_of(event))

@@ -8,8 +8,9 @@ from services.similarity_service.model.analysis import analyser
 from services.similarity_service.model.links import Link
 from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.stored import Stored
-from services.similarity_service.ports import Change, LogGap, NodeText, UserChoices
+from services.similarity_service.ports import Change, LogGap, NodeText, Unsettled, UserChoices
 from shared.errors import Unavailable
+from shared.ids import Clock, SystemClock
 
 
 @dataclass
@@ -19,6 +20,8 @@ class FakeRecords:
     items: dict[tuple[str, str], Stored] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
     contended: int = 0
+    clock: Clock = field(default_factory=SystemClock)
+    times: dict[tuple[str, str], int] = field(default_factory=dict)
 
     async def get(self, user_id: str, node_id: str) -> Stored:
         return self.items.get((user_id, node_id), Stored())
@@ -35,6 +38,7 @@ class FakeRecords:
         if (await self.get(user_id, node_id)).revision != old.revision:
             return False
         self.items[user_id, node_id] = new
+        self.times[user_id, node_id] = self.clock.now_ms()
         return True
 
     async def turn(
@@ -47,6 +51,7 @@ class FakeRecords:
             return None
         new = replace(old, visible=visible, state_version=version, revision=old.revision + 1)
         self.items[user_id, node_id] = new
+        self.times[user_id, node_id] = self.clock.now_ms()
         return new
 
     async def all(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
@@ -61,6 +66,13 @@ class FakeRecords:
         self.reads.append("stamps")
         async for page in self.all(user_id):
             yield [(node_id, replace(stored, note=None)) for node_id, stored in page]
+
+    async def written_since(self, user_id: str, ms: int) -> Sequence[str]:
+        return [
+            node_id
+            for (user, node_id), stored in self.items.items()
+            if user == user_id and stored.visible and not stored.gone and self.times.get((user, node_id), ms) >= ms
+        ]
 
     async def with_keyword(
         self, user_id: str, term: str, limit: int, after: str
@@ -111,6 +123,50 @@ class FakeLog:
     def _reach(self) -> None:
         if self.down:
             raise Unavailable("the log is down")
+
+
+@dataclass
+class FakeUnsettled:
+    """ports.UnsettledStore. writes counts; down: as if it couldn't be reached."""
+
+    items: dict[tuple[str, str], Unsettled] = field(default_factory=dict)
+    writes: int = 0
+    down: bool = False
+
+    async def put(self, mine: Unsettled) -> None:
+        await self._write()
+        self.items[mine.user_id, mine.owner] = mine
+
+    async def renew(self, mine: Unsettled) -> bool:
+        await self._write()
+        there = (mine.user_id, mine.owner) in self.items
+        if there:
+            self.items[mine.user_id, mine.owner] = mine
+        return there
+
+    async def remove(self, user_id: str, owner: str) -> None:
+        await self._write()
+        self.items.pop((user_id, owner), None)
+
+    async def expired(self, now_ms: int) -> Sequence[Unsettled]:
+        if self.down:
+            raise Unavailable("the store is down")
+        return [each for each in self.items.values() if each.until_ms < now_ms]
+
+    async def take(self, theirs: Unsettled, mine: Unsettled) -> bool:
+        await self._write()
+        there = self.items.get((theirs.user_id, theirs.owner))
+        if there is None or there.until_ms != theirs.until_ms:
+            return False
+        del self.items[theirs.user_id, theirs.owner]
+        self.items[mine.user_id, mine.owner] = mine
+        return True
+
+    async def _write(self) -> None:
+        await asyncio.sleep(0)
+        if self.down:
+            raise Unavailable("the store is down")
+        self.writes += 1
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Records and settings in Brain2-Main.
 
-USER#u / TERMS#n       the record: i, v, s (incarnation, versions of text and state), vis, gone, rev, rec (codec.py)
+USER#u / TERMS#n       the record: i, v, s (incarnation, versions of text and state), vis, gone, rev, t (when it was
+                       written, ms), rec (codec.py)
 USER#u / KW#n#k        a posting of one of its keywords: weight; GSI1 USER#u#KW#k / NODE#n
 USER#u / SETTINGS#similarity
 A record and the postings that differ are written in one transaction, on the condition that the record is as it was
@@ -90,8 +91,8 @@ class DynamoRecords:
             condition[":i"] = incarnation
         update = Update(
             _key(user_id, node_id),
-            "SET vis = :vis, s = :s, rev = rev + :one",
-            values={":vis": visible, ":s": version, ":one": 1},
+            "SET vis = :vis, s = :s, rev = rev + :one, t = :t",
+            values={":vis": visible, ":s": version, ":one": 1, ":t": self._clock.now_ms()},
             condition=Condition(expression, values=condition),
         )
         try:
@@ -111,6 +112,15 @@ class DynamoRecords:
     async def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
         async for items in self._pages(user_id, _STAMP):
             yield [(item["SK"].removeprefix(_RECORD), _stored("", item)) for item in items]
+
+    async def written_since(self, user_id: str, ms: int) -> Sequence[str]:
+        return [
+            item["SK"].removeprefix(_RECORD)
+            async for items in self._pages(user_id, ("SK", "vis", "gone", "t"))
+            for item in items
+            # One without a time is of before times were kept: it may be anything.
+            if item["vis"] and not item["gone"] and item.get("t", ms) >= ms
+        ]
 
     async def with_keyword(
         self, user_id: str, term: str, limit: int, after: str
@@ -153,6 +163,7 @@ class DynamoRecords:
             "vis": stored.visible,
             "gone": stored.gone,
             "rev": stored.revision,
+            "t": self._clock.now_ms(),
         }
         if stored.note is not None:
             item["rec"] = codec.pack(stored.note)

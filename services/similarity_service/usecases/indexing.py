@@ -91,6 +91,7 @@ class Indexing:
             guess = None
             new = change(old)
             if new is None:
+                await self._library.remind(user_id, node_id, old)
                 return False
             new = replace(new, revision=old.revision + 1)
             if await self._records.put(user_id, node_id, old, new):

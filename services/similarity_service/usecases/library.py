@@ -92,19 +92,16 @@ class Library:
 
     async def tell(self, user_id: str, changed: Sequence[tuple[str, Stored]]) -> None:
         """Tell everybody, and the index here, what the records now say of some notes."""
-        changes = [Change(node_id, *stored.stamp, stored.shown is not None) for node_id, stored in changed]
-        waiting = self._unsaid.pop(user_id, {})
-        waiting |= {change.node_id: change for change in changes}
-        try:
-            await self._changes.append(user_id, list(waiting.values()))
-        except Unavailable:
-            # Said later; until then the others compare with the records.
-            self._unsaid[user_id] = waiting | self._unsaid.get(user_id, {})
+        await self._say(user_id, changed)
         shelf = self._shelves.get(user_id)
         if shelf is not None:
             async with shelf.lock:
                 await self._apply(shelf, changed)
             self._bound(user_id, shelf)
+
+    async def remind(self, user_id: str, node_id: str, stored: Stored) -> None:
+        """Tell everybody again what the record of a note says: whoever wrote it may have died before it told."""
+        await self._say(user_id, [(node_id, stored)])
 
     async def tell_everything(self, user_id: str) -> None:
         """Make every process load the user's index again (its language changed)."""
@@ -131,6 +128,16 @@ class Library:
         self._loading.forget(user_id)
 
     # --- parts
+
+    async def _say(self, user_id: str, changed: Sequence[tuple[str, Stored]]) -> None:
+        changes = [Change(node_id, *stored.stamp, stored.shown is not None) for node_id, stored in changed]
+        waiting = self._unsaid.pop(user_id, {})
+        waiting |= {change.node_id: change for change in changes}
+        try:
+            await self._changes.append(user_id, list(waiting.values()))
+        except Unavailable:
+            # Said later; until then the others compare with the records.
+            self._unsaid[user_id] = waiting | self._unsaid.get(user_id, {})
 
     async def _fresh(self, user_id: str) -> _Shelf:
         shelf = self._shelves.get(user_id)

@@ -4,11 +4,13 @@ At once, a note is linked to its best. Once nothing of the user has changed for 
 considered again, and those it was linked to, by the whole rule (model/links.py) over the notes as they are now: links
 that are due are made, automatic ones that no longer are are removed. So a burst ends with the same links whatever its
 order, and however many processes shared it: each settles what it heard, over the same notes, and does so again when
-more follows within a short while.
+more follows within a short while. What a process has yet to settle is written down (marks.py): when it dies, another
+settles it.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,8 +18,9 @@ from services.similarity_service.model.index import UserIndex
 from services.similarity_service.model.links import Link, Linker
 from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.similarity import METHOD
-from services.similarity_service.ports import Graph
+from services.similarity_service.ports import Graph, Records, Unsettled
 from services.similarity_service.usecases.library import Library
+from services.similarity_service.usecases.marks import Mark, Marks
 from services.similarity_service.usecases.preferences import Preferences
 from shared.errors import Brain2Error
 from shared.ids import Clock
@@ -26,22 +29,33 @@ log = logging.getLogger(__name__)
 
 # Notes asked of the graph at once.
 _BATCH = 100
+# How far the clocks of two machines may differ.
+_CLOCKS_MS = 60_000
 
 
 @dataclass(slots=True)
 class _Restless:
     """A user whose notes changed: since when, when last, and what the index was then.
 
-    waiting: notes to be settled. settled: those that were, lately; they are settled again when more news follows.
+    waiting: notes to be settled, and since when they may have been written (ms since 1970). settling: those that are
+    just being settled. settled: those that were, lately, and when; they are settled again when more news follows.
     """
 
     since: float
     changed_at: float
+    marked: Mark
     mark: tuple[int, int] = (-1, -1)
     settled_mark: tuple[int, int] = (-1, -1)
     settled_at: float = 0.0
-    waiting: dict[str, None] = field(default_factory=dict)
-    settled: dict[str, float] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+    settling: dict[str, int] = field(default_factory=dict)
+    settled: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    @property
+    def since_ms(self) -> float:
+        """What was written before is settled, and won't be settled again."""
+        lately = [ms for _, ms in self.settled.values()]
+        return min([*self.waiting.values(), *self.settling.values(), *lately], default=math.inf)
 
 
 class Linking:
@@ -55,6 +69,8 @@ class Linking:
         library: Library,
         preferences: Preferences,
         graph: Graph,
+        records: Records,
+        marks: Marks,
         clock: Clock,
         *,
         quiet_seconds: float = 1.5,
@@ -64,47 +80,59 @@ class Linking:
         self._library = library
         self._preferences = preferences
         self._graph = graph
+        self._records = records
+        self._marks = marks
         self._clock = clock
         self._quiet = quiet_seconds
         self._most = most_seconds
         self._linger = linger_seconds
         self._restless: dict[str, _Restless] = {}
         self._wake = asyncio.Event()
+        self._leaving = False
         self.settled = 0
 
     @property
     def pending(self) -> int:
         """Notes whose links are still to be settled."""
-        return sum(len(user.waiting) for user in self._restless.values())
+        return sum(len(user.waiting) + len(user.settling) for user in self._restless.values())
 
     @property
     def users(self) -> list[str]:
         """The users who are watched: notes to settle, or settled lately."""
         return list(self._restless)
 
-    async def link(self, user_id: str, node_id: str) -> Sequence[Link]:
-        """Link a note that was just indexed to its best, and have it settled later."""
+    async def link(self, user_id: str, node_id: str, since_ms: int) -> Sequence[Link]:
+        """Link a note that was just indexed to its best, and have it settled later, whatever happens to this process.
+
+        since_ms: a time at or before which it was written.
+        """
         settings = (await self._preferences.of(user_id)).settings
         if not settings.auto_link:
             return []
         found = await self._library.ask(user_id, lambda index: Linker(index, settings).best(node_id))
-        self.consider(user_id, [node_id, *(link.node_id for link in found)])
+        await self.consider(user_id, [node_id, *(link.node_id for link in found)], since_ms)
         if found:
             await self._graph.link(user_id, node_id, found, METHOD)
         return found
 
-    def consider(self, user_id: str, node_ids: Iterable[str]) -> None:
-        """Have the links of some notes settled when the user's notes have come to rest."""
+    async def consider(self, user_id: str, node_ids: Iterable[str], since_ms: int) -> None:
+        """Have the links of some notes settled when the user's notes have come to rest. Durable when it returns."""
+        user = self._note(user_id, node_ids, since_ms)
+        await self._marks.cover(user.marked, since_ms)
+
+    def _note(self, user_id: str, node_ids: Iterable[str], since_ms: int) -> _Restless:
         now = self._clock.monotonic()
-        user = self._restless.setdefault(user_id, _Restless(now, now))
+        user = self._restless.setdefault(user_id, _Restless(now, now, Mark(user_id)))
         if not user.waiting:
             user.since = now
         user.changed_at = now
-        user.waiting.update(dict.fromkeys(node_ids))
+        for node_id in node_ids:
+            user.waiting[node_id] = min(since_ms, user.waiting.get(node_id, since_ms))
         self._wake.set()
+        return user
 
     async def run(self) -> None:
-        """Settle for ever. What a crash loses of it, the next change of the notes or ReindexUser makes good."""
+        """Settle for ever."""
         while True:
             if not self._restless:
                 self._wake.clear()
@@ -118,6 +146,38 @@ class Linking:
                     if user_id in self._restless:
                         self._restless[user_id].changed_at = self._clock.monotonic()
 
+    async def keep(self) -> None:
+        """For ever: renew what says that there are notes to settle here, and take over what others left behind."""
+        while not self._leaving:
+            try:
+                await self.keep_once()
+            except Brain2Error as error:
+                log.warning("what is to be settled could not be renewed", extra={"error": str(error)})
+            await asyncio.sleep(self._marks.lease_seconds / 6)
+
+    async def keep_once(self) -> None:
+        """One round of keep()."""
+        for user in list(self._restless.values()):
+            await self._marks.renew(user.marked, user.since_ms)
+        for entry in await self._marks.expired():
+            await self._adopt(entry)
+
+    async def hand_over(self) -> None:
+        """Leave what isn't settled to others, at once: this process ends."""
+        self._leaving = True
+        try:
+            for user in list(self._restless.values()):
+                await self._marks.hand_over(user.marked)
+        except Brain2Error as error:
+            log.warning("others settle what is left when its lease is over", extra={"error": str(error)})
+
+    async def _adopt(self, entry: Unsettled) -> None:
+        node_ids = await self._records.written_since(entry.user_id, entry.since_ms - _CLOCKS_MS)
+        user = self._note(entry.user_id, (), entry.since_ms)
+        if await self._marks.take(user.marked, entry):
+            log.info("settling what another process left", extra={"user": entry.user_id, "notes": len(node_ids)})
+            self._note(entry.user_id, node_ids, entry.since_ms)
+
     async def settle_if_quiet(self, user_id: str) -> bool:
         """Settle a user's links if its notes have rested long enough, here and elsewhere."""
         user = self._restless[user_id]
@@ -129,20 +189,24 @@ class Linking:
                 user.since = now
         if not user.waiting and mark == user.settled_mark:
             if now - user.settled_at > self._linger:
-                del self._restless[user_id]
+                await self._marks.release(user.marked)
+                if not user.waiting:  # something may have come meanwhile, and is covered again
+                    del self._restless[user_id]
             return False
         if now - user.changed_at < self._quiet and now - user.since < self._most:
             return False
-        recent = [node_id for node_id, at in user.settled.items() if now - at <= self._linger]
-        notes, user.waiting = dict.fromkeys([*user.waiting, *recent]), {}
+        recent = {node_id: ms for node_id, (at, ms) in user.settled.items() if now - at <= self._linger}
+        user.settling, user.waiting = recent | user.waiting, {}
         try:
-            await self.settle(user_id, list(notes))
+            await self.settle(user_id, list(user.settling))
         except BaseException:
-            user.waiting = notes | user.waiting
+            user.waiting |= user.settling
+            user.settling = {}
             raise
+        notes, user.settling = user.settling, {}
         user.settled_mark, user.settled_at = mark, now
         # Those that were settled before keep their time: a trickle of news must not keep them for ever.
-        user.settled = {node_id: user.settled.get(node_id, now) for node_id in notes}
+        user.settled = {node_id: (user.settled.get(node_id, (now, 0))[0], ms) for node_id, ms in notes.items()}
         return True
 
     async def settle(self, user_id: str, node_ids: Sequence[str]) -> None:

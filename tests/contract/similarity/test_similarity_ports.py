@@ -9,13 +9,15 @@ import pytest
 
 from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoSettings
 from services.similarity_service.adapters.redis import RedisChangeLog
+from services.similarity_service.adapters.unsettled import DynamoUnsettled
 from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.stored import Stored
-from services.similarity_service.ports import Change, LogGap, UserChoices
+from services.similarity_service.ports import Change, LogGap, Unsettled, UserChoices
 from shared.dynamo import Table
 from shared.ids import SystemClock
 from shared.redis import Redis
-from tests.support.similarity_fakes import FakeLog, FakeRecords, FakeSettings, note
+from tests.support.clock import ManualClock
+from tests.support.similarity_fakes import FakeLog, FakeRecords, FakeSettings, FakeUnsettled, note
 from tests.support.similarity_service import redis_of, table_of
 from tests.support.stores import Stores
 
@@ -47,6 +49,11 @@ def log(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(params=["fake", "dynamo"])
 def choices(request: pytest.FixtureRequest) -> Any:
     return FakeSettings() if request.param == "fake" else DynamoSettings(request.getfixturevalue("table"))
+
+
+@pytest.fixture(params=["fake", "dynamo"])
+def unsettled(request: pytest.FixtureRequest) -> Any:
+    return FakeUnsettled() if request.param == "fake" else DynamoUnsettled(request.getfixturevalue("table"))
 
 
 def stored(node_id: str, text: str, *, version: int = 1, revision: int = 1) -> Stored:
@@ -201,3 +208,59 @@ async def test_settings(choices: Any, user: str) -> None:
     await choices.put(user, chosen)
     assert await choices.get(user) == chosen
     assert await choices.get("somebody-else") is None
+
+
+@pytest.mark.parametrize("kind", ["fake", "dynamo"])
+async def test_what_was_written_since(kind: str, request: pytest.FixtureRequest, user: str) -> None:
+    clock = ManualClock()
+    fake = kind == "fake"
+    records = FakeRecords(clock=clock) if fake else DynamoRecords(request.getfixturevalue("table"), clock)
+    for node_id in ("a", "b", "hidden", "gone"):
+        await records.put(user, node_id, Stored(), stored(node_id, "sea"))
+    await clock.advance(1)
+    later = clock.now_ms()
+    await records.put(user, "c", Stored(), stored("c", "sea"))
+    await records.turn(user, "a", True, 2, None)
+    await records.turn(user, "hidden", False, 2, None)
+    gone = stored("gone", "sea").removed(2)
+    assert gone is not None
+    await records.put(user, "gone", stored("gone", "sea"), replace(gone, revision=2))
+    assert sorted(await records.written_since(user, later)) == ["a", "c"]
+    assert sorted(await records.written_since(user, later - 1000)) == ["a", "b", "c"]
+    assert await records.written_since(user, later + 1) == []
+    assert await records.written_since("somebody-else", 0) == []
+
+
+async def of_user(unsettled: Any, user: str, now_ms: int) -> list[Unsettled]:
+    return [each for each in await unsettled.expired(now_ms) if each.user_id == user]
+
+
+async def test_who_has_links_to_settle(unsettled: Any, user: str) -> None:
+    one = Unsettled(user, "one", 100, 2_000)
+    await unsettled.put(one)
+    await unsettled.put(Unsettled(user, "two", 150, 9_000))
+    assert await of_user(unsettled, user, 2_000) == []
+    assert await of_user(unsettled, user, 2_001) == [one]
+    renewed = replace(one, since_ms=120, until_ms=3_000)
+    assert await unsettled.renew(renewed)
+    assert await of_user(unsettled, user, 2_001) == []
+    assert await of_user(unsettled, user, 3_001) == [renewed]
+    await unsettled.remove(user, "one")
+    assert await of_user(unsettled, user, 3_001) == []
+    assert not await unsettled.renew(renewed)
+    assert await of_user(unsettled, user, 3_001) == []
+    await unsettled.remove(user, "one")
+
+
+async def test_what_is_left_is_taken_once_and_only_as_it_was_seen(unsettled: Any, user: str) -> None:
+    theirs = Unsettled(user, "dead", 100, 2_000)
+    await unsettled.put(theirs)
+    heirs = [Unsettled(user, f"heir{n}", 100, 5_000) for n in range(4)]
+    taken = await asyncio.gather(*(unsettled.take(theirs, heir) for heir in heirs))
+    assert taken.count(True) == 1
+    assert await of_user(unsettled, user, 5_001) == [heirs[taken.index(True)]]
+    slow = Unsettled(user, "slow", 100, 2_000)
+    await unsettled.put(slow)
+    await unsettled.renew(replace(slow, until_ms=4_000))
+    assert not await unsettled.take(slow, heirs[0])
+    assert [each.owner for each in await of_user(unsettled, user, 4_001)] == ["slow"]

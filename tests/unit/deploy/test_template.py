@@ -1,11 +1,13 @@
 """deploy/aws/brain2.yaml on its own: valid for AWS, no role can scan, nothing is public, keys are the code's."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cfnlint.api import lint_all
 
 from deploy.local.provision import CONSUMERS, TEMPLATE, read_template
+from shared.dynamo.model import INDEXES
 
 BODY = TEMPLATE.read_text(encoding="utf-8")
 RESOURCES: dict[str, Any] = read_template(BODY)["Resources"]
@@ -64,6 +66,25 @@ def test_a_role_writes_no_outbox_but_its_own() -> None:
         # Cleanup has leases and the receipts of erasures, which belong to no user.
         more = {"graph": ["GRAPH#JOURNAL#*"], "cleanup": ["CLEANUP#*"]}.get(context, [])
         assert found == [["USER#*", f"OUTBOX#{context}#*", f"IDEMP#{context}#*", *more]]
+
+
+def test_a_role_queries_the_indexes_that_its_code_asks() -> None:
+    found: dict[str, set[str]] = {}
+    for name, properties in of_type("AWS::IAM::Role").items():
+        indexes = found.setdefault(name.removesuffix("Role").lower(), set())
+        for policy in properties["Policies"]:
+            for statement in statements(policy["PolicyDocument"]):
+                resources = statement["Resource"]
+                for each in [resources] if isinstance(resources, str) else resources:
+                    if "/index/" in each:
+                        assert actions(statement) == {"dynamodb:Query"}
+                        indexes.add(each.rsplit("/", 1)[-1])
+    for context, indexes in found.items():
+        asked: set[str] = set()
+        for path in Path(f"services/{context}_service/adapters").glob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            asked |= {index for index in INDEXES if f'"{index}"' in text}
+        assert indexes == asked, context
 
 
 @pytest.mark.parametrize("consumer", CONSUMERS)

@@ -9,10 +9,11 @@ from services.similarity_service.ports import NodeText, UserChoices
 from services.similarity_service.usecases.indexing import Indexing
 from services.similarity_service.usecases.library import Library
 from services.similarity_service.usecases.linking import Linking
+from services.similarity_service.usecases.marks import Marks
 from services.similarity_service.usecases.preferences import Preferences, language_of
 from shared.errors import Unavailable
 from tests.support.clock import ManualClock
-from tests.support.similarity_fakes import FakeGraph, FakeLog, FakeRecords, FakeSettings
+from tests.support.similarity_fakes import FakeGraph, FakeLog, FakeRecords, FakeSettings, FakeUnsettled
 
 U = "u"
 TOPICS = [
@@ -36,22 +37,33 @@ def burst(count: int, seed: int = 1) -> list[NodeText]:
 class Process:
     """One replica over shared stores."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "World", owner: str = "p0") -> None:
         self.library = Library(world.records, world.log, language_of, world.clock, max_bytes=1 << 30)
         preferences = Preferences(world.settings, world.clock)
         self.indexing = Indexing(world.records, self.library, preferences)
-        self.linking = Linking(self.library, preferences, world.graph, world.clock, quiet_seconds=1)
+        self.clock = world.clock
+        marks = Marks(world.unsettled, world.clock, owner, lease_seconds=60)
+        self.linking = Linking(
+            self.library, preferences, world.graph, world.records, marks, world.clock, quiet_seconds=1
+        )
 
     async def hear(self, text: NodeText) -> None:
+        since_ms = self.clock.now_ms()
         await self.indexing.write(U, text)
-        await self.linking.link(U, text.node_id)
+        await self.linking.link(U, text.node_id, since_ms)
 
 
 class World:
     def __init__(self, replicas: int = 1) -> None:
         self.clock = ManualClock()
-        self.records, self.log, self.graph, self.settings = FakeRecords(), FakeLog(), FakeGraph(), FakeSettings()
-        self.processes = [Process(self) for _ in range(replicas)]
+        self.records, self.log, self.graph = FakeRecords(clock=self.clock), FakeLog(), FakeGraph()
+        self.settings, self.unsettled = FakeSettings(), FakeUnsettled()
+        self.processes = [Process(self, f"p{number}") for number in range(replicas)]
+
+    def crash(self, number: int) -> Process:
+        """Lose a process; the one that is started in its place."""
+        self.processes[number] = Process(self, f"p{number}, again")
+        return self.processes[number]
 
     async def settle(self) -> None:
         for _ in range(5):
