@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.similarity_service.model.codec import Packed
 from services.similarity_service.model.links import Link
 from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.stored import Stored
@@ -30,11 +31,11 @@ class Records(Protocol):
         None: nothing was done; get() and put() find out why. incarnation None: whichever is known.
         """
 
-    def all(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
-        """Everything of a user in pages, consistent."""
+    def all(self, user_id: str) -> AsyncIterator[Sequence[Packed]]:
+        """The visible notes of a user in pages, consistent; as an index is loaded from them."""
 
     def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
-        """As all(), without the notes."""
+        """Everything that is known of a user's notes, but the notes themselves, in pages, consistent."""
 
     async def written_since(self, user_id: str, ms: int) -> Sequence[str]:
         """Visible notes whose record was written at that time (milliseconds since 1970) or later; consistent."""

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from services.similarity_service.model import codec
 from services.similarity_service.model.analysis import analyser
+from services.similarity_service.model.codec import Packed
 from services.similarity_service.model.links import Link
 from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.stored import Stored
@@ -54,18 +56,22 @@ class FakeRecords:
         self.times[user_id, node_id] = self.clock.now_ms()
         return new
 
-    async def all(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
+    async def all(self, user_id: str) -> AsyncIterator[Sequence[Packed]]:
         self.reads.append("all")
-        page = [(node_id, stored) for (user, node_id), stored in sorted(self.items.items(), key=lambda i: i[0])
-                if user == user_id]  # fmt: skip
-        for start in range(0, len(page), 3):
-            await asyncio.sleep(0)
-            yield page[start : start + 3]
+        async for page in self._pages(user_id):
+            yield [codec.packed(stored.shown) for _, stored in page if stored.shown is not None]
 
     async def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
         self.reads.append("stamps")
-        async for page in self.all(user_id):
+        async for page in self._pages(user_id):
             yield [(node_id, replace(stored, note=None)) for node_id, stored in page]
+
+    async def _pages(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
+        found = [(node_id, stored) for (user, node_id), stored in sorted(self.items.items(), key=lambda i: i[0])
+                 if user == user_id]  # fmt: skip
+        for start in range(0, len(found), 3):
+            await asyncio.sleep(0)
+            yield found[start : start + 3]
 
     async def written_since(self, user_id: str, ms: int) -> Sequence[str]:
         return [

@@ -8,10 +8,10 @@ A record and the postings that differ are written in one transaction, on the con
 read.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from services.similarity_service.model import codec
+from services.similarity_service.model.codec import Packed
 from services.similarity_service.model.note import Note
 from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.stored import Stored
@@ -39,8 +39,6 @@ _STAMP = ("SK", "i", "v", "s", "vis", "gone", "rev")
 _GONE_SECONDS = 14 * 24 * 3600
 # Records read at once: reading an answer into Python holds the event loop, 1 MB of it for a tenth of a second.
 _PAGE = 200
-# Records unpacked at once on the event loop, about half a millisecond.
-_UNPACK = 25
 
 
 class DynamoRecords:
@@ -101,13 +99,10 @@ class DynamoRecords:
             return None
         return None if item is None else _stored(node_id, item)
 
-    async def all(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
-        async for items in self._pages(user_id, None):
-            page: list[tuple[str, Stored]] = []
-            for start in range(0, len(items), _UNPACK):
-                page += _unpack_all(items[start : start + _UNPACK])
-                await asyncio.sleep(0)
-            yield page
+    async def all(self, user_id: str) -> AsyncIterator[Sequence[Packed]]:
+        async for items in self._pages(user_id, ("SK", "i", "v", "vis", "gone", "rec")):
+            found = [_packed(item) for item in items if item["vis"] and not item["gone"] and "rec" in item]
+            yield [each for each in found if each is not None]
 
     async def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
         async for items in self._pages(user_id, _STAMP):
@@ -226,9 +221,16 @@ def _stored(node_id: str, item: Item) -> Stored:
     )
 
 
-def _unpack_all(items: Iterable[Item]) -> list[tuple[str, Stored]]:
-    named = ((item["SK"].removeprefix(_RECORD), item) for item in items)
-    return [(node_id, _stored(node_id, item)) for node_id, item in named]
+def _packed(item: Item) -> Packed | None:
+    try:
+        return codec.inflate(
+            bytes(item["rec"]),
+            node_id=item["SK"].removeprefix(_RECORD),
+            incarnation=int(item["i"]),
+            version=int(item["v"]),
+        )
+    except codec.UnknownLayout:
+        return None  # as in _stored()
 
 
 def _postings(note: Note | None) -> dict[str, int]:

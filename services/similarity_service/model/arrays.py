@@ -23,6 +23,21 @@ while _SIZES[-1] < 1 << 30:
 _SIZE_ARRAY = np.array(_SIZES, np.int64)
 
 
+def distinct(values: NDArray[S]) -> NDArray[S]:
+    """The different values, ascending. np.unique() of many integers takes ten times as long."""
+    found = np.sort(values)
+    new = np.ones(len(found), np.bool_)
+    new[1:] = found[1:] != found[:-1]
+    return found[new]
+
+
+def order_of(numbers: Ints) -> Longs:
+    """np.argsort(numbers, kind="stable") of numbers that aren't negative, in half of the time: by radix."""
+    low = np.argsort(numbers.astype(np.uint16), kind="stable")
+    high = (numbers >> 16).astype(np.uint16)[low]
+    return low[np.argsort(high, kind="stable")] if high.any() else low
+
+
 class Growing(Generic[S]):
     """An array with room at its end. `data` may move when it grows: don't keep it over a call."""
 
@@ -127,7 +142,7 @@ class Postings:
     def load(self, numbers: Ints, docs: Ints, codes: Bytes, lists: int) -> None:
         """Set everything at once: (list, note, code) triples in any order, notes of a list kept in theirs."""
         self.reach(lists)
-        order = np.argsort(numbers, kind="stable")
+        order = order_of(numbers)
         lengths = np.bincount(numbers, minlength=lists)
         classes = np.searchsorted(_SIZE_ARRAY, lengths)
         rooms = _SIZE_ARRAY[classes]

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.arrays import Growing, Longs, Rows
-from services.similarity_service.model.note import Note
+from services.similarity_service.model.arrays import Growing, Longs, Rows, distinct
 
 _PLACES_A_NOTE = 4
 _LEAST_PLACES = 4096
@@ -48,15 +47,15 @@ class Repeats:
             kept = pairs[(pairs[:, 1] != 0) & ~np.isin(owner, np.array(sorted(self._removed), np.int64))]
             self._count(np.unique(kept, axis=0)[:, 1].astype(np.uint32), 1)
 
-    def add(self, notes: Sequence[Note]) -> None:
-        """Append the rows of the next notes."""
-        hashes = np.frombuffer(b"".join([note.sentence_hashes for note in notes]), np.uint32)
-        lengths = [len(note.sentence_hashes) // 4 for note in notes]
-        self.hashes.load(hashes, lengths)
-        self.sizes.extend(np.frombuffer(b"".join([note.sentence_sizes for note in notes]), np.uint16))
+    def add(self, hashes: Sequence[bytes], sizes: Sequence[bytes]) -> None:
+        """Append the rows of the next notes, as notes keep them."""
+        codes = np.frombuffer(b"".join(hashes), np.uint32)
+        lengths = [len(row) // 4 for row in hashes]
+        self.hashes.load(codes, lengths)
+        self.sizes.extend(np.frombuffer(b"".join(sizes), np.uint16))
         # A note that has a sentence twice is still one note.
-        owned = np.repeat(np.arange(len(notes), dtype=np.uint64) << np.uint64(32), lengths) | hashes
-        self._count((np.unique(owned[hashes != 0]) & np.uint64(0xFFFFFFFF)).astype(np.uint32), 1)
+        owned = np.repeat(np.arange(len(hashes), dtype=np.uint64) << np.uint64(32), lengths) | codes
+        self._count((distinct(owned[codes != 0]) & np.uint64(0xFFFFFFFF)).astype(np.uint32), 1)
 
     def remove(self, doc: int) -> None:
         """Forget the row of a note."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.arrays import Growing, Ints, Longs, Rows
+from services.similarity_service.model.arrays import Growing, Ints, Longs, Rows, distinct, order_of
 from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
-from services.similarity_service.model.strings import Hashes, HashTable
+from services.similarity_service.model.strings import HashTable
 from services.similarity_service.model.vocabulary import OTHERS, PHRASE, STOP
 
 if TYPE_CHECKING:
@@ -141,55 +141,53 @@ class Titles:
             else:
                 self._more.pop(number, None)
 
-    def number_all(self, notes: Sequence[Note]) -> list[list[tuple[int, tuple[int, ...]]]]:
-        """For load(): each note's names as (number, numbers of their terms), while the vocabulary is loading."""
-        load_all = self._index.vocabulary.load_all
-        found = []
-        for note in notes:
-            names = []
-            for name in note.names:
-                numbers = tuple(load_all(name))
-                names.append((numbers[0] if len(numbers) == 1 else load_all([" ".join(name)])[0], numbers))
-            found.append(names)
-        return found
-
-    def load(self, borne: Sequence[Sequence[tuple[int, tuple[int, ...]]]]) -> tuple[Ints, Ints]:
-        """As add() for every note of an index that is being filled; borne: what number_all() gave.
+    def load(self, named: Mapping[int, tuple[Longs, Ints]], words: Sequence[str]) -> tuple[Ints, Ints]:
+        """As add() for every note of an index that is being filled. named: by length, notes and the terms of a name of
+        theirs, a row each. words: of all terms so far.
 
         Leaves the postings of phrases to the caller: (phrase, note) pairs, notes ascending.
         """
+        vocabulary = self._index.vocabulary
         self._reach()
-        phrases: dict[int, tuple[int, ...]] = {}
-        known: set[int] = set()
-        bearers: list[int] = []
-        lengths: list[int] = []
-        for doc, names in enumerate(borne):
-            kept = dict(names) if len(names) > 1 else names
-            own = [pair for pair in (kept.items() if isinstance(kept, dict) else kept) if self._is_name(pair[1])]
-            phrases.update(own)
-            for number, _ in own:
-                bearers.append(number)
-                if number in known:
-                    self._more.setdefault(number, []).append(doc)
-                else:
-                    known.add(number)
-                    self._first.data[number] = doc
-            lengths.append(len(own))
-        self.names.load(np.array(bearers, np.int32), lengths)
-        by_length: dict[int, list[int]] = {}
-        for number, numbers in phrases.items():
-            self._begins.data[numbers[0]] |= 1 << len(numbers)
-            if len(numbers) > 1:
-                by_length.setdefault(len(numbers), []).append(number)
-        tables = {}
-        for size, of_size in by_length.items():
-            terms = np.array([phrases[n] for n in of_size], np.uint64) + np.uint64(2)
-            hashes = (terms * _MULTIPLIERS[:size]).sum(axis=1, dtype=np.uint64)
-            self._numbers.set_all(hashes, np.array(of_size, np.int32))
-            order = np.argsort(hashes)
-            tables[size] = (hashes[order], np.array(of_size, np.int32)[order])
-        self._note_pairs([numbers[:2] for numbers in phrases.values() if len(numbers) > 1])
-        return self._find_all(tables)
+        # (note << 32 | name)
+        borne: list[Longs] = [np.zeros(0, np.int64)]
+        pairs: list[Ints] = []
+        for size, (docs, terms) in named.items():
+            proper = ((vocabulary.flags.data[terms] & STOP) == 0).any(axis=1)
+            docs, terms = docs[proper], terms[proper]
+            if not len(docs):
+                continue
+            np.bitwise_or.at(self._begins.data, terms[:, 0], np.uint8(1 << size))
+            numbers = terms[:, 0]
+            if size > 1:
+                spread = terms.astype(np.uint64) + np.uint64(2)
+                hashes, first, back = np.unique(
+                    (spread * _MULTIPLIERS[:size]).sum(axis=1, dtype=np.uint64), return_index=True, return_inverse=True
+                )
+                phrases = [" ".join(map(words.__getitem__, row)) for row in terms[first].tolist()]
+                start = vocabulary.add_all(phrases)
+                own = np.arange(start, start + len(phrases), dtype=np.int32)
+                self._numbers.set_all(hashes, own)
+                pairs.append(terms[first, :2])
+                numbers = own[back]
+            borne.append(docs << 32 | numbers)
+        self._reach()
+        self._bear_all(distinct(np.concatenate(borne)))
+        if pairs:
+            self._note_pairs(np.concatenate(pairs))
+        return self._find_all()
+
+    def _bear_all(self, borne: Longs) -> None:
+        """Names of all notes: (note << 32 | name), ascending."""
+        docs, numbers = (borne >> 32).astype(np.int32), (borne & 0xFFFFFFFF).astype(np.int32)
+        self.names.load(numbers, np.bincount(docs, minlength=self._index.size).tolist())
+        order = order_of(numbers)
+        numbers, docs = numbers[order], docs[order]
+        first = np.ones(len(numbers), np.bool_)
+        first[1:] = numbers[1:] != numbers[:-1]
+        self._first.data[numbers[first]] = docs[first]
+        for number, doc in zip(numbers[~first].tolist(), docs[~first].tolist(), strict=True):
+            self._more.setdefault(number, []).append(doc)
 
     def containing(self, docs: Longs, phrase: Sequence[int]) -> Longs:
         """Those of the notes in which the terms follow each other so."""
@@ -231,7 +229,7 @@ class Titles:
         mixed = one.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + other.astype(np.uint64)
         return (mixed * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(64 - (len(self._pairs).bit_length() - 1))
 
-    def _note_pairs(self, pairs: Sequence[Sequence[int]]) -> None:
+    def _note_pairs(self, pairs: Sequence[Sequence[int]] | Ints) -> None:
         while len(self._pairs) < 16 * self._numbers.size:
             self._pairs = np.zeros(4 * len(self._pairs), np.bool_)
         terms = np.array(pairs, np.int32).reshape(-1, 2)
@@ -306,8 +304,8 @@ class Titles:
         at = at[owner[at] == owner[at + size - 1]]
         return np.isin(docs, owner[at])
 
-    def _find_all(self, tables: Mapping[int, tuple[Hashes, Ints]]) -> tuple[Ints, Ints]:
-        """Where phrases occur in all notes: (phrase, note) pairs. tables: by length, ascending hashes and numbers."""
+    def _find_all(self) -> tuple[Ints, Ints]:
+        """Where phrases occur in all notes: (phrase, note) pairs, notes ascending."""
         found: list[Ints] = []
         owners: list[Ints] = []
         for docs in _chunks(np.arange(self._index.size)):
@@ -316,20 +314,20 @@ class Titles:
             # Few places pass: what comes after looks only at them.
             some = np.flatnonzero((masks[:-1] > _SINGLE) & self._pairs[self._pair(values[:-1], values[1:])])
             spread = (values + np.int64(2)).astype(np.uint64)
-            for size, (hashes, names) in tables.items():
+            pairs: list[Longs] = []
+            for size in range(2, LONGEST_TITLE + 1):
                 at = some[(masks[some] >> size & 1) > 0]
                 at = at[at + size <= len(values)]
                 at = at[owner[at] == owner[at + size - 1]]
-                if not len(at):
-                    continue
                 run = spread[at] * _MULTIPLIERS[0]
                 for step in range(1, size):
                     run += spread[at + step] * _MULTIPLIERS[step]
-                place = np.minimum(np.searchsorted(hashes, run), len(hashes) - 1)
-                hit = hashes[place] == run
-                pairs = np.unique(names[place[hit]].astype(np.int64) << 32 | owner[at[hit]])
-                found.append((pairs >> 32).astype(np.int32))
-                owners.append((pairs & 0xFFFFFFFF).astype(np.int32))
+                numbers = self._numbers.get_all(run)
+                hit = numbers >= 0
+                pairs.append(owner[at[hit]] << 32 | numbers[hit])
+            each = distinct(np.concatenate(pairs))
+            found.append((each & 0xFFFFFFFF).astype(np.int32))
+            owners.append((each >> 32).astype(np.int32))
         empty = np.zeros(0, np.int32)
         return np.concatenate([empty, *found]), np.concatenate([empty, *owners])
 

@@ -3,7 +3,8 @@
 Title phrases of several words and tags are terms too: "relational databas" (terms hold no spaces) and "\\x00tag".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,22 +18,6 @@ TAG_PREFIX = "\x00"
 OTHERS = 100
 
 
-class _Loading(dict[str, int]):
-    """term -> number while many notes are loaded; asking for an unknown one makes its number, in C unless it is new."""
-
-    __slots__ = ("words",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words: list[str] = []
-
-    def __missing__(self, word: str) -> int:
-        number = len(self.words)
-        self[word] = number
-        self.words.append(word)
-        return number
-
-
 class Vocabulary:
     """Terms, numbered in the order of their arrival; numbers mean nothing outside of this process."""
 
@@ -40,7 +25,6 @@ class Vocabulary:
         self._stop_terms = stop_terms
         self._strings = Strings()
         self._forms = SparseStrings()
-        self._loading: _Loading | None = None
         # Live notes that have the term; that have it among their salient ones.
         self.df = Growing(np.int32)
         self.salient = Growing(np.int32)
@@ -86,24 +70,14 @@ class Vocabulary:
                 self._forms.set_all([number for number, _ in named], [form for _, form in named])
         return numbers
 
-    def begin_loading(self) -> "list[str]":
-        """Number terms by load_all() from now on, until end_loading(); only while it is empty. Returns the words."""
-        self._loading = _Loading()
-        return self._loading.words
-
-    def load_all(self, terms: Sequence[str]) -> list[int]:
-        """As number_all(), ten times faster."""
-        assert self._loading is not None
-        return list(map(self._loading.__getitem__, terms))
-
-    def end_loading(self, forms: dict[int, str]) -> None:
-        """Take in what load_all() has numbered. forms: how terms read, where that is not the term itself."""
-        assert self._loading is not None
-        words = self._loading.words
-        self._loading = None
+    def add_all(self, words: Sequence[str], forms: Mapping[int, str] = MappingProxyType({})) -> int:
+        """Number many terms that are new and different; the number of the first, the others follow. forms: by number,
+        how terms read, where that is not the term itself."""
+        first = len(self._strings)
         self._strings.add_all(words)
-        self._register(words, 0)
+        self._register(words, first)
         self._forms.set_all(list(forms), forms.values())
+        return first
 
     def form(self, number: int) -> str:
         """A term as a person would write it."""

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from services.similarity_service.model.codec import Packed
 from services.similarity_service.model.index import UserIndex
-from services.similarity_service.model.note import Note
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import Change, ChangeLog, LogGap, Records
 from shared.errors import Brain2Error, Unavailable
@@ -57,7 +57,7 @@ class Library:
         self,
         records: Records,
         changes: ChangeLog,
-        language_of: Callable[[Sequence[Note]], str],
+        language_of: Callable[[Sequence[Packed]], str],
         clock: Clock,
         *,
         max_bytes: int,
@@ -165,14 +165,12 @@ class Library:
             position: str | None = await self._changes.tail(user_id)
         except (Unavailable, LogGap):
             position = None
-        notes: list[Note] = []
-        async for page in self._records.all(user_id):
-            notes += [note for _, stored in page if (note := stored.shown) is not None]
+        notes = [note async for page in self._records.all(user_id) for note in page]
         index = UserIndex(self._language_of(notes))
         if len(notes) > 50:
-            await asyncio.to_thread(index.load, notes)
+            await asyncio.to_thread(index.load_packed, notes)
         else:
-            index.load(notes)
+            index.load_packed(notes)
         shelf = _Shelf(index, position, self._clock.monotonic())
         self._shelves[user_id] = shelf
         self.loads += 1

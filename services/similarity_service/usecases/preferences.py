@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from services.similarity_service.model.note import Note
+from services.similarity_service.model.codec import Packed
 from services.similarity_service.model.settings import Settings
 from services.similarity_service.ports import SettingsStore, UserChoices
 from services.similarity_service.usecases.checks import check_ids
@@ -69,7 +69,7 @@ class Preferences:
         self._kept.pop(user_id, None)
 
 
-def language_of(notes: Sequence[Note]) -> str:
+def language_of(notes: Sequence[Packed]) -> str:
     """The language that most of the records are in: the index must ask in it."""
     counts: dict[str, int] = {}
     for note in notes:

@@ -9,6 +9,7 @@ import numpy as np
 
 from services.similarity_service.model import codec, query, search, similarity
 from services.similarity_service.model.analysis import analyser
+from services.similarity_service.model.codec import Packed
 from services.similarity_service.model.index import UserIndex
 from services.similarity_service.model.note import Note, analyse
 from tests.bench.similarity.corpus import Sample
@@ -40,7 +41,7 @@ def measure(samples: Sequence[Sample]) -> dict[str, float]:
 
     begun = perf_counter()
     index = UserIndex()
-    index.load([_unpack(node_id, record) for node_id, record in zip(node_ids, records, strict=True)])
+    index.load_packed([_inflate(node_id, record) for node_id, record in zip(node_ids, records, strict=True)])
     loaded = perf_counter() - begun
     del records
     gc.collect()
@@ -63,8 +64,8 @@ def measure(samples: Sequence[Sample]) -> dict[str, float]:
     return found | timed(adds, "add") | timed(removals, "delete")
 
 
-def _unpack(node_id: str, record: bytes) -> Note:
-    return codec.unpack(record, node_id=node_id, incarnation=0, version=1)
+def _inflate(node_id: str, record: bytes) -> Packed:
+    return codec.inflate(record, node_id=node_id, incarnation=0, version=1)
 
 
 def _find(index: UserIndex, doc: int) -> float:

@@ -10,6 +10,7 @@ import pytest
 from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoSettings
 from services.similarity_service.adapters.redis import RedisChangeLog
 from services.similarity_service.adapters.unsettled import DynamoUnsettled
+from services.similarity_service.model import codec
 from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import Change, LogGap, Unsettled, UserChoices
@@ -126,9 +127,20 @@ async def test_everything_and_stamps(records: Any, user: str) -> None:
     wanted = {f"n{n}": stored(f"n{n}", f"sea w{n}") for n in range(5)}
     for node_id, each in wanted.items():
         await records.put(user, node_id, Stored(), each)
-    assert await pages(records.all(user)) == wanted
+    hidden = replace(stored("hidden", "sea"), visible=False)
+    gone = Stored(None, 3, 1, 1, visible=False, gone=True, revision=1)
+    for node_id, each in (("hidden", hidden), ("gone", gone)):
+        await records.put(user, node_id, Stored(), each)
+        wanted[node_id] = each
+    found = [note async for page in records.all(user) for note in page]
+    assert [each.node_id for each in found] == [f"n{n}" for n in range(5)]
+    for each in found:
+        note = wanted[each.node_id].note
+        assert note is not None
+        assert (each.incarnation, each.version, each.language) == (3, 1, "english")
+        assert list(each.parts) == list(codec.packed(note).parts)
     assert await pages(records.stamps(user)) == {node_id: replace(each, note=None) for node_id, each in wanted.items()}
-    assert await pages(records.all("somebody-else")) == {}
+    assert [page async for page in records.all("somebody-else") if page] == []
 
 
 async def test_turning(records: Any, user: str) -> None:
@@ -264,3 +276,11 @@ async def test_what_is_left_is_taken_once_and_only_as_it_was_seen(unsettled: Any
     await unsettled.renew(replace(slow, until_ms=4_000))
     assert not await unsettled.take(slow, heirs[0])
     assert [each.owner for each in await of_user(unsettled, user, 4_001)] == ["slow"]
+
+
+async def test_an_index_that_lags_takes_nobody_for_dead(table: Table, user: str, monkeypatch: Any) -> None:
+    unsettled = DynamoUnsettled(table)
+    await unsettled.put(Unsettled(user, "one", 100, 9_000))
+    query = table.query
+    monkeypatch.setattr(table, "query", lambda pk, before, **asked: query(pk, **asked))
+    assert await of_user(unsettled, user, 2_000) == []

@@ -14,9 +14,24 @@ from services.similarity_service.model.vocabulary import PHRASE
 from tests.support.similarity_fakes import note
 
 WORDS = ["graph", "tree", "sea", "river", "stone", "bread", "the", "of", "C++", "TCP/IP", "日本語", "Graph tree"]
+WORDS += ["Foo Bar (FB)"]
+    "graph",
+    "tree",
+    "sea",
+    "river",
+    "stone",
+    "bread",
+    "the",
+    "of",
+    "C++",
+    "TCP/IP",
+    "日本語",
+    "Graph tree",
+    "Foo Bar (FB)",
+]
 texts = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
 collections = st.lists(st.tuples(texts, texts), min_size=1, max_size=8).map(
-    lambda pairs: [note(f"n{i}", title, text, tags=["t"] * (i % 2)) for i, (title, text) in enumerate(pairs)]
+    lambda pairs: [note(f"n{i}", title, text, tags=["t", "a tag"][: i % 3]) for i, (title, text) in enumerate(pairs)]
 )
 
 
@@ -86,6 +101,26 @@ def test_an_update_replaces() -> None:
 def test_load_fills_empty_indexes_only() -> None:
     with pytest.raises(ValueError, match="empty"):
         index_of(note("a", "x")).load([note("b", "y")])
+
+
+@settings(max_examples=60, deadline=None)
+@given(collections)
+def test_loading_notes_is_adding_them(notes: list[Note]) -> None:
+    one, other = index_of(*notes), loaded(*notes)
+    for node_id in one.ids():
+        a, b = one.doc(node_id), other.doc(node_id)
+        assert words_of(one, one.terms[a]) == words_of(other, other.terms[b])
+        assert words_of(one, one.sequence(a)) == words_of(other, other.sequence(b))
+        assert set(words_of(one, one.titles.names[a])) == set(words_of(other, other.titles.names[b]))
+        assert one.codes_of(a).tolist() == other.codes_of(b).tolist()
+        assert one.stamp(node_id) == other.stamp(node_id)
+        assert one.inverse_norm.data[a] == pytest.approx(other.inverse_norm.data[b])
+
+
+def words_of(index: UserIndex, numbers: Any) -> list[tuple[str, str]]:
+    """Terms and how they read; no term (-1) is ""."""
+    vocabulary = index.vocabulary
+    return [(vocabulary.word(n), vocabulary.form(n)) if n >= 0 else ("", "") for n in numbers.tolist()]
 
 
 def test_long_notes() -> None:

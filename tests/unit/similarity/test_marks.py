@@ -103,6 +103,7 @@ async def test_who_was_only_slow_settles_too_and_marks_what_comes_after() -> Non
     for text in texts[30:]:
         await slow.hear(text)
     assert {owner for _, owner in world.unsettled.items} == {"p0", "p1"}
+    assert world.unsettled.items[U, "p0"].since_ms == world.clock.now_ms()  # what came before is the heir's
     await world.settle()
     assert world.graph.pairs(U) == await links_of(texts)
 
