@@ -15,20 +15,6 @@ from tests.support.similarity_fakes import note
 
 WORDS = ["graph", "tree", "sea", "river", "stone", "bread", "the", "of", "C++", "TCP/IP", "日本語", "Graph tree"]
 WORDS += ["Foo Bar (FB)"]
-    "graph",
-    "tree",
-    "sea",
-    "river",
-    "stone",
-    "bread",
-    "the",
-    "of",
-    "C++",
-    "TCP/IP",
-    "日本語",
-    "Graph tree",
-    "Foo Bar (FB)",
-]
 texts = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
 collections = st.lists(st.tuples(texts, texts), min_size=1, max_size=8).map(
     lambda pairs: [note(f"n{i}", title, text, tags=["t", "a tag"][: i % 3]) for i, (title, text) in enumerate(pairs)]
