@@ -2,7 +2,8 @@
 
 Executed by the interpreter of .venv-ministack, with ministack's usual environment plus BRAIN2_STATE_ROOT (a folder)
 and BRAIN2_SAVE_SECONDS. Every few seconds, if something changed, the process forks between two requests and the child
-writes the frozen copy, as Redis does with BGSAVE: requests wait for the fork (milliseconds), not for the disk.
+writes the frozen copy, as Redis does with BGSAVE: requests wait for the fork (milliseconds), not for the disk. With 0
+nothing is ever saved, at the stop neither: for stores that are thrown away.
 
 A snapshot is a folder with one file per AWS service. It is written and synced whole, then the symlink `current` is
 replaced: a crash finds the old snapshot or the new one, never an outbox from one and a queue from the other.
@@ -137,7 +138,8 @@ class Saver:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            self._task = asyncio.create_task(self._run())
+            if self._seconds > 0:
+                self._task = asyncio.create_task(self._run())
             await self._app(scope, receive, send)
             return
         writes = changes(scope)
@@ -178,6 +180,8 @@ class Saver:
         if self._child is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGKILL)
+        if self._seconds <= 0:
+            return
         if os.waitpid(self._fork(services), 0)[1] == 0:
             self._snapshots.close()
 
@@ -240,7 +244,10 @@ def main() -> None:
 
     # By its path: -P keeps this folder out of sys.path.
     runpy.run_path(str(Path(__file__).with_name("ministack_query.py")))["install"](dynamodb)
-    saver = Saver(module.app, module, snapshots, float(os.environ.get("BRAIN2_SAVE_SECONDS", "3")))
+    app = module.app
+    if os.environ.get("BRAIN2_BULK_LOAD") == "1":
+        app = runpy.run_path(str(Path(__file__).with_name("ministack_load.py")))["install"](dynamodb, app)
+    saver = Saver(app, module, snapshots, float(os.environ.get("BRAIN2_SAVE_SECONDS", "3")))
     module.app = saver
     module.save_all = saver.save_at_stop
     sys.argv = ["ministack"]

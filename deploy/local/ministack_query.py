@@ -15,6 +15,8 @@ from typing import Any
 # A page without a Limit ends at 1 MB; no item is smaller than its keys, so no page has more items than this.
 MOST = 60_000
 _LAST = "\U0010ffff"
+# So many new keys are put in one by one: sorting those of a large partition after each write would be its main work.
+FEW = 32
 
 
 class Partition:
@@ -34,7 +36,10 @@ class Partition:
 
     def between(self, low: str | None, high: str | None, bucket: Any, most: int, backwards: bool) -> list[str]:
         """At most `most` keys of the bucket from low to high, both included, from the end when backwards."""
-        if self._added or self._removed > len(self._keys) // 2:
+        if self._removed <= len(self._keys) // 2 and len(self._added) <= FEW:
+            while self._added:
+                bisect.insort(self._keys, self._added.pop())
+        else:
             keys = {*self._keys, *self._added} & bucket.keys() if self._removed else self._keys + self._added
             self._keys = sorted(keys)
             self._added, self._removed = [], 0

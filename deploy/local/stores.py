@@ -74,11 +74,17 @@ class Stores:
 
 
 async def start(
-    data: Path, *, on_line: processes.OnLine, env: Mapping[str, str] = os.environ, save_seconds: float = 3.0
+    data: Path,
+    *,
+    on_line: processes.OnLine,
+    env: Mapping[str, str] = os.environ,
+    save_seconds: float = 3.0,
+    bulk_load: bool = False,
 ) -> Stores:
     """Start what the environment doesn't provide. Ports are those of the last start when they are free.
 
-    save_seconds: how often ministack saves while something changes. LaunchError says what is missing.
+    save_seconds: how often ministack saves while something changes; 0: never. bulk_load: ministack_load.py is in use.
+    LaunchError says what is missing.
     """
     data.mkdir(parents=True, exist_ok=True)
     ports = _ports(data)
@@ -91,7 +97,8 @@ async def start(
             if (data / "ministack" / "unclean").exists() and not redis:
                 # The table went back a few seconds; the cache must not remember what the table has forgotten.
                 shutil.rmtree(data / "valkey", ignore_errors=True)
-            children.append(await _start_ministack(data / "ministack", ports["ministack"], on_line, save_seconds))
+            settings = {"BRAIN2_SAVE_SECONDS": str(save_seconds), "BRAIN2_BULK_LOAD": str(int(bulk_load))}
+            children.append(await _start_ministack(data / "ministack", ports["ministack"], on_line, settings))
         if not redis:
             children.append(await _start_valkey(data / "valkey", ports["valkey"]))
             redis = f"redis://127.0.0.1:{ports['valkey']}/0"
@@ -132,7 +139,9 @@ def _ports(data: Path) -> dict[str, int]:
     return ports
 
 
-async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, save_seconds: float) -> processes.Child:
+async def _start_ministack(
+    data: Path, port: int, on_line: processes.OnLine, settings: Mapping[str, str]
+) -> processes.Child:
     python = ROOT / ".venv-ministack" / "bin" / "python"
     if not python.exists():
         raise LaunchError("ministack is not installed in .venv-ministack: run 'make venv'")
@@ -154,7 +163,7 @@ async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, sav
         "S3_DATA_DIR": str(data / "s3"),
         "TMPDIR": str(data / "tmp"),
         "BRAIN2_STATE_ROOT": str(data),
-        "BRAIN2_SAVE_SECONDS": str(save_seconds),
+        **settings,
     }
     program = Path(__file__).with_name("ministack_main.py")
     # -P: this folder's modules must not shadow those of ministack.
