@@ -164,6 +164,8 @@ class Asked(NamedTuple):
     token: Token | None
     page_token: str
     titles: bool
+    # Nothing is asked but the head of the list: Neighbors.head() may know it.
+    simple: bool
 
 
 def asked(data: bytes) -> Asked:
@@ -171,7 +173,9 @@ def asked(data: bytes) -> Asked:
     request = parse(graph_pb2.GetNeighborsRequest, data)
     query = neighbors_query(request)
     check_query(query)
-    return Asked(query, decode(request.consistency_token), request.page_token, request.with_titles)
+    token = decode(request.consistency_token)
+    simple = query.plain and token is None and not request.page_token and not request.with_titles
+    return Asked(query, token, request.page_token, request.with_titles, simple)
 
 
 def mask(paths: Iterable[str]) -> frozenset[str]:
@@ -209,6 +213,10 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
+# total_degree on the wire, by degree; 0 isn't written.
+_DEGREES = (b"", *(b"\x18" + _varint(degree) for degree in range(1, 513)))
+
+
 class WireCodec:
     """Codec by protobuf. The tags below are those of graph.proto; tests compare with the generated classes."""
 
@@ -235,8 +243,10 @@ class WireCodec:
         ]
 
     def answer(self, packed: bytes, next_page_token: str, degree: int) -> bytes:
-        token = b"\x12" + _varint(len(next_page_token)) + next_page_token.encode() if next_page_token else b""
-        return packed + token + (b"\x18" + _varint(degree) if degree else b"")
+        total = _DEGREES[degree] if degree < len(_DEGREES) else b"\x18" + _varint(degree)
+        if not next_page_token:
+            return packed + total
+        return b"".join((packed, b"\x12", _varint(len(next_page_token)), next_page_token.encode(), total))
 
     def note_answer(self, note: str, packed: bytes, degree: int) -> bytes:
         # NodeNeighbors.neighbors has another tag than GetNeighborsResponse.neighbors: let protobuf copy them.

@@ -104,6 +104,10 @@ class GraphServicer:
             if len(self._decoded) >= _DECODED:
                 self._decoded.clear()
             self._decoded[request] = asked
+        if asked.simple:
+            ready = await self.neighbors.head(asked.query, request)
+            if ready is not None:
+                return ready
         return await self.neighbors.answer(
             asked.query, asked.token, page_token=asked.page_token, titles=asked.titles, keep_as=request
         )

@@ -120,6 +120,14 @@ class Adjacency:
         With its entry and that of the hidden set, when they are in memory. None: anything else, use look().
         """
         l1 = self._l1
+        if not l1.used:
+            try:
+                nobody, block = await self._cache.read(user, (HIDDEN, note))
+            except Unavailable:
+                return None
+            if type(block) is Block and type(nobody) is Block and not nobody.size:
+                return block, None, None
+            return None
         hidden, entry = l1.get(user, HIDDEN), l1.get(user, note)
         if hidden is not None and entry is not None:
             return None if hidden.hidden or entry.block is None else (entry.block, entry, hidden)

@@ -73,6 +73,8 @@ class L1:
 
     def __init__(self, limit_bytes: int, clock: Clock, *, ttl: float = 60.0) -> None:
         self._limit = limit_bytes
+        # Whether it ever holds anything.
+        self.used = limit_bytes > 0
         self._clock = clock
         self._now = clock.monotonic
         self._ttl = ttl

@@ -25,6 +25,22 @@ class Neighbors:
         self._l1 = l1
         self._codec = codec
 
+    async def head(self, query: Query, keep_as: bytes) -> bytes | None:
+        """The usual answer, made short: all of a list that memory or Redis holds, to a plain query without a token.
+
+        keep_as: as of answer(). None: anything else, use answer().
+        """
+        found = await self._adjacency.head(query.user, query.note)
+        if found is None:
+            return None
+        whole, kept, nobody = found
+        if whole.size > query.limit:
+            return None
+        answer = self._codec.answer(whole.packed, "", whole.size)
+        if kept is not None and nobody is not None:
+            self._l1.put_answer(keep_as, answer, kept, nobody)
+        return answer
+
     async def answer(
         self,
         query: Query,
@@ -37,14 +53,6 @@ class Neighbors:
         """A GetNeighborsResponse; the query was checked. keep_as: the request's bytes, under which the answer may be
         kept in memory.
         """
-        if query.plain and token is None and not page_token and not titles:
-            head = await self._adjacency.head(query.user, query.note)
-            if head is not None and head[0].size <= query.limit:
-                whole, kept, nobody = head
-                answer = self._codec.answer(whole.packed, "", whole.size)
-                if keep_as and kept is not None and nobody is not None:
-                    self._l1.put_answer(keep_as, answer, kept, nobody)
-                return answer
         if page_token:
             query = replace(query, after=_position(query, page_token))
         look = await self._adjacency.look(query.user, (query.note,), token)
