@@ -7,8 +7,10 @@ Redis a page is found by one pass over the hub's edges that holds no more than t
 
 import asyncio
 import contextvars
+import functools
 import heapq
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from services.graph_service.model.neighbors import Neighbor, Order, Page, Position, Query, rank
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 # Entries that one command to Redis carries: it blocks everybody else there for well under a millisecond.
 _CHUNK = 200
 _SCAN = 500
+# Pauses, in seconds, before a step of a fill is tried again; together less than a lease lives.
+_AGAIN = (0.1, 0.2, 0.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +179,19 @@ class Hubs:
             for start in range(0, len(part.neighbors), _CHUNK):
                 some = part.neighbors[start : start + _CHUNK]
                 auto += sum(neighbor.auto for neighbor in some)
-                if not await self._cache.hub_stage(got, some):
+                if not await self._surely(functools.partial(self._cache.hub_stage, got, some)):
                     return  # taken away (flushed, expired): the next reader begins again
             after, more = part.next, part.next is not None
-        await self._cache.hub_store(got, auto)
+        await self._surely(functools.partial(self._cache.hub_store, got, auto))
+
+    async def _surely(self, step: Callable[[], Awaitable[bool]]) -> bool:
+        """A step of a fill may be repeated, and one late answer of Redis should not cost the whole fill."""
+        for pause in _AGAIN:
+            try:
+                return await step()
+            except Unavailable:
+                await self._sleep(pause)
+        return await step()
 
     # ------------------------------------------------------------------ from DynamoDB
     async def _streamed(self, query: Query, hidden: frozenset[str]) -> Page:
