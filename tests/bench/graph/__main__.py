@@ -21,7 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=_numbers, default=[1_000, 30_000, 1_000_000], help="edges of a user, a,b,c")
     parser.add_argument("--degrees", type=_numbers, default=[10, 1_000, 100_000], help="degrees of a note")
     parser.add_argument("--notes", type=_numbers, default=[1_000, 5_000, 20_000], help="notes of the two mixes")
-    parser.add_argument("--rate", type=float, default=50.0, help="operations a second of LinkBench's mix")
+    parser.add_argument("--rate", type=float, default=100.0, help="operations a second of LinkBench's mix")
     parser.add_argument("--read-rate", type=float, default=500.0, help="lookups and TAO's reads a second")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement at a rate")
     parser.add_argument("--out", type=Path, help="write the JSON here and leave the docs alone")
@@ -50,11 +50,8 @@ async def main(options: argparse.Namespace) -> None:
                 degrees = await lookup.by_degree(world, options.degrees, options.read_rate, options.seconds)
                 found["lookup"] = {"by_size": sizes, "by_degree": degrees}
                 found["lookup_p99_ms"] = {
-                    "by_size": {size: value["warm"]["p99_ms"] for size, value in sizes.items()},
-                    "by_degree": {
-                        degree: {page: value[page]["p99_ms"] for page in ("first_page", "middle_page")}
-                        for degree, value in degrees.items()
-                    },
+                    name: {key: {what: one["p99_ms"] for what, one in value.items()} for key, value in values.items()}
+                    for name, values in (("by_size", sizes), ("by_degree", degrees))
                 }
             elif part == "linkbench":
                 found[part] = await mixes.measure(world, mixes.LINKBENCH, options.notes, options.rate, options.seconds)

@@ -61,6 +61,8 @@ class Workload:
         self._read = Zipf(notes, _READ_ZIPF, rng)
         self._write = Zipf(notes, _WRITE_ZIPF, rng)
         self._added = itertools.count(notes)
+        # What is linked to each note, as far as this load knows.
+        self._links: dict[int, set[int]] = {number: set() for number in range(notes)}
 
     async def fill(self, bench: Bench) -> int:
         """Notes through the API, edges straight; answers how many edges. Few notes have many, many have few."""
@@ -73,7 +75,13 @@ class Workload:
             a, b = self._write.pick(), self._rng.randrange(self._notes)
             if a != b:
                 pairs.add((min(a, b), max(a, b)))
-        return await seed.write(bench.stores, self._user, ((a, b, self._weight()) for a, b in sorted(pairs)))
+        for a, b in pairs:
+            self._links[a].add(b)
+            self._links[b].add(a)
+        edges = await seed.write(bench.stores, self._user, ((a, b, self._weight()) for a, b in sorted(pairs)))
+        # LinkBench, too, measures warm caches.
+        await self._graph.WarmCache(graph_pb2.WarmCacheRequest(user_id=self._user, max_nodes=self._notes), timeout=600)
+        return edges
 
     def operation(self, name: str) -> Awaitable[Any]:
         """Begin one operation."""
@@ -82,30 +90,37 @@ class Workload:
 
     # ------------------------------------------------------------------ associations
     def _addlink(self) -> Any:
-        new = graph_pb2.NewEdge(source_id=self._who(), target_id=self._any(), weight=self._weight())
+        one, other = self._pair(self._write)
+        self._links[one].add(other)
+        self._links[other].add(one)
+        new = graph_pb2.NewEdge(source_id=seed.name(one), target_id=seed.name(other), weight=self._weight())
         return self._graph.CreateEdge(graph_pb2.CreateEdgeRequest(user_id=self._user, edge=new))
 
     def _deletelink(self) -> Any:
+        one, other = self._linked(self._write)
+        self._links[one].discard(other)
+        self._links[other].discard(one)
         return self._graph.DeleteEdge(
-            graph_pb2.DeleteEdgeRequest(user_id=self._user, source_id=self._who(), target_id=self._any())
+            graph_pb2.DeleteEdgeRequest(user_id=self._user, source_id=seed.name(one), target_id=seed.name(other))
         )
 
     def _updatelink(self) -> Any:
-        # LinkBench's update is an upsert, which CreateEdge is not: of two, one changes and one makes.
-        if self._rng.random() < 0.5:
-            return self._addlink()
-        return self._graph.UpdateEdge(
-            graph_pb2.UpdateEdgeRequest(
-                user_id=self._user, source_id=self._who(), target_id=self._any(), weight=self._weight()
-            )
+        one, other = self._linked(self._write)
+        if other not in self._links[one]:
+            return self._addlink()  # LinkBench's update is an upsert
+        request = graph_pb2.UpdateEdgeRequest(
+            user_id=self._user, source_id=seed.name(one), target_id=seed.name(other), weight=self._weight()
         )
+        request.update_mask.paths.append("weight")
+        return self._graph.UpdateEdge(request)
 
     def _countlink(self) -> Any:
         return self._neighbors(page_size=1)
 
     def _getlink(self) -> Any:
+        one, other = self._linked(self._read)
         return self._graph.GetEdge(
-            graph_pb2.GetEdgeRequest(user_id=self._user, source_id=self._seen(), target_id=self._any())
+            graph_pb2.GetEdgeRequest(user_id=self._user, source_id=seed.name(one), target_id=seed.name(other))
         )
 
     def _getlinklist(self) -> Any:
@@ -155,6 +170,22 @@ class Workload:
     def _any(self) -> str:
         return seed.name(self._rng.randrange(self._notes))
 
+    def _linked(self, who: Zipf) -> tuple[int, int]:
+        """The ends of an edge of a note that `who` picks; of none when the note has none."""
+        one = who.pick()
+        links = self._links[one]
+        if not links:
+            return one, self._other(one)
+        return one, next(itertools.islice(links, self._rng.randrange(len(links)), None))
+
+    def _pair(self, who: Zipf) -> tuple[int, int]:
+        one = who.pick()
+        return one, self._other(one)
+
+    def _other(self, one: int) -> int:
+        other = self._rng.randrange(self._notes - 1)
+        return other + (other >= one)
+
     def _weight(self) -> float:
         return self._rng.randrange(1, 1000) / 1000
 
@@ -169,10 +200,13 @@ async def measure(
     bench: Bench, shares: dict[str, float], sizes: Sequence[int], rate: float, seconds: float
 ) -> dict[str, Any]:
     """By size (notes of one user): what each operation took, and all of them together."""
-    found: dict[str, Any] = {}
-    for size in sizes:
-        node = await bench.service("node", core=LOAD_CORE)
-        graph = await bench.service("graph", BRAIN2_NODE_TARGET=f"127.0.0.1:{node}", BRAIN2_QUEUE_URL="")
+    return {str(size): await _one(bench, shares, size, rate, seconds) for size in sizes}
+
+
+async def _one(bench: Bench, shares: dict[str, float], size: int, rate: float, seconds: float) -> dict[str, Any]:
+    async with bench.apart() as servers:
+        node = await servers.service("node", core=LOAD_CORE)
+        graph = await servers.service("graph", BRAIN2_NODE_TARGET=f"127.0.0.1:{node}")
         async with (
             grpc.aio.insecure_channel(f"127.0.0.1:{node}") as to_node,
             grpc.aio.insecure_channel(f"127.0.0.1:{graph}") as to_graph,
@@ -181,23 +215,14 @@ async def measure(
             nodes: Any = node_pb2_grpc.NodeServiceStub(to_node)
             graphs: Any = graph_pb2_grpc.GraphServiceStub(to_graph)
             work = Workload(f"bench-{len(shares)}-{size}", size, nodes, graphs, rng)
-            edges = await work.fill(bench)
+            edges = await work.fill(servers)
             names, weights = list(shares), list(shares.values())
 
-            def pick(
-                work: Workload = work,
-                rng: random.Random = rng,
-                names: list[str] = names,
-                weights: list[float] = weights,
-            ) -> tuple[str, Awaitable[Any]]:
+            def pick() -> tuple[str, Awaitable[Any]]:
                 name = rng.choices(names, weights)[0]
                 return name, work.operation(name)
 
-            await mix(pick, rate, max(seconds / 4, 2))  # the caches fill
+            await mix(pick, rate, max(seconds / 4, 2))
             measured = await mix(pick, rate, seconds)
-            found[str(size)] = {
-                "edges": edges,
-                "rate": rate,
-                "operations": {name: value.as_dict() for name, value in measured.items()},
-            }
-    return found
+            operations = {name: value.as_dict() for name, value in measured.items()}
+            return {"edges": edges, "rate": rate, "operations": operations}

@@ -3,6 +3,7 @@ and its latency counts from its time. So a server that stalls is charged for eve
 (no coordinated omission)."""
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +17,9 @@ Call = Callable[[], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Latencies in ms from the intended start. late_ms: how late the load itself began calls at most."""
+    """Latencies in ms from the intended start. refused: answers that the mix itself causes (an edge that is gone
+    already). late_ms: how late the load itself began calls at most.
+    """
 
     count: int
     rate: float
@@ -25,21 +28,21 @@ class Summary:
     p99_ms: float
     max_ms: float
     errors: int = 0
+    refused: int = 0
     late_ms: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def summary(latencies: Sequence[float], took: float, errors: int = 0, late: float = 0.0) -> Summary:
+def summary(latencies: Sequence[float], took: float, errors: int = 0, refused: int = 0, late: float = 0.0) -> Summary:
     ranked = sorted(latencies)
 
     def at(share: float) -> float:
         return round(1000 * ranked[min(int(share * len(ranked)), len(ranked) - 1)], 3) if ranked else 0.0
 
-    return Summary(
-        len(ranked), round(len(ranked) / took, 1), at(0.5), at(0.95), at(0.99), at(1.0), errors, round(1000 * late, 3)
-    )
+    times = (at(0.5), at(0.95), at(0.99), at(1.0))
+    return Summary(len(ranked), round(len(ranked) / took, 1), *times, errors, refused, round(1000 * late, 3))
 
 
 async def run(call: Call, rate: float, seconds: float) -> Summary:
@@ -52,6 +55,7 @@ async def mix(pick: Callable[[], tuple[str, Awaitable[Any]]], rate: float, secon
     """pick() says what the next call is and begins it; answers a summary for each name."""
     latencies: dict[str, list[float]] = {}
     errors: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
     running: set[asyncio.Task[None]] = set()
     late = 0.0
 
@@ -59,9 +63,11 @@ async def mix(pick: Callable[[], tuple[str, Awaitable[Any]]], rate: float, secon
         try:
             await work
         except grpc.aio.AioRpcError as error:
-            # What the mix itself causes (an edge that is gone already) is an answer, not a failure.
-            if error.code() not in _ANSWERS:
+            if error.code() in _ANSWERS:
+                refused[name] += 1
+            else:
                 errors[name] += 1
+                print(f"{name}: {error.code().name} {error.details()}", file=sys.stderr, flush=True)
         latencies.setdefault(name, []).append(time.perf_counter() - due)
 
     began = time.perf_counter()
@@ -78,7 +84,9 @@ async def mix(pick: Callable[[], tuple[str, Awaitable[Any]]], rate: float, secon
     if running:
         await asyncio.wait(running)
     took = time.perf_counter() - began
-    return {name: summary(values, took, errors[name], late) for name, values in sorted(latencies.items())}
+    return {
+        name: summary(values, took, errors[name], refused[name], late) for name, values in sorted(latencies.items())
+    }
 
 
 _ANSWERS = (

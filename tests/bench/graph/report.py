@@ -76,20 +76,34 @@ def table(found: dict[str, Any]) -> str:
             numbers = f"**{r['median']:.2f}** | {r['min']:.2f} - {r['max']:.2f}"
             lines.append(f"| {_WHAT[name]} | >= {_GOALS[name]:g} | {numbers} |")
         lines.append("")
-    if "lookup_p99_ms" in found:
-        lines += ["| lookup, page of 50, from the intended start | p99 ms |", "|---|---|"]
-        by_size, by_degree = found["lookup_p99_ms"]["by_size"], found["lookup_p99_ms"]["by_degree"]
-        lines += [f"| a graph of {int(size):,} edges | {value} |" for size, value in by_size.items()]
-        for degree, parts in by_degree.items():
-            lines.append(f"| a note of degree {int(degree):,}, first page | {parts['first_page']} |")
-            lines.append(f"| a note of degree {int(degree):,}, a page in the middle | {parts['middle_page']} |")
-        lines.append("")
+    if "lookup" in found:
+        lines += _lookup(found["lookup"])
     for name, title in (("linkbench", "LinkBench's mix"), ("tao", "TAO's mix of reads")):
         for size, run in found.get(name, {}).items():
             heading = f"{title}, {int(size):,} notes, {run['edges']:,} edges, {run['rate']:g} operations a second"
-            lines += [f"| {heading} | p50 ms | p95 | p99 | max | errors |", "|---|---|---|---|---|---|"]
+            lines += [f"| {heading} | p50 ms | p95 | p99 | max | refused | errors |", "|---|---|---|---|---|---|---|"]
             for operation, s in run["operations"].items():
-                times = f"{s['p50_ms']} | {s['p95_ms']} | {s['p99_ms']} | {s['max_ms']} | {s['errors']}"
+                times = (
+                    f"{s['p50_ms']} | {s['p95_ms']} | {s['p99_ms']} | {s['max_ms']} | {s['refused']} | {s['errors']}"
+                )
                 lines.append(f"| {operation} ({s['count']}) | {times} |")
             lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def _lookup(found: dict[str, Any]) -> list[str]:
+    lines = ["| lookup, p50 / p99 ms from the intended start | from memory | from Redis | from DynamoDB |"]
+    lines.append("|---|---|---|---|")
+
+    def cells(*runs: dict[str, Any]) -> str:
+        return " | ".join(f"{run['p50_ms']} / {run['p99_ms']}" for run in runs)
+
+    for size, value in found["by_size"].items():
+        numbers = cells(value["warm"], value["from_redis"], value["cold"])
+        lines.append(f"| 10 neighbours, a graph of {int(size):,} edges | {numbers} |")
+    for degree, value in found["by_degree"].items():
+        for page, title in (("first_page", "first page"), ("middle_page", "a page in the middle")):
+            numbers = cells(value[page], value[f"{page}_from_redis"])
+            lines.append(f"| 50 of {int(degree):,} neighbours, {title} | {numbers} | |")
+    late = max(one["late_ms"] for part in found.values() for value in part.values() for one in value.values())
+    return [*lines, "", f"The load itself began calls {late:g} ms late at most.", ""]

@@ -32,6 +32,12 @@ class Bench:
         self.stores = stores
         self._stack = stack
 
+    @contextlib.asynccontextmanager
+    async def apart(self) -> "AsyncIterator[Bench]":
+        """On the same stores; what it starts ends with the block."""
+        async with contextlib.AsyncExitStack() as stack:
+            yield Bench(self.stores, stack)
+
     async def _start(self, name: str, argv: list[str], env: Mapping[str, str], port: int) -> None:
         import os
 
