@@ -364,5 +364,6 @@ def stats(found: Stats) -> graph_pb2.GetGraphStatsResponse:
         ],
         hubs=[graph_pb2.Hub(node_id=note, degree=degree) for note, degree in found.hubs],
         orphans=found.orphans,
+        orphans_incomplete=found.orphans_incomplete,
         as_of=timestamp(found.as_of_ms),
     )

@@ -336,8 +336,8 @@ class NodeDirectory(Protocol):
     async def live(self, user: str, notes: Collection[str]) -> Mapping[str, str]:
         """id -> title of those that exist and aren't deleted. Any number."""
 
-    async def count(self, user: str) -> int:
-        """How many live notes the user has."""
+    async def count(self, user: str, most: int) -> tuple[int, bool]:
+        """How many live notes the user has, and whether that is all of them; it stops after `most`."""
 
 
 class Codec(Protocol):

@@ -187,8 +187,8 @@ class FakeDirectory:
         self.asked.append(sorted(notes))
         return {note: self.titles[note] for note in notes if note in self.titles}
 
-    async def count(self, user: str) -> int:
-        return len(self.titles)
+    async def count(self, user: str, most: int) -> tuple[int, bool]:
+        return len(self.titles), True
 
 
 def ordered(neighbors: Iterable[Neighbor]) -> list[Neighbor]:

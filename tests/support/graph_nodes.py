@@ -37,6 +37,8 @@ class FakeNodes:
         return answer
 
     async def ListNodes(self, request: Any, context: Any) -> node_pb2.ListNodesResponse:
+        if self.trouble is not None:
+            raise self.trouble
         start = int(request.page_token or 0)
         size = min(request.page_size, self.live - start)
         answer = node_pb2.ListNodesResponse(nodes=[node_pb2.Node(node_id=f"x{start + i}") for i in range(size)])

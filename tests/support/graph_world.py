@@ -170,8 +170,8 @@ class Everyone:
     async def live(self, user: str, notes: Collection[str]) -> Mapping[str, str]:
         return {note: "" for note in notes if note not in self.gone}
 
-    async def count(self, user: str) -> int:
-        return 0
+    async def count(self, user: str, most: int) -> tuple[int, bool]:
+        return 0, True
 
 
 @dataclass

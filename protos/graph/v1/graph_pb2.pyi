@@ -469,7 +469,7 @@ class Hub(_message.Message):
     def __init__(self, node_id: _Optional[str] = ..., degree: _Optional[int] = ...) -> None: ...
 
 class GetGraphStatsResponse(_message.Message):
-    __slots__ = ("linked_nodes", "edges", "automatic_edges", "degrees", "hubs", "orphans", "as_of")
+    __slots__ = ("linked_nodes", "edges", "automatic_edges", "degrees", "hubs", "orphans", "as_of", "orphans_incomplete")
     LINKED_NODES_FIELD_NUMBER: _ClassVar[int]
     EDGES_FIELD_NUMBER: _ClassVar[int]
     AUTOMATIC_EDGES_FIELD_NUMBER: _ClassVar[int]
@@ -477,6 +477,7 @@ class GetGraphStatsResponse(_message.Message):
     HUBS_FIELD_NUMBER: _ClassVar[int]
     ORPHANS_FIELD_NUMBER: _ClassVar[int]
     AS_OF_FIELD_NUMBER: _ClassVar[int]
+    ORPHANS_INCOMPLETE_FIELD_NUMBER: _ClassVar[int]
     linked_nodes: int
     edges: int
     automatic_edges: int
@@ -484,7 +485,8 @@ class GetGraphStatsResponse(_message.Message):
     hubs: _containers.RepeatedCompositeFieldContainer[Hub]
     orphans: int
     as_of: _timestamp_pb2.Timestamp
-    def __init__(self, linked_nodes: _Optional[int] = ..., edges: _Optional[int] = ..., automatic_edges: _Optional[int] = ..., degrees: _Optional[_Iterable[_Union[DegreeBucket, _Mapping]]] = ..., hubs: _Optional[_Iterable[_Union[Hub, _Mapping]]] = ..., orphans: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    orphans_incomplete: bool
+    def __init__(self, linked_nodes: _Optional[int] = ..., edges: _Optional[int] = ..., automatic_edges: _Optional[int] = ..., degrees: _Optional[_Iterable[_Union[DegreeBucket, _Mapping]]] = ..., hubs: _Optional[_Iterable[_Union[Hub, _Mapping]]] = ..., orphans: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., orphans_incomplete: bool = ...) -> None: ...
 
 class WarmCacheRequest(_message.Message):
     __slots__ = ("user_id", "node_ids", "max_nodes")

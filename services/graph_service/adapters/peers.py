@@ -28,15 +28,16 @@ class NodePeer:
             found.update((node.node_id, node.title) for node in response.nodes)
         return found
 
-    async def count(self, user: str) -> int:
+    async def count(self, user: str, most: int) -> tuple[int, bool]:
         total, token = 0, ""
-        while True:
+        while total < most:
             request = node_pb2.ListNodesRequest(user_id=user, page_size=_LIST_PAGE, page_token=token)
             response = await self._node.ListNodes(request, timeout=self._timeout)
             total += len(response.nodes)
             token = response.next_page_token
             if not token:
-                return total
+                return total, True
+        return total, False
 
     @property
     def _node(self) -> Any:

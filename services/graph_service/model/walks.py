@@ -56,7 +56,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """degrees: how many notes have a degree from 2^k to 2^(k+1)-1, by k."""
+    """degrees: how many notes have a degree from 2^k to 2^(k+1)-1, by k. orphans_incomplete: there may be more."""
 
     linked: int
     edges: int
@@ -64,4 +64,5 @@ class Stats:
     degrees: Mapping[int, int]
     hubs: Sequence[tuple[str, int]]
     orphans: int
+    orphans_incomplete: bool
     as_of_ms: int

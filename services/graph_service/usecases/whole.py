@@ -10,12 +10,14 @@ from services.graph_service.model.edge import Edge
 from services.graph_service.model.walks import Stats
 from services.graph_service.ports import EdgeStore, NodeDirectory
 from services.graph_service.usecases.adjacency import Adjacency
-from shared.errors import Violations
+from shared.errors import DeadlineExceeded, Unavailable, Violations
 from shared.ids import Clock, check_id, check_user_id
 
 _WARM_CHUNK = 100
 _WARM_PARALLEL = 4
 _PAGE = 1000
+# Notes that GetGraphStats counts, by pages of 200, beside its pass over the edges; graph.proto states the number.
+_MOST_COUNTED = 50_000
 
 
 class _Note(NamedTuple):
@@ -62,8 +64,7 @@ class Whole:
         """One pass over the edges, in which those of one note come together. See GetGraphStats."""
         _check(user, "")
         hidden = await self._adjacency.hidden(user)
-        live = asyncio.ensure_future(self._directory.count(user))
-        live.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if we fail first
+        live = asyncio.ensure_future(self._counted(user))
         try:
             ends = automatic = linked = 0
             degrees: Counter[int] = Counter()
@@ -91,10 +92,18 @@ class Whole:
                 await asyncio.sleep(0)
             close()
             ranked = sorted(((id, degree) for degree, id in hubs), key=lambda hub: (-hub[1], hub[0]))
-            orphans = max(await live - linked, 0)
+            counted, complete = await live
         finally:
             live.cancel()
-        return Stats(linked, ends // 2, automatic // 2, degrees, ranked, orphans, self._clock.now_ms())
+        orphans = max(counted - linked, 0)
+        now = self._clock.now_ms()
+        return Stats(linked, ends // 2, automatic // 2, degrees, ranked, orphans, not complete, now)
+
+    async def _counted(self, user: str) -> tuple[int, bool]:
+        try:
+            return await self._directory.count(user, _MOST_COUNTED)
+        except (Unavailable, DeadlineExceeded):
+            return 0, False  # what is asked of the edges is known all the same
 
     async def warm(self, user: str, notes: Sequence[str], most: int) -> tuple[int, bool]:
         """How many lists are in the caches now, and whether there were more notes than `most`. See WarmCache."""

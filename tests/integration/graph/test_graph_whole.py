@@ -6,8 +6,9 @@ import pytest
 
 from protos.graph.v1 import graph_pb2
 from services.graph_service.adapters import items
+from services.graph_service.usecases import whole
 from shared.dynamo import Table
-from shared.errors import Aborted
+from shared.errors import Aborted, Unavailable
 from tests.support.graph_nodes import FakeNodes
 from tests.support.graph_service import GraphService
 from tests.support.stores import Stores
@@ -51,15 +52,29 @@ async def test_stats_count_visible_edges(graph: GraphService, nodes: FakeNodes, 
     assert (answer.linked_nodes, answer.edges, answer.automatic_edges) == (15, 14, 1)
     assert [(hub.node_id, hub.degree) for hub in answer.hubs] == [("a", 10), ("b", 5)]
     assert [(b.min_degree, b.max_degree, b.nodes) for b in answer.degrees] == [(1, 1, 13), (4, 7, 1), (8, 15, 1)]
-    assert answer.orphans == 250 - 15
+    assert (answer.orphans, answer.orphans_incomplete) == (250 - 15, False)
     empty = await graph.stub.GetGraphStats(graph_pb2.GetGraphStatsRequest(user_id=user + "x"))
     assert (empty.linked_nodes, empty.edges, list(empty.hubs)) == (0, 0, [])
 
 
+async def test_stats_say_when_the_notes_were_not_all_counted(
+    graph: GraphService, nodes: FakeNodes, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fan(graph, user, "a", 2)
+    request = graph_pb2.GetGraphStatsRequest(user_id=user)
+    monkeypatch.setattr(nodes, "live", 1000)
+    monkeypatch.setattr(whole, "_MOST_COUNTED", 400)
+    bounded = await graph.stub.GetGraphStats(request)
+    assert (bounded.orphans, bounded.orphans_incomplete) == (400 - 3, True)
+    monkeypatch.setattr(nodes, "trouble", Unavailable("away"))
+    alone = await graph.stub.GetGraphStats(request)
+    assert (alone.linked_nodes, alone.edges, alone.orphans, alone.orphans_incomplete) == (3, 2, 0, True)
+
+
 async def test_warming_counts_and_stops_at_its_bound(graph: GraphService, user: str) -> None:
     await fan(graph, user, "a", 149)
-    whole = await graph.stub.WarmCache(graph_pb2.WarmCacheRequest(user_id=user))
-    assert (whole.warmed, whole.truncated) == (150, False)
+    every = await graph.stub.WarmCache(graph_pb2.WarmCacheRequest(user_id=user))
+    assert (every.warmed, every.truncated) == (150, False)
     some = await graph.stub.WarmCache(graph_pb2.WarmCacheRequest(user_id=user, max_nodes=120))
     assert (some.warmed, some.truncated) == (120, True)
     named = await graph.stub.WarmCache(graph_pb2.WarmCacheRequest(user_id=user, node_ids=["a", "a0001", "nobody"]))
