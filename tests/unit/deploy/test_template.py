@@ -102,6 +102,21 @@ def test_each_consumers_queue_has_a_dead_letter_queue_and_a_narrow_policy(consum
     assert target["DeadLetterConfig"] == {"Arn": "RuleDlq.Arn"}
 
 
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_a_consumer_may_use_its_own_queues_and_no_others(consumer: str) -> None:
+    name = consumer.title()
+    may: dict[str, set[str]] = {}
+    for policy in of_type("AWS::IAM::Role")[f"{name}Role"]["Policies"]:
+        for statement in statements(policy["PolicyDocument"]):
+            found = {action for action in actions(statement) if action.startswith("sqs:")}
+            if found:
+                may[statement["Resource"]] = may.get(statement["Resource"], set()) | found
+    assert may.keys() == {f"{name}Queue.Arn", f"{name}Dlq.Arn"}
+    # To bury what can't be handled, to count what is there, to send it back.
+    used = {"sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"}
+    assert all(found >= used for found in may.values())
+
+
 def test_every_dead_letter_queue_raises_an_alarm() -> None:
     watched = {alarm["Dimensions"][0]["Value"] for alarm in of_type("AWS::CloudWatch::Alarm").values()}
     dead = {f"{name}.QueueName" for name in of_type("AWS::SQS::Queue") if name.endswith("Dlq")}
