@@ -225,8 +225,14 @@ class ServerSettings:
     otlp_endpoint: str = setting(
         "",
         env="OTEL_EXPORTER_OTLP_ENDPOINT",
-        why="the OTLP gRPC collector that gets the spans; empty = none are recorded",
+        why="the OTLP gRPC collector that gets the spans and the metrics; empty = none are recorded",
         check=url("http", "https"),
+    )
+    metrics_seconds: float = setting(
+        30.0,
+        env="BRAIN2_METRICS_SECONDS",
+        why="how often the metrics are read and sent",
+        check=between(0.1, 3600),
     )
     log_level: str = setting(
         "INFO",

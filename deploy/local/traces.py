@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from opentelemetry.proto.common.v1 import common_pb2
 
 from deploy.local.console import Console
+from deploy.local.metrics import MetricFile
 
 # Two files of this size at most: a few tens of thousands of spans.
 MAX_BYTES = 16 << 20
@@ -39,8 +41,9 @@ class TraceFile(trace_service_pb2_grpc.TraceServiceServicer):
 
 
 async def serve(path: Path, port: int) -> grpc.aio.Server:
-    """A running receiver on a loopback port."""
+    """A running receiver on a loopback port; metrics come to the same endpoint, and go to metrics.json beside."""
     server = grpc.aio.server()
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(MetricFile(path.with_name("metrics.json")), server)
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(TraceFile(path), server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()

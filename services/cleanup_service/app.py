@@ -12,7 +12,7 @@ from services.cleanup_service.adapters.cache import UserCache
 from services.cleanup_service.adapters.erasures import DynamoErasures
 from services.cleanup_service.adapters.ledger import DynamoLedger
 from services.cleanup_service.adapters.library import PeerLibrary
-from services.cleanup_service.adapters.observer import LogObserver
+from services.cleanup_service.adapters.observer import CountingObserver, LogObserver
 from services.cleanup_service.adapters.once import IdempotentOnce
 from services.cleanup_service.adapters.owners import PeerOwners
 from services.cleanup_service.adapters.partition import UserTraces
@@ -34,12 +34,14 @@ from shared.dynamo import Table
 from shared.events.bus import Bus
 from shared.events.consumer import Consumer
 from shared.events.envelope import Event, new_event
+from shared.events.metered import watch_consumer, watch_outbox
 from shared.events.outbox import Outbox
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
 from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
+from shared.metrics import Metrics
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff
 
@@ -61,9 +63,11 @@ async def start(life: Lifecycle, settings: CleanupConfig) -> int:
     ids = UlidFactory(clock)
     # Names this process in leases; a restart is another owner, or a paused twin could go on with its leases.
     owner = f"{socket.gethostname()}-{os.getpid()}-{ids.new_id()[-6:]}"
+    metrics = await life.enter(Metrics("cleanup", settings))
 
     aws = await life.enter(Aws(settings))
-    table = Table(aws.dynamodb, settings.table, breaker=Breaker("dynamodb", clock))
+    dynamodb = Breaker("dynamodb", clock)
+    table = Table(aws.dynamodb, settings.table, breaker=dynamodb)
     channels = await life.enter(Channels(timeout=10.0, clock=clock))
     outbox = await life.enter(Outbox(table, aws.events, service="cleanup", bus=settings.event_bus, clock=clock))
 
@@ -94,13 +98,14 @@ async def start(life: Lifecycle, settings: CleanupConfig) -> int:
         backoff=Backoff(base=settings.backoff_seconds, cap=300.0),
         lease_ms=round(settings.lease_seconds * 1000),
     )
+    observer = CountingObserver(LogObserver())
     runner = Runner(
         store=sagas,
         nodes=nodes,
         graph=graph,
         index=index,
         archives=archives if settings.archives else None,
-        observer=LogObserver(),
+        observer=observer,
         clock=clock,
         owner=owner,
         policy=policy,
@@ -153,6 +158,13 @@ async def start(life: Lifecycle, settings: CleanupConfig) -> int:
         clock=clock,
     )
 
+    watch_consumer(metrics, consumer)
+    watch_outbox(metrics, outbox)
+    metrics.counter("brain2.cleanup.deletions", "{deletion}", observer.ended, by="brain2.outcome")
+    metrics.counter("brain2.cleanup.stumbles", "{attempt}", lambda: observer.stumbles)
+    metrics.breakers(lambda: [dynamodb, outbox.breaker, consumer.breaker, *channels.breakers])
+
+    life.supervise("metrics", metrics.run())
     life.supervise("outbox sweeper", outbox.run_sweeper())
     life.on_drain(outbox.drain)
     background = [

@@ -32,12 +32,14 @@ from shared import config, logs, telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
 from shared.events.consumer import Consumer
+from shared.events.metered import watch_consumer, watch_outbox
 from shared.events.outbox import Outbox
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
 from shared.idempotency import Idempotency
 from shared.ids import Clock, IdFactory, SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
+from shared.metrics import Metrics
 from shared.redis import Redis
 from shared.resilience.breaker import Breaker
 
@@ -56,10 +58,12 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     clock = SystemClock()
     ids = UlidFactory(clock)
     codec = WireCodec()
+    metrics = await life.enter(Metrics("graph", settings))
 
     use = ("dynamodb", "events", "sqs") if settings.queue_url else ("dynamodb", "events")
     aws = await life.enter(Aws(settings, use=use))
-    table = Table(aws.dynamodb, settings.table, breaker=Breaker("dynamodb", clock))
+    dynamodb = Breaker("dynamodb", clock)
+    table = Table(aws.dynamodb, settings.table, breaker=dynamodb)
     redis = await life.enter(Redis(settings, breaker=Breaker("redis", clock)))
     channels = await life.enter(Channels(timeout=2.0, clock=clock))
     outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=settings.event_bus, clock=clock))
@@ -94,6 +98,11 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     services = [(graph_pb2.DESCRIPTOR.services_by_name["GraphService"], servicer)]
     server = GrpcServer(settings, services, raw=("GetNeighbors",))
 
+    watch_outbox(metrics, outbox)
+    watch_l1(metrics, parts.l1)
+    metrics.breakers(lambda: [dynamodb, redis.breaker, outbox.breaker, *channels.breakers])
+
+    life.supervise("metrics", metrics.run())
     await parts.guard.attempt()  # so that the first calls find Redis in use
     life.supervise("redis guard", parts.guard.run())
     life.supervise("invalidations", subscription.run())
@@ -111,11 +120,27 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
             dlq_url=settings.dlq_url,
             clock=clock,
         )
+        watch_consumer(metrics, consumer)
         life.supervise("consumer", consumer.run())
         life.on_drain(consumer.drain)
     port = await server.start()
     life.on_drain(lambda: server.stop(settings.drain_seconds))
     return port
+
+
+def watch_l1(metrics: Metrics, l1: L1) -> None:
+    """What memory spared, and what it holds."""
+    metrics.counter(
+        "brain2.graph.l1.lookups",
+        "{lookup}",
+        lambda: {"hit": l1.counters.hits, "miss": l1.counters.misses},
+        by="brain2.outcome",
+    )
+    metrics.counter("brain2.graph.l1.evictions", "{list}", lambda: l1.counters.evictions)
+    metrics.counter("brain2.graph.l1.invalidations", "{list}", lambda: l1.counters.invalidations)
+    metrics.counter("brain2.graph.l1.flushes", "{flush}", lambda: l1.counters.flushes)
+    metrics.gauge("brain2.graph.l1.size", "By", lambda: l1.size)
+    metrics.gauge("brain2.graph.l1.lists", "{list}", lambda: len(l1))
 
 
 @dataclass(frozen=True, slots=True)

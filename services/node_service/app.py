@@ -23,12 +23,14 @@ from services.node_service.usecases.writing import Writing
 from shared import config, logs, telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
+from shared.events.metered import watch_outbox
 from shared.events.outbox import Outbox
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
 from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
+from shared.metrics import Metrics
 from shared.redis import Redis
 from shared.resilience.breaker import Breaker
 
@@ -48,9 +50,11 @@ async def start(life: Lifecycle, settings: NodeConfig) -> int:
     """Wire everything, serve, and answer the port. Tests start the service by this, too."""
     clock = SystemClock()
     ids = UlidFactory(clock)
+    metrics = await life.enter(Metrics("node", settings))
 
     aws = await life.enter(Aws(settings, use=("dynamodb", "events")))
-    table = Table(aws.dynamodb, settings.table, breaker=Breaker("dynamodb", clock))
+    dynamodb = Breaker("dynamodb", clock)
+    table = Table(aws.dynamodb, settings.table, breaker=dynamodb)
     redis = await life.enter(Redis(settings, clock=clock))
     channels = await life.enter(Channels(timeout=1.0, clock=clock))
 
@@ -84,6 +88,10 @@ async def start(life: Lifecycle, settings: NodeConfig) -> int:
     )
     server = GrpcServer(settings, [(node_pb2.DESCRIPTOR.services_by_name["NodeService"], servicer)])
 
+    watch_outbox(metrics, outbox)
+    metrics.breakers(lambda: [dynamodb, redis.breaker, outbox.breaker, *channels.breakers])
+
+    life.supervise("metrics", metrics.run())
     life.supervise("outbox sweeper", outbox.run_sweeper())
     life.supervise("cache debts", repeat(store.repay, REPAY_SECONDS))
     life.on_drain(outbox.drain)

@@ -26,10 +26,12 @@ from shared import config, logs, telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
 from shared.events.consumer import Consumer
+from shared.events.metered import watch_consumer
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
 from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
+from shared.metrics import Metrics
 from shared.redis import Redis
 from shared.resilience.breaker import Breaker
 
@@ -58,9 +60,11 @@ async def serve(life: Lifecycle) -> None:
 async def start(life: Lifecycle, settings: SimilarityConfig) -> Parts:
     """Wire everything and serve. Tests start the service by this, too."""
     clock = SystemClock()
+    metrics = await life.enter(Metrics("similarity", settings))
 
     aws = await life.enter(Aws(settings, use=("dynamodb", "sqs")))
-    table = Table(aws.dynamodb, settings.table, breaker=Breaker("dynamodb", clock))
+    dynamodb = Breaker("dynamodb", clock)
+    table = Table(aws.dynamodb, settings.table, breaker=dynamodb)
     redis = await life.enter(Redis(settings, clock=clock))
     channels = await life.enter(Channels(timeout=5.0, clock=clock))
     nodes = NodePeer(channels.stub(settings.node_target, node_pb2.DESCRIPTOR.services_by_name["NodeService"]))
@@ -96,6 +100,13 @@ async def start(life: Lifecycle, settings: SimilarityConfig) -> Parts:
         concurrency=settings.consumers,
     )
 
+    watch_consumer(metrics, consumer)
+    metrics.gauge("brain2.similarity.index.size", "By", lambda: library.nbytes)
+    metrics.gauge("brain2.similarity.index.users", "{user}", lambda: len(library.users))
+    metrics.counter("brain2.similarity.index.loads", "{load}", lambda: library.loads)
+    metrics.breakers(lambda: [dynamodb, redis.breaker, consumer.breaker, *channels.breakers])
+
+    life.supervise("metrics", metrics.run())
     life.supervise("link settler", linking.run())
     life.supervise("link keeper", linking.keep())
     life.on_drain(linking.hand_over)

@@ -45,7 +45,7 @@ class Consumer:
     work goes on. permanent: errors that another try won't mend.
 
     When the handlers' dependencies are down, a breaker stops receiving, so that messages aren't used up by trying.
-    counts: received, handled, unknown, dead, postponed. lag_seconds: age of the event handled last.
+    counts: received, handled, unknown, dead, postponed.
     """
 
     def __init__(
@@ -92,16 +92,34 @@ class Consumer:
         self._draining = False
         self._stopped = asyncio.Event()
         self.counts: Counter[str] = Counter()
-        self.lag_seconds = 0.0
+        # The greatest age of an event taken up since lag() was last called, seconds.
+        self._lag = 0.0
 
     @property
     def in_flight(self) -> int:
         """Messages in hand: being handled, or waiting for their dependency."""
         return len(self._in_hand)
 
+    @property
+    def breaker(self) -> Breaker:
+        """Whether what the handlers need answers."""
+        return self._breaker
+
+    def lag(self) -> float:
+        """How far behind the events this process is, seconds: the greatest age of one that was taken up since the last
+        call or is still in hand; 0 when nothing came."""
+        now = self._clock.now_ms()
+        waiting = [(now - message.event_ms) / 1000 for message in self._in_hand if message.event_ms is not None]
+        lag, self._lag = max(self._lag, *waiting, 0.0), 0.0
+        return lag
+
     async def depth(self) -> dict[str, int]:
         """About how many messages the queue holds: visible, in_flight, delayed."""
         return await self._queue.depth()
+
+    async def dead_letters(self) -> int:
+        """About how many messages the dead-letter queue holds."""
+        return sum((await self._queue.depth(self._dlq_url)).values())
 
     async def run(self) -> None:
         """Receive and handle until drain(). Cancelled, it stops at once; what was in hand comes back by itself."""
@@ -205,6 +223,7 @@ class Consumer:
             except InvalidArgument as error:
                 await self._bury(message, error, "")
                 return
+            message.event_ms = event.time_ms
             handler = self._handlers.get(event.type)
             if handler is None:
                 self.counts["unknown"] += 1
@@ -219,7 +238,7 @@ class Consumer:
         permit = await self._admitted()
         ok: bool | None = None
         try:
-            self.lag_seconds = max(0.0, (self._clock.now_ms() - event.time_ms) / 1000)
+            self._lag = max(self._lag, (self._clock.now_ms() - event.time_ms) / 1000)
             with telemetry.span(
                 f"process {event.type}",
                 kind="consumer",

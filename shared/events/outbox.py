@@ -110,6 +110,15 @@ class Outbox:
         """Events announced and not yet dealt with."""
         return len(self._mine)
 
+    @property
+    def breaker(self) -> Breaker:
+        """Whether the bus answers."""
+        return self._bus.breaker
+
+    def age(self) -> float:
+        """Age of the oldest event in the outbox, whichever process wrote it, at the last sweep; seconds, 0 for none."""
+        return self._sweeper.age()
+
     def put(self, event: Event) -> Put:
         """The operation to include in the write's transaction.
 

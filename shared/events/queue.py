@@ -23,13 +23,17 @@ _DELETE_TRIES = 4
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One message in hand. receives: how often it has been received, this time included."""
+    """One message in hand. receives: how often it has been received, this time included.
+
+    event_ms: when the event in it happened, once it was read.
+    """
 
     body: str
     handle: str
     id: str
     receives: int
     extend_at: float = 0.0
+    event_ms: int | None = None
 
 
 class Queue:
@@ -115,14 +119,16 @@ class Queue:
             except Brain2Error as error:
                 log.warning("messages kept their visibility", extra={"error": str(error)})
 
-    async def depth(self) -> dict[str, int]:
-        """Approximate counts: visible, in flight, delayed."""
+    async def depth(self, url: str = "") -> dict[str, int]:
+        """Approximate counts: visible, in flight, delayed. url: of another queue."""
         names = {
             "visible": "ApproximateNumberOfMessages",
             "in_flight": "ApproximateNumberOfMessagesNotVisible",
             "delayed": "ApproximateNumberOfMessagesDelayed",
         }
-        answer = await self._call("get_queue_attributes", AttributeNames=list(names.values()))
+        answer = await self._call(
+            "get_queue_attributes", QueueUrl=url or self._url, AttributeNames=list(names.values())
+        )
         return {short: int(answer["Attributes"].get(name, 0)) for short, name in names.items()}
 
     async def bury(self, dlq_url: str, message: Message, attributes: dict[str, str]) -> None:

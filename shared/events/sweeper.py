@@ -55,6 +55,13 @@ class Sweeper:
         self._counts = counts if counts is not None else Counter()
         self._sleep = sleep
         self._rng = rng
+        # When the oldest event of each partition happened, where there was one.
+        self._oldest: dict[str, int] = {}
+
+    def age(self) -> float:
+        """Seconds since the oldest event that the last sweep found; 0 when there was none."""
+        now = self._clock.now_ms()
+        return max((max(0, now - at) / 1000 for at in self._oldest.values()), default=0.0)
 
     async def run(self) -> NoReturn:
         failures = 0
@@ -89,6 +96,9 @@ class Sweeper:
     async def _sweep_shard(self, partition: str) -> int:
         # Ids rise with time, so old items come first.
         peek = await self._table.query(partition, limit=25, attributes=("SK", "at"))
+        self._oldest.pop(partition, None)
+        if peek.items:
+            self._oldest[partition] = peek.items[0]["at"]
         if not any(self._left_behind(item) for item in peek.items):
             return 0
         if not await self._lease(partition):

@@ -82,6 +82,11 @@ class Channels:
         targets, self._targets = list(self._targets.values()), {}
         await asyncio.gather(*(target.channel.close() for target in targets))
 
+    @property
+    def breakers(self) -> list[Breaker]:
+        """One for each target that there is a stub of."""
+        return [target.breaker for target in self._targets.values()]
+
     def stub(self, target: str, service_descriptor: ServiceDescriptor) -> "Stub":
         """The service at a target; stubs of one target share its channel, breaker and retry budget."""
         if target not in self._targets:

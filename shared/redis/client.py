@@ -104,6 +104,11 @@ class Redis:
         return self._client
 
     @property
+    def breaker(self) -> Breaker:
+        """Whether Redis answers."""
+        return self._breaker
+
+    @property
     def available(self) -> bool:
         """Whether a call made now would be sent."""
         return self._breaker.state != "open" and (

@@ -1,8 +1,11 @@
-"""What operators see of the sagas: a log line for each step, failure and end; alarms count the lines by their event."""
+"""What operators see of the sagas: a log line for each step, failure and end; and counts for the metrics."""
 
 import logging
+from collections import Counter
+from collections.abc import Mapping
 
 from services.cleanup_service.model.saga import Saga, State
+from services.cleanup_service.ports import Observer
 
 log = logging.getLogger("brain2.cleanup.saga")
 
@@ -21,6 +24,30 @@ class LogObserver:
             log.error("deletion failed: %s", saga.error, extra=_fields(saga, "deletion_failed"))
         else:
             log.info("deletion over", extra=_fields(saga, f"deletion_{saga.state.lower()}"))
+
+
+class CountingObserver:
+    """ports.Observer that counts and hands on. stumbles: attempts at a step that failed."""
+
+    def __init__(self, inner: Observer) -> None:
+        self._inner = inner
+        self._ends: Counter[str] = Counter()
+        self.stumbles = 0
+
+    def ended(self) -> Mapping[str, int]:
+        """Deletions that this process brought to an end, by that end."""
+        return {state.lower(): self._ends[state] for state in (State.DONE, State.FAILED, State.CANCELLED)}
+
+    def step_done(self, saga: Saga, seconds: float) -> None:
+        self._inner.step_done(saga, seconds)
+
+    def stumbled(self, saga: Saga, seconds: float) -> None:
+        self.stumbles += 1
+        self._inner.stumbled(saga, seconds)
+
+    def over(self, saga: Saga) -> None:
+        self._ends[saga.state] += 1
+        self._inner.over(saga)
 
 
 def _fields(saga: Saga, event: str, seconds: float | None = None) -> dict[str, object]:
