@@ -17,7 +17,7 @@ def handlers(visibility: Visibility) -> Mapping[str, Handler]:
         await visibility.created(event.user_id, event.node_id, title, incarnation)
 
     async def updated(event: Event) -> None:
-        await visibility.updated(event.user_id, event.node_id)
+        await visibility.updated(event.user_id, event.node_id, event.version, convert.incarnation(event.data))
 
     async def deleted(event: Event) -> None:
         await shown(event, visible=False)

@@ -11,18 +11,21 @@ from services.node_service.adapters.dynamo import DynamoNodeStore, DynamoSetting
 from services.node_service.adapters.envelope import Enveloper
 from services.node_service.adapters.peers import PeerVisibility
 from services.node_service.adapters.redis import CachedNodeStore
+from services.node_service.adapters.teller import BusTeller
 from services.node_service.config import NodeConfig
 from services.node_service.model import UserSettings
 from services.node_service.servicer import NodeServicer
 from services.node_service.usecases.batches import BatchWriting
 from services.node_service.usecases.life import Life
 from services.node_service.usecases.reading import Reading
+from services.node_service.usecases.replaying import Replaying
 from services.node_service.usecases.settings import RecentRetentions, Settings
 from services.node_service.usecases.turns import Optimist
 from services.node_service.usecases.writing import Writing
 from shared import config, logs, telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
+from shared.events.bus import Bus
 from shared.events.metered import watch_outbox
 from shared.events.outbox import Outbox
 from shared.grpc.client import Channels
@@ -76,6 +79,11 @@ async def start(life: Lifecycle, settings: NodeConfig) -> int:
     peers = {name: channels.stub(target, service) for name, (target, service) in targets.items() if target}
     visibility = PeerVisibility(peers, budget_seconds=settings.visibility_ms / 1000)
 
+    # Past the outbox: there is no write whose event it would be, and a replay that ends early is gone on with.
+    teller = BusTeller(
+        Bus(aws.events, settings.event_bus, outbox.breaker), Enveloper(ids, telemetry.inject, replay=True)
+    )
+
     # One queue of turns for all writes of a note.
     optimist = Optimist()
     writing = Writing(store, clock, ids, optimist)
@@ -85,6 +93,7 @@ async def start(life: Lifecycle, settings: NodeConfig) -> int:
         life=Life(store, retentions, visibility, clock, optimist),
         reading=Reading(store, max_answer_bytes=settings.max_message_bytes),
         settings=Settings(settings_store, defaults, retentions),
+        replaying=Replaying(store, teller, clock),
     )
     server = GrpcServer(settings, [(node_pb2.DESCRIPTOR.services_by_name["NodeService"], servicer)])
 

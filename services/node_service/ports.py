@@ -85,6 +85,11 @@ class NodeStore(Protocol):
         A note that lives all the while is at one place of this order for ever.
         """
 
+    async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
+        """Whole notes, deleted ones too, in the order of their ids, those after an id ("" = from the first); at most
+        limit, and fewer only at the end or when they are large; none only at the end. As the last finished writes left
+        them."""
+
     async def commit(self, change: Change) -> Outcome:
         """Write the note, its event and the answer to its request, all or nothing; durable when it returns."""
 
@@ -127,6 +132,13 @@ class Retentions(Protocol):
 
     async def seconds(self, user_id: str) -> int:
         """How long a note that is deleted now can be restored; may lag behind a change of the settings for seconds."""
+
+
+class Teller(Protocol):
+    """Tells events again, without a write that they belong to."""
+
+    async def tell(self, events: Sequence[NodeEvent]) -> None:
+        """All of them are on the bus when it returns. Unavailable when some may not be."""
 
 
 class Visibility(Protocol):

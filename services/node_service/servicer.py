@@ -1,5 +1,6 @@
 """NodeService as gRPC sees it: message -> use case -> message. No rules, no try."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from services.node_service.model import View
 from services.node_service.usecases.batches import BatchWriting
 from services.node_service.usecases.life import Life
 from services.node_service.usecases.reading import Reading
+from services.node_service.usecases.replaying import Replaying
 from services.node_service.usecases.settings import Settings
 from services.node_service.usecases.writing import Writing
 
@@ -22,6 +24,7 @@ class NodeServicer:
     life: Life
     reading: Reading
     settings: Settings
+    replaying: Replaying
 
     async def CreateNode(self, request: node_pb2.CreateNodeRequest, context: Any) -> node_pb2.CreateNodeResponse:
         node = await self.writing.create_node(
@@ -96,6 +99,14 @@ class NodeServicer:
             return convert.fenced(node)
         purged = await self.life.purge_node(request.user_id, request.node_id, request.version)
         return node_pb2.PurgeNodeResponse(already_purged=not purged)
+
+    async def ReplayEvents(
+        self, request: node_pb2.ReplayEventsRequest, context: Any
+    ) -> AsyncIterator[node_pb2.ReplayEventsResponse]:
+        async for progress in self.replaying.replay(request.user_id, request.max_rate, request.page_token):
+            yield node_pb2.ReplayEventsResponse(
+                replayed=progress.replayed, next_page_token=progress.next_token, finished=progress.finished
+            )
 
     async def GetUserSettings(
         self, request: node_pb2.GetUserSettingsRequest, context: Any

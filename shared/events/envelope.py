@@ -1,7 +1,8 @@
 """The envelope of every event: CloudEvents 1.0 as JSON (https://github.com/cloudevents/spec), W3C trace context
 included.
 
-Pure. The extension attributes are brain2user and brain2version: CloudEvents allows lower-case letters and digits only.
+Pure. The extension attributes are brain2user, brain2version and brain2replay: CloudEvents allows lower-case letters and
+digits only.
 """
 
 import json
@@ -25,7 +26,8 @@ class Event:
     """Something that has happened to one note.
 
     type: "node.created"; source: "brain2.node"; version: the note's version after it; time_ms: when, ms since 1970;
-    data: the JSON form of the message in protos/<context>/v1/events.proto.
+    data: the JSON form of the message in protos/<context>/v1/events.proto. replay: it was told before, and is told once
+    more for those who have lost it.
     """
 
     id: str
@@ -38,6 +40,7 @@ class Event:
     data: Mapping[str, Any]
     traceparent: str = ""
     tracestate: str = ""
+    replay: bool = False
     _json: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -64,6 +67,7 @@ class Event:
                 **self.carrier,
                 "brain2user": self.user_id,
                 "brain2version": self.version,
+                **({"brain2replay": True} if self.replay else {}),
                 "data": self.data,
             }
             self._json.append(json.dumps(envelope, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
@@ -99,6 +103,7 @@ class Event:
                 data=data,
                 traceparent=str(envelope.get("traceparent") or ""),
                 tracestate=str(envelope.get("tracestate") or ""),
+                replay=envelope.get("brain2replay") is True,
             )
         except KeyError as error:
             raise InvalidArgument(f"not an event: {error.args[0]} is missing", reason="EVENT_MALFORMED") from error

@@ -79,6 +79,10 @@ class FakeStore:
         ]
         return sorted(live, key=lambda node: (node.create_ms, node.node_id), reverse=True)[:limit]
 
+    async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
+        found = sorted(node_id for user, node_id in self.notes if user == user_id and node_id > after)
+        return [self.notes[user_id, node_id] for node_id in found[:limit]]
+
     async def commit(self, change: Change) -> Outcome:
         self.before_commit(change)
         self.commits += 1

@@ -302,6 +302,26 @@ class PurgeNodeResponse(_message.Message):
     cascade: Cascade
     def __init__(self, node: _Optional[_Union[Node, _Mapping]] = ..., already_purged: bool = ..., cascade: _Optional[_Union[Cascade, str]] = ...) -> None: ...
 
+class ReplayEventsRequest(_message.Message):
+    __slots__ = ("user_id", "max_rate", "page_token")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    MAX_RATE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    max_rate: int
+    page_token: str
+    def __init__(self, user_id: _Optional[str] = ..., max_rate: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ReplayEventsResponse(_message.Message):
+    __slots__ = ("replayed", "next_page_token", "finished")
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    replayed: int
+    next_page_token: str
+    finished: bool
+    def __init__(self, replayed: _Optional[int] = ..., next_page_token: _Optional[str] = ..., finished: bool = ...) -> None: ...
+
 class UserSettings(_message.Message):
     __slots__ = ("retention",)
     RETENTION_FIELD_NUMBER: _ClassVar[int]

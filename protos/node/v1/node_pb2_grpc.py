@@ -80,6 +80,11 @@ class NodeServiceStub(object):
                 request_serializer=protos_dot_node_dot_v1_dot_node__pb2.PurgeNodeRequest.SerializeToString,
                 response_deserializer=protos_dot_node_dot_v1_dot_node__pb2.PurgeNodeResponse.FromString,
                 _registered_method=True)
+        self.ReplayEvents = channel.unary_stream(
+                '/brain2.node.v1.NodeService/ReplayEvents',
+                request_serializer=protos_dot_node_dot_v1_dot_node__pb2.ReplayEventsRequest.SerializeToString,
+                response_deserializer=protos_dot_node_dot_v1_dot_node__pb2.ReplayEventsResponse.FromString,
+                _registered_method=True)
         self.GetUserSettings = channel.unary_unary(
                 '/brain2.node.v1.NodeService/GetUserSettings',
                 request_serializer=protos_dot_node_dot_v1_dot_node__pb2.GetUserSettingsRequest.SerializeToString,
@@ -172,6 +177,21 @@ class NodeServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReplayEvents(self, request, context):
+        """For operators: publishes for each note of the user, deleted ones too, the event that its present state implies, so that
+        whoever lost what it had made of the events makes it again: node.created for a note at version 1, node.updated (with
+        an empty `changed`) for a later one, node.deleted for a deleted one. The envelope says brain2replay = true; whoever
+        tells people of events passes over those. Who is up to date ignores them: they have the incarnation and the version
+        that it knows.
+        Notes that were purged have no event: what is left of them is found by CleanupService.ReconcileUser.
+        Streams progress; a note that changes meanwhile has its own event. Idempotent, and safe to stop: go on with the last
+        next_page_token. Nothing is kept here about a replay.
+        Errors: INVALID_ARGUMENT (bad token, negative rate), UNAVAILABLE (the bus doesn't take events now; go on later).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUserSettings(self, request, context):
         """The user's settings that this service keeps. A user without any has the defaults.
         """
@@ -234,6 +254,11 @@ def add_NodeServiceServicer_to_server(servicer, server):
                     servicer.PurgeNode,
                     request_deserializer=protos_dot_node_dot_v1_dot_node__pb2.PurgeNodeRequest.FromString,
                     response_serializer=protos_dot_node_dot_v1_dot_node__pb2.PurgeNodeResponse.SerializeToString,
+            ),
+            'ReplayEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReplayEvents,
+                    request_deserializer=protos_dot_node_dot_v1_dot_node__pb2.ReplayEventsRequest.FromString,
+                    response_serializer=protos_dot_node_dot_v1_dot_node__pb2.ReplayEventsResponse.SerializeToString,
             ),
             'GetUserSettings': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUserSettings,
@@ -490,6 +515,33 @@ class NodeService(object):
             '/brain2.node.v1.NodeService/PurgeNode',
             protos_dot_node_dot_v1_dot_node__pb2.PurgeNodeRequest.SerializeToString,
             protos_dot_node_dot_v1_dot_node__pb2.PurgeNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/brain2.node.v1.NodeService/ReplayEvents',
+            protos_dot_node_dot_v1_dot_node__pb2.ReplayEventsRequest.SerializeToString,
+            protos_dot_node_dot_v1_dot_node__pb2.ReplayEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

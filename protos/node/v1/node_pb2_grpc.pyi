@@ -84,6 +84,17 @@ class NodeServiceStub:
     the version still matches), fence = false removes the note for good. Idempotent.
     Errors: ABORTED (VERSION_MISMATCH: the note was restored or changed), FAILED_PRECONDITION (NOT_DELETED, NOT_FENCED).
     """
+    ReplayEvents: _grpc.UnaryStreamMultiCallable[_node_pb2.ReplayEventsRequest, _node_pb2.ReplayEventsResponse]
+    """For operators: publishes for each note of the user, deleted ones too, the event that its present state implies, so that
+    whoever lost what it had made of the events makes it again: node.created for a note at version 1, node.updated (with
+    an empty `changed`) for a later one, node.deleted for a deleted one. The envelope says brain2replay = true; whoever
+    tells people of events passes over those. Who is up to date ignores them: they have the incarnation and the version
+    that it knows.
+    Notes that were purged have no event: what is left of them is found by CleanupService.ReconcileUser.
+    Streams progress; a note that changes meanwhile has its own event. Idempotent, and safe to stop: go on with the last
+    next_page_token. Nothing is kept here about a replay.
+    Errors: INVALID_ARGUMENT (bad token, negative rate), UNAVAILABLE (the bus doesn't take events now; go on later).
+    """
     GetUserSettings: _grpc.UnaryUnaryMultiCallable[_node_pb2.GetUserSettingsRequest, _node_pb2.GetUserSettingsResponse]
     """The user's settings that this service keeps. A user without any has the defaults."""
     UpdateUserSettings: _grpc.UnaryUnaryMultiCallable[_node_pb2.UpdateUserSettingsRequest, _node_pb2.UpdateUserSettingsResponse]
@@ -134,6 +145,17 @@ class NodeServiceAsyncStub(NodeServiceStub):
     """For the cleanup service only. Two steps of the end of a note: fence = true forbids a restore from now on (if
     the version still matches), fence = false removes the note for good. Idempotent.
     Errors: ABORTED (VERSION_MISMATCH: the note was restored or changed), FAILED_PRECONDITION (NOT_DELETED, NOT_FENCED).
+    """
+    ReplayEvents: _aio.UnaryStreamMultiCallable[_node_pb2.ReplayEventsRequest, _node_pb2.ReplayEventsResponse]  # type: ignore[assignment]
+    """For operators: publishes for each note of the user, deleted ones too, the event that its present state implies, so that
+    whoever lost what it had made of the events makes it again: node.created for a note at version 1, node.updated (with
+    an empty `changed`) for a later one, node.deleted for a deleted one. The envelope says brain2replay = true; whoever
+    tells people of events passes over those. Who is up to date ignores them: they have the incarnation and the version
+    that it knows.
+    Notes that were purged have no event: what is left of them is found by CleanupService.ReconcileUser.
+    Streams progress; a note that changes meanwhile has its own event. Idempotent, and safe to stop: go on with the last
+    next_page_token. Nothing is kept here about a replay.
+    Errors: INVALID_ARGUMENT (bad token, negative rate), UNAVAILABLE (the bus doesn't take events now; go on later).
     """
     GetUserSettings: _aio.UnaryUnaryMultiCallable[_node_pb2.GetUserSettingsRequest, _node_pb2.GetUserSettingsResponse]  # type: ignore[assignment]
     """The user's settings that this service keeps. A user without any has the defaults."""
@@ -236,6 +258,23 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         """For the cleanup service only. Two steps of the end of a note: fence = true forbids a restore from now on (if
         the version still matches), fence = false removes the note for good. Idempotent.
         Errors: ABORTED (VERSION_MISMATCH: the note was restored or changed), FAILED_PRECONDITION (NOT_DELETED, NOT_FENCED).
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayEvents(
+        self,
+        request: _node_pb2.ReplayEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_node_pb2.ReplayEventsResponse], _abc.AsyncIterator[_node_pb2.ReplayEventsResponse]]:
+        """For operators: publishes for each note of the user, deleted ones too, the event that its present state implies, so that
+        whoever lost what it had made of the events makes it again: node.created for a note at version 1, node.updated (with
+        an empty `changed`) for a later one, node.deleted for a deleted one. The envelope says brain2replay = true; whoever
+        tells people of events passes over those. Who is up to date ignores them: they have the incarnation and the version
+        that it knows.
+        Notes that were purged have no event: what is left of them is found by CleanupService.ReconcileUser.
+        Streams progress; a note that changes meanwhile has its own event. Idempotent, and safe to stop: go on with the last
+        next_page_token. Nothing is kept here about a replay.
+        Errors: INVALID_ARGUMENT (bad token, negative rate), UNAVAILABLE (the bus doesn't take events now; go on later).
         """
 
     @_abc_1.abstractmethod

@@ -70,8 +70,12 @@ class Visibility:
             await self.set(user, note, 1, visible=True, incarnation=incarnation)
         self._existence.remember(user, note, title)
 
-    async def updated(self, user: str, note: str) -> None:
-        """Its title may have changed."""
+    async def updated(self, user: str, note: str, version: int, incarnation: int) -> None:
+        """Its title may have changed. Who is updated lives: a mark that hides it and is older is void (a replay of the
+        events says so when the restore was never heard of)."""
+        if note in await self._adjacency.hidden(user):
+            await self.set(user, note, version, visible=True, incarnation=incarnation)
+            return
         await self._forget(user, note)
 
     async def purged(self, user: str, note: str, version: int) -> None:

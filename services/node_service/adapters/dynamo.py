@@ -103,6 +103,11 @@ class DynamoNodeStore:
                 break
         return found
 
+    async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
+        last = f"NODE#{after}" if after else None
+        page = await self._table.query(f"USER#{user_id}", begins_with="NODE#", after=last, limit=limit, consistent=True)
+        return [to_node(item) for item in page.items]
+
     async def commit(self, change: Change) -> Outcome:
         ops, event = self._operations(change)
         try:

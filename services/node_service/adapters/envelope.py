@@ -14,11 +14,12 @@ SURELY_FITS_BYTES = 30_000
 
 
 class Enveloper:
-    """Makes the envelopes. carrier: the headers of the current trace (telemetry.inject)."""
+    """Makes the envelopes. carrier: the headers of the current trace (telemetry.inject). replay: they say so."""
 
-    def __init__(self, ids: IdFactory, carrier: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(self, ids: IdFactory, carrier: Callable[[], Mapping[str, str]], *, replay: bool = False) -> None:
         self._ids = ids
         self._carrier = carrier
+        self._replay = replay
 
     def __call__(self, event: NodeEvent) -> Event:
         node = event.node
@@ -44,4 +45,5 @@ class Enveloper:
             data=convert.event_data(event, with_content=with_content),
             traceparent=carrier.get("traceparent", ""),
             tracestate=carrier.get("tracestate", ""),
+            replay=self._replay,
         )

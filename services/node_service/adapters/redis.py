@@ -257,6 +257,9 @@ class CachedNodeStore:
     ) -> list[Summary]:
         return await self._store.page(user_id, since_ms=since_ms, until_ms=until_ms, after=after, limit=limit)
 
+    async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
+        return await self._store.all_from(user_id, after, limit)
+
     async def commit_new(self, changes: Sequence[Change]) -> list[Outcome | Brain2Error]:
         return await self._store.commit_new(changes)
 

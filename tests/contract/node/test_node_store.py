@@ -307,3 +307,16 @@ async def test_a_page_of_large_entries_is_full(store: NodeStore, user: str) -> N
     for at in range(0, 200, 100):
         assert set(await store.commit_new([creation(each) for each in notes[at : at + 100]])) == {Outcome.DONE}
     assert len(await ids(store, user, limit=200)) == 200
+
+
+async def test_all_notes_in_the_order_of_their_ids(store: NodeStore, user: str) -> None:
+    for node_id in ("b", "a", "c-2", "c"):
+        await stored(store, note(user, node_id))
+    await store.commit(move(note(user, "b"), deleted(note(user, "b")), Happening.DELETED))
+    first = await store.all_from(user, "", 3)
+    assert [node.node_id for node in first] == ["a", "b", "c"]
+    assert [node.deleted for node in first] == [False, True, False]
+    assert first[0].content == note(user, "a").content
+    assert [node.node_id for node in await store.all_from(user, "c", 3)] == ["c-2"]
+    assert await store.all_from(user, "c-2", 3) == []
+    assert await store.all_from(f"{user}-other", "", 3) == []

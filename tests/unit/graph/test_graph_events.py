@@ -37,13 +37,13 @@ async def test_each_event_has_its_use_case() -> None:
     handle = handlers(spy)
     assert handle.keys() == {"node.created", "node.updated", "node.deleted", "node.restored", "node.purged"}
     await handle["node.created"](event("created", 1, title="T", incarnation="7"))
-    await handle["node.updated"](event("updated", 2, title="U"))
+    await handle["node.updated"](event("updated", 2, title="U", incarnation="7"))
     await handle["node.deleted"](event("deleted", 3, incarnation="7"))
     await handle["node.restored"](event("restored", 4, incarnation="7"))
     await handle["node.purged"](event("purged", 5))
     assert spy.calls == [
         ("created", "u", "n", "T", 7),
-        ("updated", "u", "n"),
+        ("updated", "u", "n", 2, 7),
         ("set", "u", "n", 3, {"visible": False, "incarnation": 7}),
         ("set", "u", "n", 4, {"visible": True, "incarnation": 7}),
         ("purged", "u", "n", 5),

@@ -4,6 +4,7 @@ import pytest
 
 from services.node_service.adapters.envelope import MAX_EVENT_BYTES, SURELY_FITS_BYTES, Enveloper
 from services.node_service.model import Happening, Node, NodeEvent, text
+from shared.events.envelope import Event
 from tests.support.node_fakes import CountingIds
 
 
@@ -51,3 +52,9 @@ def test_content_is_carried_while_it_fits(content: str, carried: bool) -> None:
     assert len(made.to_json().encode()) < MAX_EVENT_BYTES
     assert ("content" in made.data) is carried
     assert made.data.get("content_omitted", False) is not carried
+
+
+def test_a_replay_says_so_and_nothing_else_does() -> None:
+    again = Enveloper(CountingIds(), dict, replay=True)(event("C"))
+    assert Event.from_json(again.to_json()).replay
+    assert "brain2replay" not in envelop(event("C")).to_json()

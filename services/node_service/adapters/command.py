@@ -1,0 +1,49 @@
+"""`python -m services.node_service replay`: has a running service tell a user's events again, and prints how far it is.
+
+    replay --user U [--rate N] [--after TOKEN] [--target host:port]
+
+One JSON object a line. Exit code 0 when all was told, 1 otherwise: the last line then says with which --after to go on.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf import json_format
+
+from protos.node.v1 import node_pb2
+from shared.errors import Brain2Error
+from shared.grpc.client import Channels
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; answers its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m services.node_service replay", description=__doc__)
+    parser.add_argument("--user", required=True, help="whose events")
+    parser.add_argument("--rate", type=int, default=0, help="events per second at most (default 200)")
+    parser.add_argument("--after", default="", help="go on where an earlier replay ended: its last next_page_token")
+    parser.add_argument("--target", default=os.environ.get("BRAIN2_NODE_TARGET", "127.0.0.1:50051"))
+    return asyncio.run(_run(parser.parse_args(arguments)))
+
+
+async def _run(options: argparse.Namespace) -> int:
+    token: str = options.after
+    async with Channels() as channels:
+        stub: Any = channels.stub(options.target, node_pb2.DESCRIPTOR.services_by_name["NodeService"])
+        request = node_pb2.ReplayEventsRequest(user_id=options.user, max_rate=options.rate, page_token=token)
+        try:
+            async for progress in stub.ReplayEvents(request):
+                token = progress.next_page_token
+                _say(json_format.MessageToDict(progress, preserving_proto_field_name=True))
+                if progress.finished:
+                    return 0
+        except Brain2Error as error:
+            _say({"user_id": options.user, "error": f"{error.reason}: {error.message}", "after": token})
+    return 1
+
+
+def _say(line: dict[str, Any]) -> None:
+    print(json.dumps(line, ensure_ascii=False), flush=True)
