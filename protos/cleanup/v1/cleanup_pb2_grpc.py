@@ -104,7 +104,9 @@ class CleanupServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RetryDeletion(self, request, context):
-        """Runs a failed deletion again from the step at which it failed. Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_FAILED).
+        """Runs a failed deletion again from the step at which it failed. A deleted note whose event was lost (it is among the
+        dead letters) gets its deletion, due at the end of the note's retention; QueueDeletion hurries it.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_FAILED; NOT_DELETED: the note is live and nothing is known of a deletion).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

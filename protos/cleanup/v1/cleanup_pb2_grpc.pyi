@@ -45,7 +45,10 @@ class CleanupServiceStub:
     ListDeletions: _grpc.UnaryUnaryMultiCallable[_cleanup_pb2.ListDeletionsRequest, _cleanup_pb2.ListDeletionsResponse]
     """The deletions of a user, or (user_id empty) of everybody by state, for operators; oldest first, paged."""
     RetryDeletion: _grpc.UnaryUnaryMultiCallable[_cleanup_pb2.RetryDeletionRequest, _cleanup_pb2.RetryDeletionResponse]
-    """Runs a failed deletion again from the step at which it failed. Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_FAILED)."""
+    """Runs a failed deletion again from the step at which it failed. A deleted note whose event was lost (it is among the
+    dead letters) gets its deletion, due at the end of the note's retention; QueueDeletion hurries it.
+    Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_FAILED; NOT_DELETED: the note is live and nothing is known of a deletion).
+    """
     EraseUser: _grpc.UnaryUnaryMultiCallable[_cleanup_pb2.EraseUserRequest, _cleanup_pb2.EraseUserResponse]
     """Removes every trace of a user: notes, edges, index, caches, archives, idempotency records. A long-running operation:
     poll GetErasure. confirm_user_id must repeat user_id. Cannot be undone. Idempotent.
@@ -73,7 +76,10 @@ class CleanupServiceAsyncStub(CleanupServiceStub):
     ListDeletions: _aio.UnaryUnaryMultiCallable[_cleanup_pb2.ListDeletionsRequest, _cleanup_pb2.ListDeletionsResponse]  # type: ignore[assignment]
     """The deletions of a user, or (user_id empty) of everybody by state, for operators; oldest first, paged."""
     RetryDeletion: _aio.UnaryUnaryMultiCallable[_cleanup_pb2.RetryDeletionRequest, _cleanup_pb2.RetryDeletionResponse]  # type: ignore[assignment]
-    """Runs a failed deletion again from the step at which it failed. Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_FAILED)."""
+    """Runs a failed deletion again from the step at which it failed. A deleted note whose event was lost (it is among the
+    dead letters) gets its deletion, due at the end of the note's retention; QueueDeletion hurries it.
+    Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_FAILED; NOT_DELETED: the note is live and nothing is known of a deletion).
+    """
     EraseUser: _aio.UnaryUnaryMultiCallable[_cleanup_pb2.EraseUserRequest, _cleanup_pb2.EraseUserResponse]  # type: ignore[assignment]
     """Removes every trace of a user: notes, edges, index, caches, archives, idempotency records. A long-running operation:
     poll GetErasure. confirm_user_id must repeat user_id. Cannot be undone. Idempotent.
@@ -122,7 +128,10 @@ class CleanupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cleanup_pb2.RetryDeletionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cleanup_pb2.RetryDeletionResponse, _abc.Awaitable[_cleanup_pb2.RetryDeletionResponse]]:
-        """Runs a failed deletion again from the step at which it failed. Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_FAILED)."""
+        """Runs a failed deletion again from the step at which it failed. A deleted note whose event was lost (it is among the
+        dead letters) gets its deletion, due at the end of the note's retention; QueueDeletion hurries it.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_FAILED; NOT_DELETED: the note is live and nothing is known of a deletion).
+        """
 
     @_abc_1.abstractmethod
     def EraseUser(

@@ -87,12 +87,12 @@ class Intake:
     async def retry(self, user_id: str, node_id: str) -> Saga:
         """RetryDeletion. NotFound; FailedPrecondition (NOT_FAILED).
 
-        A deletion whose event ended in the dead letters never became a saga: then it becomes one now.
+        A deletion whose event ended in the dead letters has no saga, or that of an earlier deletion: then it gets its
+        own, as the event would have made it.
         """
         saga = await self._store.get(user_id, node_id)
-        if saga is None:
-            await self._adopt_now(user_id, node_id, None)
-            return await self.queue(user_id, node_id)
+        if (saga is None or saga.over) and (made := await self._made_up(user_id, node_id, saga)):
+            return made
 
         def change(found: Saga | None) -> Saga:
             if found is None or found.state is not State.FAILED:
@@ -143,6 +143,23 @@ class Intake:
     async def _read(self, page: Sequence[Due]) -> list[tuple[Due, Saga | None]]:
         found: Mapping[NodeKey, Saga] = await self._store.get_many([(due.user_id, due.node_id) for due in page])
         return [(due, found.get((due.user_id, due.node_id))) for due in page]
+
+    async def _made_up(self, user_id: str, node_id: str, saga: Saga | None) -> Saga | None:
+        """The saga of a deletion that was not heard of; None when there is none but the one that is known."""
+        try:
+            deletion = await self._nodes.deletion(user_id, node_id)
+        except NotFound:
+            if saga is not None:
+                return None
+            raise
+        if deletion is not None:
+            made = await self._change(
+                user_id, node_id, lambda found: sagas.deleted(found, deletion, self._clock.now_ms(), "made up for")
+            )
+            return made or (await self.get(user_id, node_id) if saga is None else None)
+        if saga is None:
+            raise FailedPrecondition("the note is live: delete it first", reason="NOT_DELETED")
+        return None
 
     async def _adopt_now(self, user_id: str, node_id: str, saga: Saga | None) -> Saga:
         try:

@@ -290,7 +290,11 @@ async def test_a_retry_makes_up_for_an_event_in_the_dead_letters(
     peers.add(user, "n")
     peers.delete(user, "n", now_ms=now_ms(), purge_ms=now_ms() + 3_600_000)
     request = cleanup_pb2.RetryDeletionRequest(user_id=user, node_id="n")
-    await service.stub.RetryDeletion(request)
+    made = (await service.stub.RetryDeletion(request)).deletion
+    # What the event would have done: the note can be restored until the end of its retention.
+    assert made.state == cleanup_pb2.DELETION_STATE_PENDING
+    assert made.purge_time == peers.notes[user, "n"].purge_time
+    await service.queue(user, "n")
     await service.until_state(user, "n", DONE)
     with pytest.raises(FailedPrecondition) as refused:
         await service.stub.RetryDeletion(request)

@@ -88,10 +88,26 @@ async def test_a_retry_needs_a_failure_or_a_note_whose_event_was_lost() -> None:
     world.add_note("n")
     deletion = world.delete("n", retention=9000)
     saga = await world.intake().retry("u", "n")
-    assert (saga.state, saga.version) == (State.PENDING, deletion.version)
+    assert (saga.state, saga.version, saga.due_ms) == (State.PENDING, deletion.version, deletion.purge_ms)
     with pytest.raises(FailedPrecondition) as refused:
         await world.intake().retry("u", "n")
     assert refused.value.reason == "NOT_FAILED"
+    with pytest.raises(NotFound):
+        await world.intake().retry("u", "nobody")
+
+
+async def test_a_retry_makes_up_for_the_lost_event_of_a_second_deletion() -> None:
+    world = World()
+    world.add_note("n")
+    await world.intake().node_deleted(world.delete("n", retention=9000))
+    version = world.restore("n")
+    assert version
+    await world.intake().node_restored(Restore("u", "n", version))
+    with pytest.raises(FailedPrecondition):  # called off, and the note lives
+        await world.intake().retry("u", "n")
+    second = world.delete("n", retention=9000)  # nobody heard of it
+    saga = await world.intake().retry("u", "n")
+    assert (saga.state, saga.version, saga.due_ms) == (State.PENDING, second.version, second.purge_ms)
 
 
 async def test_lists_of_a_user_are_paged_in_the_order_of_the_deletes() -> None:

@@ -1,0 +1,186 @@
+"""`python -m shared.events.redrive`: looks at dead letters, and sends them back to the queue that they died in.
+
+    redrive [--dry-run] [--reason R] [--limit N] [--queue URL] [--dlq URL]
+
+In a service's image queue and dead-letter queue are the service's own (BRAIN2_QUEUE_URL, BRAIN2_DLQ_URL). One JSON
+object a line for each letter, then the counts; exit code 0, or 1 when something couldn't be sent back. Those that come
+while this runs are left: what dies again at once isn't sent round in circles. A crash between the send and the delete
+leaves a duplicate, which consumers are used to.
+
+SQS's own StartMessageMoveTask moves only what SQS itself has put there: not what a consumer has, with its reason.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared import config
+from shared.aws import AWS_ERRORS, Aws, translate
+from shared.errors import Brain2Error, InvalidArgument
+from shared.events.envelope import Event
+from shared.ids import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from types_aiobotocore_sqs import SQSClient
+
+# Of a letter that SQS moved after its last receive: the consumer's log has the errors.
+WORN_OUT = "TOO_MANY_RECEIVES"
+# How long letters that were looked at are hidden from others, at most: this one gives them back at its end.
+_HIDDEN_SECONDS = 300
+_WAIT_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class RedriveSettings:
+    """Where the queues are; the services' own variables."""
+
+    region: str = config.setting(env="AWS_REGION", why="the region of the queues")
+    sqs_endpoint: str = config.setting("", env="SQS_ENDPOINT", why="SQS's address; empty = AWS's own")
+    queue_url: str = config.setting("", env="BRAIN2_QUEUE_URL", why="where letters are sent")
+    dlq_url: str = config.setting("", env="BRAIN2_DLQ_URL", why="where they are")
+    dynamodb_endpoint: str = ""
+    eventbridge_endpoint: str = ""
+    s3_endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead message. sent_ms: when it was put where it is."""
+
+    id: str
+    body: str
+    handle: str
+    sent_ms: int
+    receives: int
+    attributes: dict[str, str]
+
+    @property
+    def reason(self) -> str:
+        """The consumer's or EventBridge's, else that it was received too often."""
+        return self.attributes.get("reason") or self.attributes.get("ERROR_CODE") or WORN_OUT
+
+    def describe(self) -> dict[str, Any]:
+        """What an operator may see: who and which event, never its text."""
+        found: dict[str, Any] = {"message_id": self.id, "sent_ms": self.sent_ms, "reason": self.reason}
+        found |= {name: self.attributes[name] for name in ("error", "service") if name in self.attributes}
+        with contextlib.suppress(InvalidArgument, ValueError):
+            body = json.loads(self.body)
+            event = Event.from_json(body["detail"] if isinstance(body, dict) and "detail" in body else body)
+            found |= {"event_id": event.id, "type": event.type, "user_id": event.user_id, "node_id": event.node_id}
+        return found
+
+
+class DeadLetters:
+    """The letters of one dead-letter queue."""
+
+    def __init__(self, client: "SQSClient", dlq_url: str, clock: Clock) -> None:
+        self._client: Any = client
+        self._url = dlq_url
+        self._clock = clock
+
+    async def redrive(
+        self, queue_url: str, *, dry_run: bool = False, reason: str = "", limit: int = 0
+    ) -> AsyncIterator[tuple[Letter, bool]]:
+        """Each letter with that reason ("" = any), and whether it was sent to the queue. limit: 0 = all.
+
+        What isn't sent is shown again at the end, also to whoever receives next.
+        """
+        began = self._clock.now_ms()
+        kept: list[Letter] = []
+        done = 0
+        try:
+            while not limit or done < limit:
+                found = await self._receive(min(10, limit - done) if limit else 10)
+                if not found:
+                    return
+                for letter in found:
+                    wanted = letter.sent_ms <= began and (not reason or letter.reason == reason)
+                    if dry_run or not wanted:
+                        kept.append(letter)
+                    else:
+                        await self._call("send_message", QueueUrl=queue_url, MessageBody=letter.body)
+                        await self._call("delete_message", QueueUrl=self._url, ReceiptHandle=letter.handle)
+                    if wanted:
+                        done += 1
+                        yield letter, not dry_run
+        finally:
+            for letter in kept:
+                await self._call(
+                    "change_message_visibility", QueueUrl=self._url, ReceiptHandle=letter.handle, VisibilityTimeout=0
+                )
+
+    async def _receive(self, most: int) -> list[Letter]:
+        answer = await self._call(
+            "receive_message",
+            QueueUrl=self._url,
+            MaxNumberOfMessages=most,
+            WaitTimeSeconds=_WAIT_SECONDS,
+            VisibilityTimeout=_HIDDEN_SECONDS,
+            AttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+            MessageAttributeNames=["All"],
+        )
+        return [
+            Letter(
+                id=one["MessageId"],
+                body=one["Body"],
+                handle=one["ReceiptHandle"],
+                sent_ms=int(one["Attributes"].get("SentTimestamp", 0)),
+                receives=int(one["Attributes"].get("ApproximateReceiveCount", 1)),
+                attributes={
+                    name: value.get("StringValue", "") for name, value in one.get("MessageAttributes", {}).items()
+                },
+            )
+            for one in answer.get("Messages", ())
+        ]
+
+    async def _call(self, method: str, **request: Any) -> Any:
+        try:
+            return await getattr(self._client, method)(**request)
+        except AWS_ERRORS as error:
+            raise translate(error, f"SQS {method}") from error
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; answers its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m shared.events.redrive", description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="only look")
+    parser.add_argument("--reason", default="", help=f"only letters with this reason, e.g. {WORN_OUT}")
+    parser.add_argument("--limit", type=int, default=0, help="so many at most (default: all)")
+    parser.add_argument("--queue", default="", help="where to (default: BRAIN2_QUEUE_URL)")
+    parser.add_argument("--dlq", default="", help="where from (default: BRAIN2_DLQ_URL)")
+    options = parser.parse_args(arguments)
+    try:
+        settings = config.load(RedriveSettings)
+    except config.ConfigError as error:
+        parser.error(str(error))
+    queue, dlq = options.queue or settings.queue_url, options.dlq or settings.dlq_url
+    if not dlq or not (queue or options.dry_run):
+        parser.error("--queue and --dlq are required where BRAIN2_QUEUE_URL and BRAIN2_DLQ_URL aren't set")
+    return asyncio.run(_run(settings, queue, dlq, options))
+
+
+async def _run(settings: RedriveSettings, queue: str, dlq: str, options: argparse.Namespace) -> int:
+    counts: Counter[str] = Counter()
+    try:
+        async with Aws(settings, use=("sqs",)) as aws:
+            letters = DeadLetters(aws.sqs, dlq, SystemClock())
+            redriven = letters.redrive(queue, dry_run=options.dry_run, reason=options.reason, limit=options.limit)
+            async for letter, sent in redriven:
+                counts["found"] += 1
+                counts["sent"] += sent
+                print(json.dumps(letter.describe() | {"sent_back": sent}, ensure_ascii=False), flush=True)
+    except Brain2Error as error:
+        print(json.dumps({**counts, "error": str(error)}, ensure_ascii=False))
+        return 1
+    print(json.dumps({"found": counts["found"], "sent": counts["sent"]}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
