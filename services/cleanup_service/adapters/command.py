@@ -24,6 +24,11 @@ _PAGE = 200
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; answers its exit code."""
+    return asyncio.run(_run(options(arguments)))
+
+
+def options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; exits with 2 when it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m services.cleanup_service reconcile", description=__doc__)
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--user", action="append", default=[], help="whom to look at; may be repeated")
@@ -31,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="repair nothing")
     parser.add_argument("--rate", type=int, default=0, help="items looked at per second at most (default 500)")
     parser.add_argument("--target", default=os.environ.get("BRAIN2_CLEANUP_TARGET", "127.0.0.1:50054"))
-    return asyncio.run(_run(parser.parse_args(arguments)))
+    return parser.parse_args(arguments)
 
 
 async def _run(options: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ import yaml
 
 from deploy.docs import settings_class, variables
 from deploy.local.provision import TEMPLATE, read_template
+from services.cleanup_service.adapters import command
 from shared import config, lifecycle
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -116,6 +117,33 @@ def test_every_rendered_image_says_which_version(overlay: str) -> None:
             for each in document["spec"]["template"]["spec"]["containers"]:
                 wanted = r".+@sha256:[0-9a-f]{64}" if overlay == "production" else r".+:(?!latest$)[\w.]+"
                 assert re.fullmatch(wanted, each["image"]), each["image"]
+
+
+def test_the_nightly_job_asks_the_cleanup_service() -> None:
+    [job] = documents(_K8S / "base" / "reconcile.yaml")
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]
+    [asking] = pod["spec"]["containers"]
+    [port] = of_kind("cleanup", "Service")["spec"]["ports"]
+    # In the image `python /app` is the service's __main__.
+    assert asking["args"][0] == "reconcile"
+    options = command.options(asking["args"][1:])
+    assert options.all_queued
+    assert not options.dry_run
+    assert options.target == f"dns:///{of_kind('cleanup', 'Service')['metadata']['name']}:{port['port']}"
+    [rule] = of_kind("cleanup", "NetworkPolicy")["spec"]["ingress"]
+    assert any(
+        labels_match(source.get("podSelector", {}).get("matchLabels", {}), pod["metadata"]["labels"])
+        for source in rule["from"]
+    )
+    # No service's selector takes its pods for its own.
+    for context in _CONTEXTS:
+        assert not labels_match(of_kind(context, "Service")["spec"]["selector"], pod["metadata"]["labels"])
+    assert asking["image"] == container("cleanup")["image"]
+    assert asking["securityContext"] == container("cleanup")["securityContext"]
+    assert (
+        pod["spec"]["securityContext"]
+        == of_kind("cleanup", "Deployment")["spec"]["template"]["spec"]["securityContext"]
+    )
 
 
 @pytest.mark.parametrize("overlay", _OVERLAYS)
