@@ -1,4 +1,4 @@
-"""Waits until nothing is on its way any more: queues, outboxes, deletions, the graph's journal."""
+"""Waits until nothing is on its way any more: queues, outboxes, deletions, the graph's journal, links to settle."""
 
 import asyncio
 import json
@@ -53,10 +53,10 @@ async def _left(sqs: Any, dynamodb: Any, stores: Stores) -> dict[str, int]:
     partitions += [f"GRAPH#JOURNAL#{shard}" for shard in range(4)]
     for pk in partitions:
         found[pk] = await _count(dynamodb, stores, "PK", pk)
-    for state in ("PENDING", "RUNNING"):
-        for shard in range(16):
-            pk = f"SAGA#{state}#{shard}"
-            found[pk] = await _count(dynamodb, stores, "GSI2PK", pk, index="DeletionQueue")
+    queued = [f"SAGA#{state}#{shard}" for state in ("PENDING", "RUNNING") for shard in range(16)]
+    queued += [f"SETTLE#{shard}" for shard in range(4)]
+    for pk in queued:
+        found[pk] = await _count(dynamodb, stores, "GSI2PK", pk, index="DeletionQueue")
     return {name: count for name, count in found.items() if count}
 
 

@@ -113,6 +113,7 @@ async def bench(plan: Plan) -> AsyncIterator[Bench]:
                 "BRAIN2_CLEANUP_ATTEMPTS": "50",
                 "BRAIN2_CLEANUP_LEASE_SECONDS": "5",
                 "BRAIN2_DRAIN_SECONDS": "3",
+                "BRAIN2_SETTLE_LEASE_SECONDS": "6",
             },
             command=lambda name: _command(name, plan.bug),
         )
