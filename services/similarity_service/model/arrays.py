@@ -20,6 +20,8 @@ S = TypeVar("S", bound=np.generic)
 _SIZES = [0, 1, 2, 3, 4, 6, 8]
 while _SIZES[-1] < 1 << 30:
     _SIZES += [_SIZES[-2] * 2, _SIZES[-1] * 2]
+# Values of an array that is kept close to what is in it.
+_LARGE = 1 << 16
 _SIZE_ARRAY = np.array(_SIZES, np.int64)
 
 
@@ -80,8 +82,10 @@ class Growing(Generic[S]):
         return place
 
     def _grow(self, size: int) -> None:
-        grown = np.full(max(size, len(self.data) * 9 // 8 + 16), self.fill, self.data.dtype)
+        # Room for a large array is a large part of an index, and it is copied seldom enough.
+        grown = np.empty(size + (size >> (3 if size < _LARGE else 5)) + 16, self.data.dtype)
         grown[: self.size] = self.data[: self.size]
+        grown[self.size :] = self.fill
         self.data = grown
 
     @property

@@ -74,7 +74,7 @@ def of_note(index: UserIndex, note: Note) -> Query:
             if number >= 0:
                 names.append(_name(index, number))
             else:
-                docs = index.titles.containing(index.titles.having_all(own), own)
+                docs = index.titles.containing(own)
                 names.append(Name(-1, " ".join(name), index.titles.rarity(len(docs)), docs))
     tf = LOG_TF[codes[known]]
     weights = tf * index.vocabulary.idf(numbers[known], index.live)

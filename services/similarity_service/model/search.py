@@ -119,7 +119,7 @@ def search(index: UserIndex, question: Question, limit: int, after: tuple[float,
         has = np.zeros(size, np.bool_)
         numbers = [number(term) for term in phrase]
         if -1 not in numbers:
-            has[index.titles.containing(index.titles.having_all(numbers), numbers)] = True
+            has[index.titles.containing(numbers)] = True
         required = required & has
         matched |= has  # a phrase of stop words only has no score
     if question.excluded:

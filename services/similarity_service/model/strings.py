@@ -49,20 +49,21 @@ class HashTable:
 
     def get_all(self, codes: Hashes) -> Ints:
         """As get(), for many."""
-        found = np.full(len(codes), -1, np.int32)
         mask = np.uint64(len(self._keys) - 1)
         slots = codes & mask
-        left = np.arange(len(codes))
-        for step in range(1, len(self._keys) + 1):
-            keys = self._keys[slots]
-            same = keys == codes
-            if same.any():
-                found[left[same]] = self._numbers[slots[same]]
-            on = ~same & (keys != 0)
-            if not on.any():
-                return found
-            left, codes = left[on], codes[on]
-            slots = (slots[on] + np.uint64(step)) & mask
+        keys = self._keys[slots]
+        found = np.where(keys == codes, self._numbers[slots], np.int32(-1))
+        left = np.flatnonzero((keys != codes) & (keys != 0))
+        step = 0
+        while len(left) > _FEW:
+            step += 1
+            slots = (slots[left] if step == 1 else slots) + np.uint64(step) & mask
+            keys, sought = self._keys[slots], codes[left]
+            found[left] = np.where(keys == sought, self._numbers[slots], np.int32(-1))
+            on = np.flatnonzero((keys != sought) & (keys != 0))
+            left, slots = left[on], slots[on]
+        for place in left.tolist():
+            found[place] = self.get(int(codes[place]))
         return found
 
     def set_all(self, codes: Hashes, numbers: Ints) -> None:

@@ -20,10 +20,12 @@ from services.similarity_service.model.vocabulary import OTHERS, PHRASE, STOP
 if TYPE_CHECKING:
     from services.similarity_service.model.index import UserIndex
 
-_SINGLE = 1 << 1
 # What a mention inside of a longer title is worth.
 COVERED = 0.5
 _CHUNK = 4096
+# So many notes are looked at one by one.
+_FEW = 8
+_CODES = (1 << 64) - 1
 # For hashes of runs of terms: odd and random, fixed.
 _FACTORS = [
     0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93,
@@ -37,26 +39,19 @@ class Titles:
 
     def __init__(self, index: "UserIndex") -> None:
         self._index = index
-        # By the first term of a name: the lengths of names that begin so (bit n: n terms).
-        self._begins = Growing(np.uint8)
         # By name (a term's or a phrase's number): a live note of that name, -1 if none; further ones in _more.
         self._first = Growing(np.int32, fill=-1)
         self._more: dict[int, list[int]] = {}
-        # Which pairs of terms begin a name of several words, by a hash of the two: a quick no for nearly every place.
-        self._pairs = np.zeros(1 << 12, np.bool_)
+        # How long the names are that a pair of terms begins (bit n: n terms), by a hash of the two: a quick no for
+        # nearly every place.
+        self._pairs = np.zeros(1 << 12, np.uint8)
         # Phrases by a hash of their terms' numbers.
         self._numbers = HashTable()
         self.names = Rows(np.int32)
 
     @property
     def nbytes(self) -> int:
-        arrays = (
-            self._begins.nbytes
-            + self._first.nbytes
-            + self.names.nbytes
-            + int(self._pairs.nbytes)
-            + self._numbers.nbytes
-        )
+        arrays = self._first.nbytes + self.names.nbytes + int(self._pairs.nbytes) + self._numbers.nbytes
         return arrays + 150 * len(self._more)
 
     def titled(self, number: int) -> list[int]:
@@ -73,27 +68,18 @@ class Titles:
         notes = self._index.live + OTHERS
         return float(np.log1p(notes / (df + 1)) / np.log1p(notes))
 
-    def scan(self, sequence: Ints, *, single_words: bool = True) -> dict[int, bool]:
+    def scan(self, part: Ints) -> dict[int, bool]:
         """The names in a sequence of terms (-1: no term): name -> whether it occurs only within longer names.
 
         Also names of several words that no live note bears any more.
         """
         found: dict[int, bool] = {}
-        self._scan(sequence, found, single_words=single_words)
-        return found
-
-    def _scan(self, part: Ints, found: dict[int, bool], *, single_words: bool) -> None:
         if not len(part):
-            return
-        masks = np.where(part >= 0, self._begins.data[part], 0)
-        several = np.zeros(len(part), np.bool_)
-        several[:-1] = (masks[:-1] > _SINGLE) & self._pairs[self._pair(part[:-1], part[1:])]
-        if single_words:
-            single = (masks & _SINGLE > 0) & (self._first.data[part] >= 0)
-        elif not several.any():
-            return
-        else:
-            single = np.zeros(len(part), np.bool_)
+            return found
+        masks = np.zeros(len(part), np.uint8)
+        masks[:-1] = self._pairs[self._pair(part[:-1], part[1:])]
+        several = masks > 0
+        single = (part >= 0) & (self._first.data[part] >= 0)
         sequence = part.tolist()
         end = 0
         for at, longer, alone in zip(
@@ -118,20 +104,22 @@ class Titles:
                 covered = at < end
                 found[number] = found.get(number, True) and covered
                 end = max(end, at + 1)
+        return found
 
     def add(self, doc: int, note: Note) -> None:
         """Take in the note that the index has just placed: its mentions, then its own names."""
         self._reach()
         phrases = self._phrases_in(doc)
-        if len(phrases):
-            self._index.vocabulary.df.data[phrases] += 1
-            self._index.postings.append(phrases, doc, np.ones(len(phrases), np.uint8))
+        if phrases:
+            numbers = np.array(phrases, np.int32)
+            self._index.vocabulary.df.data[numbers] += 1
+            self._index.postings.append(numbers, doc, np.ones(len(phrases), np.uint8))
         self._bear(doc, [self._register(name) for name in note.names])
 
     def remove(self, doc: int) -> None:
         """Forget a note's mentions and names."""
         phrases = self._phrases_in(doc)
-        if len(phrases):
+        if phrases:
             self._index.vocabulary.df.data[phrases] -= 1
         for number in self.names[doc].tolist():
             others = [other for other in self.titled(number) if other != doc]
@@ -151,13 +139,12 @@ class Titles:
         self._reach()
         # (note << 32 | name)
         borne: list[Longs] = [np.zeros(0, np.int64)]
-        pairs: list[Ints] = []
+        pairs: dict[int, Ints] = {}
         for size, (docs, terms) in named.items():
             proper = ((vocabulary.flags.data[terms] & STOP) == 0).any(axis=1)
             docs, terms = docs[proper], terms[proper]
             if not len(docs):
                 continue
-            np.bitwise_or.at(self._begins.data, terms[:, 0], np.uint8(1 << size))
             numbers = terms[:, 0]
             if size > 1:
                 spread = terms.astype(np.uint64) + np.uint64(2)
@@ -168,13 +155,12 @@ class Titles:
                 start = vocabulary.add_all(phrases)
                 own = np.arange(start, start + len(phrases), dtype=np.int32)
                 self._numbers.set_all(hashes, own)
-                pairs.append(terms[first, :2])
+                pairs[size] = terms[first, :2]
                 numbers = own[back]
             borne.append(docs << 32 | numbers)
         self._reach()
         self._bear_all(distinct(np.concatenate(borne)))
-        if pairs:
-            self._note_pairs(np.concatenate(pairs))
+        self._note_pairs(pairs)
         return self._find_all()
 
     def _bear_all(self, borne: Longs) -> None:
@@ -189,30 +175,43 @@ class Titles:
         for number, doc in zip(numbers[~first].tolist(), docs[~first].tolist(), strict=True):
             self._more.setdefault(number, []).append(doc)
 
-    def containing(self, docs: Longs, phrase: Sequence[int]) -> Longs:
-        """Those of the notes in which the terms follow each other so."""
-        found = [chunk[self._contains(chunk, phrase)] for chunk in _chunks(docs)]
-        return np.concatenate(found) if found else docs[:0]
+    def containing(self, phrase: Sequence[int]) -> Longs:
+        """Live notes in which the terms follow each other so, ascending."""
+        docs = self._candidates(phrase)
+        if len(docs) <= _FEW:
+            return docs[[self._follow(doc, phrase) for doc in docs.tolist()]]
+        return np.concatenate([chunk[self._contains(chunk, phrase)] for chunk in _chunks(docs)])
 
-    def having_all(self, numbers: Sequence[int]) -> Longs:
-        """Live notes that have all the terms (stop words aside), in any order, ascending."""
+    # --- parts
+
+    def _candidates(self, phrase: Sequence[int]) -> Longs:
+        """Live notes that may have all the terms, in any order, ascending."""
         postings, flags = self._index.postings, self._index.vocabulary.flags.data
-        posted = sorted({number for number in numbers if not flags[number] & STOP}, key=postings.length)
+        posted = sorted({number for number in phrase if not flags[number] & STOP}, key=postings.length)
         if not posted:
             return np.flatnonzero(self._index.alive.view)  # stop words have no postings: any note may have them
         docs = np.sort(postings.of(posted[0])[0]).astype(np.int64)
         docs = docs[self._index.alive.data[docs]]
         for number in posted[1:]:
+            if len(docs) <= _FEW:
+                break
             mark = np.zeros(self._index.size, np.bool_)
             mark[postings.of(number)[0]] = True
             docs = docs[mark[docs]]
         return docs
 
-    # --- parts
+    def _follow(self, doc: int, phrase: Sequence[int]) -> bool:
+        """As _contains(), of one note."""
+        text, sought = self._index.sequence(doc).tobytes(), np.array(phrase, np.int32).tobytes()
+        at = text.find(sought)
+        while at % 4:  # -1, too, is no multiple: then there is none
+            if at < 0:
+                return False
+            at = text.find(sought, at + 1)
+        return True
 
     def _reach(self) -> None:
         size = len(self._index.vocabulary)
-        self._begins.reach(size)
         self._first.reach(size)
         self._index.postings.reach(size)
 
@@ -220,20 +219,33 @@ class Titles:
         flags = self._index.vocabulary.flags.data
         return any(not flags[n] & STOP for n in numbers)
 
-    def _phrases_in(self, doc: int) -> Ints:
+    def _phrases_in(self, doc: int) -> list[int]:
         """Phrases of several words that occur in a note."""
-        return np.array(list(self.scan(self._index.sequence(doc), single_words=False)), np.int32)
+        terms = self._index.sequence(doc)
+        masks = self._pairs[self._pair(terms[:-1], terms[1:])]
+        places = np.flatnonzero(masks)
+        sequence = terms.tolist()
+        found: dict[int, None] = {}
+        for at, mask in zip(places.tolist(), masks[places].tolist(), strict=True):
+            code, end = 0, at
+            for number, factor in zip(sequence[at : at + LONGEST_TITLE], _FACTORS, strict=False):
+                code += (number + 2) * factor
+                end += 1
+                if mask >> (end - at) & 1 and (name := self._numbers.get(code & _CODES or 1)) >= 0:
+                    found[name] = None
+        return list(found)
 
     def _pair(self, one: Ints, other: Ints) -> NDArray[np.uint64]:
         """Where a pair of terms is noted."""
         mixed = one.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + other.astype(np.uint64)
         return (mixed * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(64 - (len(self._pairs).bit_length() - 1))
 
-    def _note_pairs(self, pairs: Sequence[Sequence[int]] | Ints) -> None:
+    def _note_pairs(self, pairs: Mapping[int, Ints]) -> None:
+        """pairs: by the length of names, how they begin."""
         while len(self._pairs) < 16 * self._numbers.size:
-            self._pairs = np.zeros(4 * len(self._pairs), np.bool_)
-        terms = np.array(pairs, np.int32).reshape(-1, 2)
-        self._pairs[self._pair(terms[:, 0], terms[:, 1])] = True
+            self._pairs = np.zeros(4 * len(self._pairs), np.uint8)
+        for size, terms in pairs.items():
+            self._pairs[self._pair(terms[:, 0], terms[:, 1])] |= np.uint8(1 << size)
 
     def _register(self, name: tuple[str, ...]) -> int:
         """The number of a name; a new phrase is looked for in all notes. -1 for what can't be a name."""
@@ -242,7 +254,6 @@ class Titles:
         self._reach()
         if not self._is_name(numbers):
             return -1
-        self._begins.data[numbers[0]] |= 1 << len(numbers)
         if len(numbers) == 1:
             return int(numbers[0])
         code = _code(numbers)
@@ -253,8 +264,8 @@ class Titles:
             self._numbers.set(code, number)
             if len(self._pairs) < 16 * self._numbers.size:
                 self._pairs_again()
-            self._note_pairs([numbers[:2]])
-            docs = self.containing(self.having_all(numbers), numbers)
+            self._note_pairs({len(numbers): np.array([numbers[:2]], np.int32)})
+            docs = self.containing(numbers)
             vocabulary.df.data[number] = len(docs)
             self._index.postings.put(number, docs.astype(np.int32), np.ones(len(docs), np.uint8))
         return number
@@ -262,9 +273,11 @@ class Titles:
     def _pairs_again(self) -> None:
         """Note all pairs anew, in more room."""
         vocabulary = self._index.vocabulary
-        phrases = np.flatnonzero(vocabulary.flags.view & PHRASE).tolist()
-        firsts = [vocabulary.number_all(vocabulary.word(number).split(" ")[:2]).tolist() for number in phrases]
-        self._note_pairs(firsts)
+        pairs: dict[int, list[list[int]]] = {}
+        for number in np.flatnonzero(vocabulary.flags.view & PHRASE).tolist():
+            words = vocabulary.word(number).split(" ")
+            pairs.setdefault(len(words), []).append(vocabulary.number_all(words[:2]).tolist())
+        self._note_pairs({size: np.array(found, np.int32) for size, found in pairs.items()})
 
     def _bear(self, doc: int, names: Sequence[int]) -> None:
         kept = list(dict.fromkeys(n for n in names if n >= 0))
@@ -294,6 +307,7 @@ class Titles:
         return values, owner
 
     def _contains(self, docs: Longs, phrase: Sequence[int]) -> NDArray[np.bool_]:
+        """In which of the notes (ascending) the terms follow each other so."""
         values, owner = self._flat(docs)
         size = len(phrase)
         if len(values) < size:
@@ -302,7 +316,10 @@ class Titles:
         for step in range(1, size):
             at = at[values[at + step] == phrase[step]]
         at = at[owner[at] == owner[at + size - 1]]
-        return np.isin(docs, owner[at])
+        found = np.zeros(len(docs), np.bool_)
+        if len(at):
+            found[np.searchsorted(docs, owner[at])] = True
+        return found
 
     def _find_all(self) -> tuple[Ints, Ints]:
         """Where phrases occur in all notes: (phrase, note) pairs, notes ascending."""
@@ -310,9 +327,9 @@ class Titles:
         owners: list[Ints] = []
         for docs in _chunks(np.arange(self._index.size)):
             values, owner = self._flat(docs)
-            masks = np.where(values >= 0, self._begins.data[values], 0)
+            masks = self._pairs[self._pair(values[:-1], values[1:])]
             # Few places pass: what comes after looks only at them.
-            some = np.flatnonzero((masks[:-1] > _SINGLE) & self._pairs[self._pair(values[:-1], values[1:])])
+            some = np.flatnonzero(masks)
             spread = (values + np.int64(2)).astype(np.uint64)
             pairs: list[Longs] = []
             for size in range(2, LONGEST_TITLE + 1):
@@ -337,7 +354,7 @@ def _code(numbers: Sequence[int]) -> int:
     code = 0
     for number, multiplier in zip(numbers, _FACTORS, strict=False):
         code += (number + 2) * multiplier
-    return code & 0xFFFFFFFFFFFFFFFF or 1
+    return code & _CODES or 1
 
 
 def _chunks(docs: Longs) -> list[Longs]:
