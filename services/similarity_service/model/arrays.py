@@ -94,7 +94,7 @@ class Growing(Generic[S]):
 
 
 class Postings:
-    """For each term the notes that have it, with a small code for each (how often)."""
+    """For each term the notes that have it, ascending, with a small code for each (how often)."""
 
     def __init__(self) -> None:
         self.docs = Growing(np.int32, room=1024)
@@ -126,7 +126,7 @@ class Postings:
         return self.docs.data[start:end], self.codes.data[start:end]
 
     def append(self, numbers: Ints, doc: int, codes: Bytes) -> None:
-        """Add one note to several lists (each at most once)."""
+        """Add one note to several lists (each at most once); its number is higher than all that are in them."""
         lengths = self._length.data[numbers]
         for number in numbers[lengths == _SIZE_ARRAY[self._room.data[numbers]]].tolist():
             self._move(number)
@@ -136,7 +136,7 @@ class Postings:
         self._length.data[numbers] = lengths + 1
 
     def put(self, number: int, docs: Ints, codes: Bytes) -> None:
-        """Set a whole list that is empty."""
+        """Set a whole list that is empty; notes ascending."""
         room = int(np.searchsorted(_SIZE_ARRAY, len(docs)))
         start = self._take(room)
         self.docs.data[start : start + len(docs)] = docs

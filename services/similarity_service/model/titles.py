@@ -190,15 +190,15 @@ class Titles:
         posted = sorted({number for number in phrase if not flags[number] & STOP}, key=postings.length)
         if not posted:
             return np.flatnonzero(self._index.alive.view)  # stop words have no postings: any note may have them
-        docs = np.sort(postings.of(posted[0])[0]).astype(np.int64)
+        # Notes are posted in the order of their numbers.
+        docs, _ = postings.of(posted[0])
         docs = docs[self._index.alive.data[docs]]
         for number in posted[1:]:
             if len(docs) <= _FEW:
                 break
-            mark = np.zeros(self._index.size, np.bool_)
-            mark[postings.of(number)[0]] = True
-            docs = docs[mark[docs]]
-        return docs
+            others, _ = postings.of(number)
+            docs = docs[others[np.minimum(np.searchsorted(others, docs), len(others) - 1)] == docs]
+        return docs.astype(np.int64)
 
     def _follow(self, doc: int, phrase: Sequence[int]) -> bool:
         """As _contains(), of one note."""
