@@ -28,6 +28,7 @@ def handlers(indexing: Indexing, linking: Linking, nodes: Nodes) -> Mapping[str,
 
     async def deleted(event: Event) -> None:
         await indexing.turn(event.user_id, event.node_id, event.version, False, convert.incarnation_of(event))
+        await linking.removed(event.user_id, event.time_ms)
 
     async def purged(event: Event) -> None:
         try:

@@ -4,8 +4,8 @@ At once, a note is linked to its best. Once nothing of the user has changed for 
 considered again, and those it was linked to, by the whole rule (model/links.py) over the notes as they are now: links
 that are due are made, automatic ones that no longer are are removed. So a burst ends with the same links whatever its
 order, and however many processes shared it: each settles what it heard, over the same notes, and does so again when
-more follows within a short while. What a process has yet to settle is written down (marks.py): when it dies, another
-settles it.
+more follows within a short while. In the end all notes are considered, if the user has few. What a process has yet to
+settle is written down (marks.py): when it dies, another settles it.
 """
 
 import asyncio
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # Notes asked of the graph at once.
 _BATCH = 100
+# Users with so many notes at most are settled whole when they have come to rest: a second or two of work.
+_WHOLE = 2_000
 # How far the clocks of two machines may differ.
 _CLOCKS_MS = 60_000
 
@@ -115,6 +117,12 @@ class Linking:
             await self._graph.link(user_id, node_id, found, METHOD)
         return found
 
+    async def removed(self, user_id: str, since_ms: int) -> None:
+        """A note was deleted: others may take its places. Durable when it returns."""
+        links = (await self._preferences.of(user_id)).settings.auto_link
+        if links and await self._library.ask(user_id, lambda index: index.live > 0):
+            await self.consider(user_id, (), since_ms)
+
     async def consider(self, user_id: str, node_ids: Iterable[str], since_ms: int) -> None:
         """Have the links of some notes settled when the user's notes have come to rest. Durable when it returns."""
         user = self._note(user_id, node_ids, since_ms)
@@ -189,6 +197,9 @@ class Linking:
                 user.since = now
         if not user.waiting and mark == user.settled_mark:
             if now - user.settled_at > self._linger:
+                await self._settle_whole(user_id)
+                if user.waiting:
+                    return False
                 await self._marks.release(user.marked)
                 if not user.waiting:  # something may have come meanwhile, and is covered again
                     del self._restless[user_id]
@@ -208,6 +219,12 @@ class Linking:
         # Those that were settled before keep their time: a trickle of news must not keep them for ever.
         user.settled = {node_id: (user.settled.get(node_id, (now, 0))[0], ms) for node_id, ms in notes.items()}
         return True
+
+    async def _settle_whole(self, user_id: str) -> None:
+        """Settle all of a user with few notes: what drifted with the counts, and places that deletions left."""
+        if (await self._preferences.of(user_id)).settings.auto_link:
+            found = await self._library.ask(user_id, lambda index: list(index.ids()) if index.live <= _WHOLE else [])
+            await self.settle(user_id, found)
 
     async def settle(self, user_id: str, node_ids: Sequence[str]) -> None:
         """Make the automatic links of some notes what the rule says, over the notes as they are now."""

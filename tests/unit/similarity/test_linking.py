@@ -4,8 +4,10 @@ import random
 
 import pytest
 
+from protos.node.v1 import node_pb2
 from services.similarity_service.model.settings import Settings
 from services.similarity_service.ports import NodeText, UserChoices
+from services.similarity_service.subscriber import handlers
 from services.similarity_service.usecases.indexing import Indexing
 from services.similarity_service.usecases.library import Library
 from services.similarity_service.usecases.linking import Linking
@@ -13,7 +15,8 @@ from services.similarity_service.usecases.marks import Marks
 from services.similarity_service.usecases.preferences import Preferences, language_of
 from shared.errors import Unavailable
 from tests.support.clock import ManualClock
-from tests.support.similarity_fakes import FakeGraph, FakeLog, FakeRecords, FakeSettings, FakeUnsettled
+from tests.support.similarity_fakes import FakeGraph, FakeLog, FakeNodes, FakeRecords, FakeSettings, FakeUnsettled
+from tests.support.similarity_service import event_of
 
 U = "u"
 TOPICS = [
@@ -117,6 +120,76 @@ async def test_a_user_at_rest_is_forgotten() -> None:
     await world.clock.advance(60)
     await world.processes[0].linking.settle_if_quiet(U)
     assert world.processes[0].linking.users == []
+
+
+async def test_few_notes_at_rest_have_the_links_that_a_clean_rebuild_makes() -> None:
+    world = World()
+    process = world.processes[0]
+    for text in burst(60):
+        await process.hear(text)
+        await world.settle()
+        await world.clock.advance(18)
+    for node_id in ("n003", "n010", "n020"):
+        await process.indexing.turn(U, node_id, 2, False)
+        await process.linking.removed(U, world.clock.now_ms())
+        for pair in [pair for pair in world.graph.auto[U] if node_id in pair]:
+            del world.graph.auto[U][pair]
+    await world.settle()
+    drifted = world.graph.pairs(U)
+    await world.clock.advance(30)
+    await process.linking.settle_if_quiet(U)
+    assert process.linking.users == []
+    at_rest = world.graph.pairs(U)
+    await process.linking.settle(U, list(await process.library.ask(U, lambda index: list(index.ids()))))
+    assert world.graph.pairs(U) == at_rest != drifted
+
+
+async def test_a_deletion_alone_gives_its_places_to_others() -> None:
+    world = World(2)
+    one, two = world.processes
+    world.settings.items[U] = UserChoices(Settings(max_links=1, link_threshold=0.05), "english")
+    for node_id, text in (
+        ("a", "graph tree node edge"),
+        ("b", "graph tree node wind"),
+        ("c", "graph tree node edge path"),
+    ):
+        await one.hear(NodeText(node_id, 1, 1, "", text, ()))
+    await world.settle()
+    await world.clock.advance(30)
+    await one.linking.settle_if_quiet(U)
+    assert one.linking.users == []
+    before = world.graph.pairs(U)
+    await one.indexing.turn(U, "c", 2, False)
+    await one.linking.removed(U, world.clock.now_ms())
+    world.graph.auto[U].clear()
+    # Its process dies; another gives the places.
+    await world.clock.advance(61)
+    await two.linking.keep_once()
+    world.processes.pop(0)
+    await world.settle()
+    await world.clock.advance(30)
+    await two.linking.settle_if_quiet(U)
+    assert ("a", "b") in world.graph.pairs(U) != before
+
+
+async def test_the_event_of_a_deletion_wakes_the_settling() -> None:
+    world = World()
+    process = world.processes[0]
+    for text in burst(2):
+        await process.indexing.write(U, text)
+    deleted = event_of(node_pb2.Node(user_id=U, node_id="n000", version=2, incarnation=1), "node.deleted")
+    await handlers(process.indexing, process.linking, FakeNodes())["node.deleted"](deleted)
+    assert process.linking.users == [U]
+    assert [each.since_ms for each in world.unsettled.items.values()] == [deleted.time_ms]
+
+
+async def test_who_has_no_notes_left_has_nothing_to_settle() -> None:
+    world = World()
+    (text,) = burst(1)
+    await world.processes[0].indexing.write(U, text)
+    await world.processes[0].indexing.turn(U, text.node_id, 2, False)
+    await world.processes[0].linking.removed(U, world.clock.now_ms())
+    assert world.unsettled.items == {}
 
 
 async def test_linked_at_once() -> None:
