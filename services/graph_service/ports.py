@@ -274,6 +274,9 @@ class ListCache(Protocol):
     async def read(self, user: str, notes: Sequence[str]) -> Sequence[Block | Told]:
         """One round trip for any number of lists."""
 
+    async def head(self, user: str, note: str) -> Block | None:
+        """read() of a list and of HIDDEN, made short: the list, if it is there whole and the user hides nothing."""
+
     async def lease(self, user: str, note: str, *, instead_of: int | None = None) -> Lease | Block | Told:
         """A lease, or what is there. instead_of: also replace a stored block that has this stamp (it is too old)."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.graph_service.model.edge import Edge, EdgeKey
 from services.graph_service.model.neighbors import Neighbor, by_weight, seen_from
-from services.graph_service.ports import Block, Journal, Lease, Marker, Slice, Told, Touched, Write
+from services.graph_service.ports import HIDDEN, Block, Journal, Lease, Marker, Slice, Told, Touched, Write
 from shared.errors import Unavailable
 
 
@@ -74,6 +74,10 @@ class FakeLists:
     async def read(self, user: str, notes: Sequence[str]) -> Sequence[Block | Told]:
         self._call("read")
         return [_said(self.states.get((user, note))) for note in notes]
+
+    async def head(self, user: str, note: str) -> Block | None:
+        nobody, block = await self.read(user, (HIDDEN, note))
+        return block if isinstance(block, Block) and isinstance(nobody, Block) and not nobody.size else None
 
     async def lease(self, user: str, note: str, *, instead_of: int | None = None) -> Lease | Block | Told:
         stamp = self._call("lease")

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from services.graph_service.adapters.scripts import SOURCES
 from services.graph_service.model.neighbors import Neighbor, Order, Position, rank
-from services.graph_service.ports import Block, Codec, HubPage, Lease, Told, Touched
+from services.graph_service.ports import HIDDEN, Block, Codec, HubPage, Lease, Told, Touched
 from shared.errors import Unavailable
 
 _HEADER = struct.Struct(">cQII")  # "V", stamp, count, automatic
@@ -110,14 +110,19 @@ class RedisLists:
 
     # ------------------------------------------------------------------ lists
     async def read(self, user: str, notes: Sequence[str]) -> Sequence[Block | Told]:
-        # Every lookup that memory can't answer passes here, most of them for two lists: calls are spared.
         if not self._trusted:
             raise _distrusted()
         stem = f"g:{self._space}:{{{user}}}:a:"
-        if len(notes) == 2:
-            first, second = await self._redis.call("MGET", stem + notes[0], stem + notes[1])
-            return [_state(first), _state(second)]
         return [_state(value) for value in await self._redis.call("MGET", *[stem + note for note in notes])]
+
+    async def head(self, user: str, note: str) -> Block | None:
+        if not self._trusted:
+            raise _distrusted()
+        stem = f"g:{self._space}:{{{user}}}:a:"
+        nobody, value = await self._redis.call("MGET", stem + HIDDEN, stem + note)
+        if nobody and value and nobody[0] == value[0] == _WHOLE and len(nobody) == _SIZE:
+            return _new(Block, (*_numbers(value), value[_SIZE:]))
+        return None
 
     async def lease(self, user: str, note: str, *, instead_of: int | None = None) -> Lease | Block | Told:
         self._checked()

@@ -120,14 +120,6 @@ class Adjacency:
         With its entry and that of the hidden set, when they are in memory. None: anything else, use look().
         """
         l1 = self._l1
-        if not l1.used:
-            try:
-                nobody, block = await self._cache.read(user, (HIDDEN, note))
-            except Unavailable:
-                return None
-            if type(block) is Block and type(nobody) is Block and not nobody.size:
-                return block, None, None
-            return None
         hidden, entry = l1.get(user, HIDDEN), l1.get(user, note)
         if hidden is not None and entry is not None:
             return None if hidden.hidden or entry.block is None else (entry.block, entry, hidden)
@@ -146,6 +138,10 @@ class Adjacency:
                 l1.discard(for_list)
             if not for_hidden.void:
                 l1.discard(for_hidden)
+
+    def shared_head(self, user: str, note: str) -> Awaitable[Block | None]:
+        """The same where memory holds nothing; Unavailable when Redis is away."""
+        return self._cache.head(user, note)
 
     async def hidden(self, user: str) -> frozenset[str]:
         """The user's hidden notes."""

@@ -79,7 +79,7 @@ class L1:
         self._now = clock.monotonic
         self._ttl = ttl
         self._entries: OrderedDict[_Key, Entry] = OrderedDict()
-        self._answers: dict[bytes, tuple[bytes, Entry, Entry]] = {}
+        self._answers: dict[bytes, tuple[bytes, Entry, Entry, float]] = {}
         self._tickets: dict[_Key, set[Ticket]] = {}
         self._bytes = 0
         self._open = False
@@ -108,8 +108,8 @@ class L1:
         found = self._answers.get(request)
         if found is None:
             return None
-        answer, entry, hidden = found
-        if entry.alive and hidden.alive and self._now() < min(entry.expires, hidden.expires):
+        answer, entry, hidden, expires = found
+        if entry.alive and hidden.alive and self._now() < expires:
             self._entries.move_to_end(entry.key)
             self.counters.hits += 1
             return answer
@@ -165,7 +165,7 @@ class L1:
             entry.answers.append(request)
             entry.cost += cost
             self._bytes += cost
-        self._answers[request] = (answer, entry, hidden)
+        self._answers[request] = (answer, entry, hidden, min(entry.expires, hidden.expires))
         self._make_room()
 
     # ------------------------------------------------------------------ forgetting

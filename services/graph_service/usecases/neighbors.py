@@ -10,7 +10,7 @@ from services.graph_service.usecases.adjacency import Adjacency, Found, Look
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.hubs import Hubs
 from services.graph_service.usecases.l1 import L1, Entry
-from shared.errors import FieldViolation, InvalidArgument, Violations
+from shared.errors import FieldViolation, InvalidArgument, Unavailable, Violations
 from shared.ids import check_id, check_user_id
 from shared.pages import decode_token, encode_token
 
@@ -30,6 +30,14 @@ class Neighbors:
 
         keep_as: as of answer(). None: anything else, use answer().
         """
+        if not self._l1.used:
+            try:
+                block = await self._adjacency.shared_head(query.user, query.note)
+            except Unavailable:
+                return None
+            if block is None or block.size > query.limit:
+                return None
+            return self._codec.answer(block.packed, "", block.size)
         found = await self._adjacency.head(query.user, query.note)
         if found is None:
             return None

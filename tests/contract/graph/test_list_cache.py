@@ -9,7 +9,7 @@ from services.graph_service.adapters.instance import instance_name
 from services.graph_service.adapters.lists import RedisLists
 from services.graph_service.config import GraphConfig
 from services.graph_service.convert import WireCodec
-from services.graph_service.ports import Block, Lease, Told, Touched
+from services.graph_service.ports import HIDDEN, Block, Lease, Told, Touched
 from shared import config
 from shared.redis import Redis
 from tests.support.graph_fakes import FakeLists
@@ -57,6 +57,24 @@ async def test_known_empty_is_not_unknown(cache: Any, user: str) -> None:
     empty = Block(lease.stamp, 0, 0, b"")
     assert await cache.store(lease, empty)
     assert await cache.read(user, ["a"]) == [empty]
+
+
+async def test_the_head_of_a_list_of_a_user_who_hides_nothing(cache: Any, user: str) -> None:
+    lease, nobody = await leased(cache, user), await leased(cache, user, HIDDEN)
+    assert await cache.store(lease, block(lease))
+    assert await cache.head(user, "a") is None, "what is hidden isn't known"
+    assert await cache.store(nobody, Block(nobody.stamp, 0, 0, b""))
+    assert await cache.head(user, "a") == block(lease)
+    assert await cache.head(user, "b") is None
+    await cache.begin(touched(user, "a"), "w")
+    assert await cache.head(user, "a") is None
+    await cache.finish(touched(user, "a"), "w")
+    await cache.begin(touched(user, HIDDEN), "w")
+    await cache.finish(touched(user, HIDDEN), "w")
+    lease, some = await leased(cache, user), await leased(cache, user, HIDDEN)
+    assert await cache.store(lease, block(lease))
+    assert await cache.store(some, Block(some.stamp, 1, 0, b"a"))
+    assert await cache.head(user, "a") is None, "it may be hidden"
 
 
 async def test_a_writer_takes_the_lease_away(cache: Any, user: str) -> None:
