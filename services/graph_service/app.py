@@ -194,6 +194,6 @@ def assemble(
         batch=Batch(store, committer, adjacency, neighbors, existence, links, codec, clock),
         visibility=Visibility(store, cache, adjacency, committer, existence, codec),
         walks=Walks(neighbors, existence),
-        whole=Whole(store, adjacency, directory, clock),
+        whole=Whole(store, adjacency, hubs, directory, clock),
         watch=Watch(feed, cache),
     )

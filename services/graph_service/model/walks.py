@@ -46,7 +46,7 @@ class Subgraph:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """nodes is empty when none was found; bound_reached: there may be one all the same."""
+    """nodes is empty when none was found; bound_reached: there may be one all the same, or a better one."""
 
     nodes: Sequence[str]
     links: Sequence[Link]

@@ -75,6 +75,10 @@ class Hubs:
                 pass  # Redis went away under us
         return HubAnswer(await self._streamed(query, hidden))
 
+    async def warm(self, user: str, note: str) -> bool:
+        """Have a hub's list in Redis; False when that fails or takes longer than a reader would wait (it goes on)."""
+        return await self._filled(user, note, self._clock.monotonic() + self._wait)
+
     async def close(self) -> None:
         """Stop the fills that run; their leases expire."""
         for task in self._fills.values():

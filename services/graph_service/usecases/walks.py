@@ -133,7 +133,7 @@ class Walks:
         front, first = sides[0].back(meeting)
         tail, last = sides[1].back(meeting)
         nodes = [*reversed(front), meeting, *tail]
-        return Path(nodes, [*reversed(first), *last], False, self._visited(sides))
+        return Path(nodes, [*reversed(first), *last], bound, self._visited(sides))
 
     @staticmethod
     def _visited(sides: "tuple[_Side, _Side]") -> int:

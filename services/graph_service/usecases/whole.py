@@ -10,6 +10,7 @@ from services.graph_service.model.edge import Edge
 from services.graph_service.model.walks import Stats
 from services.graph_service.ports import EdgeStore, NodeDirectory
 from services.graph_service.usecases.adjacency import Adjacency
+from services.graph_service.usecases.hubs import Hubs
 from shared.errors import DeadlineExceeded, Unavailable, Violations
 from shared.ids import Clock, check_id, check_user_id
 
@@ -30,9 +31,12 @@ class _Note(NamedTuple):
 class Whole:
     """Reads that are about everything."""
 
-    def __init__(self, store: EdgeStore, adjacency: Adjacency, directory: NodeDirectory, clock: Clock) -> None:
+    def __init__(
+        self, store: EdgeStore, adjacency: Adjacency, hubs: Hubs, directory: NodeDirectory, clock: Clock
+    ) -> None:
         self._store = store
         self._adjacency = adjacency
+        self._hubs = hubs
         self._directory = directory
         self._clock = clock
 
@@ -114,7 +118,10 @@ class Whole:
         running: set[asyncio.Task[int]] = set()
 
         async def load(some: Sequence[str]) -> int:
-            return len((await self._adjacency.look(user, some)).found)
+            found = (await self._adjacency.look(user, some)).found
+            hubs = [note for note, list in found.items() if list.block is None]
+            # One after the other: each is many reads and many commands.
+            return len(found) - len(hubs) + sum([await self._hubs.warm(user, note) for note in hubs])
 
         async def start(some: list[str]) -> int:
             done: set[asyncio.Task[int]] = set()

@@ -66,6 +66,14 @@ async def test_the_list_is_kept_as_a_hub(small: GraphService, stores: Stores, us
         assert (await small.page(user, "hub")).total_degree == DEGREE, "lists that disagree are thrown away"
 
 
+async def test_warming_fills_hubs_as_well(small: GraphService, stores: Stores, user: str) -> None:
+    await build(small, user)
+    answer = await small.stub.WarmCache(graph_pb2.WarmCacheRequest(user_id=user))
+    assert answer.warmed == DEGREE + 1
+    async with redis_py.Redis.from_url(stores.redis_url) as redis:
+        assert [await redis.get(key) async for key in redis.scan_iter(match=f"g:*:{{{user}}}:a:hub")] == [b"H"]
+
+
 async def test_pages_filters_and_degree(small: GraphService, other: GraphService, user: str) -> None:
     weights = await build(small, user)
     for service in (small, other):
