@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,31 +38,52 @@ async def main(options: argparse.Namespace) -> None:
         options.rounds, options.calls, options.seconds = 2, 2_000, 2.0
         options.sizes, options.degrees, options.notes = [100, 1_000], [10, 1_000], [200]
         options.read_rate, options.rate = 100.0, 20.0
-    parts = options.only or PARTS
     found: dict[str, Any] = {"conditions": report.conditions(options.quick, options.rounds)}
-    for part in parts:
-        # Each part on stores of its own: what one leaves behind must not weigh on the next.
-        async with bench(os.environ) as world:
-            print(f"measuring: {part}", flush=True)
-            if part == "hot":
-                found |= await hot.measure(world, options.rounds, options.calls)
-            elif part == "lookup":
-                sizes = await lookup.by_size(world, options.sizes, options.read_rate, options.seconds)
-                degrees = await lookup.by_degree(world, options.degrees, options.read_rate, options.seconds)
-                found["lookup"] = {"by_size": sizes, "by_degree": degrees}
-                found["lookup_p99_ms"] = {
-                    name: {key: {what: one["p99_ms"] for what, one in value.items()} for key, value in values.items()}
-                    for name, values in (("by_size", sizes), ("by_degree", degrees))
-                }
-            elif part == "linkbench":
-                found[part] = await mixes.measure(world, mixes.LINKBENCH, options.notes, options.rate, options.seconds)
-            else:
-                found[part] = await mixes.measure(world, mixes.TAO, options.notes, options.read_rate, options.seconds)
-    if options.out:
-        report.write(found, options.out, options.out.with_suffix(".md"))
-    else:
-        report.write(found)
+    for part in options.only or PARTS:
+        began = time.monotonic()
+        print(f"measuring: {part}", flush=True)
+        found |= await _MEASURE[part](options)
+        print(f"measured: {part}, in {time.monotonic() - began:.0f} s", flush=True)
+        # Already now: a part that fails takes nothing from those before it.
+        if options.out:
+            report.write(found, options.out, options.out.with_suffix(".md"))
+        else:
+            report.write(found)
     print(report.table(found))
+
+
+# Each on stores of its own: what one leaves behind must not weigh on the next.
+async def _hot(options: argparse.Namespace) -> dict[str, Any]:
+    async with bench(os.environ) as world:
+        return await hot.measure(world, options.rounds, options.calls)
+
+
+async def _lookup(options: argparse.Namespace) -> dict[str, Any]:
+    async with bench(os.environ) as world:
+        sizes = await lookup.by_size(world, options.sizes, options.read_rate, options.seconds)
+    async with bench(os.environ) as world:
+        degrees = await lookup.by_degree(world, options.degrees, options.read_rate, options.seconds)
+    whole = {"by_size": sizes, "by_degree": degrees}
+    p99 = {
+        name: {key: {what: one["p99_ms"] for what, one in value.items()} for key, value in values.items()}
+        for name, values in whole.items()
+    }
+    return {"lookup": whole, "lookup_p99_ms": p99}
+
+
+async def _linkbench(options: argparse.Namespace) -> dict[str, Any]:
+    async with bench(os.environ) as world:
+        shares, sizes = mixes.LINKBENCH, options.notes
+        return {"linkbench": await mixes.measure(world, shares, sizes, options.rate, options.seconds)}
+
+
+async def _tao(options: argparse.Namespace) -> dict[str, Any]:
+    async with bench(os.environ) as world:
+        shares, sizes = mixes.TAO, options.notes
+        return {"tao": await mixes.measure(world, shares, sizes, options.read_rate, options.seconds)}
+
+
+_MEASURE = {"hot": _hot, "lookup": _lookup, "linkbench": _linkbench, "tao": _tao}
 
 
 if __name__ == "__main__":
