@@ -5,6 +5,7 @@ has a log-normal length with a median of 128 bytes. TAO (USENIX ATC 2013): its m
 association an edge, its list GetNeighbors, its count total_degree of a page of one.
 """
 
+import asyncio
 import bisect
 import itertools
 import random
@@ -79,6 +80,7 @@ class Workload:
             self._links[a].add(b)
             self._links[b].add(a)
         edges = await seed.write(bench.stores, self._user, ((a, b, self._weight()) for a, b in sorted(pairs)))
+        await _settled(bench)
         # LinkBench, too, measures warm caches.
         await self._graph.WarmCache(graph_pb2.WarmCacheRequest(user_id=self._user, max_nodes=self._notes), timeout=600)
         return edges
@@ -194,6 +196,20 @@ class Workload:
 
     def _note(self, number: int) -> Any:
         return node_pb2.NewNode(node_id=seed.name(number), title=f"Note {number}", content=self._content())
+
+
+async def _settled(bench: Bench) -> None:
+    """Wait until the news of all the notes that were made have been heard: they aren't part of the mix."""
+    url = bench.stores.environment("graph")["BRAIN2_QUEUE_URL"]
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    async with bench.stores.client("sqs") as sqs:
+        quiet = 0
+        for _ in range(300):
+            await asyncio.sleep(1)
+            answer = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+            quiet = 0 if any(int(answer["Attributes"][name]) for name in names) else quiet + 1
+            if quiet == 3:
+                return
 
 
 async def measure(
