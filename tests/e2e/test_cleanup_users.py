@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio as redis
 
 from deploy.local.demo.client import Client, settled
 from deploy.local.importer.jsonlines import JsonLines
@@ -16,7 +17,11 @@ from deploy.local.stack import Stack
 from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
+from shared.errors import NotFound
+from shared.events.envelope import new_event
 from shared.grpc.client import Channels
+from shared.ids import SystemClock, UlidFactory
+from tests.support.clock import ManualClock
 from tests.support.stack import whole_stack
 from tests.support.stores import Stores, fresh_user
 from tests.support.traces import traces_of
@@ -181,6 +186,77 @@ async def test_damage_is_found_first_and_then_repaired(quick: Stack, client: Cli
 
     await until(whole, seconds=60, what="a sound user")
     assert await client.links(sorted(TEXTS)) == before
+
+
+async def remove(stack: Stack, user: str, *sks: str) -> None:
+    """Items of the user, behind everybody's back."""
+    async with Stores(stack.endpoints, stack.resources).client("dynamodb") as dynamodb:
+        for sk in sks:
+            key = {"PK": {"S": f"USER#{user}"}, "SK": {"S": sk}}
+            await dynamodb.delete_item(TableName=stack.resources.table, Key=key)
+
+
+async def test_caches_that_disagree_and_events_that_stayed_are_found_and_repaired(quick: Stack, client: Client) -> None:
+    sound, _ = await reconciled(client)
+    assert sound == set()
+    # In memory and in Redis there is still an edge that the table no longer has.
+    assert "chess" in await client.neighbor_ids("tea")
+    await remove(quick, client.user, "EDGE#tea#chess#served_at", "EDGE#chess#tea#served_at")
+    assert "chess" in await client.neighbor_ids("tea")
+    # An old event of a service that has no sweeper; whoever hears it now ignores it.
+    clock = SystemClock()
+    event = new_event(
+        UlidFactory(clock),
+        ManualClock(clock.now_ms() - 300_000),
+        source="brain2.node",
+        type="node.updated",
+        user_id=client.user,
+        node_id="coffee",
+        version=1,
+        data={"title": "Coffee", "content": "coffee", "incarnation": "1"},
+    )
+    left = {"PK": "OUTBOX#similarity#3", "SK": event.id, "event": event.to_json()}
+    async with Stores(quick.endpoints, quick.resources).client("dynamodb") as dynamodb:
+        item = {name: {"S": value} for name, value in left.items()} | {"at": {"N": str(event.time_ms)}}
+        await dynamodb.put_item(TableName=quick.resources.table, Item=item)
+
+        planted = {("CACHE_DISAGREES", "tea"), ("CACHE_DISAGREES", "chess"), ("OUTBOX_LEFTOVER", "")}
+        found, report = await reconciled(client, dry_run=True)
+        assert found == planted
+        assert not report.repaired
+        found, report = await reconciled(client)
+        assert found == planted
+        assert dict(report.repaired) == dict(report.found) == {"CACHE_DISAGREES": 2, "OUTBOX_LEFTOVER": 1}
+        key = {name: {"S": left[name]} for name in ("PK", "SK")}
+        assert "Item" not in await dynamodb.get_item(TableName=quick.resources.table, Key=key)
+    assert "chess" not in await client.neighbor_ids("tea")
+    assert (await reconciled(client))[0] == set()
+
+
+async def test_a_deletion_whose_note_is_gone_is_found_and_ended(quick: Stack, client: Client) -> None:
+    ask = cleanup_pb2.GetDeletionRequest(user_id=client.user, node_id="pawn")
+
+    async def state() -> int:
+        try:
+            return int((await client.cleanup.GetDeletion(ask)).deletion.state)
+        except NotFound:
+            return 0
+
+    await client.node.DeleteNode(node_pb2.DeleteNodeRequest(user_id=client.user, node_id="pawn"))
+    await until(state, what="the deletion")
+    await remove(quick, client.user, "NODE#pawn")
+    connect: Any = redis.Redis.from_url
+    async with connect(quick.endpoints.redis) as cache:
+        await cache.flushall()  # the node service's own cache still has it
+
+    found, _ = await reconciled(client, dry_run=True)
+    assert {("SAGA_WITHOUT_NODE", "pawn"), ("EDGE_TO_MISSING_NODE", "pawn"), ("VECTOR_WITHOUT_NODE", "pawn")} <= found
+    await reconciled(client)
+
+    async def ended() -> bool:
+        return await state() == cleanup_pb2.DELETION_STATE_DONE and (await reconciled(client))[0] == set()
+
+    await until(ended, seconds=60, what="the end of the deletion, and a sound user")
 
 
 async def test_the_command_reports_as_json_lines(quick: Stack, client: Client) -> None:
