@@ -6,14 +6,50 @@ of several transactions holds a lease meanwhile: begin(), the work in steps that
 
 import hashlib
 import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from shared.dynamo import Condition, ConditionFailed, Item, Key, Put, Table, TransactionCancelled
-from shared.errors import Aborted, AlreadyExists, InvalidArgument
-from shared.ids import Clock
+from shared.errors import Aborted, AlreadyExists, InvalidArgument, Violations
+from shared.ids import Clock, check_id, check_user_id
 
 _MOST_LEASES = 10_000
 MAX_RESPONSE_BYTES = 300_000
 """A larger answer isn't kept, only that the work was done; the same request again is ALREADY_EXISTS."""
+
+
+class Once:
+    """Calls of several steps that end in one answer: with a request_id the work is done once, and its answer kept.
+
+    For servicers: the request has user_id and request_id. A failure is not kept: a repeat may try at once.
+    """
+
+    def __init__(self, idempotency: "Idempotency") -> None:
+        self._idempotency = idempotency
+
+    async def do(self, method: str, request: Any, work: Callable[[], Awaitable[bytes]]) -> bytes:
+        """work()'s answer, or the one that was given to the same request before.
+
+        InvalidArgument (a bad id; REQUEST_ID_REUSED), Aborted (REQUEST_IN_PROGRESS).
+        """
+        if not request.request_id:
+            return await work()
+        violations = Violations()
+        check_user_id("user_id", request.user_id, violations)
+        check_id("request_id", request.request_id, violations)
+        violations.raise_if_any()
+        body = method.encode() + b"\0" + request.SerializeToString(deterministic=True)
+        claim = (request.user_id, request.request_id, self._idempotency.fingerprint(body))
+        known = await self._idempotency.begin(*claim)
+        if known is not None:
+            return known
+        try:
+            answer = await work()
+        except BaseException:  # a caller that went away, too
+            await self._idempotency.forget(*claim)
+            raise
+        await self._idempotency.complete(*claim, answer)
+        return answer
 
 
 class Idempotency:

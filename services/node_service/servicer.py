@@ -13,6 +13,7 @@ from services.node_service.usecases.reading import Reading
 from services.node_service.usecases.replaying import Replaying
 from services.node_service.usecases.settings import Settings
 from services.node_service.usecases.writing import Writing
+from shared.idempotency import Once
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class NodeServicer:
     reading: Reading
     settings: Settings
     replaying: Replaying
+    once: Once
 
     async def CreateNode(self, request: node_pb2.CreateNodeRequest, context: Any) -> node_pb2.CreateNodeResponse:
         node = await self.writing.create_node(
@@ -114,10 +116,11 @@ class NodeServicer:
         known = await self.settings.get_settings(request.user_id)
         return node_pb2.GetUserSettingsResponse(settings=convert.settings(known))
 
-    async def UpdateUserSettings(
-        self, request: node_pb2.UpdateUserSettingsRequest, context: Any
-    ) -> node_pb2.UpdateUserSettingsResponse:
-        known = await self.settings.update_settings(
-            request.user_id, convert.retention(request.settings), request.update_mask.paths
-        )
-        return node_pb2.UpdateUserSettingsResponse(settings=convert.settings(known))
+    async def UpdateUserSettings(self, request: node_pb2.UpdateUserSettingsRequest, context: Any) -> bytes:
+        async def work() -> bytes:
+            known = await self.settings.update_settings(
+                request.user_id, convert.retention(request.settings), request.update_mask.paths
+            )
+            return node_pb2.UpdateUserSettingsResponse(settings=convert.settings(known)).SerializeToString()
+
+        return await self.once.do("UpdateUserSettings", request, work)

@@ -12,6 +12,7 @@ from services.similarity_service.usecases.indexing import Indexing
 from services.similarity_service.usecases.preferences import Preferences
 from services.similarity_service.usecases.reindexing import Reindexing
 from services.similarity_service.usecases.searching import Searching
+from shared.idempotency import Once
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class SimilarityServicer:
     indexing: Indexing
     reindexing: Reindexing
     preferences: Preferences
+    once: Once
 
     async def ExtractKeywords(self, request: pb.ExtractKeywordsRequest, context: Any) -> pb.ExtractKeywordsResponse:
         found = await self.finding.extract_keywords(
@@ -88,10 +90,11 @@ class SimilarityServicer:
         chosen = await self.preferences.get_settings(request.user_id)
         return pb.GetUserSettingsResponse(settings=convert.settings_message(chosen))
 
-    async def UpdateUserSettings(
-        self, request: pb.UpdateUserSettingsRequest, context: Any
-    ) -> pb.UpdateUserSettingsResponse:
-        choices = await self.preferences.update_settings(
-            request.user_id, convert.settings(request.settings), request.update_mask.paths
-        )
-        return convert.updated(choices)
+    async def UpdateUserSettings(self, request: pb.UpdateUserSettingsRequest, context: Any) -> bytes:
+        async def work() -> bytes:
+            choices = await self.preferences.update_settings(
+                request.user_id, convert.settings(request.settings), request.update_mask.paths
+            )
+            return convert.updated(choices).SerializeToString()
+
+        return await self.once.do("UpdateUserSettings", request, work)

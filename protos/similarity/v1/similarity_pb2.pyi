@@ -315,14 +315,16 @@ class GetUserSettingsResponse(_message.Message):
     def __init__(self, settings: _Optional[_Union[UserSettings, _Mapping]] = ...) -> None: ...
 
 class UpdateUserSettingsRequest(_message.Message):
-    __slots__ = ("user_id", "settings", "update_mask")
+    __slots__ = ("user_id", "settings", "update_mask", "request_id")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     settings: UserSettings
     update_mask: _field_mask_pb2.FieldMask
-    def __init__(self, user_id: _Optional[str] = ..., settings: _Optional[_Union[UserSettings, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
+    request_id: str
+    def __init__(self, user_id: _Optional[str] = ..., settings: _Optional[_Union[UserSettings, _Mapping]] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class UpdateUserSettingsResponse(_message.Message):
     __slots__ = ("settings", "update_time")

@@ -132,6 +132,29 @@ async def test_settings_decide_the_retention(service: NodeService, user: str) ->
         await service.stub.UpdateUserSettings(node_pb2.UpdateUserSettingsRequest(user_id=user, settings=too_long))
 
 
+async def test_settings_are_changed_once_for_a_request_id(service: NodeService, user: str) -> None:
+    def request(seconds: int, request_id: str = "r") -> node_pb2.UpdateUserSettingsRequest:
+        chosen = node_pb2.UserSettings(retention=Duration(seconds=seconds))
+        return node_pb2.UpdateUserSettingsRequest(user_id=user, settings=chosen, request_id=request_id)
+
+    first = await service.stub.UpdateUserSettings(request(60))
+    await service.stub.UpdateUserSettings(request(120, ""))
+    # A late retry gets its answer and doesn't undo what came since.
+    assert await service.stub.UpdateUserSettings(request(60)) == first
+    asked = node_pb2.GetUserSettingsRequest(user_id=user)
+    assert (await service.stub.GetUserSettings(asked)).settings.retention == Duration(seconds=120)
+    with pytest.raises(InvalidArgument) as reused:
+        await service.stub.UpdateUserSettings(request(61))
+    assert reused.value.reason == "REQUEST_ID_REUSED"
+    with pytest.raises(InvalidArgument) as garbled:
+        await service.stub.UpdateUserSettings(request(61, "#"))
+    assert [violation.field for violation in garbled.value.violations] == ["request_id"]
+    # What was refused may be mended under the same id.
+    with pytest.raises(InvalidArgument):
+        await service.stub.UpdateUserSettings(request(-1, "other"))
+    assert await service.stub.UpdateUserSettings(request(30, "other"))
+
+
 async def test_the_end_of_a_note(service: NodeService, user: str) -> None:
     async def purge(version: int, *, fence: bool) -> node_pb2.PurgeNodeResponse:
         request = node_pb2.PurgeNodeRequest(user_id=user, node_id="n", version=version, fence=fence)

@@ -183,6 +183,12 @@ async def test_settings(service: SimilarityService, user: str) -> None:
     request.settings.auto_link = False
     await service.stub.UpdateUserSettings(request)
     assert await read() == pb.UserSettings(language="german", auto_link=False, max_links=3)
+    request.request_id = "once"
+    request.settings.max_links = 4
+    first = await service.stub.UpdateUserSettings(request)
+    await service.stub.UpdateUserSettings(pb.UpdateUserSettingsRequest(user_id=user))
+    assert await service.stub.UpdateUserSettings(request) == first
+    assert (await read()).max_links == 0
 
 
 async def test_reindexing_in_another_language(service: SimilarityService, peers: FakePeers, user: str) -> None:
