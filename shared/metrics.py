@@ -13,6 +13,8 @@ import asyncio
 import inspect
 import logging
 import math
+import os
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -71,7 +73,14 @@ class Metrics:
             self._provider = MeterProvider(
                 # Infinite: run() says when, after it has read.
                 [PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)],
-                resource=Resource.create({"service.name": service, "service.namespace": "brain2"}),
+                resource=Resource.create(
+                    {
+                        "service.name": service,
+                        "service.namespace": "brain2",
+                        # Counters of two replicas must not be taken for one that jumps.
+                        "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
+                    }
+                ),
                 shutdown_on_exit=False,
             )
             self._meter = self._provider.get_meter("brain2")

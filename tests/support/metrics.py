@@ -21,6 +21,7 @@ class Sink(metrics_service_pb2_grpc.MetricsServiceServicer):
         self.exports += 1
         for resource in request.resource_metrics:
             names = {each.key: each.value.string_value for each in resource.resource.attributes}
+            assert names["service.instance.id"]
             newest = self.got.setdefault(names["service.name"], {})
             for metric in (each for scope in resource.scope_metrics for each in scope.metrics):
                 self.units[metric.name] = metric.unit
