@@ -75,3 +75,17 @@ async def test_being_created_is_no_news_to_a_note_that_was_deleted_since(process
     await process.parts.visibility.set(user, "a", 2, visible=False, incarnation=7)
     await process.parts.visibility.created(user, "a", "Title", 7)
     assert await process.parts.adjacency.hidden(user) == {"a"}
+
+
+async def test_an_update_proves_that_a_note_lives_when_its_restore_was_never_heard_of(
+    world: World, process: Process, user: str
+) -> None:
+    parts = process.parts
+    await parts.links.create(user, NewEdge("a", "b"))
+    await parts.visibility.set(user, "a", 2, visible=False, incarnation=7)
+    assert await neighbors(process, user, "b") == []
+    await parts.visibility.updated(user, "a", 1, 7)  # from before the deletion, and late
+    await parts.visibility.updated(user, "a", 9, 6)  # of an earlier life
+    assert await neighbors(process, user, "b") == []
+    await parts.visibility.updated(user, "a", 4, 7)
+    assert await neighbors(process, user, "b") == ["a"]
