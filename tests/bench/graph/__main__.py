@@ -22,7 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=_numbers, default=[1_000, 30_000, 1_000_000], help="edges of a user, a,b,c")
     parser.add_argument("--degrees", type=_numbers, default=[10, 1_000, 100_000], help="degrees of a note")
     parser.add_argument("--notes", type=_numbers, default=[1_000, 5_000, 20_000], help="notes of the two mixes")
-    parser.add_argument("--rate", type=float, default=100.0, help="operations a second of LinkBench's mix")
+    parser.add_argument("--rate", type=float, default=200.0, help="operations a second of LinkBench's mix")
     parser.add_argument("--read-rate", type=float, default=500.0, help="lookups and TAO's reads a second")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement at a rate")
     parser.add_argument("--out", type=Path, help="write the JSON here and leave the docs alone")
