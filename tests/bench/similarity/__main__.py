@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -12,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.bench import page
 from tests.bench.similarity import core, report, served
-from tests.bench.similarity.corpus import Sample, read, samples
+from tests.bench.similarity.corpus import Sample, collection, read, samples
 
 PEERS = ("tantivy", "bm25s", "sqlite-fts5", "scikit-learn")
-_FOLDOC = (Path("../shared/data/foldoc.jsonl.gz"), Path("deploy/local/sample/notes.jsonl"))
 _PYTHON = Path(".venv-bench/bin/python")
 
 
@@ -31,16 +30,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rate", type=float, default=50.0, help="new notes a second for the delay of links")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--quick", action="store_true", help="500 and 2,000 notes, written to .brain2/ only")
+    parser.add_argument("--out", type=Path, help="a folder for the results; docs stays as it is")
     options = parser.parse_args(arguments)
     if options.quick:
         options.sizes, options.served, options.seconds = [500, 2_000], 2_000, 3.0
-    path = options.file or next((each for each in _FOLDOC if each.exists()), _FOLDOC[-1])
+    path = options.file or collection()
     base = read(path)
     found: dict[str, Any] = {
         "about": {
             "corpus": f"{path.name} ({len(base):,} notes), larger sizes by perturbed copies",
-            "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python "
-            f"{platform.python_version()}",
+            "machine": page.machine(),
             "load": round(os.getloadavg()[0], 2),
         },
         "sizes": {},
@@ -62,10 +61,8 @@ def main(arguments: Sequence[str]) -> int:
             if numbers:
                 say(f"  {name} {numbers}")
                 found["sizes"][str(size)][name] = numbers
-    if options.quick:
-        report.write(found, to=Path(".brain2/bench/similarity.json"), page=Path(".brain2/bench/performance.md"))
-    else:
-        report.write(found)
+    quick = Path(".brain2/bench") if options.quick else None
+    page.write("similarity", "Similarity", found, report.table(found), options.out or quick)
     print(report.table(found))
     return 0
 

@@ -1,27 +1,7 @@
-"""The numbers as a file for machines and a table for people."""
+"""The numbers of the similarity service as a table for people."""
 
-import json
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-JSON = Path("docs/bench/similarity.json")
-PAGE = Path("docs/performance.md")
-_BEGIN, _END = "<!-- bench: similarity -->", "<!-- end: similarity -->"
-
-
-def write(report: Mapping[str, Any], *, to: Path = JSON, page: Path = PAGE) -> None:
-    """Replace the JSON file and the marked part of the page."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    text = page.read_text(encoding="utf-8") if page.exists() else "# Performance\n"
-    block = f"{_BEGIN}\n{table(report)}\n{_END}"
-    if _BEGIN in text:
-        text = re.sub(f"{re.escape(_BEGIN)}.*?{re.escape(_END)}", lambda _: block, text, flags=re.DOTALL)
-    else:
-        text = f"{text.rstrip()}\n\n## Similarity\n{block}\n"
-    page.write_text(text, encoding="utf-8")
 
 
 def table(report: Mapping[str, Any]) -> str:
