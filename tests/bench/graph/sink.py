@@ -1,4 +1,4 @@
-"""A collector that takes spans and forgets them: `python -m tests.bench.graph.sink PORT`."""
+"""A collector that takes spans and metrics and forgets them: `python -m tests.bench.graph.sink PORT`."""
 
 import asyncio
 import sys
@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 
-_PATH = "opentelemetry.proto.collector.trace.v1.TraceService"
+_SERVICES = ("trace.v1.TraceService", "metrics.v1.MetricsService")
 
 
 async def main(port: int) -> None:
@@ -15,7 +15,8 @@ async def main(port: int) -> None:
 
     server = grpc.aio.server()
     handler: Any = grpc.unary_unary_rpc_method_handler(export)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_PATH, {"Export": handler}),))
+    names = [f"opentelemetry.proto.collector.{service}" for service in _SERVICES]
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(name, {"Export": handler}) for name in names])
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()
