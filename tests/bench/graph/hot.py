@@ -41,9 +41,11 @@ async def measure(bench: Bench, rounds: int, calls: int) -> dict[str, Any]:
 
     echo = await bench.bare(answer)
     echo_uvloop = await bench.bare(answer, loop="uvloop")
-    one_call = await bench.bare(answer, loop="uvloop", command=["MGET", *await _keys(bench)])
+    command = ["MGET", *await _keys(bench)]
+    one_call = await bench.bare(answer, command=command)
+    one_call_uvloop = await bench.bare(answer, loop="uvloop", command=command)
 
-    ratios: dict[str, list[float]] = {name: [] for name in ("l1", "l1_uvloop", "l2", "batch")}
+    ratios: dict[str, list[float]] = {name: [] for name in ("l1", "l1_uvloop", "l2", "l2_uvloop", "batch")}
     rates: dict[str, list[float]] = {name: [] for name in ("echo", "l1", "bare_redis", "l2", "batch_ids")}
     for number in range(rounds + 1):
         at_echo = (await rate(echo, bare.METHOD, single, calls, len(answer))).calls
@@ -51,12 +53,14 @@ async def measure(bench: Bench, rounds: int, calls: int) -> dict[str, Any]:
         at_uvloop = (await rate(echo_uvloop, bare.METHOD, single, calls, len(answer))).calls
         at_redis = (await rate(one_call, bare.METHOD, single, calls, len(answer))).calls
         at_l2 = (await rate(redis, GET, single, calls, len(answer))).calls
+        at_redis_uvloop = (await rate(one_call_uvloop, bare.METHOD, single, calls, len(answer))).calls
         at_batch = (await rate(memory, BATCH, many, max(calls // 20, 50), len(batched))).calls * NOTES
         if number == 0:
             continue  # the first warms everything
         ratios["l1"].append(at_l1 / at_echo)
         ratios["l1_uvloop"].append(at_l1 / at_uvloop)
         ratios["l2"].append(at_l2 / at_redis)
+        ratios["l2_uvloop"].append(at_l2 / at_redis_uvloop)
         ratios["batch"].append(at_batch / at_l1)
         measured = (at_echo, at_l1, at_redis, at_l2, at_batch)
         for name, value in zip(rates, measured, strict=True):
@@ -71,6 +75,7 @@ async def measure(bench: Bench, rounds: int, calls: int) -> dict[str, Any]:
         },
         "l2_hit_vs_bare_redis": {
             **spread(ratios["l2"]),
+            "vs_bare_on_uvloop": spread(ratios["l2_uvloop"]),
             "l2_rps": spread(rates["l2"]),
             "bare_rps": spread(rates["bare_redis"]),
         },
