@@ -123,6 +123,21 @@ class Table:
         items, next_start = request.page_of(answer)
         return Page(items, next_start, answer.get("Count", len(items)))
 
+    async def query_pages(
+        self, pk: str, *, begins_with: str, limit: int | None = None, attributes: Sequence[str] | None = None
+    ) -> AsyncIterator[Sequence[Item]]:
+        """All that is under a prefix, read consistently, in pages of DynamoDB's that aren't empty; see query()."""
+        start: Item | None = None
+        while True:
+            page = await self.query(
+                pk, begins_with=begins_with, limit=limit, start=start, consistent=True, attributes=attributes
+            )
+            if page.items:
+                yield page.items
+            start = page.next_start
+            if start is None:
+                return
+
     async def query_all(
         self,
         pk: str,

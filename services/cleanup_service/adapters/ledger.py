@@ -120,22 +120,8 @@ class DynamoLedger:
                         found.append(((item["PK"], item["SK"]), event))
         return found
 
-    async def _pages(self, user_id: str, begins: str, attributes: Sequence[str]) -> AsyncIterator[Sequence[Item]]:
-        start: Item | None = None
-        while True:
-            page = await self._table.query(
-                f"USER#{user_id}",
-                begins_with=begins,
-                start=start,
-                limit=_PAGE,
-                consistent=True,
-                attributes=attributes,
-            )
-            if page.items:
-                yield page.items
-            start = page.next_start
-            if start is None:
-                return
+    def _pages(self, user_id: str, begins: str, attributes: Sequence[str]) -> AsyncIterator[Sequence[Item]]:
+        return self._table.query_pages(f"USER#{user_id}", begins_with=begins, limit=_PAGE, attributes=attributes)
 
 
 def _note(item: Item) -> StoredNote:

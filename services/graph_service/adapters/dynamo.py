@@ -231,22 +231,8 @@ class DynamoEdgeStore:
         item = await self._table.get(items.marker_key(user, note), consistent=True)
         return None if item is None else items.marker_of(item)
 
-    async def _pages(self, user: str, prefix: str, attributes: Sequence[str] | None) -> AsyncIterator[Sequence[Item]]:
-        start: Item | None = None
-        while True:
-            page = await self._table.query(
-                items.partition(user),
-                begins_with=prefix,
-                start=start,
-                limit=_PAGE,
-                consistent=True,
-                attributes=attributes,
-            )
-            if page.items:
-                yield page.items
-            start = page.next_start
-            if start is None:
-                return
+    def _pages(self, user: str, prefix: str, attributes: Sequence[str] | None) -> AsyncIterator[Sequence[Item]]:
+        return self._table.query_pages(items.partition(user), begins_with=prefix, limit=_PAGE, attributes=attributes)
 
     # ------------------------------------------------------------------ receipts
     async def find(self, once: Once) -> bytes | None:

@@ -100,7 +100,7 @@ class DynamoRecords:
         return None if item is None else _stored(node_id, item)
 
     async def all(self, user_id: str) -> AsyncIterator[Sequence[Packed]]:
-        async for items in self._pages(user_id, ("SK", "i", "v", "vis", "gone", "rec")):
+        async for items in self._pages(user_id, ("SK", "i", "v", "vis", "gone", "rec"), _PAGE):
             found = [_packed(item) for item in items if item["vis"] and not item["gone"] and "rec" in item]
             yield [each for each in found if each is not None]
 
@@ -130,21 +130,10 @@ class DynamoRecords:
         found = [(item["GSI1SK"].removeprefix("NODE#"), item.get("weight", 255) / 255) for item in page.items]
         return found, page.next_start is not None
 
-    async def _pages(self, user_id: str, attributes: Sequence[str] | None) -> AsyncIterator[Sequence[Item]]:
-        start: Item | None = None
-        while True:
-            page = await self._table.query(
-                f"USER#{user_id}",
-                begins_with=_RECORD,
-                start=start,
-                consistent=True,
-                attributes=attributes,
-                limit=_PAGE if attributes is None else None,
-            )
-            yield page.items
-            start = page.next_start
-            if start is None:
-                return
+    def _pages(
+        self, user_id: str, attributes: Sequence[str], limit: int | None = None
+    ) -> AsyncIterator[Sequence[Item]]:
+        return self._table.query_pages(f"USER#{user_id}", begins_with=_RECORD, limit=limit, attributes=attributes)
 
     def item(self, user_id: str, node_id: str, stored: Stored) -> Item:
         """A record as it is stored (for whoever writes many at once: benchmarks)."""

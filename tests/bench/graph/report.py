@@ -11,7 +11,7 @@ _PACKAGES = ("grpcio", "uvloop", "hiredis", "redis", "aioboto3", "protobuf", "op
 _GOALS = {"l1_hit_vs_echo": 1.0, "l2_hit_vs_bare_redis": 0.9, "batch100_vs_single": 25.0}
 _WHAT = {
     "l1_hit_vs_echo": "A list of 10 neighbours from memory, against a bare grpc.aio echo of the same bytes",
-    "l2_hit_vs_bare_redis": "The same list from Redis, against a bare handler that makes the same one Redis call by the same client",
+    "l2_hit_vs_bare_redis": "The same list from Redis, against a bare handler with the same call by the same client",
     "batch100_vs_single": "BatchGetNeighbors of 100 notes, ids a second against single calls",
 }
 

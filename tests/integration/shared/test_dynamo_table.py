@@ -151,6 +151,8 @@ async def test_count_counts_without_the_items_and_pages_over_a_megabyte_say_wher
     assert pages >= 2
     only_keys = [item async for item in table.query_all(user, attributes=["SK"])]
     assert only_keys == [{"SK": f"{n:02d}"} for n in range(15)]
+    sizes = [len(items) async for items in table.query_pages(user, begins_with="0", limit=4)]
+    assert sizes == [4, 4, 2]
 
 
 async def test_an_index_is_queried_by_its_own_keys(table: Table, user: str) -> None:
