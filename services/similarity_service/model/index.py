@@ -110,6 +110,10 @@ class UserIndex:
         """Whether its sequence is kept apart (over 255 different terms)."""
         return doc in self._wide
 
+    def wide(self, doc: int) -> NDArray[np.uint16]:
+        """The sequence of such a note, by places in its row of terms."""
+        return self._wide[doc]
+
     def codes_of(self, doc: int) -> NDArray[np.uint8]:
         """How often each of a note's terms occurs."""
         return self.codes.data[self.terms.span(doc)]

@@ -54,6 +54,9 @@ class Repeats:
         self.hashes.load(codes, lengths)
         self.sizes.extend(np.frombuffer(b"".join(sizes), np.uint16))
         # A note that has a sentence twice is still one note.
+        if len(hashes) == 1:
+            self._count(distinct(codes[codes != 0]), 1)
+            return
         owned = np.repeat(np.arange(len(hashes), dtype=np.uint64) << np.uint64(32), lengths) | codes
         self._count((distinct(owned[codes != 0]) & np.uint64(0xFFFFFFFF)).astype(np.uint32), 1)
 

@@ -32,6 +32,7 @@ _FACTORS = [
     0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3,
 ]  # fmt: skip
 _MULTIPLIERS = np.array(_FACTORS, np.uint64)
+_PAIR = (_FACTORS[0], _FACTORS[2])
 
 
 class Titles:
@@ -237,8 +238,17 @@ class Titles:
 
     def _pair(self, one: Ints, other: Ints) -> NDArray[np.uint64]:
         """Where a pair of terms is noted."""
-        mixed = one.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + other.astype(np.uint64)
-        return (mixed * np.uint64(0xD6E8FEB86659FD93)) >> np.uint64(64 - (len(self._pairs).bit_length() - 1))
+        mixed = one.astype(np.uint64) * np.uint64(_PAIR[0]) + other.astype(np.uint64)
+        return (mixed * np.uint64(_PAIR[1])) >> np.uint64(self._pair_shift)
+
+    @property
+    def _pair_shift(self) -> int:
+        return 65 - len(self._pairs).bit_length()
+
+    def _note_pair(self, size: int, one: int, other: int) -> None:
+        """A name of `size` terms begins with these two; as _note_pairs()."""
+        mixed = (one * _PAIR[0] + other) & _CODES
+        self._pairs[(mixed * _PAIR[1] & _CODES) >> self._pair_shift] |= 1 << size
 
     def _note_pairs(self, pairs: Mapping[int, Ints]) -> None:
         """pairs: by the length of names, how they begin."""
@@ -264,7 +274,7 @@ class Titles:
             self._numbers.set(code, number)
             if len(self._pairs) < 16 * self._numbers.size:
                 self._pairs_again()
-            self._note_pairs({len(numbers): np.array([numbers[:2]], np.int32)})
+            self._note_pair(len(numbers), numbers[0], numbers[1])
             docs = self.containing(numbers)
             vocabulary.df.data[number] = len(docs)
             self._index.postings.put(number, docs.astype(np.int32), np.ones(len(docs), np.uint8))
@@ -308,17 +318,25 @@ class Titles:
 
     def _contains(self, docs: Longs, phrase: Sequence[int]) -> NDArray[np.bool_]:
         """In which of the notes (ascending) the terms follow each other so."""
-        values, owner = self._flat(docs)
-        size = len(phrase)
-        if len(values) < size:
-            return np.zeros(len(docs), np.bool_)
-        at = np.flatnonzero(values[: len(values) - size + 1] == phrase[0])
-        for step in range(1, size):
-            at = at[values[at + step] == phrase[step]]
-        at = at[owner[at] == owner[at + size - 1]]
+        index = self._index
+        rows, sizes = index.terms.places(docs)
+        starts, ends = index.terms.starts(docs), np.cumsum(sizes)
+        values = index.terms.values.data[rows]
+        # A note's sequence holds places in its row of terms: where the phrase's terms are in each.
+        local = np.full((len(phrase), len(docs)), -1, np.int64)
+        for step, number in enumerate(phrase):
+            hits = np.flatnonzero(values == number)
+            owner = np.searchsorted(ends, hits, "right")
+            local[step, owner] = rows[hits] - starts[owner]
         found = np.zeros(len(docs), np.bool_)
-        if len(at):
-            found[np.searchsorted(docs, owner[at])] = True
+        having = np.flatnonzero((local >= 0).all(axis=0))
+        places, lengths = index.narrow.places(docs[having])
+        found[having[_following(index.narrow.values.data[places], lengths, local[:, having])]] = True
+        wide = [which for which in having[lengths == 0].tolist() if index.is_wide(int(docs[which]))]
+        if wide:
+            sequences = [index.wide(int(docs[which])) for which in wide]
+            sizes = np.array([len(sequence) for sequence in sequences])
+            found[np.array(wide)[_following(np.concatenate(sequences), sizes, local[:, wide])]] = True
         return found
 
     def _find_all(self) -> tuple[Ints, Ints]:
@@ -355,6 +373,20 @@ def _code(numbers: Sequence[int]) -> int:
     for number, multiplier in zip(numbers, _FACTORS, strict=False):
         code += (number + 2) * multiplier
     return code & _CODES or 1
+
+
+def _following(sequence: NDArray[np.unsignedinteger], lengths: Longs, sought: Longs) -> Longs:
+    """Whose part of a sequence has a run in it. lengths: of the parts; sought: the run of each part, a column each."""
+    run = sought.astype(sequence.dtype)
+    ends = np.cumsum(lengths)
+    at = np.flatnonzero(sequence == np.repeat(run[0], lengths))
+    owner = np.searchsorted(ends, at, "right")
+    for step in range(1, len(run)):
+        fits = at + step < ends[owner]
+        at, owner = at[fits], owner[fits]
+        same = sequence[at + step] == run[step, owner]
+        at, owner = at[same], owner[same]
+    return owner
 
 
 def _chunks(docs: Longs) -> list[Longs]:
