@@ -7,7 +7,6 @@ python -m tests.chaos --planted outbox    one planted bug: exits 0 if it was cau
 
 import argparse
 import asyncio
-import json
 import logging
 import shutil
 import sys
@@ -16,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench import page
 from tests.chaos import planted
 from tests.chaos.run import Outcome, Plan, run
 
-_REPORT = Path(__file__).resolve().parents[2] / "docs" / "bench" / "chaos.json"
 # What each planted bug needs to show: crashes for the outbox, slow reads for the lease, races for the fence.
 _FOR_BUG: dict[str, dict[str, Any]] = {
     "outbox": {"kinds": {"kill": 1, "bus": 1}, "pause": 1.0, "seconds": 20.0},
@@ -40,7 +39,7 @@ def main() -> int:
     parser.add_argument("--planted", choices=planted.BUGS, help="only this bug")
     parser.add_argument("--no-planted", action="store_true", help="without the planted bugs")
     parser.add_argument("--keep", type=Path, help="folder for history and logs (default: a temporary one)")
-    parser.add_argument("--report", type=Path, default=_REPORT)
+    parser.add_argument("--report", type=Path, help="a folder for the results; docs stays as it is")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
     folder = options.keep or Path(tempfile.mkdtemp(prefix="brain2-chaos-"))
@@ -78,9 +77,7 @@ def _all(options: argparse.Namespace, folder: Path) -> int:
         caught = [bug for bug in planted.BUGS if _caught(bug, options.seed, folder)]
     report = _report(outcome, caught, options.seed)
     if not options.short and not options.seconds:
-        options.report.parent.mkdir(parents=True, exist_ok=True)
-        options.report.write_text(json.dumps(report, indent=2) + "\n")
-        _say(f"written to {options.report}")
+        page.write("chaos", "Faults", report, table(report), options.report)
     missed = [] if options.no_planted else [bug for bug in planted.BUGS if bug not in caught]
     if missed:
         _say(f"the checker missed {', '.join(missed)}")
@@ -131,6 +128,30 @@ def _report(outcome: Outcome, caught: list[str], seed: int) -> dict[str, Any]:
         "slowest_call_seconds": round(outcome.slowest, 1),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
+
+
+def table(report: dict[str, Any]) -> str:
+    """Markdown."""
+    same, missing, more = report["links_against_rebuild"].values()
+    kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(report["faults_by_kind"].items()))
+    calls, failed = report["rolling_restart"].values()
+    rows = {
+        "faults injected": f"{report['faults']:,} ({kinds})",
+        "requests that they hit in the proxies": f"{sum(report['requests_hit'].values()):,}",
+        "calls that were acknowledged, with an answer or a definite no": f"{report['acknowledged']:,}",
+        "calls that ended unknown, after 90 s of retries": f"{report['unknown']:,}",
+        "**promises broken**": f"**{report['violations']:,}**",
+        "rolling restart of all services under load": f"{calls:,} calls, {failed} failed",
+        "automatic links, against a clean rebuild": f"{same:,} the same, {missing} missing, {more} too many",
+        "planted bugs that were caught": ", ".join(report["planted_bugs_caught"]) or "not tried",
+    }
+    lines = [
+        f"{report['seconds'] // 60} minutes of load, seed {report['seed']}, {report['date']}.",
+        "",
+        "| | |",
+        "|---|---|",
+    ]
+    return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
 def _say(text: str) -> None:
