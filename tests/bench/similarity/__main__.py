@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.quick:
         options.sizes, options.served, options.seconds = [500, 2_000], 2_000, 3.0
+    folder = options.out or (Path(".brain2/bench") if options.quick else None)
     path = options.file or collection()
     base = read(path)
     found: dict[str, Any] = {
@@ -61,8 +62,8 @@ def main(arguments: Sequence[str]) -> int:
             if numbers:
                 say(f"  {name} {numbers}")
                 found["sizes"][str(size)][name] = numbers
-    quick = Path(".brain2/bench") if options.quick else None
-    page.write("similarity", "Similarity", found, report.table(found), options.out or quick)
+        # Already now: a size that doesn't fit into this machine takes nothing from those before it.
+        page.write("similarity", "Similarity", found, report.table(found), folder)
     print(report.table(found))
     return 0
 
