@@ -93,10 +93,11 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
         parts.whole,
         parts.watch,
         parts.visibility,
-        parts.l1,
     )
     services = [(graph_pb2.DESCRIPTOR.services_by_name["GraphService"], servicer)]
-    server = GrpcServer(settings, services, raw=("GetNeighbors",))
+    # Where memory is never to hold anything, nobody need look.
+    ready = {"GetNeighbors": parts.l1.answer} if parts.l1.used else None
+    server = GrpcServer(settings, services, raw=("GetNeighbors",), ready=ready)
 
     watch_outbox(metrics, outbox)
     watch_l1(metrics, parts.l1)

@@ -9,7 +9,6 @@ from services.graph_service import convert
 from services.graph_service.model import token as tokens
 from services.graph_service.model.edge import edge_key
 from services.graph_service.usecases.batch import Batch
-from services.graph_service.usecases.l1 import L1
 from services.graph_service.usecases.links import Links, Patch
 from services.graph_service.usecases.neighbors import Neighbors
 from services.graph_service.usecases.visibility import Visibility
@@ -34,7 +33,6 @@ class GraphServicer:
     whole: Whole
     watch: Watch
     visibility: Visibility
-    l1: L1
     # What requests ask is a pure function of their bytes; popular ones come again and again.
     _decoded: dict[bytes, convert.Asked] = field(default_factory=dict, init=False, repr=False)
 
@@ -94,10 +92,7 @@ class GraphServicer:
 
     # ------------------------------------------------------------------ lists
     async def GetNeighbors(self, request: bytes, context: Any) -> bytes:
-        """Registered raw: a list in memory answers without decoding anything."""
-        ready = self.l1.answer(request)
-        if ready is not None:
-            return ready
+        """Registered raw, and asked only when memory hasn't the answer ready: see app.py."""
         asked = self._decoded.get(request)
         if asked is None:
             asked = convert.asked(request)

@@ -30,6 +30,8 @@ log = logging.getLogger("brain2.rpc")
 Context = grpc.aio.ServicerContext[Any, Any]
 # Unary: (request, context) -> awaitable of a message or its bytes. Server stream: -> async iterator of those.
 Handler = Callable[[Any, Context], Any]
+# The answer to a request's bytes, if it is at hand; it must not wait for anything, nor fail.
+Ready = Callable[[bytes], bytes | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,9 @@ class Guard:
         log.log(self.log_level, "rpc done", extra=extra)
 
 
-def unary(info: MethodInfo, handler: Handler, guard: Guard) -> Callable[[Any, Context], Awaitable[bytes]]:
+def unary(
+    info: MethodInfo, handler: Handler, guard: Guard, ready: Ready | None = None
+) -> Callable[[Any, Context], Awaitable[bytes]]:
     """A unary answer from request bytes (or an iterator of them) to response bytes. This is the hot path."""
     parse = _parser(info)
     calls, limit, max_bytes, log_after = guard.calls, guard.limit, guard.max_bytes, guard.log_after
@@ -213,7 +217,28 @@ def unary(info: MethodInfo, handler: Handler, guard: Guard) -> Callable[[Any, Co
             if (seconds := monotonic() - started) >= log_after:
                 guard.finished(info, context, seconds)
 
-    return serve
+    if ready is None:
+        return serve
+
+    async def serve_at_hand(request: bytes, context: Context) -> bytes:
+        # Nothing waits, so there is nothing to limit, to end in time or to log as slow.
+        answer = ready(request)
+        if answer is None or len(answer) > max_bytes:
+            return await serve(request, context)
+        guard.latest = monotonic()
+        return answer
+
+    return serve_at_hand
+
+
+def with_ready(ready: Ready, handler: Handler) -> Handler:
+    """The same behind middleware, which has to see every call."""
+
+    async def handle(request: bytes, context: Context) -> Any:
+        answer = ready(request)
+        return await handler(request, context) if answer is None else answer
+
+    return handle
 
 
 def stream(info: MethodInfo, handler: Handler, guard: Guard) -> Callable[[Any, Context], AsyncIterator[bytes]]:

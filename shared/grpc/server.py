@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from shared import telemetry
 from shared.config import ServerSettings
 from shared.grpc import health, middleware
-from shared.grpc.middleware import Guard, Handler, MethodInfo, Middleware
+from shared.grpc.middleware import Guard, Handler, MethodInfo, Middleware, Ready, with_ready
 
 # In this time the name service, a proxy, or a client that watches health has noticed.
 _LINGER_SECONDS = 1.0
@@ -37,7 +37,8 @@ class GrpcServer:
 
     services: pairs of a service's descriptor and its servicer. Unary methods are `async def M(self, request, context)`
     returning the response message or its bytes; server streams are async generators of those. raw: names of methods
-    whose servicer takes the request as bytes. middleware: the first stands outermost. credentials: TLS or mTLS.
+    whose servicer takes the request as bytes. ready: for unary methods of that kind, by name, where an answer may be at
+    hand; when there is none the servicer is asked. middleware: the first stands outermost. credentials: TLS or mTLS.
     """
 
     def __init__(
@@ -47,19 +48,24 @@ class GrpcServer:
         *,
         middleware: Sequence[Middleware] = (),
         raw: Collection[str] = (),
+        ready: Mapping[str, Ready] | None = None,
         credentials: grpc.ServerCredentials | None = None,
     ) -> None:
         self._settings = settings
         self._guard = Guard(settings)
-        self._methods: list[tuple[MethodInfo, Handler]] = []
+        ready = ready or {}
+        raw = {*raw, *ready}
+        self._methods: list[tuple[MethodInfo, Handler, Ready | None]] = []
         for descriptor, servicer in services:
             for method in descriptor.methods:
                 info = _info(method, raw)
-                handler = _servicer_method(servicer, info)
+                handler, at_hand = _servicer_method(servicer, info), ready.get(info.name)
+                if middleware and at_hand is not None:
+                    handler, at_hand = with_ready(at_hand, handler), None
                 for wrap in reversed(middleware):
                     handler = wrap(info, handler)
-                self._methods.append((info, handler))
-        if unknown := set(raw) - {info.name for info, _ in self._methods}:
+                self._methods.append((info, handler, at_hand))
+        if unknown := raw - {info.name for info, _, _ in self._methods}:
             raise TypeError(f"raw names methods that no service has: {', '.join(sorted(unknown))}")
         self._names = [descriptor.full_name for descriptor, _ in services]
         self._health = health.Health(self._names)
@@ -126,15 +132,15 @@ class GrpcServer:
 class _Methods(grpc.GenericRpcHandler):
     """Finds the function for a call, having decided whether its trace is recorded."""
 
-    def __init__(self, methods: Sequence[tuple[MethodInfo, Handler]], guard: Guard) -> None:
+    def __init__(self, methods: Sequence[tuple[MethodInfo, Handler, Ready | None]], guard: Guard) -> None:
         tracing = telemetry.active()
         self._ratio = tracing.ratio
         self._records = tracing.records
         self._plain: Mapping[str, _RpcHandler] = {
-            info.path: _rpc_handler(info, handler, guard, traced=False) for info, handler in methods
+            info.path: _rpc_handler(info, handler, guard, ready, traced=False) for info, handler, ready in methods
         }
         self._traced: Mapping[str, _RpcHandler] = {
-            info.path: _rpc_handler(info, handler, guard, traced=True) for info, handler in methods
+            info.path: _rpc_handler(info, handler, guard, ready, traced=True) for info, handler, ready in methods
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Found:
@@ -155,14 +161,14 @@ class _Methods(grpc.GenericRpcHandler):
         return found
 
 
-def _rpc_handler(info: MethodInfo, handler: Handler, guard: Guard, *, traced: bool) -> _RpcHandler:
+def _rpc_handler(info: MethodInfo, handler: Handler, guard: Guard, ready: Ready | None, *, traced: bool) -> _RpcHandler:
     serve: Any
     if info.server_streaming:
         serve = middleware.stream(info, handler, guard)
         serve = middleware.traced_stream(info, serve) if traced else serve
         make = grpc.stream_stream_rpc_method_handler if info.client_streaming else grpc.unary_stream_rpc_method_handler
     else:
-        serve = middleware.unary(info, handler, guard)
+        serve = middleware.unary(info, handler, guard, ready)
         serve = middleware.traced_unary(info, serve) if traced else serve
         make = grpc.stream_unary_rpc_method_handler if info.client_streaming else grpc.unary_unary_rpc_method_handler
     # No (de)serialisers: our functions take and return bytes, so that a garbled request is an answer, not a crash.

@@ -10,7 +10,7 @@ service EchoService {
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from shared.config import ServerSettings
-from shared.grpc.middleware import Middleware
+from shared.grpc.middleware import Middleware, Ready
 from shared.grpc.server import GrpcServer
 
 # name -> (client streams, server streams)
@@ -120,10 +120,12 @@ async def serving(
     *,
     middleware: Sequence[Middleware] = (),
     raw: Sequence[str] = ("RawEcho",),
+    ready: Mapping[str, Ready] | None = None,
     **changed: Any,
 ) -> AsyncIterator[str]:
     """A running server of EchoService; gives its target."""
-    server = GrpcServer(settings(**changed), [(SERVICE, servicer or EchoServicer())], middleware=middleware, raw=raw)
+    services = [(SERVICE, servicer or EchoServicer())]
+    server = GrpcServer(settings(**changed), services, middleware=middleware, raw=raw, ready=ready)
     port = await server.start()
     try:
         yield changed.get("listen", f"127.0.0.1:{port}")

@@ -48,6 +48,44 @@ async def test_bytes_are_sent_as_they_are() -> None:
         assert (await channels.stub(target, SERVICE).GetEcho(Echo())).text == "ready made"
 
 
+async def test_an_answer_at_hand_goes_past_the_servicer_but_not_past_the_message_limit() -> None:
+    asked: list[str] = []
+
+    async def unary(request: Any, context: Any) -> bytes:
+        asked.append(Echo.FromString(request).text)
+        return request  # type: ignore[no-any-return]
+
+    answers = {Echo(text="known").SerializeToString(): Echo(text="at hand").SerializeToString()}
+    answers[Echo(text="large").SerializeToString()] = b"x" * 2000
+    servicer = EchoServicer(unary)
+    servicer.RawEcho = unary  # type: ignore[method-assign]
+    async with (
+        serving(servicer, ready={"RawEcho": answers.get}, max_message_bytes=1000) as target,
+        Channels() as channels,
+    ):
+        stub = channels.stub(target, SERVICE)
+        said = [(await stub.RawEcho(Echo(text=text))).text for text in ("known", "unknown", "large")]
+    assert said == ["at hand", "unknown", "large"]
+    assert asked == ["unknown", "large"]
+
+
+async def test_middleware_sees_the_calls_whose_answer_is_at_hand() -> None:
+    def refuse(info: MethodInfo, handler: Handler) -> Handler:
+        async def handle(request: Any, context: Any) -> Any:
+            if b"known" in request:
+                raise errors.PermissionDenied("not you")
+            return await handler(request, context)
+
+        return handle
+
+    at_hand = Echo(text="at hand").SerializeToString()
+    async with serving(middleware=[refuse], ready={"RawEcho": lambda _: at_hand}) as target, Channels() as channels:
+        stub = channels.stub(target, SERVICE)
+        with pytest.raises(errors.PermissionDenied):
+            await stub.RawEcho(Echo(text="known"))
+        assert (await stub.RawEcho(Echo(text="other"))).text == "at hand"
+
+
 async def test_trailers_of_the_servicer_survive_an_error() -> None:
     async def unary(request: Any, context: Any) -> Any:
         context.set_trailing_metadata((("consistency-token", "t1"),))
