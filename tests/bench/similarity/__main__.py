@@ -62,7 +62,11 @@ def main(arguments: Sequence[str]) -> int:
             if numbers:
                 say(f"  {name} {numbers}")
                 found["sizes"][str(size)][name] = numbers
-        # Already now: a size that doesn't fit into this machine takes nothing from those before it.
+        # Already now: a size that doesn't fit into this machine takes nothing from those before it. What isn't measured
+        # this time stays as it was.
+        before = page.numbers("similarity", folder)
+        sizes = {**before.get("sizes", {}), **found["sizes"]}
+        found = {**before, **found, "sizes": dict(sorted(sizes.items(), key=lambda each: int(each[0])))}
         page.write("similarity", "Similarity", found, report.table(found), folder)
     print(report.table(found))
     return 0
