@@ -195,7 +195,8 @@ class GraphServiceServicer(object):
 
     def FindShortestPath(self, request, context):
         """A shortest path by number of hops (ties: the heavier), at most max_hops (default 6, at most 10), bidirectional.
-        found = false with bound_reached = true means: not found within the bounds, there may be one.
+        found = false with bound_reached = true means: not found within the bounds, there may be one. found = true with
+        bound_reached = true: a note on the way had more neighbours than were followed, there may be a better one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -77,7 +77,8 @@ class GraphServiceStub:
     """
     FindShortestPath: _grpc.UnaryUnaryMultiCallable[_graph_pb2.FindShortestPathRequest, _graph_pb2.FindShortestPathResponse]
     """A shortest path by number of hops (ties: the heavier), at most max_hops (default 6, at most 10), bidirectional.
-    found = false with bound_reached = true means: not found within the bounds, there may be one.
+    found = false with bound_reached = true means: not found within the bounds, there may be one. found = true with
+    bound_reached = true: a note on the way had more neighbours than were followed, there may be a better one.
     """
     ListEdges: _grpc.UnaryStreamMultiCallable[_graph_pb2.ListEdgesRequest, _graph_pb2.ListEdgesResponse]
     """The whole graph of a user, as a stream of batches (for a view or an export)."""
@@ -135,7 +136,8 @@ class GraphServiceAsyncStub(GraphServiceStub):
     """
     FindShortestPath: _aio.UnaryUnaryMultiCallable[_graph_pb2.FindShortestPathRequest, _graph_pb2.FindShortestPathResponse]  # type: ignore[assignment]
     """A shortest path by number of hops (ties: the heavier), at most max_hops (default 6, at most 10), bidirectional.
-    found = false with bound_reached = true means: not found within the bounds, there may be one.
+    found = false with bound_reached = true means: not found within the bounds, there may be one. found = true with
+    bound_reached = true: a note on the way had more neighbours than were followed, there may be a better one.
     """
     ListEdges: _aio.UnaryStreamMultiCallable[_graph_pb2.ListEdgesRequest, _graph_pb2.ListEdgesResponse]  # type: ignore[assignment]
     """The whole graph of a user, as a stream of batches (for a view or an export)."""
@@ -250,7 +252,8 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_graph_pb2.FindShortestPathResponse, _abc.Awaitable[_graph_pb2.FindShortestPathResponse]]:
         """A shortest path by number of hops (ties: the heavier), at most max_hops (default 6, at most 10), bidirectional.
-        found = false with bound_reached = true means: not found within the bounds, there may be one.
+        found = false with bound_reached = true means: not found within the bounds, there may be one. found = true with
+        bound_reached = true: a note on the way had more neighbours than were followed, there may be a better one.
         """
 
     @_abc_1.abstractmethod
