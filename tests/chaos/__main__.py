@@ -20,11 +20,17 @@ from tests.bench import page
 from tests.chaos import planted
 from tests.chaos.run import Outcome, Plan, run
 
-# What each planted bug needs to show. outbox: crashes. lease: slow reads of lists that were forgotten, but few flushes,
-# or the next one forgets what went wrong, too. fence: races.
+# What each planted bug needs to show. outbox: crashes. lease: a list that many change, and that is forgotten and slowly
+# read again and again, without memory that knows better than Redis. fence: races.
 _FOR_BUG: dict[str, dict[str, Any]] = {
     "outbox": {"kinds": {"kill": 1, "bus": 1}, "pause": 1.0, "seconds": 20.0},
-    "lease": {"kinds": {"slow": 12, "flush": 1}, "pause": 0.5, "seconds": 25.0},
+    "lease": {
+        "kinds": {"slow": 1, "flush": 4},
+        "pause": 0.3,
+        "seconds": 25.0,
+        "follows": 60,
+        "env": {"BRAIN2_L1_BYTES": "0"},
+    },
     "fence": {"kinds": {"stop": 1}, "pause": 3.0, "seconds": 25.0},
 }
 

@@ -70,10 +70,17 @@ class Shared:
 
 
 class Worker:
-    """One sequence of calls by one user."""
+    """One sequence of calls by one user. follows: how often it links to a note that all workers link to."""
 
     def __init__(
-        self, number: int, user: str, shared: list[Shared], client: Client, history: History, rng: random.Random
+        self,
+        number: int,
+        user: str,
+        shared: list[Shared],
+        client: Client,
+        history: History,
+        rng: random.Random,
+        follows: int = 0,
     ) -> None:
         self.name = f"{user}-w{number}"
         self.user = user
@@ -90,7 +97,7 @@ class Worker:
         self._menu = [
             (self.create, 7), (self.create_batch, 1), (self.update, 7), (self.read, 34), (self.delete, 3),
             (self.restore, 4), (self.race, 2), (self.link, 8), (self.unlink, 3), (self.neighbors, 20),
-            (self.search, 5), (self.similar, 2), (self.listing, 2), (self.contend, 2),
+            (self.search, 5), (self.similar, 2), (self.listing, 2), (self.contend, 2), (self.follow, follows),
         ]  # fmt: skip
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -280,6 +287,39 @@ class Worker:
             raise
         edge.status = "absent"
         await self._check_edge(edge, answer.consistency_token)
+
+    async def follow(self) -> None:
+        """Link a note to a shared one, or take the link back: the list of the shared one, which everybody changes and
+        reads, shows it a moment later without a token, whoever has filled the caches meanwhile."""
+        hub = self._shared[0].node_id
+        steady = [note.node_id for note in self.notes.values() if note.status == "live" and note.purge_ms == 0]
+        if not steady:
+            return
+        node_id = self._rng.choice(steady)
+        a, b = sorted((node_id, hub))
+        edge = self.edges.setdefault((a, b), EdgeState(a, b, self.type, "absent"))
+        if edge.status == "tainted":
+            return
+        new = graph_pb2.NewEdge(source_id=a, target_id=b, type=self.type, weight=0.5)
+        try:
+            if edge.status == "absent":
+                made = graph_pb2.CreateEdgeRequest(user_id=self.user, edge=new, request_id=self._request())
+                await self._client.call("graph", "CreateEdge", made, f"{a} {b}")
+                edge.status = "there"
+            else:
+                gone = graph_pb2.DeleteEdgeRequest(
+                    user_id=self.user, source_id=a, target_id=b, type=self.type, request_id=self._request()
+                )
+                await self._client.call("graph", "DeleteEdge", gone, f"{a} {b}")
+                edge.status = "absent"
+        except Unknown:
+            edge.status = "tainted"
+            raise
+        await asyncio.sleep(self._rng.random() * 0.3)
+        request = graph_pb2.GetNeighborsRequest(user_id=self.user, node_id=hub, types=[self.type], page_size=1000)
+        answer = await self._client.call("graph", "GetNeighbors", request, hub)
+        if (node_id in {one.node_id for one in answer.neighbors}) != (edge.status == "there"):
+            self._history.violation("STALE_LIST", f"{a} - {b} is {edge.status}, and the list of {hub} says otherwise")
 
     async def neighbors(self) -> None:
         note = self._pick("live")

@@ -33,7 +33,10 @@ _AWS = {"dynamodb": "DYNAMODB", "sqs": "SQS", "events": "EVENTBRIDGE", "s3": "S3
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do. seconds, operations, faults: the load goes on until each is reached, but never past longest."""
+    """What to do. seconds, operations, faults: the load goes on until each is reached, but never past longest.
+
+    env: more settings of the services. follows: the weight of Worker.follow() among what workers do.
+    """
 
     data: Path
     seed: int = 1
@@ -47,6 +50,8 @@ class Plan:
     quiet_seconds: float = 240.0
     bug: str = ""
     kinds: dict[str, int] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+    follows: int = 0
     rolling: bool = False
     rebuild: bool = False
     verbose: bool = False
@@ -114,6 +119,7 @@ async def bench(plan: Plan) -> AsyncIterator[Bench]:
                 "BRAIN2_CLEANUP_LEASE_SECONDS": "5",
                 "BRAIN2_DRAIN_SECONDS": "3",
                 "BRAIN2_SETTLE_LEASE_SECONDS": "6",
+                **plan.env,
             },
             command=lambda name: _command(name, plan.bug),
         )
@@ -148,7 +154,7 @@ async def _run(plan: Plan, made: Bench, channels: Channels, history: History, sa
             draft = node_pb2.NewNode(node_id=one.node_id, title=f"Shared {one.node_id}", content="first")
             await client.call("node", "CreateNode", node_pb2.CreateNodeRequest(user_id=user, node=draft))
     workers = [
-        Worker(number, user, shared[user], client, history, random.Random(f"{user} {number} {plan.seed}"))
+        Worker(number, user, shared[user], client, history, random.Random(f"{user} {number} {plan.seed}"), plan.follows)
         for user in users
         for number in range(plan.workers)
     ]
