@@ -12,7 +12,6 @@ import random as _random
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from json import JSONDecodeError, loads
 from typing import TYPE_CHECKING, Any
 
 from shared import telemetry
@@ -219,7 +218,7 @@ class Consumer:
     async def _process(self, message: Message) -> None:
         try:
             try:
-                event = _parse(message.body)
+                event = Event.from_body(message.body)
             except InvalidArgument as error:
                 await self._bury(message, error, "")
                 return
@@ -321,19 +320,6 @@ class Consumer:
                 await self._queue.extend(due, self._visibility)
                 for message in due:
                     message.extend_at = now + self._visibility / 2
-
-
-def _parse(body: str) -> Event:
-    """EventBridge puts its own envelope around ours, unless the rule's InputPath takes it off."""
-    try:
-        found: Any = loads(body)
-    except (JSONDecodeError, RecursionError) as error:
-        raise InvalidArgument(f"not JSON: {error}", reason="EVENT_MALFORMED") from error
-    if isinstance(found, dict) and "detail" in found and "specversion" not in found:
-        found = found["detail"]
-    if not isinstance(found, dict):
-        raise InvalidArgument("not an event: no JSON object", reason="EVENT_MALFORMED")
-    return Event.from_json(found)
 
 
 def _attributes(message: Message, event: Event) -> dict[str, str | int]:

@@ -110,6 +110,20 @@ class Event:
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise InvalidArgument(f"not an event: {error}", reason="EVENT_MALFORMED") from error
 
+    @classmethod
+    def from_body(cls, body: str) -> "Event":
+        """The event in a message's body: EventBridge puts its own envelope around ours, unless the rule's InputPath
+        takes it off. InvalidArgument (reason EVENT_MALFORMED)."""
+        try:
+            found: Any = json.loads(body)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InvalidArgument(f"not JSON: {error}", reason="EVENT_MALFORMED") from error
+        if isinstance(found, dict) and "detail" in found and "specversion" not in found:
+            found = found["detail"]
+        if not isinstance(found, dict):
+            raise InvalidArgument("not an event: no JSON object", reason="EVENT_MALFORMED")
+        return cls.from_json(found)
+
 
 def new_event(
     ids: IdFactory,

@@ -57,7 +57,6 @@ class Letter:
     body: str
     handle: str
     sent_ms: int
-    receives: int
     attributes: dict[str, str]
 
     @property
@@ -69,9 +68,8 @@ class Letter:
         """What an operator may see: who and which event, never its text."""
         found: dict[str, Any] = {"message_id": self.id, "sent_ms": self.sent_ms, "reason": self.reason}
         found |= {name: self.attributes[name] for name in ("error", "service") if name in self.attributes}
-        with contextlib.suppress(InvalidArgument, ValueError):
-            body = json.loads(self.body)
-            event = Event.from_json(body["detail"] if isinstance(body, dict) and "detail" in body else body)
+        with contextlib.suppress(InvalidArgument):
+            event = Event.from_body(self.body)
             found |= {"event_id": event.id, "type": event.type, "user_id": event.user_id, "node_id": event.node_id}
         return found
 
@@ -122,7 +120,7 @@ class DeadLetters:
             MaxNumberOfMessages=most,
             WaitTimeSeconds=_WAIT_SECONDS,
             VisibilityTimeout=_HIDDEN_SECONDS,
-            AttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+            AttributeNames=["SentTimestamp"],
             MessageAttributeNames=["All"],
         )
         return [
@@ -131,7 +129,6 @@ class DeadLetters:
                 body=one["Body"],
                 handle=one["ReceiptHandle"],
                 sent_ms=int(one["Attributes"].get("SentTimestamp", 0)),
-                receives=int(one["Attributes"].get("ApproximateReceiveCount", 1)),
                 attributes={
                     name: value.get("StringValue", "") for name, value in one.get("MessageAttributes", {}).items()
                 },
