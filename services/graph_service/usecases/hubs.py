@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 # Entries that one command to Redis carries: it blocks everybody else there for well under a millisecond.
 _CHUNK = 200
 _SCAN = 500
+# Edges of one DynamoDB read: taking an answer apart holds everybody else of the process, 1,000 edges for 30 ms.
+_READ = 100
 # Pauses before a step of a fill is tried again; together less than a lease lives.
 _AGAIN = Backoff(base=0.2, cap=0.8)
 
@@ -59,7 +61,7 @@ class Hubs:
         self._adjacency = adjacency
         self._clock = clock
         self._wait = limits.hub_wait
-        self._page = limits.page
+        self._page = min(limits.page, _READ)
         self._sleep = sleep
         self._fills: dict[tuple[str, str], asyncio.Task[None]] = {}
 
