@@ -20,7 +20,6 @@ from services.graph_service.usecases.adjacency import DEFAULTS, Adjacency, Limit
 from services.graph_service.usecases.l1 import L1, Entry
 from shared.errors import Unavailable
 from shared.ids import Clock
-from shared.resilience.retry import Backoff, retry
 
 log = logging.getLogger(__name__)
 # Entries that one command to Redis carries: it blocks everybody else there for well under a millisecond.
@@ -28,8 +27,8 @@ _CHUNK = 200
 _SCAN = 500
 # Edges of one DynamoDB read: taking an answer apart holds everybody else of the process, 1,000 edges for 30 ms.
 _READ = 100
-# Pauses before a step of a fill is tried again; together less than a lease lives.
-_AGAIN = Backoff(base=0.2, cap=0.8)
+# Pauses, in seconds, before a step of a fill is tried again; together less than a lease lives.
+_AGAIN = (0.1, 0.2, 0.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +192,12 @@ class Hubs:
 
     async def _surely(self, step: Callable[[], Awaitable[bool]]) -> bool:
         """A step of a fill may be repeated, and one late answer of Redis should not cost the whole fill."""
-        return await retry(step, attempts=4, on=(Unavailable,), backoff=_AGAIN, sleep=self._sleep)
+        for pause in _AGAIN:
+            try:
+                return await step()
+            except Unavailable:
+                await self._sleep(pause)
+        return await step()
 
     # ------------------------------------------------------------------ from DynamoDB
     async def _streamed(self, query: Query, hidden: frozenset[str]) -> Page:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from services.node_service.model import Happening, Node, NodeEvent
 from services.node_service.ports import NodeStore, Teller
 from services.node_service.usecases import rules
-from shared.errors import FieldViolation, InvalidArgument, Violations
+from shared.errors import Brain2Error, FieldViolation, InvalidArgument, Violations
 from shared.ids import Clock, check_id
 from shared.pages import decode_token, encode_token, fingerprint
-from shared.resilience.retry import Backoff, Sleep, retry
+from shared.resilience.retry import Sleep
 
 DEFAULT_RATE = 200
 MAX_RATE = 2000
@@ -22,7 +22,6 @@ MAX_RATE = 2000
 _PAGE = 50
 # A bus that throttles gets so many chances, each after a longer pause.
 _TRIES = 6
-_BACKOFF = Backoff(base=0.2, cap=6.4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,14 @@ class Replaying:
 
     async def _tell(self, events: list[NodeEvent]) -> None:
         """Some of them may be told twice: whoever hears them compares versions."""
-        await retry(lambda: self._teller.tell(events), attempts=_TRIES, backoff=_BACKOFF, sleep=self._sleep)
+        for attempt in range(_TRIES):
+            try:
+                await self._teller.tell(events)
+                return
+            except Brain2Error as error:
+                if not error.transient or attempt == _TRIES - 1:
+                    raise
+                await self._sleep(max(error.retry_after or 0.0, 0.1 * 2**attempt))
 
     def _event(self, node: Node) -> NodeEvent:
         """What the note's state implies. A restored note counts as updated: its text and its version say it all."""
