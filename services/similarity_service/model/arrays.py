@@ -202,10 +202,10 @@ class Rows(Generic[S]):
         self.values.extend(values)
         self._starts.append(self.values.size)
 
-    def load(self, values: NDArray[S], lengths: Sequence[int]) -> None:
+    def load(self, values: NDArray[S], lengths: Longs | Sequence[int]) -> None:
         """Append many rows at once, one after the other."""
         start = self.values.extend(values)
-        self._starts.extend(start + np.cumsum(np.array(lengths, np.int64)))
+        self._starts.extend(start + np.cumsum(np.asarray(lengths, np.int64)))
 
     def span(self, row: int) -> slice:
         starts = self._starts.data

@@ -26,7 +26,6 @@ from services.similarity_service.model.vocabulary import STOP, TAG, TAG_PREFIX, 
 # Weight of a term that occurs so often: logarithmic, since the tenth time says less than the second.
 LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, 256))]).astype(np.float32)
 _SQUARES = LOG_TF * LOG_TF
-_NARROW_BYTE = bytes([NARROW])
 
 
 class UserIndex:
@@ -146,7 +145,6 @@ class UserIndex:
         if note.node_id in self:
             self.remove(note.node_id)
         vocabulary = self.vocabulary
-        self.repeats.reserve(self.live + 1)
         numbers = vocabulary.number_all([*note.terms, *(TAG_PREFIX + tag for tag in note.tags)], note.forms)
         codes = np.zeros(len(numbers), np.uint8)
         codes[: len(note.codes)] = np.frombuffer(note.codes, np.uint8)
@@ -160,7 +158,7 @@ class UserIndex:
         length = (len(note.sequence) >> note.wide) - 1
         self.lengths.append(length)
         self.alive.append(True)
-        self.repeats.add([note.sentence_hashes], [note.sentence_sizes])
+        self.repeats.add(np.frombuffer(note.sentence_hashes, np.uint32), np.frombuffer(note.sentence_sizes, np.uint16))
         self.live += 1
         self.total_length += length
         self.epoch += 1
@@ -203,29 +201,30 @@ class UserIndex:
         if self.size:
             raise ValueError("load_packed() fills an empty index")
         count = len(notes)
-        words, vocabulary = Words(), self.vocabulary
-        parts = list(zip(*[note.parts for note in notes], strict=True)) or [()] * codec.PARTS
-        numbers, sizes = words.number(parts[codec.WORDS], parts[codec.FORMS])
+        words, vocabulary, parts = Words(), self.vocabulary, codec.Parts(notes)
+        sizes = parts.lengths(codec.CODES)
+        forms = parts.lengths(codec.FORMS)
+        pieces = zip(parts.texts(codec.WORDS), parts.texts(codec.FORMS), parts.pieces, strict=True)
+        found = [words.number(text, sizes[piece], shown, forms[piece]) for text, shown, piece in pieces]
+        numbers = np.concatenate([np.zeros(0, np.int32), *found])
         vocabulary.add_all(words.words, words.forms)
-        tags, aliases = self._named(parts[codec.NAMED])
+        tags, aliases = self._named(parts)
         strings = [*words.words, *map(vocabulary.word, range(len(words.words), len(vocabulary)))]
-        sequences, codes = list(parts[codec.SEQUENCE]), list(parts[codec.CODES])
-        lengths = self._take(sequences, sizes)
+        lengths = self._take(parts, np.flatnonzero(sizes > NARROW))
+        tf = np.frombuffer(parts.joined(codec.CODES), np.uint8)
         if tags:
-            ends = np.cumsum(sizes)
-            numbers = np.insert(numbers, [ends[doc] for doc, _ in tags], [tag for _, tag in tags])
-            for doc, _ in tags:
-                codes[doc] += b"\0"
-                sizes[doc] += 1
+            tagged = np.array([doc for doc, _ in tags])
+            at = np.cumsum(sizes)[tagged]
+            numbers = np.insert(numbers, at, [tag for _, tag in tags])
+            tf = np.insert(tf, at, 0)
+            sizes = sizes + np.bincount(tagged, minlength=count)
         self._ids.add_all([note.node_id for note in notes])
         self.terms.load(numbers, sizes)
         self._place(notes, parts, lengths)
-        tf = np.frombuffer(b"".join(codes), np.uint8)
         docs = np.repeat(np.arange(count, dtype=np.int32), sizes)
         self.codes.extend(tf)
-        weights = np.bincount(docs, weights=_SQUARES[tf], minlength=count)
-        self.inverse_norm.extend(np.where(weights > 0, np.maximum(weights, 1e-9) ** -0.5, 0))
-        phrases, owners = self.titles.load(self._names(sequences, aliases), strings)
+        self.inverse_norm.extend(_inverse_norms(tf, sizes))
+        phrases, owners = self.titles.load(self._names(aliases), strings)
         known = len(vocabulary)
         vocabulary.df.data[:known] = np.bincount(numbers, minlength=known) + np.bincount(phrases, minlength=known)
         places, listed = self._salient.places(np.arange(count))
@@ -239,64 +238,79 @@ class UserIndex:
             known,
         )
 
-    def _named(self, named: Sequence[bytes]) -> tuple[list[tuple[int, int]], list[tuple[int, list[int]]]]:
+    def _named(self, parts: codec.Parts) -> tuple[list[tuple[int, int]], list[tuple[int, list[int]]]]:
         """For load_packed(): (note, number of a tag) and (note, numbers of an alias) of all notes, in their order."""
         tags: list[tuple[int, str]] = []
         aliases: list[tuple[int, list[str]]] = []
-        for doc, part in enumerate(named):
-            if part:
-                own, others = codec.named(part)
-                tags += [(doc, TAG_PREFIX + tag) for tag in own]
-                aliases += [(doc, alias) for alias in others]
+        for doc in np.flatnonzero(parts.lengths(codec.NAMED)).tolist():
+            own, others = codec.named(parts.of(codec.NAMED, doc))
+            tags += [(doc, TAG_PREFIX + tag) for tag in own]
+            aliases += [(doc, alias) for alias in others]
         numbers = iter(self.vocabulary.number_all([tag for _, tag in tags]).tolist())
         found = [(doc, next(numbers)) for doc, _ in tags]
         numbers = iter(self.vocabulary.number_all([term for _, alias in aliases for term in alias]).tolist())
         return found, [(doc, [next(numbers) for _ in alias]) for doc, alias in aliases]
 
-    def _names(
-        self, sequences: Sequence[bytes], aliases: Sequence[tuple[int, list[int]]]
-    ) -> dict[int, tuple[Longs, Ints]]:
+    def _names(self, aliases: Sequence[tuple[int, list[int]]]) -> dict[int, tuple[Longs, Ints]]:
         """For load_packed(): by length, the notes of the names that are so long, and the terms of each."""
-        lengths = np.array([sequence.find(_NARROW_BYTE) for sequence in sequences], np.int64)
+        rows = np.flatnonzero(self.narrow.lengths())
+        lengths = np.full(len(self.narrow), -1, np.int64)
+        # Each sequence has one separator, after the title.
+        lengths[rows] = np.flatnonzero(self.narrow.values.view == NARROW) - self.narrow.starts(rows)
         named: dict[int, tuple[list[Longs], list[Ints]]] = {}
-        for doc in self._wide:
-            aliases = [*aliases, (doc, _title(self.sequence(doc)))]
         for size in range(1, LONGEST_TITLE + 1):
             docs = np.flatnonzero(lengths == size)
             local = self.narrow.values.data[self.narrow.starts(docs)[:, None] + np.arange(size)]
             terms = self.terms.values.data[self.terms.starts(docs)[:, None] + local]
             named[size] = [docs], [terms]
-        for doc, alias in aliases:
+        for doc, alias in [*aliases, *((doc, _title(self.sequence(doc))) for doc in self._wide)]:
             if 0 < len(alias) <= LONGEST_TITLE:
                 named[len(alias)][0].append(np.array([doc]))
                 named[len(alias)][1].append(np.array([alias], np.int32))
         return {size: (np.concatenate(docs), np.concatenate(terms)) for size, (docs, terms) in named.items()}
 
-    def _take(self, sequences: list[bytes], sizes: Sequence[int]) -> Ints:
-        """For load_packed(): keep sequences; how many terms occur in each. Those of two bytes are "" then."""
-        lengths = np.array([len(sequence) - 1 for sequence in sequences], np.int32)
-        for doc in [doc for doc, size in enumerate(sizes) if size > NARROW]:
-            self._wide[doc] = np.frombuffer(sequences[doc], "<u2").astype(np.uint16)
-            lengths[doc] = len(self._wide[doc]) - 1
-            sequences[doc] = b""
-        self.narrow.load(np.frombuffer(b"".join(sequences), np.uint8), [len(sequence) for sequence in sequences])
-        return lengths
+    def _take(self, parts: codec.Parts, wide: Longs) -> Longs:
+        """For load_packed(): keep sequences; how many terms occur in each. wide: the notes that have two bytes a
+        term."""
+        lengths = parts.lengths(codec.SEQUENCE)
+        sequences = np.frombuffer(parts.joined(codec.SEQUENCE), np.uint8)
+        occurrences = lengths - 1
+        if len(wide):
+            narrow = np.ones(len(lengths), np.bool_)
+            narrow[wide] = False
+            for doc in wide.tolist():
+                self._wide[doc] = np.frombuffer(parts.of(codec.SEQUENCE, doc), "<u2").astype(np.uint16)
+                occurrences[doc] = len(self._wide[doc]) - 1
+            sequences, lengths = sequences[np.repeat(narrow, lengths)], np.where(narrow, lengths, 0)
+        self.narrow.load(sequences, lengths)
+        return occurrences
 
-    def _place(self, notes: Sequence[Packed], parts: Sequence[Sequence[bytes]], lengths: Ints) -> None:
+    def _place(self, notes: Sequence[Packed], parts: codec.Parts, lengths: Longs) -> None:
         """For load_packed(): append what doesn't need the numbers of terms."""
-        titles = parts[codec.TITLE]
-        self._titles.load(np.frombuffer(b"".join(titles), np.uint8), [len(title) for title in titles])
-        salient = parts[codec.SALIENT]
-        pairs = np.frombuffer(b"".join(salient), "<u2").reshape(-1, 2)
-        self._salient.load(pairs[:, 0].astype(np.uint16), [len(row) // 4 for row in salient])
+        self._titles.load(np.frombuffer(parts.joined(codec.TITLE), np.uint8), parts.lengths(codec.TITLE))
+        pairs = np.frombuffer(parts.joined(codec.SALIENT), "<u2").reshape(-1, 2)
+        self._salient.load(pairs[:, 0].astype(np.uint16), parts.lengths(codec.SALIENT) // 4)
         self._stamps.extend([part for note in notes for part in (note.incarnation, note.version)])
         self.lengths.extend(lengths)
         self.alive.extend(np.ones(len(notes), np.bool_))
-        self.repeats.reserve(len(notes))
-        self.repeats.add(parts[codec.HASHES], parts[codec.SIZES])
+        self.repeats.load(
+            np.frombuffer(parts.joined(codec.HASHES), "<u4"),
+            parts.lengths(codec.HASHES) // 4,
+            np.frombuffer(parts.joined(codec.SIZES), "<u2"),
+        )
         self.live += len(notes)
         self.total_length += int(lengths.sum())
         self.epoch += 1
+
+
+def _inverse_norms(tf: NDArray[np.uint8], sizes: Longs) -> Floats:
+    """For load_packed(): of each note, by how often its terms occur, note after note; sizes: how many each has."""
+    found = np.zeros(len(sizes), np.float32)
+    filled = np.flatnonzero(sizes)
+    if len(filled):
+        weights = np.add.reduceat(_SQUARES[tf], (np.cumsum(sizes) - sizes)[filled])
+        found[filled[weights > 0]] = weights[weights > 0] ** -0.5
+    return found
 
 
 def _title(sequence: Ints) -> list[int]:

@@ -4,8 +4,6 @@ A hundred thousand notes have five million terms, of which a quarter of a millio
 in numpy, all words of some hundred notes at once; only a word that is new becomes a string.
 """
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,8 +11,6 @@ from services.similarity_service.model.arrays import Ints, Longs
 from services.similarity_service.model.strings import Hashes, HashTable
 
 _SPACE, _BETWEEN = 0x20, 0x1E
-# Bytes of words that are hashed at once: what is computed of them stays in the processor's cache.
-_CHUNK = 1 << 17
 # A word's hash is the sum of a random number for each of its bytes times a power of an odd number, modulo 2**64.
 _BASE = 0x9E3779B97F4A7C1B
 _INVERSE = pow(_BASE, -1, 1 << 64)
@@ -33,18 +29,13 @@ class Words:
         self._powers = np.ones(1, np.uint64)
         self._inverses = np.ones(1, np.uint64)
 
-    def number(self, rows: Sequence[bytes], forms: Sequence[bytes]) -> tuple[Ints, list[int]]:
-        """The numbers of all terms, row after row, and how many each row has. A row: codec.WORDS of a
-        note; forms: codec.FORMS, likewise."""
-        counts = [row.count(b" ") + 1 if row else 0 for row in rows]
-        found = [self._number(rows[a:b], forms[a:b], counts[a:b]) for a, b in _chunks(rows)]
-        return np.concatenate([np.zeros(0, np.int32), *found]), counts
-
-    def _number(self, rows: Sequence[bytes], forms: Sequence[bytes], counts: Sequence[int]) -> Ints:
-        text = b" ".join([row for row in rows if row]) + b" "
-        begins, ends = _pieces(text, _SPACE)
-        if len(text) == 1:
+    def number(self, text: bytes, counts: Longs, forms: bytes, sizes: Longs) -> Ints:
+        """The numbers of the terms of the next notes, note after note. text, forms: codec.WORDS and codec.FORMS as
+        codec.Parts joins them; counts: how many terms each note has; sizes: bytes of each note's forms."""
+        if not text:
             return np.zeros(0, np.int32)
+        text += b" "
+        begins, ends = _pieces(text, _SPACE)
         codes = self._hash(text, begins, ends)
         numbers = self._table.get_all(codes)
         missing = np.flatnonzero(numbers < 0)
@@ -57,7 +48,7 @@ class Words:
         self._table.set_all(new, given)
         numbers[missing] = given[back]
         places = missing[first[order]]
-        self._note_forms(places, forms, counts)
+        self._note_forms(places, counts, forms, sizes)
         bounds = zip(begins[places].tolist(), ends[places].tolist(), strict=True)
         self.words += [text[begin:end].decode() for begin, end in bounds]
         return numbers
@@ -73,14 +64,16 @@ class Words:
         codes[codes == 0] = 1
         return codes
 
-    def _note_forms(self, places: Longs, forms: Sequence[bytes], counts: Sequence[int]) -> None:
+    def _note_forms(self, places: Longs, counts: Longs, text: bytes, sizes: Longs) -> None:
         """Keep how the words at some places read; they are about to get the next numbers."""
-        text = b"\x1e".join([form for form in forms if form]) + b"\x1e"
+        text += b"\x1e"
         begins, ends = _pieces(text, _BETWEEN)
-        shown = np.array([form.count(b"\x1e") + 1 if form else 0 for form in forms])
-        firsts, sizes = np.cumsum(shown) - shown, np.array(counts)
-        row = np.repeat(np.arange(len(forms)), sizes)[places]
-        local = places - (np.cumsum(sizes) - sizes)[row]
+        # How many forms there are until the end of each note's.
+        through = np.searchsorted(ends, np.cumsum(sizes + (sizes > 0)) - 1, "right")
+        firsts = np.concatenate([np.zeros(1, np.int64), through[:-1]])
+        shown = through - firsts
+        row = np.repeat(np.arange(len(counts)), counts)[places]
+        local = places - (np.cumsum(counts) - counts)[row]
         at = np.where(local < shown[row], firsts[row] + local, 0)
         has = (local < shown[row]) & (ends[at] > begins[at])
         number = len(self.words)
@@ -102,15 +95,3 @@ def _powers(base: int, count: int) -> NDArray[np.uint64]:
     factors[0] = 1
     found: NDArray[np.uint64] = np.cumprod(factors)
     return found
-
-
-def _chunks(rows: Sequence[bytes]) -> Iterator[tuple[int, int]]:
-    """Slices of rows of about _CHUNK bytes."""
-    first = size = 0
-    for at, row in enumerate(rows, 1):
-        size += len(row)
-        if size >= _CHUNK:
-            yield first, at
-            first, size = at, 0
-    if first < len(rows):
-        yield first, len(rows)

@@ -4,13 +4,13 @@ Counts are kept in a table of hashes without their sentences: two may fall toget
 one; the table is large enough that few do.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from services.similarity_service.model.arrays import Growing, Longs, Rows, distinct
 
+Codes = NDArray[np.uint32]
+Sizes = NDArray[np.uint16]
 _PLACES_A_NOTE = 4
 _LEAST_PLACES = 4096
 # A sentence is boilerplate when at least so many notes have it, and at least this share of all.
@@ -32,33 +32,21 @@ class Repeats:
     def nbytes(self) -> int:
         return self.hashes.nbytes + self.sizes.nbytes + int(self._counts.nbytes) + self._removed.__sizeof__()
 
-    def reserve(self, notes: int) -> None:
-        """Make room for so many notes, counting again when the table grows."""
-        if notes * _PLACES_A_NOTE <= len(self._counts):
-            return
-        size = len(self._counts)
-        while size < notes * _PLACES_A_NOTE:
-            size *= 2
-        self._counts = np.zeros(size, np.int32)
-        if len(self.hashes):
-            lengths = self.hashes.lengths()
-            owner = np.repeat(np.arange(len(lengths)), lengths)
-            pairs = np.stack([owner, self.hashes.values.view.astype(np.int64)], axis=1)
-            kept = pairs[(pairs[:, 1] != 0) & ~np.isin(owner, np.array(sorted(self._removed), np.int64))]
-            self._count(np.unique(kept, axis=0)[:, 1].astype(np.uint32), 1)
-
-    def add(self, hashes: Sequence[bytes], sizes: Sequence[bytes]) -> None:
-        """Append the rows of the next notes, as notes keep them."""
-        codes = np.frombuffer(b"".join(hashes), np.uint32)
-        lengths = [len(row) // 4 for row in hashes]
-        self.hashes.load(codes, lengths)
-        self.sizes.extend(np.frombuffer(b"".join(sizes), np.uint16))
+    def add(self, hashes: Codes, sizes: Sizes) -> None:
+        """Append the row of the next note: the hashes of its sentences and how long they are."""
+        self._reserve(len(self.hashes) - len(self._removed) + 1)
+        self.hashes.append(hashes)
+        self.sizes.extend(sizes)
         # A note that has a sentence twice is still one note.
-        if len(hashes) == 1:
-            self._count(distinct(codes[codes != 0]), 1)
-            return
-        owned = np.repeat(np.arange(len(hashes), dtype=np.uint64) << np.uint64(32), lengths) | codes
-        self._count((distinct(owned[codes != 0]) & np.uint64(0xFFFFFFFF)).astype(np.uint32), 1)
+        self._count(distinct(hashes[hashes != 0]), 1)
+
+    def load(self, hashes: Codes, lengths: Longs, sizes: Sizes) -> None:
+        """As add() for many notes. lengths: how many sentences each has."""
+        self._reserve(len(self.hashes) - len(self._removed) + len(lengths))
+        self.hashes.load(hashes, lengths)
+        self.sizes.extend(sizes)
+        owned = np.repeat(np.arange(len(lengths), dtype=np.uint64) << np.uint64(32), lengths) | hashes
+        self._count((distinct(owned[hashes != 0]) & np.uint64(0xFFFFFFFF)).astype(np.uint32), 1)
 
     def remove(self, doc: int) -> None:
         """Forget the row of a note."""
@@ -88,6 +76,21 @@ class Repeats:
         if not marks.any():
             return None
         return np.repeat(marks, self.sizes.data[self.hashes.span(doc)])
+
+    def _reserve(self, notes: int) -> None:
+        """Make room for so many notes, counting again when the table grows."""
+        if notes * _PLACES_A_NOTE <= len(self._counts):
+            return
+        size = len(self._counts)
+        while size < notes * _PLACES_A_NOTE:
+            size *= 2
+        self._counts = np.zeros(size, np.int32)
+        if len(self.hashes):
+            lengths = self.hashes.lengths()
+            owner = np.repeat(np.arange(len(lengths)), lengths)
+            pairs = np.stack([owner, self.hashes.values.view.astype(np.int64)], axis=1)
+            kept = pairs[(pairs[:, 1] != 0) & ~np.isin(owner, np.array(sorted(self._removed), np.int64))]
+            self._count(np.unique(kept, axis=0)[:, 1].astype(np.uint32), 1)
 
     def _count(self, hashes: NDArray[np.uint32], step: int) -> None:
         places = hashes & np.uint32(len(self._counts) - 1)

@@ -20,11 +20,10 @@ _FEW = 12
 class HashTable:
     """hash -> number, open addressing with steps that grow; at most half full."""
 
-    __slots__ = ("_keys", "_numbers", "size")
+    __slots__ = ("_key", "_keys", "_number", "_numbers", "size")
 
     def __init__(self) -> None:
-        self._keys: Hashes = np.zeros(256, np.uint64)
-        self._numbers: Ints = np.full(256, -1, np.int32)
+        self._empty(256)
         self.size = 0
 
     @property
@@ -34,18 +33,18 @@ class HashTable:
     def get(self, code: int) -> int:
         """The number of one hash, -1 if there is none."""
         slot = self._slot(code)
-        return int(self._numbers[slot]) if int(self._keys[slot]) == code else -1
+        return self._number[slot] if self._key[slot] == code else -1
 
     def set(self, code: int, number: int) -> None:
         """Give a hash a number; -1 takes it away."""
         slot = self._slot(code)
-        if int(self._keys[slot]) != code:
+        if self._key[slot] != code:
             if 2 * self.size >= len(self._keys):
                 self._grow(2 * len(self._keys))
                 slot = self._slot(code)
-            self._keys[slot] = code
+            self._key[slot] = code
             self.size += 1
-        self._numbers[slot] = number
+        self._number[slot] = number
 
     def get_all(self, codes: Hashes) -> Ints:
         """As get(), for many."""
@@ -62,8 +61,8 @@ class HashTable:
             found[left] = np.where(keys == sought, self._numbers[slots], np.int32(-1))
             on = np.flatnonzero((keys != sought) & (keys != 0))
             left, slots = left[on], slots[on]
-        for place in left.tolist():
-            found[place] = self.get(int(codes[place]))
+        for place, code in zip(left.tolist(), codes[left].tolist(), strict=True):
+            found[place] = self.get(code)
         return found
 
     def set_all(self, codes: Hashes, numbers: Ints) -> None:
@@ -77,13 +76,13 @@ class HashTable:
         self.size += len(codes)
 
     def _slot(self, code: int) -> int:
-        keys = self._keys
+        keys = self._key
         mask = len(keys) - 1
         slot = code & mask
         step = 0
         while True:
-            key = int(keys[slot])
-            if key in (code, 0):
+            key = keys[slot]
+            if key == code or not key:
                 return slot
             step += 1
             slot = (slot + step) & mask
@@ -91,9 +90,14 @@ class HashTable:
     def _grow(self, size: int) -> None:
         used = self._keys != 0
         codes, numbers = self._keys[used], self._numbers[used]
-        self._keys = np.zeros(size, np.uint64)
-        self._numbers = np.full(size, -1, np.int32)
+        self._empty(size)
         self._place(codes, numbers)
+
+    def _empty(self, size: int) -> None:
+        self._keys: Hashes = np.zeros(size, np.uint64)
+        self._numbers: Ints = np.full(size, -1, np.int32)
+        # The same as Python's integers, a third of the time to read one.
+        self._key, self._number = self._keys.data, self._numbers.data
 
     def _place(self, codes: Hashes, numbers: Ints) -> None:
         mask = np.uint64(len(self._keys) - 1)

@@ -203,13 +203,17 @@ class Titles:
 
     def _follow(self, doc: int, phrase: Sequence[int]) -> bool:
         """As _contains(), of one note."""
-        text, sought = self._index.sequence(doc).tobytes(), np.array(phrase, np.int32).tobytes()
+        row = self._index.terms[doc].tolist()
+        try:
+            places = [row.index(number) for number in phrase]
+        except ValueError:
+            return False
+        sequence = self._index.wide(doc) if self._index.is_wide(doc) else self._index.narrow[doc]
+        text, sought = sequence.tobytes(), np.array(places, sequence.dtype).tobytes()
         at = text.find(sought)
-        while at % 4:  # -1, too, is no multiple: then there is none
-            if at < 0:
-                return False
+        while at > 0 and at % sequence.itemsize:
             at = text.find(sought, at + 1)
-        return True
+        return at >= 0
 
     def _reach(self) -> None:
         size = len(self._index.vocabulary)
@@ -229,7 +233,7 @@ class Titles:
         found: dict[int, None] = {}
         for at, mask in zip(places.tolist(), masks[places].tolist(), strict=True):
             code, end = 0, at
-            for number, factor in zip(sequence[at : at + LONGEST_TITLE], _FACTORS, strict=False):
+            for number, factor in zip(sequence[at : at + mask.bit_length() - 1], _FACTORS, strict=False):
                 code += (number + 2) * factor
                 end += 1
                 if mask >> (end - at) & 1 and (name := self._numbers.get(code & _CODES or 1)) >= 0:
@@ -260,8 +264,10 @@ class Titles:
     def _register(self, name: tuple[str, ...]) -> int:
         """The number of a name; a new phrase is looked for in all notes. -1 for what can't be a name."""
         vocabulary = self._index.vocabulary
-        numbers = vocabulary.number_all(name).tolist()
-        self._reach()
+        numbers = [vocabulary.number(term) for term in name]
+        if -1 in numbers:
+            numbers = vocabulary.number_all(name).tolist()
+            self._reach()
         if not self._is_name(numbers):
             return -1
         if len(numbers) == 1:
@@ -269,7 +275,7 @@ class Titles:
         code = _code(numbers)
         number = self._numbers.get(code)
         if number < 0:
-            number = int(vocabulary.number_all([" ".join(name)])[0])
+            number = vocabulary.add(" ".join(name))
             self._reach()
             self._numbers.set(code, number)
             if len(self._pairs) < 16 * self._numbers.size:

@@ -61,14 +61,19 @@ class Vocabulary:
             for place in missing:
                 number = self._strings.number(terms[place])  # it may stand twice among the new ones
                 if number < 0:
-                    number = self._strings.add(terms[place])
-                    self._register([terms[place]], number)
+                    number = self.add(terms[place])
                     if place < len(forms) and forms[place]:
                         named.append((number, forms[place]))
                 numbers[place] = number
             if named:
                 self._forms.set_all([number for number, _ in named], [form for _, form in named])
         return numbers
+
+    def add(self, term: str) -> int:
+        """Number a term that is new."""
+        number = self._strings.add(term)
+        self._register([term], number)
+        return number
 
     def add_all(self, words: Sequence[str], forms: Mapping[int, str] = MappingProxyType({})) -> int:
         """Number many terms that are new and different; the number of the first, the others follow. forms: by number,

@@ -13,31 +13,37 @@ words = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_si
 rows = st.lists(st.lists(words, max_size=8, unique=True), max_size=8)
 
 
-def numbered(terms: list[list[str]], forms: list[list[str]]) -> Words:
-    """After checking the numbers against those that a dict gives."""
+def numbered(terms: list[list[str]], forms: list[list[str]], at_once: int = 1_000) -> Words:
+    """After checking the numbers against those that a dict gives. at_once: so many rows are handed over together."""
     made = Words()
-    numbers, sizes = made.number(
-        [" ".join(row).encode() for row in terms], ["\x1e".join(row).encode() for row in forms]
-    )
+    numbers: list[int] = []
+    for first in range(0, len(terms), at_once):
+        some, shown = terms[first : first + at_once], forms[first : first + at_once]
+        found = made.number(
+            " ".join([" ".join(row) for row in some if row]).encode(),
+            np.array([len(row) for row in some]),
+            "\x1e".join(["\x1e".join(row) for row in shown if row]).encode(),
+            np.array([len("\x1e".join(row).encode()) for row in shown]),
+        )
+        numbers += found.tolist()
     known: dict[str, int] = {}
-    shown: dict[int, str] = {}
+    reading: dict[int, str] = {}
     for row, reads in zip(terms, forms, strict=True):
         for place, term in enumerate(row):
             if term not in known:
                 if place < len(reads) and reads[place]:
-                    shown[len(known)] = reads[place]
+                    reading[len(known)] = reads[place]
                 known[term] = len(known)
-    assert numbers.tolist() == [known[term] for row in terms for term in row]
-    assert sizes == [len(row) for row in terms]
+    assert numbers == [known[term] for row in terms for term in row]
     assert made.words == list(known)
-    assert made.forms == shown
+    assert made.forms == reading
     return made
 
 
 @given(rows, st.data())
 def test_as_a_dict_would(terms: list[list[str]], data: st.DataObject) -> None:
     forms = [data.draw(st.lists(words | st.just(""), max_size=len(row))) for row in terms]
-    numbered(terms, [row if any(row) else [] for row in forms])
+    numbered(terms, [row if any(row) else [] for row in forms], data.draw(st.integers(1, 4)))
 
 
 def test_many_words_in_several_pieces() -> None:
