@@ -19,7 +19,7 @@ from services.similarity_service.usecases.indexing import Indexing
 from services.similarity_service.usecases.library import Library
 from services.similarity_service.usecases.linking import Linking
 from services.similarity_service.usecases.marks import Marks
-from services.similarity_service.usecases.preferences import Preferences, language_of
+from services.similarity_service.usecases.preferences import Preferences
 from services.similarity_service.usecases.reindexing import Reindexing
 from services.similarity_service.usecases.searching import Searching
 from shared import config, logs, telemetry
@@ -74,9 +74,7 @@ async def start(life: Lifecycle, settings: SimilarityConfig) -> Parts:
     # The truth, and what is kept of it in memory.
     records = DynamoRecords(table, clock)
     preferences = Preferences(DynamoSettings(table), clock)
-    library = Library(
-        records, RedisChangeLog(redis), language_of, clock, max_bytes=settings.index_megabytes * 1024 * 1024
-    )
+    library = Library(records, RedisChangeLog(redis), clock, max_bytes=settings.index_megabytes * 1024 * 1024)
     redis.on_lost(library.distrust)
 
     indexing = Indexing(records, library, preferences)

@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from services.similarity_service.model import query, similarity
+from services.similarity_service.model import codec, query, similarity
 from services.similarity_service.model.analysis import analyser
 from services.similarity_service.model.index import UserIndex
 from services.similarity_service.model.links import Linker
+from services.similarity_service.model.loading import Loading
 from services.similarity_service.model.note import analyse
 from services.similarity_service.model.settings import Settings
 from tests.bench.similarity import corpus
@@ -33,6 +34,7 @@ OUT = Path("docs/bench/similarity-quality.json")
 _MOST_LINKS = 50
 _SHORTEST = 5
 _BEST = 10
+_AT_ONCE = 200
 _DISCOUNT = 1 / np.log2(np.arange(2, _BEST + 2))
 
 
@@ -69,14 +71,16 @@ def read(path: Path) -> Collection:
 
 def index_of(collection: Collection, field: str) -> UserIndex:
     """The index that the service would hold of these notes."""
-    index = UserIndex()
     english = analyser("english")
-    index.load(
-        [
+    loading = Loading()
+    for first in range(0, len(collection.notes), _AT_ONCE):
+        analysed = [
             analyse(english, node_id=note["id"], version=1, title=note["title"], text=note[field])
-            for note in collection.notes
+            for note in collection.notes[first : first + _AT_ONCE]
         ]
-    )
+        loading.take([codec.packed(note) for note in analysed])
+    index = UserIndex()
+    index.load(loading)
     return index
 
 

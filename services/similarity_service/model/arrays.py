@@ -3,7 +3,7 @@
 A Python list of small numpy arrays costs over 100 bytes a term before the first posting; here a term costs 9.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -143,22 +143,30 @@ class Postings:
         self.codes.data[start : start + len(docs)] = codes
         self._offset.data[number], self._length.data[number], self._room.data[number] = start, len(docs), room
 
-    def load(self, numbers: Ints, docs: Ints, codes: Bytes, lists: int) -> None:
-        """Set everything at once: (list, note, code) triples in any order, notes of a list kept in theirs."""
-        self.reach(lists)
-        order = order_of(numbers)
-        lengths = np.bincount(numbers, minlength=lists)
+    def load(self, lengths: Longs, pieces: Iterable[tuple[Ints, Ints, Bytes]]) -> None:
+        """Set everything at once. lengths: of each list; pieces: (list, note, code) triples, a list's notes ascending.
+
+        What is computed of a piece should fit into the processor's cache.
+        """
+        self.reach(len(lengths))
         classes = np.searchsorted(_SIZE_ARRAY, lengths)
         rooms = _SIZE_ARRAY[classes]
         starts = np.cumsum(rooms) - rooms
         total = int(rooms.sum())
-        within = np.arange(len(numbers)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        at = np.repeat(starts, lengths) + within
         self.docs.reach(total)
         self.codes.reach(total)
-        self.docs.data[at] = docs[order]
-        self.codes.data[at] = codes[order]
-        self._offset.data[:lists], self._length.data[:lists], self._room.data[:lists] = starts, lengths, classes
+        ends = starts.copy()
+        for numbers, docs, codes in pieces:
+            order = order_of(numbers)
+            ordered = numbers[order]
+            firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
+            lists, runs = ordered[firsts], np.diff(firsts, append=len(ordered))
+            at = np.arange(len(ordered)) + np.repeat(ends[lists] - firsts, runs)
+            ends[lists] += runs
+            self.docs.data[at] = docs[order]
+            self.codes.data[at] = codes[order]
+        known = slice(0, len(lengths))
+        self._offset.data[known], self._length.data[known], self._room.data[known] = starts, lengths, classes
 
     def _move(self, number: int) -> None:
         """Give a full list more room."""
@@ -207,9 +215,10 @@ class Rows(Generic[S]):
         start = self.values.extend(values)
         self._starts.extend(start + np.cumsum(np.asarray(lengths, np.int64)))
 
-    def span(self, row: int) -> slice:
+    def span(self, row: int, end: int | None = None) -> slice:
+        """Where the values of a row are, or of those from it on to `end`."""
         starts = self._starts.data
-        return slice(int(starts[row]), int(starts[row + 1]))
+        return slice(int(starts[row]), int(starts[row + 1 if end is None else end]))
 
     def __getitem__(self, row: int) -> NDArray[S]:
         return self.values.data[self.span(row)]

@@ -10,7 +10,7 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -37,70 +37,40 @@ class Packed(NamedTuple):
     version: int
     data: bytes
 
-    @property
-    def language(self) -> str:
-        """The language that it was analysed in."""
-        end = _HEAD.size + _HEAD.unpack_from(self.data)[ABOUT]
-        return self.data[_HEAD.size : end].decode().partition(" ")[2]
-
 
 # The places of a record's parts, in their order.
 ABOUT, TITLE, NAMED, WORDS, FORMS, CODES, SEQUENCE, HASHES, SIZES, SALIENT = range(10)
 PARTS = 10
 # What stands between the parts of two notes.
-_BETWEEN_NOTES = {WORDS: b" ", FORMS: _BETWEEN.encode()}
-# Bytes of records that are taken apart at once.
-_PIECE = 1 << 18
+_BETWEEN_NOTES = {ABOUT: b"\n", WORDS: b" ", FORMS: _BETWEEN.encode()}
 
 
 class Parts:
-    """The records of many notes by parts (TITLE and so on).
-
-    They are taken apart some hundred at once, which then are in the processor's cache: part by part over all of them
-    would take three times as long.
-    """
+    """The records of some notes by parts (TITLE and so on)."""
 
     def __init__(self, notes: Sequence[Packed]) -> None:
         self._data = [note.data for note in notes]
         heads = np.frombuffer(b"".join([data[: _HEAD.size] for data in self._data]), "<u4").reshape(-1, PARTS)
         self._lengths: Longs = heads.T.astype(np.int64)
         self._ends: Longs = np.cumsum(self._lengths, axis=0) + _HEAD.size
-        # Which notes were taken apart together.
-        self.pieces = [slice(first, end) for first, end in _pieces(self._ends[-1])]
-        self._texts: list[list[bytes]] = [[] for _ in range(PARTS)]
-        for piece in self.pieces:
-            for part, texts in enumerate(self._texts):
-                texts.append(_BETWEEN_NOTES.get(part, b"").join(filter(None, self._cut(part, piece))))
 
     def lengths(self, part: int) -> Longs:
         """How many bytes each note's part has."""
         lengths: Longs = self._lengths[part]
         return lengths
 
-    def texts(self, part: int) -> Sequence[bytes]:
-        """The parts of all notes, piece by piece: one after the other, words and forms with their separator between
-        (none for an empty part)."""
-        return self._texts[part]
-
     def joined(self, part: int) -> bytes:
-        """The parts of all notes, one after the other."""
-        return b"".join(self._texts[part])
+        """The part of all notes, one after the other; words and forms with their separator between (none for an empty
+        part), what tells of the record (ABOUT) by lines."""
+        bounds = zip(
+            self._data, (self._ends[part] - self._lengths[part]).tolist(), self._ends[part].tolist(), strict=True
+        )
+        return _BETWEEN_NOTES.get(part, b"").join([data[a:b] for data, a, b in bounds if b > a])
 
     def of(self, part: int, note: int) -> bytes:
         """The part of one note."""
-        return self._cut(part, slice(note, note + 1))[0]
-
-    def _cut(self, part: int, notes: slice) -> list[bytes]:
-        ends = self._ends[part, notes]
-        bounds = zip(self._data[notes], (ends - self._lengths[part, notes]).tolist(), ends.tolist(), strict=True)
-        return [data[start:end] for data, start, end in bounds]
-
-
-def _pieces(sizes: Longs) -> Iterator[tuple[int, int]]:
-    """First and end of runs of notes, each of about _PIECE bytes."""
-    through = np.cumsum(sizes)
-    cuts = np.searchsorted(through, np.arange(_PIECE, through[-1], _PIECE)) + 1 if len(sizes) else ()
-    return pairwise(sorted({0, *map(int, cuts), len(sizes)}))
+        end = int(self._ends[part, note])
+        return self._data[note][end - int(self._lengths[part, note]) : end]
 
 
 def pack(note: Note) -> bytes:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from services.similarity_service.model import codec
 from services.similarity_service.model.analysis import Analyser, analyser
 from services.similarity_service.model.arrays import Floats, Growing, Ints, Longs, Postings, Rows
-from services.similarity_service.model.codec import Packed
-from services.similarity_service.model.loading import Words
+from services.similarity_service.model.loading import Loading
 from services.similarity_service.model.note import LONGEST_TITLE, NARROW, WIDE, Note
 from services.similarity_service.model.repeats import Repeats
 from services.similarity_service.model.strings import Strings
@@ -26,6 +25,8 @@ from services.similarity_service.model.vocabulary import STOP, TAG, TAG_PREFIX, 
 # Weight of a term that occurs so often: logarithmic, since the tenth time says less than the second.
 LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, 256))]).astype(np.float32)
 _SQUARES = LOG_TF * LOG_TF
+# Notes that are counted, and that are posted, at once when an index is loaded.
+_COUNTED, _POSTED = 1 << 16, 1 << 12
 
 
 class UserIndex:
@@ -192,67 +193,44 @@ class UserIndex:
         self.epoch += 1
         return True
 
-    def load(self, notes: Sequence[Note]) -> None:
-        """load_packed() of notes."""
-        self.load_packed([codec.packed(note) for note in notes])
-
-    def load_packed(self, notes: Sequence[Packed]) -> None:
-        """Put many visible notes of different ids into an empty index at once: as adding each, thirty times faster."""
+    def load(self, loading: Loading) -> None:
+        """Put many visible notes into an empty index at once: as adding each, thirty times faster."""
         if self.size:
-            raise ValueError("load_packed() fills an empty index")
-        count = len(notes)
-        words, vocabulary, parts = Words(), self.vocabulary, codec.Parts(notes)
-        sizes = parts.lengths(codec.CODES)
-        forms = parts.lengths(codec.FORMS)
-        pieces = zip(parts.texts(codec.WORDS), parts.texts(codec.FORMS), parts.pieces, strict=True)
-        found = [words.number(text, sizes[piece], shown, forms[piece]) for text, shown, piece in pieces]
-        numbers = np.concatenate([np.zeros(0, np.int32), *found])
+            raise ValueError("load() fills an empty index")
+        vocabulary, words = self.vocabulary, loading.words
         vocabulary.add_all(words.words, words.forms)
-        tags, aliases = self._named(parts)
-        strings = [*words.words, *map(vocabulary.word, range(len(words.words), len(vocabulary)))]
-        lengths = self._take(parts, np.flatnonzero(sizes > NARROW))
-        tf = np.frombuffer(parts.joined(codec.CODES), np.uint8)
-        if tags:
-            tagged = np.array([doc for doc, _ in tags])
-            at = np.cumsum(sizes)[tagged]
-            numbers = np.insert(numbers, at, [tag for _, tag in tags])
-            tf = np.insert(tf, at, 0)
-            sizes = sizes + np.bincount(tagged, minlength=count)
-        self._ids.add_all([note.node_id for note in notes])
-        self.terms.load(numbers, sizes)
-        self._place(notes, parts, lengths)
-        docs = np.repeat(np.arange(count, dtype=np.int32), sizes)
-        self.codes.extend(tf)
-        self.inverse_norm.extend(_inverse_norms(tf, sizes))
-        phrases, owners = self.titles.load(self._names(aliases), strings)
-        known = len(vocabulary)
-        vocabulary.df.data[:known] = np.bincount(numbers, minlength=known) + np.bincount(phrases, minlength=known)
-        places, listed = self._salient.places(np.arange(count))
-        salient = numbers[np.repeat(self.terms.starts(np.arange(count)), listed) + self._salient.values.data[places]]
-        vocabulary.salient.data[:known] = np.bincount(salient, minlength=known)
-        posted = (vocabulary.flags.data[numbers] & STOP) == 0
-        self.postings.load(
-            np.concatenate([numbers[posted], phrases]),
-            np.concatenate([docs[posted], owners]),
-            np.concatenate([tf[posted], np.ones(len(phrases), np.uint8)]),
-            known,
-        )
+        self._ids.add_all(loading.ids)
+        self._stamps.extend(loading.stamps)
+        sizes, codes = loading.sizes.taken(), loading.codes.taken()
+        self.terms.load(loading.numbers.taken(), sizes)
+        self.codes.extend(codes)
+        self.inverse_norm.extend(_inverse_norms(codes, sizes))
+        self._titles.load(*loading.part(codec.TITLE))
+        pairs, bytes_of_pairs = loading.part(codec.SALIENT)
+        self._salient.load(pairs.view("<u2")[::2].astype(np.uint16), bytes_of_pairs // 4)
+        hashes, bytes_of_hashes = loading.part(codec.HASHES)
+        self.repeats.load(hashes.view("<u4"), bytes_of_hashes // 4, loading.part(codec.SIZES)[0].view("<u2"))
+        self._load_sequences(loading)
+        self.alive.extend(np.ones(len(loading), np.bool_))
+        self.live, self.total_length = len(loading), int(self.lengths.view.sum())
+        self.epoch += 1
+        self._post_all(*self.titles.load(self._names(loading.aliases), words.words))
 
-    def _named(self, parts: codec.Parts) -> tuple[list[tuple[int, int]], list[tuple[int, list[int]]]]:
-        """For load_packed(): (note, number of a tag) and (note, numbers of an alias) of all notes, in their order."""
-        tags: list[tuple[int, str]] = []
-        aliases: list[tuple[int, list[str]]] = []
-        for doc in np.flatnonzero(parts.lengths(codec.NAMED)).tolist():
-            own, others = codec.named(parts.of(codec.NAMED, doc))
-            tags += [(doc, TAG_PREFIX + tag) for tag in own]
-            aliases += [(doc, alias) for alias in others]
-        numbers = iter(self.vocabulary.number_all([tag for _, tag in tags]).tolist())
-        found = [(doc, next(numbers)) for doc, _ in tags]
-        numbers = iter(self.vocabulary.number_all([term for _, alias in aliases for term in alias]).tolist())
-        return found, [(doc, [next(numbers) for _ in alias]) for doc, alias in aliases]
+    def _load_sequences(self, loading: Loading) -> None:
+        sequences, lengths = loading.part(codec.SEQUENCE)
+        narrow = np.ones(len(lengths), np.bool_)
+        narrow[loading.wide] = False
+        ends = np.cumsum(lengths)
+        for doc in loading.wide:
+            row = sequences[ends[doc] - lengths[doc] : ends[doc]]
+            self._wide[doc] = row.view("<u2").astype(np.uint16)
+        self.lengths.extend(np.where(narrow, lengths, lengths // 2) - 1)
+        if loading.wide:
+            sequences, lengths = sequences[np.repeat(narrow, lengths)], np.where(narrow, lengths, 0)
+        self.narrow.load(sequences, lengths)
 
-    def _names(self, aliases: Sequence[tuple[int, list[int]]]) -> dict[int, tuple[Longs, Ints]]:
-        """For load_packed(): by length, the notes of the names that are so long, and the terms of each."""
+    def _names(self, aliases: Sequence[tuple[int, Ints]]) -> dict[int, tuple[Longs, Ints]]:
+        """For load(): by length, the notes of the names that are so long, and the terms of each."""
         rows = np.flatnonzero(self.narrow.lengths())
         lengths = np.full(len(self.narrow), -1, np.int64)
         # Each sequence has one separator, after the title.
@@ -263,48 +241,51 @@ class UserIndex:
             local = self.narrow.values.data[self.narrow.starts(docs)[:, None] + np.arange(size)]
             terms = self.terms.values.data[self.terms.starts(docs)[:, None] + local]
             named[size] = [docs], [terms]
-        for doc, alias in [*aliases, *((doc, _title(self.sequence(doc))) for doc in self._wide)]:
-            if 0 < len(alias) <= LONGEST_TITLE:
-                named[len(alias)][0].append(np.array([doc]))
-                named[len(alias)][1].append(np.array([alias], np.int32))
+        for doc, name in [*aliases, *((doc, _title(self.sequence(doc))) for doc in self._wide)]:
+            if 0 < len(name) <= LONGEST_TITLE:
+                named[len(name)][0].append(np.array([doc]))
+                named[len(name)][1].append(name[None])
         return {size: (np.concatenate(docs), np.concatenate(terms)) for size, (docs, terms) in named.items()}
 
-    def _take(self, parts: codec.Parts, wide: Longs) -> Longs:
-        """For load_packed(): keep sequences; how many terms occur in each. wide: the notes that have two bytes a
-        term."""
-        lengths = parts.lengths(codec.SEQUENCE)
-        sequences = np.frombuffer(parts.joined(codec.SEQUENCE), np.uint8)
-        occurrences = lengths - 1
-        if len(wide):
-            narrow = np.ones(len(lengths), np.bool_)
-            narrow[wide] = False
-            for doc in wide.tolist():
-                self._wide[doc] = np.frombuffer(parts.of(codec.SEQUENCE, doc), "<u2").astype(np.uint16)
-                occurrences[doc] = len(self._wide[doc]) - 1
-            sequences, lengths = sequences[np.repeat(narrow, lengths)], np.where(narrow, lengths, 0)
-        self.narrow.load(sequences, lengths)
-        return occurrences
+    def _post_all(self, phrases: Ints, owners: Ints) -> None:
+        """For load(): count and post the terms of all notes. phrases: what else is in them, in which (ascending)."""
+        vocabulary, known = self.vocabulary, len(self.vocabulary)
+        df = np.bincount(phrases, minlength=known)
+        salient = np.zeros(known, np.int64)
+        for first, end in self._pieces(_COUNTED):
+            df += np.bincount(self.terms.values.data[self.terms.span(first, end)], minlength=known)
+            docs = np.arange(first, end)
+            places, lengths = self._salient.places(docs)
+            at = np.repeat(self.terms.starts(docs), lengths) + self._salient.values.data[places]
+            salient += np.bincount(self.terms.values.data[at], minlength=known)
+        vocabulary.df.data[:known], vocabulary.salient.data[:known] = df, salient
+        posted = (vocabulary.flags.data[:known] & STOP) == 0
+        self.postings.load(np.where(posted, df, 0), self._triples(posted, phrases, owners))
 
-    def _place(self, notes: Sequence[Packed], parts: codec.Parts, lengths: Longs) -> None:
-        """For load_packed(): append what doesn't need the numbers of terms."""
-        self._titles.load(np.frombuffer(parts.joined(codec.TITLE), np.uint8), parts.lengths(codec.TITLE))
-        pairs = np.frombuffer(parts.joined(codec.SALIENT), "<u2").reshape(-1, 2)
-        self._salient.load(pairs[:, 0].astype(np.uint16), parts.lengths(codec.SALIENT) // 4)
-        self._stamps.extend([part for note in notes for part in (note.incarnation, note.version)])
-        self.lengths.extend(lengths)
-        self.alive.extend(np.ones(len(notes), np.bool_))
-        self.repeats.load(
-            np.frombuffer(parts.joined(codec.HASHES), "<u4"),
-            parts.lengths(codec.HASHES) // 4,
-            np.frombuffer(parts.joined(codec.SIZES), "<u2"),
-        )
-        self.live += len(notes)
-        self.total_length += int(lengths.sum())
-        self.epoch += 1
+    def _triples(
+        self, posted: NDArray[np.bool_], phrases: Ints, owners: Ints
+    ) -> Iterator[tuple[Ints, Ints, NDArray[np.uint8]]]:
+        """For _post_all(): what Postings.load() takes. posted: which terms are."""
+        sizes = self.terms.lengths()
+        for first, end in self._pieces(_POSTED):
+            span = self.terms.span(first, end)
+            numbers = self.terms.values.data[span]
+            docs = np.repeat(np.arange(first, end, dtype=np.int32), sizes[first:end])
+            kept = np.flatnonzero(posted[numbers])
+            own = slice(*np.searchsorted(owners, [first, end]))
+            yield (
+                np.concatenate([numbers[kept], phrases[own]]),
+                np.concatenate([docs[kept], owners[own]]),
+                np.concatenate([self.codes.data[span][kept], np.ones(own.stop - own.start, np.uint8)]),
+            )
+
+    def _pieces(self, size: int) -> list[tuple[int, int]]:
+        """First and end of runs of so many notes."""
+        return [(first, min(first + size, self.size)) for first in range(0, self.size, size)]
 
 
 def _inverse_norms(tf: NDArray[np.uint8], sizes: Longs) -> Floats:
-    """For load_packed(): of each note, by how often its terms occur, note after note; sizes: how many each has."""
+    """For load(): of each note, by how often its terms occur, note after note; sizes: how many each has."""
     found = np.zeros(len(sizes), np.float32)
     filled = np.flatnonzero(sizes)
     if len(filled):
@@ -313,9 +294,9 @@ def _inverse_norms(tf: NDArray[np.uint8], sizes: Longs) -> Floats:
     return found
 
 
-def _title(sequence: Ints) -> list[int]:
+def _title(sequence: Ints) -> Ints:
     """The terms of the title in a note's sequence."""
-    return list(map(int, sequence[: int(np.argmax(sequence == -1))]))
+    return sequence[: int(np.argmax(sequence == -1))]
 
 
 def tags_of(index: UserIndex, doc: int) -> list[str]:

@@ -1,15 +1,26 @@
-"""The terms of many notes, numbered without a Python object for each: what loading an index spends its time with.
+"""The records of many notes on their way into an index, without a Python object for each of their terms.
 
 A hundred thousand notes have five million terms, of which a quarter of a million are different. Their bytes are hashed
 in numpy, all words of some hundred notes at once; only a word that is new becomes a string.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+from typing import Generic
+
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.arrays import Ints, Longs
+from services.similarity_service.model import codec
+from services.similarity_service.model.arrays import Bytes, Ints, Longs, S
+from services.similarity_service.model.codec import Packed, Parts
+from services.similarity_service.model.note import NARROW
+from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.strings import Hashes, HashTable
+from services.similarity_service.model.vocabulary import TAG_PREFIX
 
+# The parts of records that are kept as they are.
+_KEPT = (codec.TITLE, codec.SEQUENCE, codec.HASHES, codec.SIZES, codec.SALIENT)
 _SPACE, _BETWEEN = 0x20, 0x1E
 # A word's hash is the sum of a random number for each of its bytes times a power of an odd number, modulo 2**64.
 _BASE = 0x9E3779B97F4A7C1B
@@ -18,16 +29,122 @@ _BYTES = np.random.default_rng(20_211).integers(1, 1 << 64, 256, np.uint64)
 _BYTES[_SPACE] = 0
 
 
+class Loading:
+    """One user's notes, taken in page by page and kept by columns: what UserIndex.load() makes an index of.
+
+    Some hundred notes at once stay in the processor's cache, and nothing is kept of them that the index doesn't need:
+    loading takes not much more memory than the index.
+    """
+
+    def __init__(self) -> None:
+        self.words = Words()
+        self.ids: list[str] = []
+        # Incarnation and version, note after note.
+        self.stamps: list[int] = []
+        # Terms and tags: their numbers, how often each occurs in its note (a tag: 0), and how many each note has.
+        self.numbers = Column(np.int32)
+        self.codes = Column(np.uint8)
+        self.sizes = Column(np.int64)
+        # Notes of more terms than a byte tells apart.
+        self.wide: list[int] = []
+        # (note, terms of an alias)
+        self.aliases: list[tuple[int, Ints]] = []
+        self._texts = {part: Column(np.uint8) for part in _KEPT}
+        self._lengths = {part: Column(np.int64) for part in _KEPT}
+        self._about: Counter[bytes] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def language(self) -> str:
+        """The one that most of the records are in: the index must ask in it."""
+        counts: Counter[str] = Counter()
+        for about, count in self._about.items():
+            counts[about.decode().partition(" ")[2]] += count
+        return max(sorted(counts), key=counts.__getitem__, default=Settings().language)
+
+    def part(self, part: int) -> tuple[Bytes, Longs]:
+        """A part of all notes (codec.TITLE and so on) and how many bytes of it each note has. It can be taken once."""
+        return self._texts.pop(part).taken(), self._lengths.pop(part).taken()
+
+    def take(self, notes: Sequence[Packed]) -> None:
+        """The next notes, of ids that weren't among those before."""
+        if not notes:
+            return
+        first, parts = len(self.ids), Parts(notes)
+        self.ids += [note.node_id for note in notes]
+        self.stamps += [number for note in notes for number in (note.incarnation, note.version)]
+        self._about.update(parts.joined(codec.ABOUT).splitlines())
+        for part in _KEPT:
+            self._texts[part].add(np.frombuffer(parts.joined(part), np.uint8))
+            self._lengths[part].add(parts.lengths(part))
+        sizes, codes = parts.lengths(codec.CODES), np.frombuffer(parts.joined(codec.CODES), np.uint8)
+        self.wide += (first + np.flatnonzero(sizes > NARROW)).tolist()
+        forms = parts.joined(codec.FORMS), parts.lengths(codec.FORMS)
+        numbers = self.words.number(parts.joined(codec.WORDS), sizes, *forms)
+        tagged: list[int] = []
+        tags: list[int] = []
+        aliases: list[tuple[int, list[str]]] = []
+        for note in np.flatnonzero(parts.lengths(codec.NAMED)).tolist():
+            own, others = codec.named(parts.of(codec.NAMED, note))
+            tagged += [note] * len(own)
+            tags += [self.words.tag(tag) for tag in own]
+            aliases += [(first + note, alias) for alias in others]
+        if tags:
+            ends = np.cumsum(sizes)[tagged]
+            numbers, codes = np.insert(numbers, ends, tags), np.insert(codes, ends, 0)
+            sizes = sizes + np.bincount(tagged, minlength=len(notes))
+        self.numbers.add(numbers)
+        self.codes.add(codes)
+        self.sizes.add(sizes)
+        self._take_aliases(aliases)
+
+    def _take_aliases(self, aliases: Sequence[tuple[int, list[str]]]) -> None:
+        sizes = np.array([len(alias) for _, alias in aliases], np.int64)
+        text = " ".join([term for _, alias in aliases for term in alias])
+        numbers = self.words.number(text.encode(), sizes, b"", np.zeros_like(sizes))
+        ends = np.cumsum(sizes).tolist()
+        self.aliases += [
+            (doc, numbers[end - len(alias) : end]) for (doc, alias), end in zip(aliases, ends, strict=True)
+        ]
+
+
+class Column(Generic[S]):
+    """Values that come in pieces."""
+
+    def __init__(self, dtype: type[S]) -> None:
+        self._pieces: list[NDArray[S]] = [np.zeros(0, dtype)]
+
+    def add(self, values: NDArray[S]) -> None:
+        self._pieces.append(values)
+
+    def taken(self) -> NDArray[S]:
+        """All of them; nothing is kept."""
+        pieces, self._pieces = self._pieces, self._pieces[:1]
+        return np.concatenate(pieces)
+
+
 class Words:
-    """Terms, numbered in the order of their arrival."""
+    """Terms and tags, numbered in the order of their arrival."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
         # How words read, where that is not the word itself.
         self.forms: dict[int, str] = {}
+        self._tags: dict[str, int] = {}
         self._table = HashTable()
         self._powers = np.ones(1, np.uint64)
         self._inverses = np.ones(1, np.uint64)
+        self._mixed = np.ones(1, np.uint64)
+
+    def tag(self, tag: str) -> int:
+        """The number of a tag; it is a word to itself."""
+        number = self._tags.get(tag)
+        if number is None:
+            number = self._tags[tag] = len(self.words)
+            self.words.append(TAG_PREFIX + tag)
+        return number
 
     def number(self, text: bytes, counts: Longs, forms: bytes, sizes: Longs) -> Ints:
         """The numbers of the terms of the next notes, note after note. text, forms: codec.WORDS and codec.FORMS as
@@ -57,9 +174,11 @@ class Words:
         if len(self._powers) < len(text):
             self._powers = _powers(_BASE, len(text))
             self._inverses = _powers(_INVERSE, len(text))
-        mixed = _BYTES[np.frombuffer(text, np.uint8)]
+            self._mixed = np.empty(len(text), np.uint64)
+        # Written into one array each time: a new one costs more than what is computed.
+        mixed = np.take(_BYTES, np.frombuffer(text, np.uint8), out=self._mixed[: len(text)], mode="clip")
         mixed *= self._powers[: len(text)]
-        sums = np.cumsum(mixed)[ends]
+        sums = np.cumsum(mixed, out=mixed)[ends]
         codes: Hashes = np.diff(sums, prepend=np.uint64(0)) * self._inverses[begins]
         codes[codes == 0] = 1
         return codes

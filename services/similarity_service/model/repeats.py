@@ -45,8 +45,7 @@ class Repeats:
         self._reserve(len(self.hashes) - len(self._removed) + len(lengths))
         self.hashes.load(hashes, lengths)
         self.sizes.extend(sizes)
-        owned = np.repeat(np.arange(len(lengths), dtype=np.uint64) << np.uint64(32), lengths) | hashes
-        self._count((distinct(owned[hashes != 0]) & np.uint64(0xFFFFFFFF)).astype(np.uint32), 1)
+        self._count(_once_a_note(hashes, lengths), 1)
 
     def remove(self, doc: int) -> None:
         """Forget the row of a note."""
@@ -87,11 +86,17 @@ class Repeats:
         self._counts = np.zeros(size, np.int32)
         if len(self.hashes):
             lengths = self.hashes.lengths()
-            owner = np.repeat(np.arange(len(lengths)), lengths)
-            pairs = np.stack([owner, self.hashes.values.view.astype(np.int64)], axis=1)
-            kept = pairs[(pairs[:, 1] != 0) & ~np.isin(owner, np.array(sorted(self._removed), np.int64))]
-            self._count(np.unique(kept, axis=0)[:, 1].astype(np.uint32), 1)
+            hashes = self.hashes.values.view.copy()
+            for doc in self._removed:
+                hashes[self.hashes.span(doc)] = 0
+            self._count(_once_a_note(hashes, lengths), 1)
 
     def _count(self, hashes: NDArray[np.uint32], step: int) -> None:
         places = hashes & np.uint32(len(self._counts) - 1)
         np.add.at(self._counts, places, np.int32(step))
+
+
+def _once_a_note(hashes: Codes, lengths: Longs) -> Codes:
+    """The hashes of many notes' sentences (not 0), each once for each note that has it. lengths: hashes of a note."""
+    owned = np.repeat(np.arange(len(lengths), dtype=np.uint64) << np.uint64(32), lengths) | hashes
+    return (distinct(owned[hashes != 0]) & np.uint64(0xFFFFFFFF)).astype(np.uint32)

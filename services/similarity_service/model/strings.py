@@ -48,15 +48,17 @@ class HashTable:
 
     def get_all(self, codes: Hashes) -> Ints:
         """As get(), for many."""
-        mask = np.uint64(len(self._keys) - 1)
-        slots = codes & mask
+        mask = len(self._keys) - 1
+        slots = codes.view(np.int64) & mask
         keys = self._keys[slots]
-        found = np.where(keys == codes, self._numbers[slots], np.int32(-1))
-        left = np.flatnonzero((keys != codes) & (keys != 0))
+        found: Ints = self._numbers[slots]
+        other = keys != codes
+        found[other] = -1
+        left = np.flatnonzero(other & (keys != 0))
         step = 0
         while len(left) > _FEW:
             step += 1
-            slots = (slots[left] if step == 1 else slots) + np.uint64(step) & mask
+            slots = (slots[left] if step == 1 else slots) + step & mask
             keys, sought = self._keys[slots], codes[left]
             found[left] = np.where(keys == sought, self._numbers[slots], np.int32(-1))
             on = np.flatnonzero((keys != sought) & (keys != 0))
@@ -100,19 +102,19 @@ class HashTable:
         self._key, self._number = self._keys.data, self._numbers.data
 
     def _place(self, codes: Hashes, numbers: Ints) -> None:
-        mask = np.uint64(len(self._keys) - 1)
-        slots = codes & mask
+        mask = len(self._keys) - 1
+        slots = codes.view(np.int64) & mask
         step = 0
         while len(codes):
             free = np.flatnonzero(self._keys[slots] == 0)
             # Of those that want the same free slot, the one written last has it; the others go on.
             self._keys[slots[free]] = codes[free]
-            have = self._keys[slots] == codes
+            other = self._keys[slots] != codes
+            have, left = np.flatnonzero(~other), np.flatnonzero(other)
             self._numbers[slots[have]] = numbers[have]
-            left = ~have
             step += 1
             codes, numbers = codes[left], numbers[left]
-            slots = (slots[left] + np.uint64(step)) & mask
+            slots = slots[left] + step & mask
 
 
 class Strings:

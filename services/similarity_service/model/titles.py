@@ -240,10 +240,14 @@ class Titles:
                     found[name] = None
         return list(found)
 
-    def _pair(self, one: Ints, other: Ints) -> NDArray[np.uint64]:
+    def _pair(self, one: Ints, other: Ints) -> Longs:
         """Where a pair of terms is noted."""
-        mixed = one.astype(np.uint64) * np.uint64(_PAIR[0]) + other.astype(np.uint64)
-        return (mixed * np.uint64(_PAIR[1])) >> np.uint64(self._pair_shift)
+        mixed = one.astype(np.uint64)
+        mixed *= _MULTIPLIERS[0]
+        mixed += other.astype(np.uint64)
+        mixed *= _MULTIPLIERS[2]
+        mixed >>= np.uint64(self._pair_shift)
+        return mixed.view(np.int64)
 
     @property
     def _pair_shift(self) -> int:

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from services.similarity_service.model.codec import Packed
 from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.loading import Loading
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import Change, ChangeLog, LogGap, Records
 from shared.errors import Brain2Error, Unavailable
@@ -26,6 +26,10 @@ T = TypeVar("T")
 
 # Notes applied before others get their turn on the event loop.
 _STEP = 8
+# Indexes loaded at the same time: each takes about twice its memory meanwhile.
+_LOADS = 4
+# So many notes are loaded faster than a thread is started.
+_FEW = 50
 # From this size on a question takes long enough to be worth a thread.
 _LARGE = 150_000
 # Without the log: seconds between comparisons with the records, and how many times longer than a comparison takes.
@@ -57,18 +61,17 @@ class Library:
         self,
         records: Records,
         changes: ChangeLog,
-        language_of: Callable[[Sequence[Packed]], str],
         clock: Clock,
         *,
         max_bytes: int,
     ) -> None:
         self._records = records
         self._changes = changes
-        self._language_of = language_of
         self._clock = clock
         self._max_bytes = max_bytes
         self._shelves: OrderedDict[str, _Shelf] = OrderedDict()
         self._loading: SingleFlight[_Shelf] = SingleFlight()
+        self._slots = asyncio.Semaphore(_LOADS)
         self._unsaid: dict[str, dict[str, Change]] = {}
         self.loads = 0
 
@@ -165,12 +168,15 @@ class Library:
             position: str | None = await self._changes.tail(user_id)
         except (Unavailable, LogGap):
             position = None
-        notes = [note async for page in self._records.all(user_id) for note in page]
-        index = UserIndex(self._language_of(notes))
-        if len(notes) > 50:
-            await asyncio.to_thread(index.load_packed, notes)
-        else:
-            index.load_packed(notes)
+        async with self._slots:
+            loading = Loading()
+            async for page in self._records.all(user_id):
+                loading.take(page)
+            index = UserIndex(loading.language)
+            if len(loading) > _FEW:
+                await asyncio.to_thread(index.load, loading)
+            else:
+                index.load(loading)
         shelf = _Shelf(index, position, self._clock.monotonic())
         self._shelves[user_id] = shelf
         self.loads += 1

@@ -1,9 +1,8 @@
 """The users' settings: read often (kept for a few seconds), changed seldom."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
-from services.similarity_service.model.codec import Packed
 from services.similarity_service.model.settings import Settings
 from services.similarity_service.ports import SettingsStore, UserChoices
 from services.similarity_service.usecases.checks import check_ids
@@ -67,11 +66,3 @@ class Preferences:
     async def _keep(self, user_id: str, choices: UserChoices) -> None:
         await self._store.put(user_id, choices)
         self._kept.pop(user_id, None)
-
-
-def language_of(notes: Sequence[Packed]) -> str:
-    """The language that most of the records are in: the index must ask in it."""
-    counts: dict[str, int] = {}
-    for note in notes:
-        counts[note.language] = counts.get(note.language, 0) + 1
-    return max(sorted(counts), key=lambda language: counts[language], default=Settings().language)

@@ -11,11 +11,14 @@ from services.similarity_service.model import codec, query, search, similarity
 from services.similarity_service.model.analysis import analyser
 from services.similarity_service.model.codec import Packed
 from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.loading import Loading
 from services.similarity_service.model.note import Note, analyse
 from tests.bench.similarity.corpus import Sample
 
 ASKED = 1_000
 CHANGED = 500
+# Records that the service reads at once.
+_PAGE = 200
 
 
 def timed(samples: Sequence[float], name: str) -> dict[str, float]:
@@ -43,8 +46,12 @@ def measure(samples: Sequence[Sample]) -> dict[str, float]:
     gc.set_threshold(10_000, 20, 20)
 
     begun = perf_counter()
+    loading = Loading()
+    for first in range(0, len(records), _PAGE):
+        page = slice(first, first + _PAGE)
+        loading.take([_inflate(*each) for each in zip(node_ids[page], records[page], strict=True)])
     index = UserIndex()
-    index.load_packed([_inflate(node_id, record) for node_id, record in zip(node_ids, records, strict=True)])
+    index.load(loading)
     loaded = perf_counter() - begun
     del records
     gc.collect()

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.similarity_service.model import query, similarity
+from services.similarity_service.model import codec, query, similarity
 from services.similarity_service.model.index import UserIndex, tags_of
+from services.similarity_service.model.loading import Loading
 from services.similarity_service.model.note import Note
 from services.similarity_service.model.vocabulary import PHRASE
 from tests.support.similarity_fakes import note
@@ -30,8 +31,15 @@ def index_of(*notes: Note) -> UserIndex:
 
 def loaded(*notes: Note) -> UserIndex:
     index = UserIndex()
-    index.load(notes)
+    index.load(loading(*notes))
     return index
+
+
+def loading(*notes: Note) -> Loading:
+    taken = Loading()
+    for first in range(0, len(notes), 3):
+        taken.take([codec.packed(each) for each in notes[first : first + 3]])
+    return taken
 
 
 def state(index: UserIndex) -> Any:
@@ -86,7 +94,7 @@ def test_an_update_replaces() -> None:
 
 def test_load_fills_empty_indexes_only() -> None:
     with pytest.raises(ValueError, match="empty"):
-        index_of(note("a", "x")).load([note("b", "y")])
+        index_of(note("a", "x")).load(loading(note("b", "y")))
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,14 +1,15 @@
 """Indexes in memory: fresh at each question, bounded, and right without the log too."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
 
+from services.similarity_service.model.codec import Packed
 from services.similarity_service.model.index import UserIndex
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.usecases.library import Library
-from services.similarity_service.usecases.preferences import language_of
 from tests.support.clock import ManualClock
 from tests.support.similarity_fakes import FakeLog, FakeRecords, note
 
@@ -26,9 +27,7 @@ class World:
         self.clock = ManualClock()
         self.records = FakeRecords()
         self.log = FakeLog()
-        self.one, self.two = (
-            Library(self.records, self.log, language_of, self.clock, max_bytes=max_bytes) for _ in range(2)
-        )
+        self.one, self.two = (Library(self.records, self.log, self.clock, max_bytes=max_bytes) for _ in range(2))
 
     async def write(self, library: Library, node_id: str, text: str = "some text", *, user: str = U) -> None:
         old = await self.records.get(user, node_id)
@@ -159,6 +158,26 @@ async def test_memory_is_bounded_and_the_least_recently_asked_goes() -> None:
     assert world.one.users == ["x", "z"]
     assert world.one.nbytes <= probe.one.nbytes * 2.5
     assert await world.one.ask("y", ids) == ["a"]
+
+
+async def test_few_indexes_are_loaded_at_the_same_time(world: World) -> None:
+    users = [f"user{n}" for n in range(20)]
+    for user in users:
+        await world.write(world.one, "a", user=user)
+    now, most = 0, 0
+    read = world.records.all
+
+    async def counted(user_id: str) -> AsyncIterator[Sequence[Packed]]:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        async for page in read(user_id):
+            yield page
+        now -= 1
+
+    world.records.all = counted  # type: ignore[method-assign]
+    assert await asyncio.gather(*(world.two.ask(user, ids) for user in users)) == [["a"]] * len(users)
+    assert 1 < most <= 4
 
 
 async def test_users_do_not_meet(world: World) -> None:

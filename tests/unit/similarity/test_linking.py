@@ -12,7 +12,7 @@ from services.similarity_service.usecases.indexing import Indexing
 from services.similarity_service.usecases.library import Library
 from services.similarity_service.usecases.linking import Linking
 from services.similarity_service.usecases.marks import Marks
-from services.similarity_service.usecases.preferences import Preferences, language_of
+from services.similarity_service.usecases.preferences import Preferences
 from shared.errors import Unavailable
 from tests.support.clock import ManualClock
 from tests.support.similarity_fakes import FakeGraph, FakeLog, FakeNodes, FakeRecords, FakeSettings, FakeUnsettled
@@ -41,7 +41,7 @@ class Process:
     """One replica over shared stores."""
 
     def __init__(self, world: "World", owner: str = "p0") -> None:
-        self.library = Library(world.records, world.log, language_of, world.clock, max_bytes=1 << 30)
+        self.library = Library(world.records, world.log, world.clock, max_bytes=1 << 30)
         preferences = Preferences(world.settings, world.clock)
         self.indexing = Indexing(world.records, self.library, preferences)
         self.clock = world.clock
