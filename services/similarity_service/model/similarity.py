@@ -220,7 +220,7 @@ def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wan
         for place in order[strength[order] > 0].tolist():
             docs, codes = index.postings.of(int(query.numbers[place]))
             table = LOG_TF * np.float32(query.weights[place] * idf[place])
-            scores[docs] += table[codes]
+            np.add.at(scores, docs, table.take(codes, mode="clip"))
         scores *= index.inverse_norm.view
         # As if the notes' rare and common terms were mixed as the query's are.
         scores *= np.float32((1 - MENTION) * np.sqrt(np.dot(query.tf, query.tf)) / (norm * norm))
@@ -228,7 +228,6 @@ def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wan
         scores[name.docs] += np.float32(MENTION * name.weight)
     if mentioned:
         scores[np.fromiter(mentioned, np.int64)] += MENTION * np.fromiter(mentioned.values(), np.float32)
-    scores *= index.alive.view
     if query.doc >= 0:
         scores[query.doc] = 0
     return _largest(scores, wanted)
@@ -252,7 +251,7 @@ def _largest(scores: Floats, wanted: int) -> Longs:
         tops = scores[:whole].reshape(-1, block).max(axis=1)
         if len(tops) > wanted:
             least = np.partition(tops, len(tops) - wanted)[len(tops) - wanted]
-    found = np.flatnonzero((scores >= least) & (scores > 0)) if least > 0 else np.flatnonzero(scores > 0)
+    found = np.flatnonzero(scores >= least) if least > 0 else np.flatnonzero(scores > 0)
     if len(found) > wanted:
         best = np.argpartition(-scores[found], wanted)[:wanted]
         found = found[best]

@@ -6,6 +6,7 @@ single word's are its term's), so both directions are known: whom does this text
 Inside a longer title a phrase counts less ("database" in "relational database"); rare phrases count more.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ class Titles:
     def rarity(self, df: int) -> float:
         """What a mention of a name that so many notes have is worth, in (0, 1]."""
         notes = self._index.live + OTHERS
-        return float(np.log1p(notes / (df + 1)) / np.log1p(notes))
+        return math.log1p(notes / (df + 1)) / math.log1p(notes)
 
     def scan(self, part: Ints) -> dict[int, bool]:
         """The names in a sequence of terms (-1: no term): name -> whether it occurs only within longer names.
@@ -79,19 +80,13 @@ class Titles:
             return found
         masks = np.zeros(len(part), np.uint8)
         masks[:-1] = self._pairs[self._pair(part[:-1], part[1:])]
-        several = masks > 0
         single = (part >= 0) & (self._first.data[part] >= 0)
+        places = np.flatnonzero((masks > 0) | single)
         sequence = part.tolist()
         end = 0
-        for at, longer, alone in zip(
-            (places := np.flatnonzero(several | single)).tolist(),
-            several[places].tolist(),
-            single[places].tolist(),
-            strict=True,
-        ):
-            lengths = range(min(LONGEST_TITLE, len(sequence) - at), 1, -1) if longer else ()
-            for length in lengths:
-                if not int(masks[at]) >> length & 1:
+        for at, mask, alone in zip(places.tolist(), masks[places].tolist(), single[places].tolist(), strict=True):
+            for length in range(min(mask.bit_length() - 1, len(sequence) - at), 1, -1):
+                if not mask >> length & 1:
                     continue
                 number = self._numbers.get(_code(sequence[at : at + length]))
                 if number >= 0:

@@ -111,7 +111,7 @@ class Vocabulary:
         """ln(1 + (N + OTHERS) / df) of live terms; 0 for stop words, tags and terms that no live note has."""
         df = self.df.data[numbers]
         weights: Floats = np.log1p((notes + OTHERS) / np.maximum(df, 1)).astype(np.float32)
-        weights[(df <= 0) | ((self.flags.data[numbers] & (STOP | TAG)) != 0)] = 0
+        weights *= (df > 0) & ((self.flags.data[numbers] & (STOP | TAG)) == 0)
         return weights
 
     def _bisect(self, word: str) -> int:
