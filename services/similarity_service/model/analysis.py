@@ -191,7 +191,10 @@ class Analyser:
                 return [pair for part in parts if part for pair in self._word(part)]
             if parts[-1] in ("s", "S") and len(parts) == 2:
                 return self._word(parts[0])
-            return self._word("".join(parts))
+            # O'Reilly's reads O'Reilly.
+            shown = token[:-2] if parts[-1] in ("s", "S") and token[-2] in "'\u2019" else token
+            joined = "".join(parts)
+            return [(term, shown if form == joined else form) for term, form in self._word(joined)]
         return self._word(token)
 
     @staticmethod

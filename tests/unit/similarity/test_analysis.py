@@ -102,3 +102,8 @@ def test_readable_forms() -> None:
     forms = surface_forms(pairs)
     assert forms["databas"] == "databases"
     assert forms["nasa"] == "NASA"
+
+
+def test_readable_forms_keep_their_apostrophe() -> None:
+    forms = surface_forms(ENGLISH.pairs("O'Reilly's rock\u2019n\u2019roll and the dog's bone"))
+    assert [forms[term] for term in ("oreilli", "rocknrol", "dog")] == ["O'Reilly", "rock\u2019n\u2019roll", "dog"]
