@@ -105,14 +105,16 @@ class Nodes(Protocol):
 class Graph(Protocol):
     """The graph service, as far as automatic links go."""
 
-    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        """For each note the notes to which it has an automatic link."""
+    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+        """For each note the notes to which it has an automatic link, and what that weighs."""
 
     async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
         """The notes that a note has any link to."""
 
     async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
-        """Make automatic links; those that are there stay as they are, those that a person rejected aren't made."""
+        """Make automatic links. Those that are there get a new score and reasons if the score differs by RENEWED; those
+        that a person rejected aren't made.
+        """
 
     async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
         """Remove links that are automatic and not confirmed by a person."""

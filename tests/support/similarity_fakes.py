@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from services.similarity_service.model import codec
 from services.similarity_service.model.analysis import analyser
 from services.similarity_service.model.codec import Packed
-from services.similarity_service.model.links import Link
+from services.similarity_service.model.links import RENEWED, Link
 from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import Change, LogGap, NodeText, Unsettled, UserChoices
@@ -216,8 +216,12 @@ class FakeGraph:
     def pairs(self, user_id: str) -> set[tuple[str, ...]]:
         return {tuple(sorted(pair)) for pair in self.auto.get(user_id, {})}
 
-    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        return {each: frozenset(self._others(self.auto.get(user_id, {}), each)) for each in node_ids}
+    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+        auto = self.auto.get(user_id, {})
+        return {
+            each: {other: auto[frozenset((each, other))].score for other in self._others(auto, each)}
+            for each in node_ids
+        }
 
     async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
         every = [*self.auto.get(user_id, {}), *self.firm.get(user_id, set())]
@@ -229,7 +233,9 @@ class FakeGraph:
         for link in links:
             pair = frozenset((node_id, link.node_id))
             if pair not in self.firm.get(user_id, set()):
-                self.auto.setdefault(user_id, {}).setdefault(pair, link)
+                auto = self.auto.setdefault(user_id, {})
+                if pair not in auto or abs(auto[pair].score - link.score) >= RENEWED:
+                    auto[pair] = link
 
     async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
         for other in others:

@@ -10,6 +10,7 @@ from typing import Any
 
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
+from services.similarity_service.model.links import RENEWED
 from shared.config import ServerSettings
 from shared.errors import Brain2Error
 from shared.grpc.server import GrpcServer
@@ -120,7 +121,12 @@ class _Graph:
                 results.append(graph_pb2.CreateEdgeResult(code=FAILED_PRECONDITION, reason="EDGE_SUPPRESSED"))
                 continue
             created = pair not in edges
-            if created:
+            old = edges.get(pair)
+            if old is None or (
+                old.metadata.auto_generated
+                and not old.metadata.confirmed
+                and abs(old.metadata.score - new.metadata.score) >= RENEWED
+            ):
                 edges[pair] = graph_pb2.Edge(
                     user_id=request.user_id,
                     source_id=pair[0],

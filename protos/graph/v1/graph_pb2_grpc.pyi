@@ -44,8 +44,9 @@ class GraphServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> GraphServiceAsyncStub: ...
     CreateEdge: _grpc.UnaryUnaryMultiCallable[_graph_pb2.CreateEdgeRequest, _graph_pb2.CreateEdgeResponse]
-    """Links two notes. Creating an edge that exists answers it unchanged (created = false), unless the request comes from
-    a person and the edge was automatic: then it becomes the person's.
+    """Links two notes. Creating an edge that exists answers it unchanged (created = false), but for two cases: an automatic
+    edge that a person creates becomes the person's; an automatic, unconfirmed one that is found again with a score that
+    differs by 0.02 or more gets the new score and reasons (and the weight, unless somebody changed that).
     Errors: INVALID_ARGUMENT (self edge, weight outside [0, 1], metadata over 4 KiB), FAILED_PRECONDITION (NODE_MISSING:
     an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this automatic link), RESOURCE_EXHAUSTED
     never for size: a note may have any number of edges.
@@ -103,8 +104,9 @@ class GraphServiceAsyncStub(GraphServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateEdge: _aio.UnaryUnaryMultiCallable[_graph_pb2.CreateEdgeRequest, _graph_pb2.CreateEdgeResponse]  # type: ignore[assignment]
-    """Links two notes. Creating an edge that exists answers it unchanged (created = false), unless the request comes from
-    a person and the edge was automatic: then it becomes the person's.
+    """Links two notes. Creating an edge that exists answers it unchanged (created = false), but for two cases: an automatic
+    edge that a person creates becomes the person's; an automatic, unconfirmed one that is found again with a score that
+    differs by 0.02 or more gets the new score and reasons (and the weight, unless somebody changed that).
     Errors: INVALID_ARGUMENT (self edge, weight outside [0, 1], metadata over 4 KiB), FAILED_PRECONDITION (NODE_MISSING:
     an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this automatic link), RESOURCE_EXHAUSTED
     never for size: a note may have any number of edges.
@@ -165,8 +167,9 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _graph_pb2.CreateEdgeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_graph_pb2.CreateEdgeResponse, _abc.Awaitable[_graph_pb2.CreateEdgeResponse]]:
-        """Links two notes. Creating an edge that exists answers it unchanged (created = false), unless the request comes from
-        a person and the edge was automatic: then it becomes the person's.
+        """Links two notes. Creating an edge that exists answers it unchanged (created = false), but for two cases: an automatic
+        edge that a person creates becomes the person's; an automatic, unconfirmed one that is found again with a score that
+        differs by 0.02 or more gets the new score and reasons (and the weight, unless somebody changed that).
         Errors: INVALID_ARGUMENT (self edge, weight outside [0, 1], metadata over 4 KiB), FAILED_PRECONDITION (NODE_MISSING:
         an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this automatic link), RESOURCE_EXHAUSTED
         never for size: a note may have any number of edges.

@@ -14,6 +14,8 @@ MAX_LABELS = 16
 MAX_LABEL_BYTES = 2048
 MAX_METADATA_BYTES = 4096
 MAX_KEYWORDS = 64
+# An automatic edge that is found again is written again when its score differs by so much.
+LEAST_CHANGE = 0.02
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
@@ -119,6 +121,24 @@ def born(user: str, new: NewEdge, now_ms: int) -> Edge:
     key = new.key
     source, target = (new.source, new.target) if new.directed else (key.a, key.b)
     return Edge(user, source, target, key.type, new.directed, new.weight, new.metadata, 1, now_ms, now_ms)
+
+
+def met_again(found: Edge, new: NewEdge, now_ms: int) -> Edge | None:
+    """What an edge becomes by being created again; None: it stays as it is.
+
+    An automatic one that a person makes becomes the person's; why it was found stays known. An automatic one that isn't
+    confirmed, and is found again with another score, gets it, with the reasons; its weight, if nobody changed that.
+    """
+    old = found.metadata
+    if not old.auto:
+        return None
+    if not new.metadata.auto:
+        meta = replace(old, auto=False, confirmed=True, labels=new.metadata.labels or old.labels)
+        return found.changed(now_ms, weight=new.weight, metadata=meta)
+    if old.confirmed or abs(old.score - new.metadata.score) < LEAST_CHANGE:
+        return None
+    weight = new.weight if found.weight == old.score else found.weight
+    return found.changed(now_ms, weight=weight, metadata=replace(new.metadata, confirmed=False, labels=old.labels))
 
 
 def check_new_edge(prefix: str, new: NewEdge, violations: Violations) -> None:

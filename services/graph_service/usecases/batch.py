@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, born, check_new_edge, check_user
+from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, born, check_new_edge, check_user, met_again
 from services.graph_service.model.token import Token, token_for
 from services.graph_service.ports import HIDDEN, Change, Codec, EdgeStore, Journal, Kind, Once, Refused, Write
 from services.graph_service.usecases.adjacency import Adjacency
@@ -11,7 +11,6 @@ from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.links import (
     Links,
-    adopted,
     cap_reached,
     node_missing,
     suppressed,
@@ -117,9 +116,8 @@ class Batch:
     def _change(self, user: str, new: NewEdge, found: Edge | None) -> Change | None:
         if found is None:
             return Change(Kind.CREATED, born(user, new, self._clock.now_ms()))
-        if found.metadata.auto and not new.metadata.auto:
-            return Change(Kind.UPDATED, adopted(found, new, self._clock.now_ms()), found)
-        return None
+        after = met_again(found, new, self._clock.now_ms())
+        return None if after is None else Change(Kind.UPDATED, after, found)
 
     async def _check_ends(
         self, user: str, news: Sequence[NewEdge], first: dict[EdgeKey, int], results: list[Result]

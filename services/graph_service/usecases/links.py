@@ -15,6 +15,7 @@ from services.graph_service.model.edge import (
     check_user,
     check_weight,
     edge_key,
+    met_again,
 )
 from services.graph_service.model.neighbors import seen_from
 from services.graph_service.model.token import Token
@@ -223,9 +224,8 @@ class Links:
         if found is None:
             edge = born(user, new, self._clock.now_ms())
             return edge, Change(Kind.CREATED, edge)
-        if found.metadata.auto and not new.metadata.auto:
-            return (after := adopted(found, new, self._clock.now_ms())), Change(Kind.UPDATED, after, found)
-        return found, None
+        after = met_again(found, new, self._clock.now_ms())
+        return (found, None) if after is None else (after, Change(Kind.UPDATED, after, found))
 
     def _found(self, refusals: Sequence[Refusal], before: Edge | None) -> Edge | None:
         """What is stored now, after a commit was refused; raises when trying again can't help."""
@@ -253,12 +253,6 @@ class Links:
 
     def _touched(self, user: str, edge: Edge) -> Touched:
         return _touched_key(user, edge.key)
-
-
-def adopted(found: Edge, new: NewEdge, now_ms: int) -> Edge:
-    """An automatic edge that a person makes by hand becomes the person's; why it was found stays known."""
-    meta = replace(found.metadata, auto=False, confirmed=True, labels=new.metadata.labels or found.metadata.labels)
-    return found.changed(now_ms, weight=new.weight, metadata=meta)
 
 
 def _touched_key(user: str, key: EdgeKey) -> Touched:

@@ -69,7 +69,7 @@ class GraphPeer:
     def __init__(self, stub: Any) -> None:
         self._stub = stub
 
-    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, frozenset[str]]:
+    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
         if not node_ids:
             return {}
         request = graph_pb2.BatchGetNeighborsRequest(user_id=user_id, node_ids=node_ids, limit=_NEIGHBOURS)
@@ -79,9 +79,9 @@ class GraphPeer:
             neighbours = result.neighbors
             if result.total_degree > len(neighbours):
                 neighbours = await self._neighbours(user_id, result.node_id)
-            found[result.node_id] = frozenset(
-                each.node_id for each in neighbours if each.auto_generated and each.type == RELATED
-            )
+            found[result.node_id] = {
+                each.node_id: each.weight for each in neighbours if each.auto_generated and each.type == RELATED
+            }
         return found
 
     async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
@@ -93,7 +93,7 @@ class GraphPeer:
             request = graph_pb2.BatchCreateEdgesRequest(
                 user_id=user_id, edges=[convert.new_edge(node_id, link, method) for link in part]
             )
-            # Making an edge that is there changes nothing.
+            # The same edge again changes nothing.
             answer = await self._stub.BatchCreateEdges(request, idempotent=True)
             for link, result in zip(part, answer.results, strict=True):
                 if result.code in _AGAIN:

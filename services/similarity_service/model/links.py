@@ -20,6 +20,8 @@ from services.similarity_service.model.similarity import Match, Part
 # The default threshold rises with the number of notes, see docs/adr/0033.
 _THRESHOLD, _PER_DECADE = 0.20, 0.02
 EXPLAINED = 8
+# A link whose score came to differ by so much is written again, with its reasons.
+RENEWED = 0.02
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 At once, a note is linked to its best. Once nothing of the user has changed for a moment, every note that came is
 considered again, and those it was linked to, by the whole rule (model/links.py) over the notes as they are now: links
-that are due are made, automatic ones that no longer are are removed. So a burst ends with the same links whatever its
-order, and however many processes shared it: each settles what it heard, over the same notes, and does so again when
-more follows within a short while. In the end all notes are considered, if the user has few. What a process has yet to
-settle is written down (marks.py): when it dies, another settles it.
+that are due are made, or made anew if their score has changed; automatic ones that no longer are due are removed. So a
+burst ends with the same links whatever its order, and however many processes shared it: each settles what it heard,
+over the same notes, and does so again when more follows within a short while. In the end all notes are considered, if
+the user has few. What a process has yet to settle is written down (marks.py): when it dies, another settles it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from services.similarity_service.model.index import UserIndex
-from services.similarity_service.model.links import Link, Linker
+from services.similarity_service.model.links import RENEWED, Link, Linker
 from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.similarity import METHOD
 from services.similarity_service.ports import Graph, Records, Unsettled
@@ -251,10 +251,10 @@ class Linking:
             if links is None:
                 continue  # hidden meanwhile: its edges are hidden too, and come back with it
             wanted = {link.node_id for link in links}
-            known = there.get(node_id, frozenset())
-            if missing := [link for link in links if link.node_id not in known]:
-                await self._graph.link(user_id, node_id, missing, METHOD)
-            if undue := sorted(known - wanted):
+            known = there.get(node_id, {})
+            if news := [link for link in links if abs(known.get(link.node_id, math.inf) - link.score) >= RENEWED]:
+                await self._graph.link(user_id, node_id, news, METHOD)
+            if undue := sorted(known.keys() - wanted):
                 await self._graph.unlink(user_id, node_id, undue)
             others |= wanted
         return others

@@ -54,7 +54,34 @@ async def test_a_person_takes_over_an_automatic_edge(graph: GraphService, user: 
     assert not taken.edge.metadata.auto_generated
     assert (taken.edge.weight, taken.edge.version, taken.edge.metadata.score) == (0.8, 2, 0.5)
     back = await graph.create(user, "a", "b", weight=0.1, auto=True)
-    assert back.edge == taken.edge, "an automatic request never changes an edge that is there"
+    assert back.edge == taken.edge, "an automatic request never changes a person's edge"
+
+
+async def test_an_automatic_edge_that_is_found_again_gets_its_new_reasons(graph: GraphService, user: str) -> None:
+    async def found(score: float, word: str) -> graph_pb2.CreateEdgeResult:
+        why = [graph_pb2.SharedKeyword(keyword=word, contribution=score)]
+        meta = graph_pb2.EdgeMetadata(auto_generated=True, score=score, shared_keywords=why, method="lexical/1")
+        new = graph_pb2.NewEdge(source_id="a", target_id="b", weight=score, metadata=meta)
+        result: graph_pb2.CreateEdgeResult = (await graph.batch(user, [new])).results[0]
+        return result
+
+    first = await found(0.3, "bread")
+    assert (await found(0.31, "flour")).edge == first.edge, "nearly the same is the same"
+    second = await found(0.5, "flour")
+    assert (second.created, second.edge.version, second.edge.weight) == (False, 2, 0.5)
+    assert [each.keyword for each in second.edge.metadata.shared_keywords] == ["flour"]
+    page = await graph.page(user, "a")
+    assert [(each.node_id, round(each.weight, 3)) for each in page.neighbors] == [("b", 0.5)]
+    update = graph_pb2.UpdateEdgeRequest(user_id=user, source_id="a", target_id="b", weight=0.9)
+    update.metadata.labels["mine"] = "yes"
+    await graph.stub.UpdateEdge(update)
+    third = await found(0.2, "yeast")
+    assert (third.edge.weight, third.edge.metadata.score) == (0.9, 0.2), "a weight that somebody chose stays"
+    assert dict(third.edge.metadata.labels) == {"mine": "yes"}
+    update.update_mask.paths.append("metadata.confirmed")
+    update.metadata.confirmed = True
+    confirmed = (await graph.stub.UpdateEdge(update)).edge
+    assert (await found(0.7, "salt")).edge == confirmed, "and a confirmed edge stays as it is"
 
 
 async def test_directed_edges_show_where_they_point(graph: GraphService, user: str) -> None:

@@ -5,6 +5,8 @@ import random
 import pytest
 
 from protos.node.v1 import node_pb2
+from services.similarity_service.model import similarity
+from services.similarity_service.model.links import RENEWED
 from services.similarity_service.model.settings import Settings
 from services.similarity_service.ports import NodeText, UserChoices
 from services.similarity_service.subscriber import handlers
@@ -216,6 +218,33 @@ async def test_an_update_removes_what_no_longer_holds_but_not_what_a_person_conf
     await world.settle()
     assert not any("a" in pair for pair in world.graph.pairs(U))
     assert world.graph.firm[U] == {frozenset("ac")}
+
+
+async def test_a_link_that_stays_gets_its_new_reasons() -> None:
+    world = World()
+    process = world.processes[0]
+    await process.hear(NodeText("a", 1, 1, "Sourdough", "flour and water rest overnight", ()))
+    await process.hear(NodeText("b", 1, 1, "Pizza", "sourdough with tomatoes, rests overnight", ()))
+    await world.settle()
+    before = world.graph.auto[U][frozenset("ab")]
+    await process.hear(NodeText("b", 1, 2, "Sourdough for pizza", "of flour and water", ()))
+    await world.settle()
+    after = world.graph.auto[U][frozenset("ab")]
+    assert after.score > before.score + RENEWED
+    assert "overnight" in {part.keyword for part in before.parts}
+    assert "overnight" not in {part.keyword for part in after.parts}
+
+
+async def test_links_of_a_burst_say_what_they_are_worth_in_the_end() -> None:
+    world = World()
+    process = world.processes[0]
+    for text in burst(60):
+        await process.hear(text)
+    await world.settle()
+    index = await process.library.ask(U, lambda index: index)
+    for pair, link in world.graph.auto[U].items():
+        one, other = (index.doc(node_id) for node_id in pair)
+        assert abs(similarity.compare(index, one, other).score - link.score) < RENEWED
 
 
 async def test_a_better_note_takes_the_place_of_a_worse_one() -> None:
