@@ -109,7 +109,7 @@ def explain(index: UserIndex, query: Query, match: Match, most: int | None = Non
     numbers, weights, tf = query.ascending
     terms = index.terms[match.doc]
     places = np.minimum(np.searchsorted(numbers, terms), max(0, len(numbers) - 1))
-    shared = (numbers[places] == terms) if len(numbers) else np.zeros(len(terms), np.bool_)
+    shared = np.flatnonzero(numbers[places] == terms) if len(numbers) else np.zeros(0, np.int64)
     here = places[shared]
     # A weight is LOG_TF * idf, and the idf is the same on both sides.
     there = LOG_TF[counts_without_boilerplate(index, match.doc)[shared]] / np.maximum(tf[here], 1e-9)
@@ -125,9 +125,9 @@ def explain(index: UserIndex, query: Query, match: Match, most: int | None = Non
                 parts[form] = parts.get(form, 0.0) + product
     mention = 1 - (1 - match.mentions) * (1 - match.mentioned_by)
     total = match.mentions + match.mentioned_by
-    for name, weight in ((mentioned_name(index, query, match.doc), match.mentions),
-                         (mentioning_name(index, query, match.doc), match.mentioned_by)):  # fmt: skip
+    for weight, name_of in ((match.mentions, mentioned_name), (match.mentioned_by, mentioning_name)):
         if weight:
+            name = name_of(index, query, match.doc)
             parts[name] = parts.get(name, 0.0) + MENTION * mention * weight / total
     return [Part(word, part) for word, part in sorted(parts.items(), key=lambda item: (-item[1], item[0]))][:most]
 
