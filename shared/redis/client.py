@@ -15,8 +15,8 @@ import redis.asyncio as redis_py
 
 from shared.errors import Unavailable
 from shared.ids import Clock, SystemClock
-from shared.redis import cluster
 from shared.redis.address import Address, parse
+from shared.redis.cluster import Cluster
 from shared.redis.connection import Argument, Command, Connection, ReplyError, connect, gone, pack
 from shared.redis.script import Script
 from shared.redis.subscription import Subscription
@@ -60,6 +60,7 @@ class Redis:
     ) -> None:
         self._url = settings.redis_url
         self._address: Address = parse(settings.redis_url)
+        self._cluster: Cluster | None = None
         self._cluster_mode = settings.redis_cluster
         self._breaker = breaker or Breaker("redis", clock or SystemClock(), failures=10, max_cooldown=5.0)
         self._name = name
@@ -78,7 +79,8 @@ class Redis:
 
     async def __aenter__(self) -> "Redis":
         if self._cluster_mode:
-            self._client = cluster.make(self._url, self._timeout, self._connect_timeout)
+            self._cluster = Cluster(self._url, self._timeout, self._connect_timeout)
+            self._client = self._cluster.client
             return self
         self._client = redis_py.Redis.from_url(
             self._url, protocol=2, client_name=f"{self._name}-py", socket_connect_timeout=self._connect_timeout
@@ -129,8 +131,8 @@ class Redis:
         permit = self._breaker.enter()
         ok: bool | None = None
         try:
-            if self._cluster_mode:
-                reply = await cluster.call(self._client, args)
+            if self._cluster is not None:
+                reply = await self._cluster.call(args)
             else:
                 reply = await self._pick().send(pack((args,)), 1)
             ok = True
@@ -157,8 +159,8 @@ class Redis:
         permit = self._breaker.enter()
         ok: bool | None = None
         try:
-            if self._cluster_mode:
-                replies = await cluster.pipeline(self._client, commands)
+            if self._cluster is not None:
+                replies = await self._cluster.pipeline(commands)
             else:
                 answer = await self._pick().send(pack(commands), len(commands))
                 replies = answer if len(commands) > 1 else [answer]
@@ -215,7 +217,7 @@ class Redis:
 
     async def pubsub(self) -> Any:
         """redis-py's PubSub, on a connection of its own; in a cluster, to any of its nodes."""
-        return await cluster.pubsub(self._client, self._rng) if self._cluster_mode else self._client.pubsub()
+        return self._client.pubsub() if self._cluster is None else await self._cluster.pubsub(self._rng)
 
     def _unknown_script(self, error: Any, args: Sequence[Argument]) -> str | None:
         if isinstance(error, ReplyError) and error.code == "NOSCRIPT" and len(args) > 1:
@@ -282,8 +284,8 @@ class Redis:
         for connection in self._slots:
             if connection is not None:
                 connection.close()
-        if self._cluster_mode and self._client is not None:
-            await cluster.close(self._client)
+        if self._cluster is not None:
+            await self._cluster.close()
         elif self._client is not None:
             await self._client.aclose()
 

@@ -281,6 +281,9 @@ async def test_a_cluster_answers_as_one_server_would(tmp_path: Path) -> None:
     ):
         keys = [f"{{user{n}}}:k" for n in range(60)]
         await asyncio.gather(*(redis.call("SET", key, key) for key in keys))
+        for server in servers:
+            async with client(server.url) as one:
+                assert b"MOVED" not in await one.call("INFO", "errorstats"), "a first call went to some node or other"
         assert await redis.pipeline([("GET", key) for key in keys]) == [key.encode() for key in keys]
         await redis.call("ZADD", "{u}:z", 1.5, "a")
         await redis.call("HSET", "{u}:h", "f", "v")
@@ -304,6 +307,25 @@ async def test_a_cluster_answers_as_one_server_would(tmp_path: Path) -> None:
             return any(isinstance(result, Unavailable) for result in results)
 
         await until(one_is_missing)
+
+
+async def test_slots_that_move_fail_no_call(tmp_path: Path) -> None:
+    async with valkey.cluster(tmp_path) as servers, client(servers[0].url, cluster=True) as redis:
+        # More calls at once than there are connections.
+        keys = [f"key{n}" for n in range(300)]
+        await asyncio.gather(*(redis.call("GET", key) for key in keys))
+        async with contextlib.AsyncExitStack() as stack:
+            nodes = [await stack.enter_async_context(client(server.url)) for server in servers]
+            slots = [await nodes[0].call("CLUSTER", "KEYSLOT", key) for key in keys]
+            for owner in (*nodes, *nodes):
+                name = await owner.call("CLUSTER", "MYID")
+                moves = [("CLUSTER", "SETSLOT", slot, "NODE", name) for slot in slots]
+                moving = asyncio.gather(*(node.pipeline(moves) for node in nodes))
+                done = await asyncio.gather(*(redis.call("GET", key) for key in keys))
+                assert done == [None] * len(keys)
+                await moving
+            for node in nodes:
+                assert b"errorstat_MOVED" in await node.call("INFO", "errorstats")
 
 
 async def test_a_subscription_hears_what_is_published_anywhere_in_a_cluster(tmp_path: Path) -> None:
