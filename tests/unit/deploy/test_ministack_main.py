@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,20 @@ def test_a_start_removes_half_written_snapshots_and_says_that_it_is_not_clean(tm
     assert (tmp_path / "unclean").exists()
     snapshots.close()
     assert not (tmp_path / "unclean").exists()
+
+
+def test_the_collector_never_walks_over_all_that_is_stored() -> None:
+    code = """
+import gc
+from deploy.local.ministack_main import collect_what_is_young
+collect_what_is_young()
+before = gc.get_stats()[2]["collections"]
+stored = [{"item": [n]} for n in range(500_000)]
+assert gc.get_stats()[2]["collections"] == before
+assert gc.get_freeze_count() > 500_000
+cycle = []
+cycle.append(cycle)
+del cycle
+assert gc.collect(0) == 1, "what is young is collected as ever"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
