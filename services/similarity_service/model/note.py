@@ -138,6 +138,12 @@ def analyse(
     )
 
 
+def called(title: str) -> list[str]:
+    """A title and the names in it: "Foo Bar (FB)" is also Foo Bar and FB."""
+    match = _ALIAS_AFTER.fullmatch(title)
+    return [title, match[1], match[2]] if match else [title]
+
+
 def _hash(pairs: Sequence[tuple[str, str]]) -> int:
     return zlib.crc32(" ".join([term for term, _ in pairs]).encode()) or 1
 
@@ -155,11 +161,8 @@ def _joined(sentences: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _aliases(analyser: Analyser, title: str, text: str, known: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     """ "Foo Bar (FB)" is also Foo Bar and FB; so is Foo Bar whose text begins with (FB) or "FB"."""
-    names: list[str] = []
-    base = title
-    if match := _ALIAS_AFTER.fullmatch(title):
-        base = match[1]
-        names += [match[1], match[2]]
+    names = called(title)[1:]
+    base = names[0] if names else title
     words = _WORDS.findall(base)
     if len(words) >= 2:
         names += [match[1] for match in _ACRONYM.finditer(text[:200]) if _abbreviates(match[1], words)]

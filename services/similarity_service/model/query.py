@@ -14,10 +14,11 @@ from services.similarity_service.model.note import Note
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A title or alias of the note that is asked about, and the notes whose text has it."""
+    """A title or alias of the note that is asked about, and the notes whose text has it. term: it, as the index has
+    it."""
 
     number: int
-    text: str
+    term: str
     weight: float
     docs: Longs
 
@@ -31,6 +32,7 @@ class Query:
     """
 
     doc: int
+    title: str
     numbers: Ints
     tf: Floats
     weights: Floats
@@ -56,7 +58,7 @@ def of_doc(index: UserIndex, doc: int) -> Query:
     names = [_name(index, number) for number in index.titles.names[doc].tolist()]
     weights = tf * index.vocabulary.idf(numbers, index.live)
     sequence = index.sequence(doc)
-    return Query(doc, numbers, tf, weights, sequence, index.titles.scan(sequence), names)
+    return Query(doc, index.title(doc), numbers, tf, weights, sequence, index.titles.scan(sequence), names)
 
 
 def of_note(index: UserIndex, note: Note) -> Query:
@@ -78,7 +80,7 @@ def of_note(index: UserIndex, note: Note) -> Query:
                 names.append(Name(-1, " ".join(name), index.titles.rarity(len(docs)), docs))
     tf = LOG_TF[codes[known]]
     weights = tf * index.vocabulary.idf(numbers[known], index.live)
-    return Query(-1, numbers[known], tf, weights, terms, index.titles.scan(terms), names)
+    return Query(-1, note.title, numbers[known], tf, weights, terms, index.titles.scan(terms), names)
 
 
 def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
@@ -100,4 +102,4 @@ def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
 def _name(index: UserIndex, number: int) -> Name:
     docs, _ = index.postings.of(number)
     live = docs[index.alive.data[docs]]
-    return Name(number, index.vocabulary.form(number), index.titles.weight(number), live.astype(np.int64))
+    return Name(number, index.vocabulary.word(number), index.titles.weight(number), live.astype(np.int64))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from services.similarity_service.model import duplicates
 from services.similarity_service.model.arrays import Doubles, Floats, Longs
 from services.similarity_service.model.index import LOG_TF, UserIndex
+from services.similarity_service.model.note import called
 from services.similarity_service.model.query import Query, counts_without_boilerplate, of_doc
 from services.similarity_service.model.titles import COVERED
 
@@ -125,9 +126,14 @@ def explain(index: UserIndex, query: Query, match: Match, most: int | None = Non
                 parts[form] = parts.get(form, 0.0) + product
     mention = 1 - (1 - match.mentions) * (1 - match.mentioned_by)
     total = match.mentions + match.mentioned_by
-    for weight, name_of in ((match.mentions, mentioned_name), (match.mentioned_by, mentioning_name)):
+    for weight, title, term_of in (
+        (match.mentions, index.title(match.doc), _mentioned_term),
+        (match.mentioned_by, query.title, _mentioning_term),
+    ):
         if weight:
-            name = name_of(index, query, match.doc)
+            term = term_of(index, query, match.doc)
+            # A single word may be among the shared ones already.
+            name = _readable(index, term, title if " " in term else "")
             parts[name] = parts.get(name, 0.0) + MENTION * mention * weight / total
     return [Part(word, part) for word, part in sorted(parts.items(), key=lambda item: (-item[1], item[0]))][:most]
 
@@ -163,14 +169,31 @@ def mentioned_by(index: UserIndex, query: Query, doc: int) -> float:
 
 def mentioning_name(index: UserIndex, query: Query, doc: int) -> str:
     """The name of the query that a note mentions, "" if none."""
-    found = _mentions_of(index, query, doc)
-    return max(found, key=lambda text: found[text], default="")
+    return _readable(index, _mentioning_term(index, query, doc), query.title)
 
 
 def mentioned_name(index: UserIndex, query: Query, doc: int) -> str:
     """The name of a note that the query mentions, "" if none."""
+    return _readable(index, _mentioned_term(index, query, doc), index.title(doc))
+
+
+def _mentioning_term(index: UserIndex, query: Query, doc: int) -> str:
+    found = _mentions_of(index, query, doc)
+    return max(found, key=found.__getitem__, default="")
+
+
+def _mentioned_term(index: UserIndex, query: Query, doc: int) -> str:
     worth = {n: _worth(index, n, covered) for n, covered in query.mentioned.items() if doc in index.titles.titled(n)}
-    return index.vocabulary.form(max(worth, key=lambda n: worth[n])) if worth else ""
+    return index.vocabulary.word(max(worth, key=worth.__getitem__)) if worth else ""
+
+
+def _readable(index: UserIndex, term: str, title: str) -> str:
+    """A name as a person would write it: as in the title, if it is there."""
+    for name in called(title) if term else ():
+        if term == " ".join(index.analyser.terms(name)):
+            return name
+    vocabulary = index.vocabulary
+    return " ".join([vocabulary.form(number) for word in term.split(" ") if (number := vocabulary.number(word)) >= 0])
 
 
 def is_duplicate(index: UserIndex, query: Query, match: Match) -> bool:
@@ -185,7 +208,7 @@ def _mentions_of(index: UserIndex, query: Query, doc: int) -> dict[str, float]:
     if not names:
         return {}
     found = index.titles.scan(index.sequence(doc))
-    return {name.text: name.weight * (COVERED if found.get(name.number, False) else 1.0) for name in names}
+    return {name.term: name.weight * (COVERED if found.get(name.number, False) else 1.0) for name in names}
 
 
 def _mentioned(index: UserIndex, query: Query) -> dict[int, float]:

@@ -85,14 +85,8 @@ class Vocabulary:
         return first
 
     def form(self, number: int) -> str:
-        """A term as a person would write it."""
-        form = self._forms.get(number)
-        if form:
-            return form
-        word = self.word(number)
-        if self.flags.data[number] & PHRASE:
-            return " ".join(self.form(self.number(part)) for part in word.split(" "))
-        return word
+        """A word (no phrase) as a person would write it."""
+        return self._forms.get(number) or self.word(number)
 
     def with_prefix(self, prefix: str, most: int) -> list[int]:
         """Numbers of the terms (no phrases, no tags) that begin so and that live notes have, most frequent first."""

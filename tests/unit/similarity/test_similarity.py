@@ -59,6 +59,21 @@ def test_a_mention_of_the_title_counts_most() -> None:
     assert similarity.mentioned_name(index, back, index.doc("bread")) == ""
 
 
+def test_a_mention_is_told_by_the_title_as_it_is_written() -> None:
+    index = index_of(
+        note("python", "Python", "a language of dynamically typed values"),
+        note("types", "Dynamic Typing (DT)", "checked while a program runs"),
+        note("lisp", "Lisp", "the first with DT"),
+    )
+    python, lisp = (query.of_doc(index, index.doc(node_id)) for node_id in ("python", "lisp"))
+    assert similarity.mentioned_name(index, python, index.doc("types")) == "Dynamic Typing"
+    assert similarity.mentioned_name(index, lisp, index.doc("types")) == "DT"
+    parts = similarity.explain(index, python, find(index, "python")["types"])
+    assert parts[0].keyword == "Dynamic Typing"
+    text = query.of_note(index, note("", "Typed values", "are everywhere"))
+    assert similarity.mentioning_name(index, text, index.doc("python")) == "Typed values"
+
+
 def test_within_a_longer_title_a_mention_counts_less() -> None:
     index = index_of(*SHELF)
     whole = find(index, "sqlite")["relational"].mentions
