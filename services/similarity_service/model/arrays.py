@@ -237,5 +237,7 @@ class Rows(Generic[S]):
         """Where the values of several rows are, row after row, and the number of values of each row."""
         starts = self._starts.data[rows].astype(np.int64)
         lengths = self._starts.data[np.asarray(rows) + 1].astype(np.int64) - starts
-        shift = starts - (np.cumsum(lengths) - lengths)
-        return np.arange(int(lengths.sum())) + np.repeat(shift, lengths), lengths
+        ends = np.cumsum(lengths)
+        places = np.repeat(starts - ends + lengths, lengths)
+        places += np.arange(len(places))
+        return places, lengths

@@ -167,12 +167,18 @@ class UserIndex:
         self.codes.extend(codes)
         weight = float(_SQUARES[codes].sum())
         self.inverse_norm.append(weight**-0.5 if weight else 0.0)
-        vocabulary.df.data[numbers] += 1
         vocabulary.salient.data[self.salient(doc)] += 1
+        phrases = self.titles.phrases_in(doc)
         posted = (vocabulary.flags.data[numbers] & STOP) == 0
         self.postings.reach(len(vocabulary))
-        self.postings.append(numbers[posted], doc, codes[posted])
-        self.titles.add(doc, note)
+        self.postings.append(
+            np.concatenate([numbers[posted], phrases]),
+            doc,
+            np.concatenate([codes[posted], np.ones(len(phrases), np.uint8)]),
+        )
+        vocabulary.df.data[numbers] += 1
+        vocabulary.df.data[phrases] += 1
+        self.titles.add(doc, note.names)
         return doc
 
     def remove(self, node_id: str) -> bool:
@@ -181,8 +187,9 @@ class UserIndex:
         if doc < 0:
             return False
         self._ids.drop(node_id)
-        self.titles.remove(doc)
         self.vocabulary.df.data[self.terms[doc]] -= 1
+        self.vocabulary.df.data[self.titles.phrases_in(doc)] -= 1
+        self.titles.remove(doc)
         self.vocabulary.salient.data[self.salient(doc)] -= 1
         self.repeats.remove(doc)
         self.alive.data[doc] = False

@@ -37,20 +37,18 @@ class Repeats:
         self._reserve(len(self.hashes) - len(self._removed) + 1)
         self.hashes.append(hashes)
         self.sizes.extend(sizes)
-        # A note that has a sentence twice is still one note.
-        self._count(distinct(hashes[hashes != 0]), 1)
+        self._count_one(hashes, 1)
 
     def load(self, hashes: Codes, lengths: Longs, sizes: Sizes) -> None:
         """As add() for many notes. lengths: how many sentences each has."""
         self._reserve(len(self.hashes) - len(self._removed) + len(lengths))
         self.hashes.load(hashes, lengths)
         self.sizes.extend(sizes)
-        self._count(_once_a_note(hashes, lengths), 1)
+        self._count_all(hashes, lengths)
 
     def remove(self, doc: int) -> None:
         """Forget the row of a note."""
-        hashes = self.hashes[doc]
-        self._count(np.unique(hashes[hashes != 0]), -1)
+        self._count_one(self.hashes[doc], -1)
         self._removed.add(doc)
 
     def is_boilerplate(self, hashes: NDArray[np.uint32], notes: int) -> NDArray[np.bool_]:
@@ -89,14 +87,16 @@ class Repeats:
             hashes = self.hashes.values.view.copy()
             for doc in self._removed:
                 hashes[self.hashes.span(doc)] = 0
-            self._count(_once_a_note(hashes, lengths), 1)
+            self._count_all(hashes, lengths)
 
-    def _count(self, hashes: NDArray[np.uint32], step: int) -> None:
-        places = hashes & np.uint32(len(self._counts) - 1)
-        np.add.at(self._counts, places, np.int32(step))
+    def _count_one(self, hashes: Codes, step: int) -> None:
+        """Count a note's sentences; one that it has twice is still in one note."""
+        mask = len(self._counts) - 1
+        for code in {*hashes.tolist()} - {0}:
+            self._counts[code & mask] += step
 
-
-def _once_a_note(hashes: Codes, lengths: Longs) -> Codes:
-    """The hashes of many notes' sentences (not 0), each once for each note that has it. lengths: hashes of a note."""
-    owned = np.repeat(np.arange(len(lengths), dtype=np.uint64) << np.uint64(32), lengths) | hashes
-    return (distinct(owned[hashes != 0]) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    def _count_all(self, hashes: Codes, lengths: Longs) -> None:
+        """As _count_one() for many notes. lengths: how many hashes each has."""
+        owned = np.repeat(np.arange(len(lengths), dtype=np.uint64) << np.uint64(32), lengths) | hashes
+        places = distinct(owned[hashes != 0]) & np.uint64(len(self._counts) - 1)
+        np.add.at(self._counts, places.view(np.int64), np.int32(1))

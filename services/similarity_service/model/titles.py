@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.similarity_service.model.arrays import Growing, Ints, Longs, Rows, distinct, order_of
-from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
+from services.similarity_service.model.note import LONGEST_TITLE, NARROW
 from services.similarity_service.model.strings import HashTable
 from services.similarity_service.model.vocabulary import OTHERS, PHRASE, STOP
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # What a mention inside of a longer title is worth.
 COVERED = 0.5
-_CHUNK = 4096
+_CHUNK = 2048
 # So many notes are looked at one by one.
 _FEW = 8
 _CODES = (1 << 64) - 1
@@ -102,21 +102,13 @@ class Titles:
                 end = max(end, at + 1)
         return found
 
-    def add(self, doc: int, note: Note) -> None:
-        """Take in the note that the index has just placed: its mentions, then its own names."""
+    def add(self, doc: int, names: Sequence[tuple[str, ...]]) -> None:
+        """Give names to the note that the index has just taken in."""
         self._reach()
-        phrases = self._phrases_in(doc)
-        if phrases:
-            numbers = np.array(phrases, np.int32)
-            self._index.vocabulary.df.data[numbers] += 1
-            self._index.postings.append(numbers, doc, np.ones(len(phrases), np.uint8))
-        self._bear(doc, [self._register(name) for name in note.names])
+        self._bear(doc, [self._register(name) for name in names])
 
     def remove(self, doc: int) -> None:
-        """Forget a note's mentions and names."""
-        phrases = self._phrases_in(doc)
-        if phrases:
-            self._index.vocabulary.df.data[phrases] -= 1
+        """Forget a note's names."""
         for number in self.names[doc].tolist():
             others = [other for other in self.titled(number) if other != doc]
             self._first.data[number] = others[0] if others else -1
@@ -219,8 +211,8 @@ class Titles:
         flags = self._index.vocabulary.flags.data
         return any(not flags[n] & STOP for n in numbers)
 
-    def _phrases_in(self, doc: int) -> list[int]:
-        """Phrases of several words that occur in a note."""
+    def phrases_in(self, doc: int) -> Ints:
+        """Names of several words that occur in a note."""
         terms = self._index.sequence(doc)
         masks = self._pairs[self._pair(terms[:-1], terms[1:])]
         places = np.flatnonzero(masks)
@@ -233,7 +225,7 @@ class Titles:
                 end += 1
                 if mask >> (end - at) & 1 and (name := self._numbers.get(code & _CODES or 1)) >= 0:
                     found[name] = None
-        return list(found)
+        return np.fromiter(found, np.int32, len(found))
 
     def _pair(self, one: Ints, other: Ints) -> Longs:
         """Where a pair of terms is noted."""
