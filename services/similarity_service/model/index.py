@@ -26,7 +26,7 @@ from services.similarity_service.model.vocabulary import STOP, TAG, TAG_PREFIX, 
 LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, 256))]).astype(np.float32)
 _SQUARES = LOG_TF * LOG_TF
 # Notes that are counted, and that are posted, at once when an index is loaded.
-_COUNTED, _POSTED = 1 << 16, 1 << 12
+_COUNTED, _POSTED = 1 << 14, 1 << 12
 
 
 class UserIndex:

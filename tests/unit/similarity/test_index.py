@@ -1,6 +1,7 @@
 """The index: the same notes give the same answers, however they came in."""
 
 import random
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from services.similarity_service.model import codec, query, similarity
 from services.similarity_service.model.index import UserIndex, tags_of
 from services.similarity_service.model.loading import Loading
-from services.similarity_service.model.note import Note
+from services.similarity_service.model.note import NARROW, Note
 from services.similarity_service.model.vocabulary import PHRASE
 from tests.support.similarity_fakes import note
 
@@ -132,3 +133,28 @@ def test_memory_is_accounted() -> None:
     for n in range(300):
         index.add(note(f"n{n}", f"Title {n}", f"text number {n} about thing{n} and word{n % 7}"))
     assert empty < index.nbytes < empty + 300 * 2_000
+
+
+def test_loading_takes_little_more_memory_than_the_index() -> None:
+    def measured(count: int) -> tuple[int, int]:
+        """Bytes at the peak of loading, and of the index."""
+        tracemalloc.start()
+        try:
+            taken = Loading()
+            for first in range(0, count, 200):
+                taken.take([codec.packed(each) for each in notes[first : min(first + 200, count)]])
+            index = UserIndex()
+            index.load(taken)
+            return tracemalloc.get_traced_memory()[1], index.nbytes
+        finally:
+            tracemalloc.stop()
+
+    rng = random.Random(1)
+    words = [f"word{n}" for n in range(3_000)]
+    notes = [
+        Note(f"n{n}", 1, "", tuple(rng.sample(words, 50)), b"\1" * 50, bytes([NARROW, *range(50)]))
+        for n in range(16_000)
+    ]
+    few, many = measured(8_000), measured(16_000)
+    # What each further note adds; many times that if all records were kept until the end.
+    assert (many[0] - few[0]) / (many[1] - few[1]) < 2.5
