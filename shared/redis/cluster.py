@@ -15,8 +15,8 @@ from shared.resilience.retry import Rng
 
 _ERRORS = (exceptions.RedisError, OSError, TimeoutError)
 _TRIES = 3
-# To each node, at most; further calls wait.
-_CONNECTIONS = 64
+# Calls at once; further ones wait. redis-py allows 100 connections to a node.
+_AT_ONCE = 64
 
 
 class Cluster:
@@ -28,7 +28,6 @@ class Cluster:
             protocol=2,
             socket_timeout=timeout,
             socket_connect_timeout=connect_timeout,
-            max_connections=_CONNECTIONS + 1,
             # After so many MOVED it would close every connection, those in use too: a reshard would fail calls that
             # have nothing to do with it. A MOVED by itself corrects the map.
             reinitialize_steps=0,
@@ -40,7 +39,7 @@ class Cluster:
             if not command.startswith(("CLUSTER", "COMMAND")):
                 del self.client.response_callbacks[command]
         # A call holds a connection until its reply is there; redis-py refuses a call that finds none.
-        self._turns = asyncio.Semaphore(_CONNECTIONS)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def close(self) -> None:
         """Close every connection. redis-py's aclose() leaves them open after a node was lost: it takes itself for
