@@ -8,6 +8,7 @@ running.
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -19,6 +20,10 @@ from deploy.local.console import LaunchError, gist
 
 _TETHER = Path(__file__).with_name("tether.py")
 _MAX_LINE = 1 << 20
+# Linux and macOS give higher ports to outgoing connections.
+_PORTS = range(16_000, 32_000)
+_given: set[int] = set()
+_rng = random.SystemRandom()
 
 OnLine = Callable[[str, str], None]
 
@@ -101,12 +106,15 @@ async def start(
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that were free a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
+    """Loopback ports that were free a moment ago: all different, also from those that this process was given before,
+    and below those that systems give to outgoing connections. So nobody takes one before its server listens."""
+    found: list[int] = []
+    while len(found) < count:
+        port = _rng.choice(_PORTS)
+        if port not in _given and is_free(port):
+            _given.add(port)
+            found.append(port)
+    return found
 
 
 def is_free(port: int) -> bool:

@@ -5,7 +5,7 @@ import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from deploy.local.console import Console
+from deploy.local.console import Console, LaunchError
 from deploy.local.stack import Options, Stack, running
 
 
@@ -14,5 +14,9 @@ async def whole_stack(data: Path, **extra_env: str) -> AsyncIterator[tuple[Stack
     """Four services that all answer SERVING, and what they log. extra_env: settings that every service gets."""
     log = io.StringIO()
     options = Options(data=data, port_base=None, extra_env=extra_env)
-    async with running(options, Console(log, quiet=True)) as stack:
-        yield stack, log
+    try:
+        async with running(options, Console(log, quiet=True)) as stack:
+            yield stack, log
+    except LaunchError:
+        print(log.getvalue())  # shown by pytest
+        raise

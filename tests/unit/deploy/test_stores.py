@@ -3,6 +3,8 @@
 import socket
 from pathlib import Path
 
+import pytest
+
 from deploy.local import processes, stores
 
 
@@ -16,8 +18,20 @@ def test_ports_are_those_of_the_last_start_when_they_are_free(tmp_path: Path) ->
     assert after["valkey"] != before["valkey"]
 
 
-def test_free_ports_are_different() -> None:
-    assert len(set(processes.free_ports(20))) == 20
+def test_free_ports_are_different_and_none_is_given_twice() -> None:
+    ports = [port for _ in range(100) for port in processes.free_ports(2)]
+    assert len(set(ports)) == len(ports)
+    assert max(ports) < 32_000, "a higher one may become the near end of somebody's connection before it is used"
+
+
+def test_a_port_that_is_taken_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(processes, "_PORTS", [port, port, *processes.free_ports(1)])
+        monkeypatch.setattr(processes, "_given", set())
+        assert processes.free_ports(1) != [port]
 
 
 def test_embedded_stores_get_test_credentials_whatever_the_shell_has() -> None:
