@@ -9,7 +9,6 @@ Executed by the interpreter of .venv-ministack; nothing of Brain2 is imported.
 
 from __future__ import annotations
 
-import gc
 import json
 from typing import Any
 
@@ -43,5 +42,3 @@ def load(dynamodb: Any, request: Any) -> None:
     with dynamodb._lock:
         for item in request["Items"]:
             dynamodb._set_item(table, item[pk_name]["S"], item[sk_name]["S"], item)
-    # They stay: the collector need not look through millions of them while something is measured.
-    gc.freeze()

@@ -60,8 +60,7 @@ class Redis:
     ) -> None:
         self._url = settings.redis_url
         self._address: Address = parse(settings.redis_url)
-        self._cluster: Cluster | None = None
-        self._cluster_mode = settings.redis_cluster
+        self._cluster = Cluster(self._url, timeout, connect_timeout) if settings.redis_cluster else None
         self._breaker = breaker or Breaker("redis", clock or SystemClock(), failures=10, max_cooldown=5.0)
         self._name = name
         self._timeout = timeout
@@ -78,8 +77,7 @@ class Redis:
         self._client: Any = None
 
     async def __aenter__(self) -> "Redis":
-        if self._cluster_mode:
-            self._cluster = Cluster(self._url, self._timeout, self._connect_timeout)
+        if self._cluster is not None:
             self._client = self._cluster.client
             return self
         self._client = redis_py.Redis.from_url(
@@ -114,7 +112,7 @@ class Redis:
     def available(self) -> bool:
         """Whether a call made now would be sent."""
         return self._breaker.state != "open" and (
-            self._cluster_mode or any(slot is not None and not slot.lost for slot in self._slots)
+            self._cluster is not None or any(slot is not None and not slot.lost for slot in self._slots)
         )
 
     def on_lost(self, fn: Callable[[], None]) -> None:

@@ -230,9 +230,9 @@ class Titles:
     def _pair(self, one: Ints, other: Ints) -> Longs:
         """Where a pair of terms is noted."""
         mixed = one.astype(np.uint64)
-        mixed *= _MULTIPLIERS[0]
+        mixed *= np.uint64(_PAIR[0])
         mixed += other.astype(np.uint64)
-        mixed *= _MULTIPLIERS[2]
+        mixed *= np.uint64(_PAIR[1])
         mixed >>= np.uint64(self._pair_shift)
         return mixed.view(np.int64)
 
