@@ -17,13 +17,13 @@ CONTEXTS = ("node", "graph", "similarity", "cleanup")
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def settings_class(context: str) -> type[config.ServerSettings]:
+def settings_class(context: str) -> type[config.ServerConfig]:
     """The settings class of a context: the one that its config.py defines."""
     module = importlib.import_module(f"services.{context}_service.config")
     [found] = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, config.ServerSettings) and value.__module__ == module.__name__
+        if isinstance(value, type) and issubclass(value, config.ServerConfig) and value.__module__ == module.__name__
     ]
     return found
 

@@ -57,7 +57,7 @@ AWS_ERRORS = (boto.BotoCoreError, boto.ClientError, aiohttp.ClientError, OSError
 _CONNECTION = (boto.HTTPClientError, boto.ConnectionError, aiohttp.ClientError, OSError, TimeoutError)
 
 
-class AwsSettings(Protocol):
+class AwsConfig(Protocol):
     """The part of a service's settings that is about AWS; an empty endpoint is AWS's own."""
 
     @property
@@ -103,7 +103,7 @@ class Aws:
     sqs: "SQSClient"
     s3: "S3Client"
 
-    def __init__(self, settings: AwsSettings, *, use: Sequence[str] = ALL, pool: int = 64) -> None:
+    def __init__(self, settings: AwsConfig, *, use: Sequence[str] = ALL, pool: int = 64) -> None:
         self._settings = settings
         self._use = use
         self._pool = pool

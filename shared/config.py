@@ -15,7 +15,7 @@ MISSING = dataclasses.MISSING
 T = TypeVar("T")
 # A check returns what is allowed when the value isn't, else None.
 Check = Callable[[Any], str | None]
-_KEY = "brain2.setting"
+_KEY = "brain2.env"
 
 
 class ConfigError(Exception):
@@ -27,7 +27,7 @@ class ConfigError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Setting:
+class _EnvField:
     env: str
     why: str
     parse: Callable[[str], Any] | None
@@ -35,7 +35,7 @@ class _Setting:
     secret: bool
 
 
-def setting(
+def env_field(
     default: Any = MISSING,
     *,
     env: str,
@@ -49,7 +49,7 @@ def setting(
     parse: text -> value, ValueError when it can't (str, int, float, bool are known by the field's annotation).
     check: what is allowed, when the value isn't. secret: never show the value, neither in errors nor in repr.
     """
-    metadata = {_KEY: _Setting(env, why, parse, check, secret)}
+    metadata = {_KEY: _EnvField(env, why, parse, check, secret)}
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -87,7 +87,7 @@ def describe(cls: type[Any]) -> str:
     return "\n".join(lines)
 
 
-def _settings(cls: type[Any]) -> list[tuple[str, _Setting, Any, Any]]:
+def _settings(cls: type[Any]) -> list[tuple[str, _EnvField, Any, Any]]:
     hints = get_type_hints(cls)
     return [
         (field.name, field.metadata[_KEY], hints[field.name], field.default)
@@ -160,81 +160,81 @@ def target(value: str) -> str | None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ServerSettings:
+class ServerConfig:
     """What every service's process needs, whatever it serves."""
 
-    listen: str = setting(
+    listen: str = env_field(
         "127.0.0.1:50051",
         env="BRAIN2_LISTEN",
         why="where the gRPC server listens, host:port or unix:/path; loopback unless you open it",
         check=target,
     )
-    drain_seconds: float = setting(
+    drain_seconds: float = env_field(
         10.0,
         env="BRAIN2_DRAIN_SECONDS",
         why="how long running calls may go on after SIGTERM; keep it under the pod's termination grace period",
         check=between(0, 45),  # the whole drain may take 60 s (lifecycle.py)
     )
-    max_concurrent_rpcs: int = setting(
+    max_concurrent_rpcs: int = env_field(
         1024,
         env="BRAIN2_MAX_CONCURRENT_RPCS",
         why="calls beyond it are turned away with RESOURCE_EXHAUSTED instead of slowing all the others down",
         check=at_least(1),
     )
-    max_message_bytes: int = setting(
+    max_message_bytes: int = env_field(
         4 * 1024 * 1024,
         env="BRAIN2_MAX_MESSAGE_BYTES",
         why="the largest request or response; each one is held in memory whole",
         check=between(1024, 256 * 1024 * 1024),
     )
-    default_deadline_seconds: float = setting(
+    default_deadline_seconds: float = env_field(
         30.0,
         env="BRAIN2_DEFAULT_DEADLINE_SECONDS",
         why="the deadline of calls whose caller sets none, so that nothing hangs for ever",
         check=between(0.1, 3600),
     )
-    slow_call_seconds: float = setting(
+    slow_call_seconds: float = env_field(
         1.0,
         env="BRAIN2_SLOW_CALL_SECONDS",
         why="calls that take longer are logged at INFO",
         check=at_least(0),
     )
-    max_connection_age_seconds: float = setting(
+    max_connection_age_seconds: float = env_field(
         300.0,
         env="BRAIN2_MAX_CONNECTION_AGE_SECONDS",
         why="connections are closed gently after it, so that clients find replicas that came later; 0 = never",
         check=between(0, 86400),
     )
-    max_connection_age_grace_seconds: float = setting(
+    max_connection_age_grace_seconds: float = env_field(
         30.0,
         env="BRAIN2_MAX_CONNECTION_AGE_GRACE_SECONDS",
         why="how long calls on an aged connection may still run",
         check=between(1, 86400),
     )
-    reuse_port: bool = setting(
+    reuse_port: bool = env_field(
         False,
         env="BRAIN2_REUSE_PORT",
         why="1 lets several processes of one machine share the port (SO_REUSEPORT)",
     )
-    trace_ratio: float = setting(
+    trace_ratio: float = env_field(
         0.01,
         env="BRAIN2_TRACE_RATIO",
         why="the share of traces that are recorded when the caller hasn't decided",
         check=between(0, 1),
     )
-    otlp_endpoint: str = setting(
+    otlp_endpoint: str = env_field(
         "",
         env="OTEL_EXPORTER_OTLP_ENDPOINT",
         why="the OTLP gRPC collector that gets the spans and the metrics; empty = none are recorded",
         check=url("http", "https"),
     )
-    metrics_seconds: float = setting(
+    metrics_seconds: float = env_field(
         30.0,
         env="BRAIN2_METRICS_SECONDS",
         why="how often the metrics are read and sent",
         check=between(0.1, 3600),
     )
-    log_level: str = setting(
+    log_level: str = env_field(
         "INFO",
         env="BRAIN2_LOG_LEVEL",
         why="DEBUG logs each call",
@@ -244,28 +244,30 @@ class ServerSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class StoreSettings:
+class StoreConfig:
     """The stores that the services share."""
 
-    region: str = setting(env="AWS_REGION", why="the region of the table, bus, queues and bucket")
-    dynamodb_endpoint: str = setting(
+    region: str = env_field(env="AWS_REGION", why="the region of the table, bus, queues and bucket")
+    dynamodb_endpoint: str = env_field(
         "", env="DYNAMODB_ENDPOINT", why="DynamoDB's address; empty = AWS's own", check=url("http", "https")
     )
-    eventbridge_endpoint: str = setting(
+    eventbridge_endpoint: str = env_field(
         "", env="EVENTBRIDGE_ENDPOINT", why="EventBridge's address; empty = AWS's own", check=url("http", "https")
     )
-    sqs_endpoint: str = setting(
+    sqs_endpoint: str = env_field(
         "", env="SQS_ENDPOINT", why="SQS's address; empty = AWS's own", check=url("http", "https")
     )
-    s3_endpoint: str = setting("", env="S3_ENDPOINT", why="S3's address; empty = AWS's own", check=url("http", "https"))
-    table: str = setting("Brain2-Main", env="BRAIN2_TABLE", why="the DynamoDB table that holds everything")
-    event_bus: str = setting(env="BRAIN2_EVENT_BUS", why="the EventBridge bus that carries the events")
-    redis_url: str = setting(
+    s3_endpoint: str = env_field(
+        "", env="S3_ENDPOINT", why="S3's address; empty = AWS's own", check=url("http", "https")
+    )
+    table: str = env_field("Brain2-Main", env="BRAIN2_TABLE", why="the DynamoDB table that holds everything")
+    event_bus: str = env_field(env="BRAIN2_EVENT_BUS", why="the EventBridge bus that carries the events")
+    redis_url: str = env_field(
         env="REDIS_URL",
         why="the Redis or Valkey that caches; the services work without it, but slower",
         check=url("redis", "rediss"),
         secret=True,
     )
-    redis_cluster: bool = setting(
+    redis_cluster: bool = env_field(
         False, env="BRAIN2_REDIS_CLUSTER", why="1 when REDIS_URL is a node of a cluster (ElastiCache with shards)"
     )

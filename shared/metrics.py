@@ -38,8 +38,8 @@ _READ_SECONDS = 5.0
 BREAKER_STATES: Mapping[str, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 
-class MetricSettings(Protocol):
-    """The part of ServerSettings that this module reads."""
+class MetricsConfig(Protocol):
+    """The part of ServerConfig that this module reads."""
 
     @property
     def otlp_endpoint(self) -> str: ...
@@ -53,7 +53,7 @@ class Metrics:
     def __init__(
         self,
         service: str,
-        settings: MetricSettings,
+        settings: MetricsConfig,
         *,
         exporter: MetricExporter | None = None,
         sleep: Sleep = asyncio.sleep,

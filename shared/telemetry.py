@@ -49,8 +49,8 @@ _DECIDED = otel_context.create_key("brain2-decided")
 _ROOT = Context({_DECIDED: True})
 
 
-class TraceSettings(Protocol):
-    """The part of ServerSettings that this module reads."""
+class TraceConfig(Protocol):
+    """The part of ServerConfig that this module reads."""
 
     @property
     def trace_ratio(self) -> float: ...
@@ -118,7 +118,7 @@ _OFF = Telemetry(TracerProvider(shutdown_on_exit=False), 0.0, records=False)
 _active = _OFF
 
 
-def setup(service: str, settings: TraceSettings, *, exporter: SpanExporter | None = None) -> Telemetry:
+def setup(service: str, settings: TraceConfig, *, exporter: SpanExporter | None = None) -> Telemetry:
     """Start tracing for this process: OTLP over gRPC to settings.otlp_endpoint, else no recording at all.
 
     exporter: takes the place of OTLP (tests). The last call wins.

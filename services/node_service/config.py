@@ -3,35 +3,35 @@
 from dataclasses import dataclass
 
 from services.node_service.model import MAX_RETENTION_SECONDS
-from shared.config import ServerSettings, StoreSettings, between, setting, target
+from shared.config import ServerConfig, StoreConfig, between, env_field, target
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodeConfig(ServerSettings, StoreSettings):
+class NodeConfig(ServerConfig, StoreConfig):
     """What this service needs beyond its server and the stores."""
 
-    retention_seconds: int = setting(
+    retention_seconds: int = env_field(
         30 * 24 * 3600,
         env="BRAIN2_RETENTION_SECONDS",
         why="how long a deleted note can be restored, for users who set nothing else",
         check=between(0, MAX_RETENTION_SECONDS),
     )
-    graph_target: str = setting(
+    graph_target: str = env_field(
         "", env="BRAIN2_GRAPH_TARGET", why="where a deletion is told at once; empty = by its event alone", check=target
     )
-    similarity_target: str = setting(
+    similarity_target: str = env_field(
         "",
         env="BRAIN2_SIMILARITY_TARGET",
         why="where a deletion is told at once; empty = by its event alone",
         check=target,
     )
-    visibility_ms: int = setting(
+    visibility_ms: int = env_field(
         20,
         env="BRAIN2_VISIBILITY_MS",
         why="how long a deletion waits for the two at most; what they miss comes with the event",
         check=between(0, 1000),
     )
-    cache_seconds: int = setting(
+    cache_seconds: int = env_field(
         60,
         env="BRAIN2_NODE_CACHE_SECONDS",
         why="how long Redis keeps a note; bounds how stale a read without a token can be when Redis is cut off",

@@ -15,7 +15,17 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.node.v1 import events_pb2, node_pb2
-from services.node_service.model import Cascade, Draft, Happening, Node, NodeEvent, Summary, Title, UserSettings, View
+from services.node_service.model import (
+    Cascade,
+    Draft,
+    Node,
+    NodeEvent,
+    NodeEventType,
+    Summary,
+    Title,
+    UserSettings,
+    View,
+)
 from services.node_service.ports import Request
 from shared.errors import Brain2Error, FieldViolation, InvalidArgument
 from shared.grpc.status import CODES
@@ -192,14 +202,14 @@ def event_data(event: NodeEvent, *, with_content: bool) -> dict[str, Any]:
 
 def event_message(event: NodeEvent, *, with_content: bool) -> Message:
     known = event.node
-    message: Any = _EVENTS[event.happening]()
+    message: Any = _EVENTS[event.event_type]()
     message.incarnation = known.incarnation
-    if event.happening is Happening.DELETED:
+    if event.event_type is NodeEventType.DELETED:
         put_time(message.delete_time, known.delete_ms or event.time_ms)
         put_time(message.purge_time, known.purge_ms or event.time_ms)
         message.cascade = CASCADE_VALUES[known.cascade]
         return message  # type: ignore[no-any-return]
-    if event.happening is Happening.PURGED:
+    if event.event_type is NodeEventType.PURGED:
         put_time(message.purge_time, event.time_ms)
         return message  # type: ignore[no-any-return]
     message.title = known.title
@@ -210,17 +220,17 @@ def event_message(event: NodeEvent, *, with_content: bool) -> Message:
         message.content = known.content
     else:
         message.content_omitted = True
-    if event.happening is Happening.UPDATED:
+    if event.event_type is NodeEventType.UPDATED:
         message.changed.extend(event.changed)
     return message  # type: ignore[no-any-return]
 
 
-_EVENTS: Mapping[Happening, type[Message]] = {
-    Happening.CREATED: events_pb2.NodeCreated,
-    Happening.UPDATED: events_pb2.NodeUpdated,
-    Happening.DELETED: events_pb2.NodeDeleted,
-    Happening.RESTORED: events_pb2.NodeRestored,
-    Happening.PURGED: events_pb2.NodePurged,
+_EVENTS: Mapping[NodeEventType, type[Message]] = {
+    NodeEventType.CREATED: events_pb2.NodeCreated,
+    NodeEventType.UPDATED: events_pb2.NodeUpdated,
+    NodeEventType.DELETED: events_pb2.NodeDeleted,
+    NodeEventType.RESTORED: events_pb2.NodeRestored,
+    NodeEventType.PURGED: events_pb2.NodePurged,
 }
 
 

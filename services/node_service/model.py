@@ -129,7 +129,7 @@ class UserSettings:
     retention_seconds: int
 
 
-class Happening(Enum):
+class NodeEventType(Enum):
     """The events of a note; the value is the event's type."""
 
     CREATED = "node.created"
@@ -146,7 +146,7 @@ class NodeEvent:
     changed: at an update, the paths whose values differ now. time_ms: when it happened.
     """
 
-    happening: Happening
+    event_type: NodeEventType
     node: Summary
     time_ms: int
     changed: tuple[str, ...] = ()

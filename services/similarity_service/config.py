@@ -2,38 +2,38 @@
 
 from dataclasses import dataclass
 
-from shared.config import ServerSettings, StoreSettings, at_least, between, setting, target
+from shared.config import ServerConfig, StoreConfig, at_least, between, env_field, target
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilarityConfig(ServerSettings, StoreSettings):
+class SimilarityConfig(ServerConfig, StoreConfig):
     """What this service needs beyond its server and the stores."""
 
-    node_target: str = setting(
+    node_target: str = env_field(
         env="BRAIN2_NODE_TARGET", why="where texts are read for snippets, large notes and reindexing", check=target
     )
-    graph_target: str = setting(env="BRAIN2_GRAPH_TARGET", why="where automatic links are made", check=target)
-    queue_url: str = setting(env="BRAIN2_QUEUE_URL", why="the SQS queue that brings the notes' events")
-    dlq_url: str = setting(env="BRAIN2_DLQ_URL", why="where events go that can't be handled")
-    index_megabytes: int = setting(
+    graph_target: str = env_field(env="BRAIN2_GRAPH_TARGET", why="where automatic links are made", check=target)
+    queue_url: str = env_field(env="BRAIN2_QUEUE_URL", why="the SQS queue that brings the notes' events")
+    dlq_url: str = env_field(env="BRAIN2_DLQ_URL", why="where events go that can't be handled")
+    index_megabytes: int = env_field(
         512,
         env="BRAIN2_INDEX_MEGABYTES",
         why="memory for the users' indexes; the least recently used are dropped and loaded again when needed",
         check=at_least(1),
     )
-    consumers: int = setting(
+    consumers: int = env_field(
         16,
         env="BRAIN2_CONSUMERS",
         why="events handled at once",
         check=between(1, 256),
     )
-    settle_seconds: float = setting(
+    settle_seconds: float = env_field(
         1.0,
         env="BRAIN2_SETTLE_SECONDS",
         why="how long a user's notes rest before their automatic links are settled; shorter costs more in bursts",
         check=between(0.05, 600),
     )
-    settle_lease_seconds: float = setting(
+    settle_lease_seconds: float = env_field(
         60.0,
         env="BRAIN2_SETTLE_LEASE_SECONDS",
         why="how long after its last sign of life another process settles the links that this one had yet to settle",

@@ -37,13 +37,13 @@ _WAIT_SECONDS = 2
 
 
 @dataclass(frozen=True)
-class RedriveSettings:
+class RedriveConfig:
     """Where the queues are; the services' own variables."""
 
-    region: str = config.setting(env="AWS_REGION", why="the region of the queues")
-    sqs_endpoint: str = config.setting("", env="SQS_ENDPOINT", why="SQS's address; empty = AWS's own")
-    queue_url: str = config.setting("", env="BRAIN2_QUEUE_URL", why="where letters are sent")
-    dlq_url: str = config.setting("", env="BRAIN2_DLQ_URL", why="where they are")
+    region: str = config.env_field(env="AWS_REGION", why="the region of the queues")
+    sqs_endpoint: str = config.env_field("", env="SQS_ENDPOINT", why="SQS's address; empty = AWS's own")
+    queue_url: str = config.env_field("", env="BRAIN2_QUEUE_URL", why="where letters are sent")
+    dlq_url: str = config.env_field("", env="BRAIN2_DLQ_URL", why="where they are")
     dynamodb_endpoint: str = ""
     eventbridge_endpoint: str = ""
     s3_endpoint: str = ""
@@ -153,7 +153,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--dlq", default="", help="where from (default: BRAIN2_DLQ_URL)")
     options = parser.parse_args(arguments)
     try:
-        settings = config.load(RedriveSettings)
+        settings = config.load(RedriveConfig)
     except config.ConfigError as error:
         parser.error(str(error))
     queue, dlq = options.queue or settings.queue_url, options.dlq or settings.dlq_url
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str]) -> int:
     return asyncio.run(_run(settings, queue, dlq, options))
 
 
-async def _run(settings: RedriveSettings, queue: str, dlq: str, options: argparse.Namespace) -> int:
+async def _run(settings: RedriveConfig, queue: str, dlq: str, options: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
     try:
         async with Aws(settings, use=("sqs",)) as aws:

@@ -21,7 +21,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from shared import telemetry
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 from shared.errors import Brain2Error, DeadlineExceeded, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from shared.grpc import deadline, status
 
@@ -78,7 +78,7 @@ class _ShuttingDown(Unavailable):
 class Guard:
     """What all methods of a server share: who is being served, for how long, and how a failure is answered."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerConfig) -> None:
         self.limit = settings.max_concurrent_rpcs
         self.max_bytes = settings.max_message_bytes
         self.default_deadline = settings.default_deadline_seconds

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from shared import telemetry
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 from shared.grpc import health, middleware
 from shared.grpc.middleware import Guard, Handler, MethodInfo, Middleware, Ready, with_ready
 
@@ -43,7 +43,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        settings: ServerSettings,
+        settings: ServerConfig,
         services: Sequence[tuple[ServiceDescriptor, object]],
         *,
         middleware: Sequence[Middleware] = (),
@@ -195,7 +195,7 @@ def _info(method: MethodDescriptor, raw: Collection[str]) -> MethodInfo:
     )
 
 
-def _options(settings: ServerSettings) -> list[tuple[str, int]]:
+def _options(settings: ServerConfig) -> list[tuple[str, int]]:
     options = [
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         # Our own check answers with a reason; gRPC's would only break the call.

@@ -26,7 +26,7 @@ from shared.resilience.retry import Backoff, Rng, Sleep
 log = logging.getLogger(__name__)
 
 
-class RedisSettings(Protocol):
+class RedisConfig(Protocol):
     """The part of a service's settings that is about Redis."""
 
     @property
@@ -45,7 +45,7 @@ class Redis:
 
     def __init__(
         self,
-        settings: RedisSettings,
+        settings: RedisConfig,
         *,
         breaker: Breaker | None = None,
         clock: Clock | None = None,

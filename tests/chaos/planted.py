@@ -44,7 +44,7 @@ def _lease(service: str) -> None:
 def _fence(service: str) -> None:
     if service != "node":
         return
-    from services.node_service.model import Happening, NodeEvent
+    from services.node_service.model import NodeEvent, NodeEventType
     from services.node_service.ports import Change
     from services.node_service.usecases import life
 
@@ -53,7 +53,7 @@ def _fence(service: str) -> None:
         if node is None:
             return False
         now = self.clock.now_ms()
-        event = NodeEvent(happening=Happening.PURGED, node=node, time_ms=now)
+        event = NodeEvent(event_type=NodeEventType.PURGED, node=node, time_ms=now)
         await self.store.commit(Change(before=node, after=None, event=event))
         return True
 

@@ -12,7 +12,7 @@ from typing import Any
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 from shared.errors import Aborted, Brain2Error, FailedPrecondition, NotFound
 from shared.grpc.server import GrpcServer
 
@@ -232,7 +232,7 @@ async def fake_peers() -> AsyncIterator[FakePeers]:
     """All three on one port of this machine."""
     peers = FakePeers()
     server = GrpcServer(
-        ServerSettings(listen="127.0.0.1:0"),
+        ServerConfig(listen="127.0.0.1:0"),
         [
             (node_pb2.DESCRIPTOR.services_by_name["NodeService"], _Refusing(FakeNodeServicer(peers))),
             (graph_pb2.DESCRIPTOR.services_by_name["GraphService"], _Refusing(FakeGraphServicer(peers))),

@@ -19,7 +19,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 from shared.grpc.middleware import Middleware, Ready
 from shared.grpc.server import GrpcServer
 
@@ -102,9 +102,9 @@ class EchoServicer:
             yield each
 
 
-def settings(**changed: Any) -> ServerSettings:
+def settings(**changed: Any) -> ServerConfig:
     """Settings for a server on a free port of loopback."""
-    return ServerSettings(**{"listen": "127.0.0.1:0", **changed})
+    return ServerConfig(**{"listen": "127.0.0.1:0", **changed})
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protos.node.v1 import node_pb2
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 from shared.errors import Brain2Error
 from shared.grpc.server import GrpcServer
 
@@ -60,7 +60,7 @@ class FakeNodes:
 async def fake_nodes() -> AsyncIterator[FakeNodes]:
     nodes = FakeNodes()
     descriptor = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
-    server = GrpcServer(ServerSettings(listen="127.0.0.1:0"), [(descriptor, nodes)])
+    server = GrpcServer(ServerConfig(listen="127.0.0.1:0"), [(descriptor, nodes)])
     nodes.target = f"127.0.0.1:{await server.start()}"
     try:
         yield nodes

@@ -18,7 +18,7 @@ from typing import Any
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from shared import lifecycle
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 from shared.grpc.server import GrpcServer
 from shared.lifecycle import Lifecycle
 from tests.support.echo import SERVICE, Echo, EchoServicer, plain_channel
@@ -101,7 +101,7 @@ async def _main(life: Lifecycle) -> None:
             yield Echo(text=letter)
 
     server = GrpcServer(
-        ServerSettings(listen=f"127.0.0.1:{port}"), [(SERVICE, EchoServicer(unary, listed))], raw=["RawEcho"]
+        ServerConfig(listen=f"127.0.0.1:{port}"), [(SERVICE, EchoServicer(unary, listed))], raw=["RawEcho"]
     )
     await server.start()
     life.on_drain(lambda: server.stop(drain))

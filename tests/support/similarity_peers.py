@@ -11,7 +11,7 @@ from typing import Any
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from services.similarity_service.model.links import RENEWED
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 from shared.errors import Brain2Error
 from shared.grpc.server import GrpcServer
 
@@ -196,7 +196,7 @@ async def fake_peers() -> AsyncIterator[FakePeers]:
         (node_pb2.DESCRIPTOR.services_by_name["NodeService"], _Nodes(peers)),
         (graph_pb2.DESCRIPTOR.services_by_name["GraphService"], _Graph(peers)),
     ]
-    server = GrpcServer(ServerSettings(listen="127.0.0.1:0"), services)
+    server = GrpcServer(ServerConfig(listen="127.0.0.1:0"), services)
     port = await server.start()
     peers.target = f"127.0.0.1:{port}"
     try:

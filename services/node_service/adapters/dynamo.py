@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from services.node_service.adapters import codec
-from services.node_service.model import Cascade, Happening, Node, NodeEvent, Summary, UserSettings
+from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Summary, UserSettings
 from services.node_service.ports import Change, Outcome, Position, Request
 from shared.dynamo import ABSENT, Condition, Delete, Item, Key, Op, Put, Reason, Table, TransactionCancelled, Update
 from shared.errors import Brain2Error
@@ -293,7 +293,7 @@ def _write(change: Change) -> Op:
     if change.after is None:
         return Delete(key, condition)
     if isinstance(change.after, Node) and (
-        change.event is not None and change.event.happening in (Happening.CREATED, Happening.UPDATED)
+        change.event is not None and change.event.event_type in (NodeEventType.CREATED, NodeEventType.UPDATED)
     ):
         return Put(to_item(change.after), condition)
     life = _life(change.after)

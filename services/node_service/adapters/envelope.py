@@ -36,7 +36,7 @@ class Enveloper:
         carrier = self._carrier()
         return Event(
             id=self._ids.new_id(),
-            type=event.happening.value,
+            type=event.event_type.value,
             source="brain2.node",
             user_id=event.node.user_id,
             node_id=event.node.node_id,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from services.node_service.model import Cascade, Happening, Node, NodeEvent, Summary, etag_of
+from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Summary, etag_of
 from services.node_service.ports import Change, NodeStore, Outcome, Receipt, Request, Retentions, Visibility
 from services.node_service.usecases import rules
 from services.node_service.usecases.turns import Optimist
@@ -50,7 +50,7 @@ class Life:
                 return await self._unchanged(node, request)
             now = self.clock.now_ms()
             after = replace(node, version=node.version + 1, delete_ms=now, purge_ms=now + retention_ms, cascade=cascade)
-            return await self._commit(user_id, node, after, Happening.DELETED, now, request)
+            return await self._commit(user_id, node, after, NodeEventType.DELETED, now, request)
 
         return await self._shown(attempt, user_id, node_id)
 
@@ -75,7 +75,7 @@ class Life:
                 return await self._unchanged(node, request)
             after = replace(node, version=node.version + 1, delete_ms=None, purge_ms=None, cascade=Cascade.EDGES)
             now = self.clock.now_ms()
-            return await self._commit(user_id, node, after, Happening.RESTORED, now, request)
+            return await self._commit(user_id, node, after, NodeEventType.RESTORED, now, request)
 
         return await self._shown(attempt, user_id, node_id)
 
@@ -111,7 +111,7 @@ class Life:
                 raise FailedPrecondition(f"fence the note {node_id} first", reason="NOT_FENCED")
             now = self.clock.now_ms()
             told = replace(node, version=node.version + 1, purge_ms=now)
-            event = NodeEvent(happening=Happening.PURGED, node=told, time_ms=now)
+            event = NodeEvent(event_type=NodeEventType.PURGED, node=told, time_ms=now)
             outcome = await self.store.commit(Change(before=node, after=None, event=event))
             return True if outcome is Outcome.DONE else None
 
@@ -129,12 +129,12 @@ class Life:
         return former if isinstance(former, type(node)) else None
 
     async def _commit(
-        self, user_id: str, before: S, after: S, happening: Happening, now: int, request: Request | None
+        self, user_id: str, before: S, after: S, event_type: NodeEventType, now: int, request: Request | None
     ) -> S | None:
         change = Change(
             before=before,
             after=after,
-            event=NodeEvent(happening=happening, node=after, time_ms=now),
+            event=NodeEvent(event_type=event_type, node=after, time_ms=now),
             receipt=Receipt(request, after) if request else None,
         )
         if await self.store.commit(change) is Outcome.DONE:

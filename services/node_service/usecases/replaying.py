@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from services.node_service.model import Happening, Node, NodeEvent
+from services.node_service.model import Node, NodeEvent, NodeEventType
 from services.node_service.ports import NodeStore, Teller
 from services.node_service.usecases import rules
 from shared.errors import Brain2Error, FieldViolation, InvalidArgument, Violations
@@ -80,9 +80,9 @@ class Replaying:
 
     def _event(self, node: Node) -> NodeEvent:
         """What the note's state implies. A restored note counts as updated: its text and its version say it all."""
-        living = Happening.CREATED if node.version == 1 else Happening.UPDATED
-        happening = Happening.DELETED if node.deleted else living
-        return NodeEvent(happening=happening, node=node, time_ms=self._clock.now_ms())
+        living = NodeEventType.CREATED if node.version == 1 else NodeEventType.UPDATED
+        event_type = NodeEventType.DELETED if node.deleted else living
+        return NodeEvent(event_type=event_type, node=node, time_ms=self._clock.now_ms())
 
 
 def _position(state: object) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 from services.node_service.model import (
     PATHS,
     Draft,
-    Happening,
     Node,
     NodeEvent,
+    NodeEventType,
     Summary,
     blank,
     check_draft,
@@ -75,7 +75,7 @@ class Writing:
                     return _as_node(former)
                 raise
             event = NodeEvent(
-                happening=Happening.UPDATED,
+                event_type=NodeEventType.UPDATED,
                 node=after,
                 time_ms=after.update_ms,
                 changed=tuple(path for path in PATHS if getattr(after, path) != getattr(changed, path)),
@@ -118,7 +118,7 @@ class Writing:
 
 def creation(node: Node, now: int, request: Request | None, *, keep_content: bool = True) -> Change:
     """The write of a new note, its event and (with a request) the answer to keep."""
-    event = NodeEvent(happening=Happening.CREATED, node=node, time_ms=now)
+    event = NodeEvent(event_type=NodeEventType.CREATED, node=node, time_ms=now)
     receipt = Receipt(request, node if keep_content else node.summary()) if request else None
     return Change(before=None, after=node, event=event, receipt=receipt)
 

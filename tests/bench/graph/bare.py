@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import uvloop
 
-from shared.config import StoreSettings
+from shared.config import StoreConfig
 from shared.redis import Redis
 
 METHOD = "/bare.Bare/Call"
@@ -24,7 +24,7 @@ async def serve(config: dict[str, Any]) -> None:
     command: list[str] = config.get("command", [])
     redis: Redis | None = None
     if command:
-        settings = StoreSettings(region="none", event_bus="none", redis_url=config["redis_url"])
+        settings = StoreConfig(region="none", event_bus="none", redis_url=config["redis_url"])
         redis = await Redis(settings).__aenter__()
 
     async def echo(request: bytes, context: Any) -> bytes:

@@ -22,7 +22,7 @@ def test_generated_blocks_are_fresh(name: str) -> None:
 def test_the_table_of_settings_is_in_the_operators_page() -> None:
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     assert "<!-- generated: settings -->" in text
-    for variable in variables(config.StoreSettings):
+    for variable in variables(config.StoreConfig):
         assert f"| {variable} | all |" in text
 
 

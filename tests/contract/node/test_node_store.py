@@ -11,7 +11,7 @@ import pytest
 from services.node_service.adapters.dynamo import DynamoNodeStore
 from services.node_service.adapters.envelope import Enveloper
 from services.node_service.adapters.redis import CachedNodeStore
-from services.node_service.model import Cascade, Happening, Node, NodeEvent, Summary, text
+from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Summary, text
 from services.node_service.ports import Change, NodeStore, Outcome, Position, Receipt, Request
 from shared.dynamo import Put, Table
 from shared.errors import InvalidArgument
@@ -82,12 +82,12 @@ def note(user: str, node_id: str = "n", **other: Any) -> Node:
 
 
 def creation(node: Node, receipt: Receipt | None = None) -> Change:
-    event = NodeEvent(happening=Happening.CREATED, node=node, time_ms=node.incarnation)
+    event = NodeEvent(event_type=NodeEventType.CREATED, node=node, time_ms=node.incarnation)
     return Change(before=None, after=node, event=event, receipt=receipt)
 
 
 def update(before: Node, after: Node, receipt: Receipt | None = None) -> Change:
-    event = NodeEvent(happening=Happening.UPDATED, node=after, time_ms=after.update_ms)
+    event = NodeEvent(event_type=NodeEventType.UPDATED, node=after, time_ms=after.update_ms)
     return Change(before=before, after=after, event=event, receipt=receipt)
 
 
@@ -102,8 +102,8 @@ def deleted(node: Summary, purge_ms: int = 1_800_000_000_000) -> Summary:
     )
 
 
-def move(before: Summary, after: Summary | None, happening: Happening) -> Change:
-    event = NodeEvent(happening=happening, node=after or before, time_ms=1_750_000_000_000)
+def move(before: Summary, after: Summary | None, event_type: NodeEventType) -> Change:
+    event = NodeEvent(event_type=event_type, node=after or before, time_ms=1_750_000_000_000)
     return Change(before=before, after=after, event=event)
 
 
@@ -181,25 +181,25 @@ async def test_delete_restore_and_purge(store: NodeStore, user: str) -> None:
     node = await stored(store, note(user))
     await store.read(user, ["n"], {})
     gone = deleted(node)
-    assert await store.commit(move(node.summary(), gone, Happening.DELETED)) is Outcome.DONE
+    assert await store.commit(move(node.summary(), gone, NodeEventType.DELETED)) is Outcome.DONE
     [read] = (await store.read(user, ["n"], {})).values()
     assert (read.summary(), read.content) == (gone, node.content)
     assert (await store.titles(user, ["n"], {}))["n"].deleted
     assert await ids(store, user) == []
     back = replace(node, version=3)
-    assert await store.commit(move(read, back, Happening.RESTORED)) is Outcome.DONE
+    assert await store.commit(move(read, back, NodeEventType.RESTORED)) is Outcome.DONE
     assert await store.read(user, ["n"], {}) == {"n": back}
     assert await ids(store, user) == ["n"]
 
     again = deleted(back)
-    assert await store.commit(move(back, again, Happening.DELETED)) is Outcome.DONE
+    assert await store.commit(move(back, again, NodeEventType.DELETED)) is Outcome.DONE
     fenced = replace(again, fenced=True)
     assert await store.commit(Change(before=again, after=fenced, event=None)) is Outcome.DONE
     assert await store.current_summary(user, "n") == fenced
     # The version is the same: it is the fence that refuses.
-    assert await store.commit(move(again, replace(back, version=5), Happening.RESTORED)) is Outcome.CONFLICT
-    assert await store.commit(move(fenced, None, Happening.PURGED)) is Outcome.DONE
-    assert await store.commit(move(fenced, None, Happening.PURGED)) is Outcome.CONFLICT
+    assert await store.commit(move(again, replace(back, version=5), NodeEventType.RESTORED)) is Outcome.CONFLICT
+    assert await store.commit(move(fenced, None, NodeEventType.PURGED)) is Outcome.DONE
+    assert await store.commit(move(fenced, None, NodeEventType.PURGED)) is Outcome.CONFLICT
     assert await store.read(user, ["n"], {}) == {}
     assert await store.titles(user, ["n"], {}) == {}
     anew = await stored(store, note(user, incarnation=1_900_000_000_000, title="anew"))
@@ -312,7 +312,7 @@ async def test_a_page_of_large_entries_is_full(store: NodeStore, user: str) -> N
 async def test_all_notes_in_the_order_of_their_ids(store: NodeStore, user: str) -> None:
     for node_id in ("b", "a", "c-2", "c"):
         await stored(store, note(user, node_id))
-    await store.commit(move(note(user, "b"), deleted(note(user, "b")), Happening.DELETED))
+    await store.commit(move(note(user, "b"), deleted(note(user, "b")), NodeEventType.DELETED))
     first = await store.all_from(user, "", 3)
     assert [node.node_id for node in first] == ["a", "b", "c"]
     assert [node.deleted for node in first] == [False, True, False]

@@ -12,7 +12,7 @@ import pytest
 
 from services.node_service.adapters import redis as cache
 from services.node_service.adapters.redis import CachedNodeStore
-from services.node_service.model import Happening, Node, NodeEvent, text
+from services.node_service.model import Node, NodeEvent, NodeEventType, text
 from services.node_service.ports import Change, Outcome
 from shared.errors import Unavailable
 from shared.redis import Redis
@@ -96,7 +96,7 @@ class World:
         before = self.store.notes[self.user, "n"]
         changes: dict[str, Any] = {"version": before.version + 1, "title": f"v{before.version + 1}"}
         after = replace(before, **changes | fields)
-        event = NodeEvent(happening=Happening.UPDATED, node=after, time_ms=1)
+        event = NodeEvent(event_type=NodeEventType.UPDATED, node=after, time_ms=1)
         return await (by or self.cached).commit(Change(before=before, after=after, event=event))
 
     async def held(self) -> bytes:
@@ -228,7 +228,7 @@ async def test_a_refused_write_leaves_the_mark_to_expire(world: World) -> None:
     await world.read()
     stale = world.node
     await world.write()
-    event = NodeEvent(happening=Happening.UPDATED, node=stale, time_ms=1)
+    event = NodeEvent(event_type=NodeEventType.UPDATED, node=stale, time_ms=1)
     assert await world.cached.commit(Change(before=stale, after=stale, event=event)) is Outcome.CONFLICT
     assert await world.read() == "v2"
 
@@ -259,7 +259,7 @@ async def test_a_token_from_the_future_is_answered_with_the_truth(world: World) 
 
 async def test_a_purge_is_seen_and_what_comes_after(world: World) -> None:
     await world.read()
-    event = NodeEvent(happening=Happening.PURGED, node=world.node, time_ms=1)
+    event = NodeEvent(event_type=NodeEventType.PURGED, node=world.node, time_ms=1)
     gate = world.store.gate("after read")
     await world.redis.call("DEL", world.key)
     slow = asyncio.create_task(world.read())

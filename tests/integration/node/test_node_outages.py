@@ -10,7 +10,7 @@ import pytest
 from protos.node.v1 import node_pb2
 from services.node_service.adapters.dynamo import DynamoNodeStore
 from services.node_service.adapters.envelope import Enveloper
-from services.node_service.model import Happening, Node, NodeEvent, text
+from services.node_service.model import Node, NodeEvent, NodeEventType, text
 from services.node_service.ports import Change, Outcome
 from shared.aws import Aws
 from shared.dynamo import Put, Table
@@ -133,7 +133,7 @@ async def test_a_crash_between_commit_and_publish_loses_no_event(
         node = Node(
             user_id=user, node_id="n", title="T", version=1, incarnation=1, create_ms=1, update_ms=1, **text("C")
         )
-        event = NodeEvent(happening=Happening.CREATED, node=node, time_ms=clock.now_ms() - 1)
+        event = NodeEvent(event_type=NodeEventType.CREATED, node=node, time_ms=clock.now_ms() - 1)
         assert await store.commit(Change(before=None, after=node, event=event)) is Outcome.DONE
         [lost] = dying.lost
         left = await table.get((outbox.partition(lost.id), lost.id), consistent=True)

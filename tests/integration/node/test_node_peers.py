@@ -11,7 +11,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 from shared.errors import Unavailable
 from shared.grpc.server import GrpcServer
 from tests.support.node_service import NodeService, running
@@ -56,7 +56,7 @@ class World:
 @pytest.fixture
 async def world(stores: Stores) -> AsyncIterator[World]:
     peers = Peer(GRAPH), Peer(SIMILARITY)
-    settings = ServerSettings(listen="127.0.0.1:0")
+    settings = ServerConfig(listen="127.0.0.1:0")
     servers = [GrpcServer(settings, [pair]) for pair in zip((GRAPH, SIMILARITY), peers, strict=True)]
     ports = [await server.start() for server in servers]
     try:

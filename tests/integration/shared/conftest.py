@@ -18,7 +18,7 @@ from tests.support.stores import Stores
 
 @dataclass(frozen=True)
 class AwsAt:
-    """shared.aws.AwsSettings of the session's stores."""
+    """shared.aws.AwsConfig of the session's stores."""
 
     region: str
     dynamodb_endpoint: str

@@ -15,7 +15,7 @@ import pytest
 from deploy.local import processes, traces
 from protos.graph.v1 import graph_pb2
 from shared.aws import Aws
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 from shared.ids import SystemClock
 from shared.metrics import Metrics
 from shared.resilience.breaker import Breaker
@@ -128,7 +128,7 @@ async def test_cleanup_tells_how_deletions_end(
 
 async def test_without_an_endpoint_nothing_is_read_and_no_thread_runs() -> None:
     threads = threading.active_count()
-    async with Metrics("node", ServerSettings()) as metrics:
+    async with Metrics("node", ServerConfig()) as metrics:
         metrics.gauge("brain2.test", "1", lambda: 1 / 0)
         metrics.breakers(list)
         await metrics.run()  # it returns: there is nothing to do
@@ -142,7 +142,7 @@ async def test_one_number_that_cant_be_read_is_left_out(
     endpoint, found = sink
     numbers = [1.5]
     breaker = Breaker("a peer", SystemClock(), failures=1)
-    async with Metrics("node", ServerSettings(otlp_endpoint=endpoint)) as metrics:
+    async with Metrics("node", ServerConfig(otlp_endpoint=endpoint)) as metrics:
         metrics.gauge("brain2.test.bad", "1", lambda: numbers[1])
         metrics.gauge("brain2.test.good", "1", lambda: numbers[0])
         metrics.breakers(lambda: [breaker])
@@ -160,7 +160,7 @@ async def test_a_collector_that_is_away_holds_up_nothing() -> None:
         probe.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{probe.getsockname()[1]}"
     began = time.monotonic()
-    async with Metrics("node", ServerSettings(otlp_endpoint=endpoint, metrics_seconds=0.1)) as metrics:
+    async with Metrics("node", ServerConfig(otlp_endpoint=endpoint, metrics_seconds=0.1)) as metrics:
         metrics.gauge("brain2.test", "1", lambda: 1)
         sending = asyncio.create_task(metrics.run())
         sending.cancel()
@@ -173,7 +173,7 @@ async def test_the_launchers_receiver_keeps_the_newest_numbers(tmp_path: Path) -
     server = await traces.serve(tmp_path / "traces.jsonl", port)
     try:
         numbers = {"hit": 1}
-        async with Metrics("graph", ServerSettings(otlp_endpoint=f"http://127.0.0.1:{port}")) as metrics:
+        async with Metrics("graph", ServerConfig(otlp_endpoint=f"http://127.0.0.1:{port}")) as metrics:
             metrics.counter("brain2.test", "1", lambda: numbers, by="brain2.outcome")
             await metrics.send()
             numbers["hit"] = 7

@@ -14,7 +14,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from shared import logs, telemetry
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 
 
 class Sink(trace_service_pb2_grpc.TraceServiceServicer):
@@ -57,7 +57,7 @@ def log() -> Iterator[io.StringIO]:
 
 async def test_spans_reach_the_collector_at_the_end_at_the_latest() -> None:
     async with collector() as (endpoint, sink):
-        async with telemetry.setup("node", ServerSettings(trace_ratio=1, otlp_endpoint=endpoint)):
+        async with telemetry.setup("node", ServerConfig(trace_ratio=1, otlp_endpoint=endpoint)):
             with telemetry.span("work", attributes={"n": 1}):
                 pass
         (batch,) = sink.got
@@ -72,7 +72,7 @@ async def test_a_collector_that_is_away_breaks_nothing(log: io.StringIO) -> None
         probe.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{probe.getsockname()[1]}"
     began = time.monotonic()
-    async with telemetry.setup("node", ServerSettings(trace_ratio=1, otlp_endpoint=endpoint)):
+    async with telemetry.setup("node", ServerConfig(trace_ratio=1, otlp_endpoint=endpoint)):
         for _ in range(3000):  # more than a queue holds
             with telemetry.span("work"):
                 pass

@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.node.v1 import events_pb2, node_pb2
 from services.node_service import convert
-from services.node_service.model import Cascade, Happening, Node, NodeEvent, UserSettings, View, text
+from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, UserSettings, View, text
 from shared.errors import AlreadyExists, InvalidArgument
 
 NODE = Node(
@@ -125,30 +125,30 @@ def test_settings() -> None:
     assert convert.retention(node_pb2.UserSettings(retention=Duration(seconds=1, nanos=500_000_000))) == 1.5
 
 
-@pytest.mark.parametrize("happening", list(Happening))
-def test_events_read_back_as_their_messages(happening: Happening) -> None:
-    event = NodeEvent(happening=happening, node=NODE, time_ms=5, changed=("title",))
+@pytest.mark.parametrize("event_type", list(NodeEventType))
+def test_events_read_back_as_their_messages(event_type: NodeEventType) -> None:
+    event = NodeEvent(event_type=event_type, node=NODE, time_ms=5, changed=("title",))
     message = convert.event_message(event, with_content=True)
-    assert type(message).__name__ == "Node" + happening.value.removeprefix("node.").capitalize()
+    assert type(message).__name__ == "Node" + event_type.value.removeprefix("node.").capitalize()
     read = json_format.ParseDict(convert.event_data(event, with_content=True), type(message)())
     assert read == message
     assert getattr(read, "incarnation") == NODE.incarnation  # noqa: B009
 
 
 def test_what_events_say() -> None:
-    def data(happening: Happening, *, with_content: bool = True) -> dict[str, object]:
-        event = NodeEvent(happening=happening, node=NODE, time_ms=1_700_000_000_789, changed=("title",))
+    def data(event_type: NodeEventType, *, with_content: bool = True) -> dict[str, object]:
+        event = NodeEvent(event_type=event_type, node=NODE, time_ms=1_700_000_000_789, changed=("title",))
         return convert.event_data(event, with_content=with_content)
 
-    created = data(Happening.CREATED)
+    created = data(NodeEventType.CREATED)
     assert (created["title"], created["content"], created["tags"]) == ("T", NODE.content, ["a", "b"])
     assert "content_omitted" not in created
-    large = data(Happening.UPDATED, with_content=False)
+    large = data(NodeEventType.UPDATED, with_content=False)
     assert (large["content_omitted"], large["changed"], "content" in large) == (True, ["title"], False)
-    deleted = data(Happening.DELETED)
+    deleted = data(NodeEventType.DELETED)
     assert (deleted["delete_time"], deleted["cascade"]) == ("2023-11-14T22:13:20.789Z", "CASCADE_ORPHANS")
     assert deleted["purge_time"] == "2023-11-14T22:14:20.789Z"
-    assert data(Happening.PURGED)["purge_time"] == "2023-11-14T22:13:20.789Z"
+    assert data(NodeEventType.PURGED)["purge_time"] == "2023-11-14T22:13:20.789Z"
 
 
 def test_unknown_values_of_enums() -> None:
@@ -161,6 +161,6 @@ def test_unknown_values_of_enums() -> None:
 
 def test_an_event_says_only_what_its_message_has() -> None:
     assert isinstance(
-        convert.event_message(NodeEvent(happening=Happening.PURGED, node=NODE, time_ms=5), with_content=True),
+        convert.event_message(NodeEvent(event_type=NodeEventType.PURGED, node=NODE, time_ms=5), with_content=True),
         events_pb2.NodePurged,
     )

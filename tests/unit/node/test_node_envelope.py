@@ -3,7 +3,7 @@
 import pytest
 
 from services.node_service.adapters.envelope import MAX_EVENT_BYTES, SURELY_FITS_BYTES, Enveloper
-from services.node_service.model import Happening, Node, NodeEvent, text
+from services.node_service.model import Node, NodeEvent, NodeEventType, text
 from shared.events.envelope import Event
 from tests.support.node_fakes import CountingIds
 
@@ -20,7 +20,7 @@ def event(content: str, title: str = "T", tags: tuple[str, ...] = ()) -> NodeEve
         tags=tags,
         **text(content),
     )
-    return NodeEvent(happening=Happening.UPDATED, node=node, time_ms=1234)
+    return NodeEvent(event_type=NodeEventType.UPDATED, node=node, time_ms=1234)
 
 
 def envelop(made: NodeEvent):  # type: ignore[no-untyped-def]

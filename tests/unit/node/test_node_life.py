@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.node_service.model import Cascade, Draft, Happening, Node
+from services.node_service.model import Cascade, Draft, Node, NodeEventType
 from services.node_service.ports import Change, Request
 from services.node_service.usecases.life import Life
 from services.node_service.usecases.writing import Writing
@@ -45,7 +45,7 @@ async def test_a_delete_hides_and_says_until_when(world: World) -> None:
     assert (answer.version, answer.delete_ms, answer.purge_ms) == (2, world.clock.ms, world.clock.ms + 60_000)
     assert (world.node.content, world.node.deleted, world.node.cascade) == ("C", True, Cascade.ORPHANS)
     assert world.node.update_ms == world.clock.ms - 500
-    assert world.store.events[-1].happening is Happening.DELETED
+    assert world.store.events[-1].event_type is NodeEventType.DELETED
     assert world.visibility.told == [("n", 2, True)]
 
 
@@ -53,7 +53,7 @@ async def test_a_second_delete_answers_the_same_and_writes_nothing(world: World)
     first = await world.life.delete_node("u", "n", "", Cascade.EDGES, None)
     world.clock.ms += 500
     assert await world.life.delete_node("u", "n", "", Cascade.ORPHANS, None) == first
-    assert [event.happening for event in world.store.events] == [Happening.CREATED, Happening.DELETED]
+    assert [event.event_type for event in world.store.events] == [NodeEventType.CREATED, NodeEventType.DELETED]
     assert world.visibility.told == [("n", 2, True)] * 2
 
 
@@ -102,7 +102,7 @@ async def test_a_restore_brings_back_the_note_as_it_was(world: World) -> None:
     await world.delete()
     after = await world.life.restore_node("u", "n", REQUEST)
     assert after == replace(before, version=3) == world.node
-    assert world.store.events[-1].happening is Happening.RESTORED
+    assert world.store.events[-1].event_type is NodeEventType.RESTORED
     assert world.visibility.told[-1] == ("n", 3, False)
     assert await world.life.restore_node("u", "n", None) == after
     assert await world.life.restore_node("u", "n", REQUEST) == after
@@ -170,7 +170,7 @@ async def test_a_purge_leaves_nothing_and_says_so_once(world: World) -> None:
     assert await world.life.purge_node("u", "n", 2) is False
     assert await world.life.fence_node("u", "n", 2) is None
     assert world.store.notes == {}
-    purged = [event for event in world.store.events if event.happening is Happening.PURGED]
+    purged = [event for event in world.store.events if event.event_type is NodeEventType.PURGED]
     assert [(event.node.version, event.time_ms) for event in purged] == [(3, world.clock.ms)]
 
 

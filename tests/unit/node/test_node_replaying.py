@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.node_service.model import Cascade, Draft, Happening, NodeEvent
+from services.node_service.model import Cascade, Draft, NodeEvent, NodeEventType
 from services.node_service.usecases.life import Life
 from services.node_service.usecases.replaying import Progress, Replaying
 from services.node_service.usecases.writing import Writing
@@ -54,11 +54,11 @@ async def test_each_note_tells_what_its_present_state_implies(world: World) -> N
     await world.writing.create_node("other", Draft(node_id="new", content="C"), None)
     before = dict(world.store.notes)
     assert (await world.replay())[-1] == Progress(4, "", True)
-    assert [(event.node.node_id, event.happening, event.node.version) for event in world.told] == [
-        ("changed", Happening.UPDATED, 2),
-        ("deleted", Happening.DELETED, 2),
-        ("new", Happening.CREATED, 1),
-        ("restored", Happening.UPDATED, 3),
+    assert [(event.node.node_id, event.event_type, event.node.version) for event in world.told] == [
+        ("changed", NodeEventType.UPDATED, 2),
+        ("deleted", NodeEventType.DELETED, 2),
+        ("new", NodeEventType.CREATED, 1),
+        ("restored", NodeEventType.UPDATED, 3),
     ]
     assert world.told[1].node.cascade is Cascade.ORPHANS
     assert world.store.notes == before

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.node_service.model import Draft, Happening, Node
+from services.node_service.model import Draft, Node, NodeEventType
 from services.node_service.ports import Change, Request
 from services.node_service.usecases.writing import Writing
 from shared.errors import Aborted, AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
@@ -35,7 +35,7 @@ async def test_a_creation_is_one_write_and_no_read(writing: Writing, store: Fake
     assert store.notes == {("u", "made-1"): node}
     assert (store.commits, store.reads) == (1, 0)
     [event] = store.events
-    assert (event.happening, event.node, event.time_ms) == (Happening.CREATED, node, clock.ms)
+    assert (event.event_type, event.node, event.time_ms) == (NodeEventType.CREATED, node, clock.ms)
 
 
 async def test_an_import_keeps_its_id_and_time(writing: Writing, clock: FakeClock) -> None:

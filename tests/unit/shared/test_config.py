@@ -7,14 +7,13 @@ import pytest
 
 from shared.config import (
     ConfigError,
-    ServerSettings,
-    StoreSettings,
+    ServerConfig,
+    StoreConfig,
     at_least,
     between,
     describe,
     load,
     one_of,
-    setting,
     target,
     url,
 )
@@ -23,12 +22,12 @@ STORES = {"AWS_REGION": "eu-central-1", "BRAIN2_EVENT_BUS": "brain2", "REDIS_URL
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExampleConfig(ServerSettings, StoreSettings):
-    listen: str = setting("127.0.0.1:50059", env="BRAIN2_LISTEN", why="where the example listens", check=target)
-    queue_url: str = setting(
+class ExampleConfig(ServerConfig, StoreConfig):
+    listen: str = env_field("127.0.0.1:50059", env="BRAIN2_LISTEN", why="where the example listens", check=target)
+    queue_url: str = env_field(
         env="BRAIN2_QUEUE_URL", why="the events that the example hears", check=url("http", "https")
     )
-    tags: tuple[str, ...] = setting((), env="TAGS", why="words", parse=lambda text: tuple(text.split(",")))
+    tags: tuple[str, ...] = env_field((), env="TAGS", why="words", parse=lambda text: tuple(text.split(",")))
 
 
 def test_defaults_and_what_the_environment_says() -> None:
@@ -87,7 +86,7 @@ def test_secrets_are_never_shown() -> None:
 
 
 def test_settings_do_not_change() -> None:
-    config = ServerSettings()
+    config = ServerConfig()
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.listen = "elsewhere"  # type: ignore[misc]
 

@@ -142,7 +142,7 @@ async def test_a_stop_during_the_start_calls_it_off() -> None:
 _SERVICE = """
 import asyncio, sys
 from shared import lifecycle, logs
-from shared.config import ServerSettings, load, setting
+from shared.config import ServerConfig, load, env_field
 from shared.grpc.server import BindError
 
 async def main(life):
@@ -194,7 +194,7 @@ def test_a_second_signal_ends_at_once() -> None:
 
 
 def test_a_wrong_configuration_is_told_in_plain_lines() -> None:
-    with process("load(ServerSettings)") as running:
+    with process("load(ServerConfig)") as running:
         _, err = running.communicate(timeout=30)
     first, *problems = err.splitlines()
     assert first == "The configuration is wrong:"

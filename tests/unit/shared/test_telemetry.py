@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import INVALID_SPAN, SpanKind, StatusCode
 
 from shared import telemetry
-from shared.config import ServerSettings
+from shared.config import ServerConfig
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 RECORDED = {"traceparent": f"00-{TRACE}-{PARENT}-01"}
@@ -23,7 +23,7 @@ LEFT_OUT = {"traceparent": f"00-{TRACE}-{PARENT}-00"}
 def exporter(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     monkeypatch.setattr(telemetry, "_active", telemetry.active())  # put back what was there
     exporter = InMemorySpanExporter()
-    telemetry.setup("tests", ServerSettings(trace_ratio=1), exporter=exporter)
+    telemetry.setup("tests", ServerConfig(trace_ratio=1), exporter=exporter)
     yield exporter
     telemetry.active().shutdown()
 
@@ -68,7 +68,7 @@ def test_without_a_carrier_the_ratio_decides(exporter: InMemorySpanExporter, car
         pass
     assert [(each.name, each.parent) for each in finished(exporter)] == [("loop", None)]
     exporter.clear()
-    telemetry.setup("tests", ServerSettings(trace_ratio=0), exporter=exporter)
+    telemetry.setup("tests", ServerConfig(trace_ratio=0), exporter=exporter)
     with telemetry.span("left out", carrier=carrier):
         first, again = telemetry.inject(), telemetry.inject()
     assert finished(exporter) == ()
@@ -122,7 +122,7 @@ def test_a_collector_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.Mon
             released.wait(60)
             return SpanExportResult.FAILURE
 
-    tracing = telemetry.setup("tests", ServerSettings(trace_ratio=1), exporter=Hanging())
+    tracing = telemetry.setup("tests", ServerConfig(trace_ratio=1), exporter=Hanging())
     with telemetry.span("work"):
         pass
     began = time.monotonic()
