@@ -12,6 +12,7 @@ from shared.config import (
     at_least,
     between,
     describe,
+    env_field,
     load,
     one_of,
     target,
