@@ -17,8 +17,8 @@ CONTEXTS = ("node", "graph", "similarity", "cleanup")
 _BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def settings_class(context: str) -> type[config.ServerConfig]:
-    """The settings class of a context: the one that its config.py defines."""
+def config_class(context: str) -> type[config.ServerConfig]:
+    """The config class of a context: the one that its config.py defines."""
     module = importlib.import_module(f"services.{context}_service.config")
     [found] = [
         value
@@ -29,16 +29,16 @@ def settings_class(context: str) -> type[config.ServerConfig]:
 
 
 def variables(cls: type[Any]) -> dict[str, tuple[str, str]]:
-    """What a settings class reads: variable -> (default, why), as Markdown."""
+    """What a config class reads: variable -> (default, why), as Markdown."""
     rows = (line.strip("|").split(" | ", 2) for line in config.describe(cls).splitlines()[2:])
     return {name.strip(): (default.strip(), why.strip()) for name, default, why in rows}
 
 
-def settings_table() -> str:
+def config_table() -> str:
     """Every variable of every service, once per meaning; those that all four read come first."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for context in CONTEXTS:
-        for name, (default, why) in variables(settings_class(context)).items():
+        for name, (default, why) in variables(config_class(context)).items():
             found.setdefault((name, default, why), []).append(context)
     lines = ["| variable | read by | default | why |", "|---|---|---|---|"]
     for everywhere in (True, False):
@@ -61,7 +61,7 @@ def decisions() -> str:
     return "\n".join(lines)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"settings": settings_table, "decisions": decisions}
+BLOCKS: dict[str, Callable[[], str]] = {"settings": config_table, "decisions": decisions}
 
 
 def refreshed(text: str) -> str:

@@ -1,12 +1,17 @@
-"""What a person sees in the terminal: steps with their time, and the services' JSON logs as readable lines."""
+"""What the launcher prints in a terminal: its steps with their time, and the services' JSON logs as readable lines."""
 
 import json
-import os
 import sys
 import time
 from typing import Any, TextIO
 
-_COLOURS = {"grey": 90, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan": 36, "bold": 1}
+import rich.console
+from rich.color import ColorSystem
+from rich.style import Style
+from rich.text import Text
+
+# Names that rich spells otherwise.
+_COLOURS = {"grey": "bright_black"}
 _SERVICES = {"node": "cyan", "graph": "magenta", "similarity": "yellow", "cleanup": "blue"}
 _LEVELS = {"DEBUG": "grey", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 # Names under which the parts of a line are known; whatever else it holds is shown as key=value.
@@ -24,32 +29,40 @@ class LaunchError(Exception):
 
 
 class Console:
-    """Writes to a stream; in colour when that is a terminal (NO_COLOR and FORCE_COLOR are honoured)."""
+    """Writes lines to a stream with rich: in colour on a terminal; NO_COLOR and FORCE_COLOR decide first.
+
+    quiet: steps are not shown.
+    """
 
     def __init__(self, out: TextIO | None = None, *, quiet: bool = False) -> None:
-        self._out = out or sys.stdout
+        # Lines are printed as they are: rich neither wraps them nor looks for markup, emoji or numbers in them.
+        self._rich = rich.console.Console(
+            file=out or sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True, color_system="standard"
+        )
         self._quiet = quiet
-        self._began = time.monotonic()
-        forced = bool(os.environ.get("FORCE_COLOR"))
-        self._colour = forced or (self._out.isatty() and "NO_COLOR" not in os.environ)
+        self._start = time.monotonic()
 
     def paint(self, text: str, colour: str) -> str:
-        return f"\033[{_COLOURS[colour]}m{text}\033[0m" if self._colour and text else text
+        """The text between the terminal's codes for a colour of `_COLOURS`; the text itself when colours are off."""
+        if not text or not self._rich.is_terminal or self._rich.no_color:
+            return text
+        return Style.parse(_COLOURS.get(colour, colour)).render(text, color_system=ColorSystem.STANDARD)
 
     def step(self, text: str) -> None:
-        """One step is done, or begins: shown with the seconds since the start."""
+        """Shows that one step is done or begins, with the seconds since the start."""
         if not self._quiet:
-            self.say(f"{self.paint(f'{time.monotonic() - self._began:5.1f}s', 'grey')} {text}")
+            self.say(f"{self.paint(f'{time.monotonic() - self._start:5.1f}s', 'grey')} {text}")
 
     def say(self, text: str = "") -> None:
-        print(text, file=self._out, flush=True)
+        """Prints one line."""
+        self._rich.print(Text.from_ansi(text))
 
     def log(self, source: str, line: str) -> None:
-        """A line that a child printed: JSON becomes readable, anything else is shown as it is."""
+        """Prints a line of a child process: JSON is made readable, anything else is printed as it is."""
         self.say(f"{self.service(source)} {self._readable(line)}")
 
     def service(self, name: str) -> str:
-        """The name of a child, in its colour and as wide as the others."""
+        """The name of a child process, in its colour and as wide as the other names."""
         return self.paint(f"{name:<10}", _SERVICES.get(name, "grey"))
 
     def _readable(self, line: str) -> str:

@@ -15,7 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from deploy.docs import settings_class, variables
+from deploy.docs import config_class, variables
 from deploy.local.provision import TEMPLATE, read_template
 from services.cleanup_service.adapters import command
 from shared import config, lifecycle
@@ -171,13 +171,13 @@ def test_production_is_scaled_by_its_autoscalers_alone() -> None:
 @pytest.mark.parametrize("overlay", _OVERLAYS)
 @pytest.mark.parametrize("context", _CONTEXTS)
 def test_a_service_starts_with_the_settings_of_its_manifest(overlay: str, context: str) -> None:
-    loaded = config.load(settings_class(context), environment(overlay, context))
+    loaded = config.load(config_class(context), environment(overlay, context))
     assert loaded.listen == "0.0.0.0:50051"
 
 
 @pytest.mark.parametrize("overlay", _OVERLAYS)
 def test_every_setting_in_the_files_is_one_that_the_code_reads(overlay: str) -> None:
-    known = {context: set(variables(settings_class(context))) for context in _CONTEXTS}
+    known = {context: set(variables(config_class(context))) for context in _CONTEXTS}
     shared = env_file(_K8S / "base" / "settings.env") | env_file(_K8S / "overlays" / overlay / "settings.env")
     assert not shared.keys() - set().union(*known.values()) - _SDK
     for context in _CONTEXTS:
@@ -214,7 +214,7 @@ def test_probes_ask_for_what_is_served(context: str) -> None:
 
 @pytest.mark.parametrize("context", _CONTEXTS)
 def test_a_pod_has_time_to_drain(context: str) -> None:
-    drain = config.load(settings_class(context), environment("production", context)).drain_seconds
+    drain = config.load(config_class(context), environment("production", context)).drain_seconds
     grace = of_kind(context, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert grace > lifecycle._DRAIN_SECONDS > 2 * drain
 
