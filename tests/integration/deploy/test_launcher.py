@@ -115,7 +115,7 @@ async def test_nothing_outlives_a_launcher_that_is_killed(tmp_path: Path) -> Non
         "import asyncio, sys, pathlib\n"
         "from deploy.local.console import Console\n"
         "from deploy.local.stack import Options, running\n"
-        "from tests.integration.test_launcher import options\n"
+        "from tests.integration.deploy.test_launcher import options\n"
         "async def main():\n"
         "    async with running(options(pathlib.Path(sys.argv[1])), Console(sys.stderr)) as stack:\n"
         "        print(*(child.pid for child in stack.children.values()), flush=True)\n"
