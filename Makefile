@@ -41,13 +41,23 @@ touch $@
 endef
 
 .PHONY: venv
-venv: .venv/.stamp .venv-ministack/.stamp ## Create the two virtual environments
+venv: .venv/.stamp .venv-ministack/.stamp .dynoxide/.stamp ## Create the environments: Python's two, and the embedded DynamoDB
 
 .venv/.stamp: requirements/dev.txt
 	$(call environment,.venv,$<)
 
 .venv-ministack/.stamp: requirements/ministack.txt
 	$(call environment,.venv-ministack,$<)
+
+# The embedded DynamoDB is a binary in an npm package. Where it can't be had, ministack serves DynamoDB, too.
+.dynoxide/.stamp: deploy/local/dynoxide/package-lock.json
+	@mkdir -p .dynoxide && cp deploy/local/dynoxide/package*.json .dynoxide/
+	@if [ "$$(uname -sm)" = "Linux x86_64" ] && command -v npm >/dev/null \
+	  && (cd .dynoxide && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null); then \
+	  echo "brain2: installed dynoxide, the embedded DynamoDB, once"; \
+	else rm -rf .dynoxide/node_modules; \
+	  echo "brain2: dynoxide needs npm and Linux on x86-64; ministack serves DynamoDB here, slower"; fi
+	@touch $@
 
 ##### Use it
 
@@ -130,7 +140,7 @@ lock: ## Resolve requirements/*.in into hashed locks (LOCK_ARGS=--upgrade; needs
 	  $(COMPILE) $(LOCK_ARGS) -c requirements/dev.txt requirements/$$s.in -o requirements/$$s.txt; done
 
 clean: ## Remove environments and caches; the notes in .brain2/ stay
-	@rm -rf .venv .venv-ministack .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .brain2/proto-check
+	@rm -rf .venv .venv-ministack .dynoxide .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .brain2/proto-check
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-data: ## Forget every local note and edge

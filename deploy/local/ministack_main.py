@@ -255,10 +255,7 @@ def main() -> None:
 
     # By its path: -P keeps this folder out of sys.path.
     runpy.run_path(str(Path(__file__).with_name("ministack_query.py")))["install"](dynamodb)
-    app = module.app
-    if os.environ.get("BRAIN2_BULK_LOAD") == "1":
-        app = runpy.run_path(str(Path(__file__).with_name("ministack_load.py")))["install"](dynamodb, app)
-    saver = Saver(app, module, snapshots, float(os.environ.get("BRAIN2_SAVE_SECONDS", "3")))
+    saver = Saver(module.app, module, snapshots, float(os.environ.get("BRAIN2_SAVE_SECONDS", "3")))
     module.app = saver
     module.save_all = saver.save_at_stop
     sys.argv = ["ministack"]

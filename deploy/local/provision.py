@@ -157,6 +157,40 @@ async def _expire(dynamodb: Any, table: str, body: str) -> None:
         await dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=wanted)
 
 
+async def copy_items(source: str, endpoints: Endpoints, table: str) -> int:
+    """Copies every item of the table on another server, and returns how many there were. It may be done again."""
+    session = _session()
+    copied = 0
+    async with (
+        _client(session, "dynamodb", source) as before,
+        _client(session, "dynamodb", endpoints.dynamodb) as after,
+    ):
+        async for page in before.get_paginator("scan").paginate(TableName=table):
+            items = page["Items"]
+            for start in range(0, len(items), 25):
+                requests = [{"PutRequest": {"Item": item}} for item in items[start : start + 25]]
+                while requests:
+                    answer = await after.batch_write_item(RequestItems={table: requests})
+                    requests = answer.get("UnprocessedItems", {}).get(table, [])
+            copied += len(items)
+    return copied
+
+
+async def users(endpoints: Endpoints, table: str) -> list[str]:
+    """The users who have notes in an embedded table, in order. It reads the whole table: for one machine only."""
+    found: set[str] = set()
+    async with _client(_session(), "dynamodb", endpoints.dynamodb) as dynamodb:
+        pages = dynamodb.get_paginator("scan").paginate(
+            TableName=table,
+            ProjectionExpression="PK",
+            FilterExpression="begins_with(SK, :node)",
+            ExpressionAttributeValues={":node": {"S": "NODE#"}},
+        )
+        async for page in pages:
+            found |= {item["PK"]["S"].removeprefix("USER#") for item in page["Items"]}
+    return sorted(found)
+
+
 def _at(queue_url: str, endpoint: str) -> str:
     """The queue on the endpoint: embedded servers remember the port that they had when the queue was made."""
     if not endpoint or "amazonaws.com" in queue_url:

@@ -19,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import processes, provision, stores, traces
 from deploy.local.console import Console, LaunchError
+from protos.node.v1 import node_pb2, node_pb2_grpc
 
 SERVICES = ("node", "graph", "similarity", "cleanup")
 DEFAULT_PORT_BASE = 50051
@@ -81,8 +82,12 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
         console.step(f"starting stores, data in {shown(options.data)}")
         store = await stores.start(options.data, on_line=console.log, save_seconds=options.save_seconds)
         undo.push_async_callback(store.stop)
-        console.step(f"ministack and valkey answer: {store.endpoints.dynamodb}, {store.endpoints.redis}")
+        names = ", ".join(child.name for child in store.children) or "stores"
+        console.step(f"{names} answer: {store.endpoints.dynamodb}, {store.endpoints.redis}")
+        if store.endpoints.dynamodb == store.endpoints.sqs:
+            console.step("dynoxide is not installed: ministack serves DynamoDB, slower and saved every few seconds")
         resources = await provision.apply(store.endpoints)
+        await _take_over(options.data, store, resources, console)
         console.step(f"table {resources.table}, bus {resources.bus}, queues and bucket are there")
         trace_file = options.data / "traces.jsonl"
         trace_port = processes.free_ports(1)[0]
@@ -106,6 +111,9 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
             for name in SERVICES:
                 group.create_task(launch(name))
         console.step(f"{', '.join(SERVICES)} are serving")
+        if (options.data / _REPLAY).exists():
+            replay = asyncio.create_task(_replay(options.data, addresses["node"], store.endpoints, resources, console))
+            undo.push_async_callback(_cancelled, replay)
 
         def restart(name: str) -> "asyncio.Future[None]":
             return asyncio.ensure_future(launch(name))
@@ -115,6 +123,49 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
         described.write_text(json.dumps(_description(stack), indent=2) + "\n")
         undo.callback(described.unlink, missing_ok=True)
         yield stack
+
+
+# Stays in the folder until the events that ministack lost have been published again.
+_REPLAY = "replay-events"
+
+
+async def _take_over(data: Path, store: stores.Stores, resources: provision.Resources, console: Console) -> None:
+    """Makes dynoxide's table the whole one after a start without it, and notes down that events were lost."""
+    if store.events_lost:
+        (data / _REPLAY).touch()
+    if store.moved_from is not None:
+        copied = await provision.copy_items(store.moved_from, store.endpoints, resources.table)
+        console.step(f"{copied} items of the earlier store are in dynoxide's")
+    if (data / "dynoxide").is_dir():
+        (data / "dynoxide" / stores.MOVED).touch()
+
+
+async def _replay(
+    data: Path, address: str, endpoints: stores.Endpoints, resources: provision.Resources, console: Console
+) -> None:
+    """Publishes the events of every note again: consumers that know them already ignore them.
+
+    ministack keeps its queues in memory and saves them every few seconds, while the table is durable at each write. So
+    after a kill or a power cut the newest events may be missing, though their outbox items are gone.
+    """
+    users = await provision.users(endpoints, resources.table)
+    console.step(f"the queues were not stopped cleanly: publishing the events of {len(users)} users again")
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            node = node_pb2_grpc.NodeServiceStub(channel)
+            for user_id in users:
+                async for _ in node.ReplayEvents(node_pb2.ReplayEventsRequest(user_id=user_id)):
+                    pass
+    except grpc.aio.AioRpcError as error:
+        console.step(f"the events could not be published again ({error.details()}): the next start tries it once more")
+        return
+    (data / _REPLAY).unlink()
+    console.step("the events are published again")
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -1,7 +1,8 @@
-"""The embedded stores: one ministack (DynamoDB, EventBridge, SQS, S3, CloudFormation) and one Valkey, on loopback.
+"""The embedded stores, on loopback: dynoxide (DynamoDB), ministack (EventBridge, SQS, S3, CloudFormation) and Valkey.
 
 Everything they keep lies under one folder. A store whose address comes from the environment is used as it is: with all
-of them given, nothing is started here.
+of them given, nothing is started here. Where dynoxide is not installed (no npm, or a platform without its binary),
+ministack serves DynamoDB as well: slower, and a kill or a power cut costs the writes since its last snapshot.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from deploy.local import processes
 from deploy.local.console import LaunchError
 
 ROOT = Path(__file__).resolve().parents[2]
+# Installed by `make venv` from deploy/local/dynoxide/package-lock.json.
+DYNOXIDE = ROOT / ".dynoxide" / "node_modules" / "@dynoxide" / "linux-x64" / "dynoxide"
 REGION = "us-east-1"
 _READY_SECONDS = 30.0
 _VARIABLES = ("DYNAMODB_ENDPOINT", "EVENTBRIDGE_ENDPOINT", "SQS_ENDPOINT", "S3_ENDPOINT", "CLOUDFORMATION_ENDPOINT")
@@ -62,14 +65,28 @@ def credentials(env: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 class Stores:
-    """Running stores. start() returns when both answer; stop() saves and leaves nothing behind."""
+    """Running stores. start() returns when all of them answer; stop() saves and leaves no process behind.
 
-    def __init__(self, endpoints: Endpoints, children: list[processes.Child]) -> None:
+    moved_from: the endpoint of a ministack that holds the table of an earlier start, which dynoxide has not taken over
+    yet; None otherwise. events_lost: ministack was not stopped cleanly, so that its queues may lack the newest events
+    of a table that is complete.
+    """
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        children: list[processes.Child],
+        *,
+        moved_from: str | None = None,
+        events_lost: bool = False,
+    ) -> None:
         self.endpoints = endpoints
         self.children = children
+        self.moved_from = moved_from
+        self.events_lost = events_lost
 
     async def stop(self) -> None:
-        # ministack writes everything that it holds at a clean stop: give it time.
+        """Stops the stores, and waits while ministack writes all that it holds."""
         await asyncio.gather(*(child.stop(60.0) for child in self.children))
 
 
@@ -79,26 +96,36 @@ async def start(
     on_line: processes.OnLine,
     env: Mapping[str, str] = os.environ,
     save_seconds: float = 3.0,
-    bulk_load: bool = False,
+    dynoxide: Path | None = DYNOXIDE,
 ) -> Stores:
-    """Start what the environment doesn't provide. Ports are those of the last start when they are free.
+    """Starts what the environment doesn't provide. Ports are those of the last start when they are free.
 
-    save_seconds: how often ministack saves while something changes; 0: never. bulk_load: ministack_load.py is in use.
+    save_seconds: how often ministack saves while something changes; 0: nothing is kept, neither by ministack nor by
+    dynoxide. dynoxide: its binary; ministack serves DynamoDB when there is no such file.
     LaunchError says what is missing.
     """
     data.mkdir(parents=True, exist_ok=True)
     ports = _ports(data)
     given = {name: env.get(name, "") for name in _VARIABLES}
     redis = env.get("REDIS_URL", "")
+    embedded = f"http://127.0.0.1:{ports['ministack']}"
+    unclean = (data / "ministack" / "unclean").exists()
+    moved_from, events_lost = None, False
     children: list[processes.Child] = []
     try:
+        if unclean and not redis:
+            # The cache may hold what a store has lost, or lack an invalidation that it has lost itself.
+            shutil.rmtree(data / "valkey", ignore_errors=True)
+        if not given["DYNAMODB_ENDPOINT"] and dynoxide is not None and dynoxide.exists():
+            given["DYNAMODB_ENDPOINT"] = f"http://127.0.0.1:{ports['dynoxide']}"
+            folder = data / "dynoxide" if save_seconds > 0 else None
+            if folder is not None and not (folder / MOVED).exists() and _has_table(data / "ministack"):
+                moved_from = embedded
+            events_lost = unclean and folder is not None
+            children.append(await _start_dynoxide(dynoxide, folder, ports["dynoxide"]))
         # ministack is needed unless each of its four services is elsewhere.
         if not all(given[name] for name in _VARIABLES[:4]):
-            if (data / "ministack" / "unclean").exists() and not redis:
-                # The table went back a few seconds; the cache must not remember what the table has forgotten.
-                shutil.rmtree(data / "valkey", ignore_errors=True)
-            settings = {"BRAIN2_SAVE_SECONDS": str(save_seconds), "BRAIN2_BULK_LOAD": str(int(bulk_load))}
-            children.append(await _start_ministack(data / "ministack", ports["ministack"], on_line, settings))
+            children.append(await _start_ministack(data / "ministack", ports["ministack"], on_line, save_seconds))
         if not redis:
             children.append(await _start_valkey(data / "valkey", ports["valkey"]))
             redis = f"redis://127.0.0.1:{ports['valkey']}/0"
@@ -106,7 +133,6 @@ async def start(
     except BaseException:
         await asyncio.gather(*(child.stop(5.0) for child in children))
         raise
-    embedded = f"http://127.0.0.1:{ports['ministack']}"
     endpoints = Endpoints(
         dynamodb=given["DYNAMODB_ENDPOINT"] or embedded,
         eventbridge=given["EVENTBRIDGE_ENDPOINT"] or embedded,
@@ -115,7 +141,15 @@ async def start(
         cloudformation=given["CLOUDFORMATION_ENDPOINT"] or _beside(given["SQS_ENDPOINT"]) or embedded,
         redis=redis,
     )
-    return Stores(endpoints, children)
+    return Stores(endpoints, children, moved_from=moved_from, events_lost=events_lost)
+
+
+# In dynoxide's folder once it holds the whole table.
+MOVED = "complete"
+
+
+def _has_table(ministack: Path) -> bool:
+    return (ministack / "current" / "dynamodb.json").exists()
 
 
 def _beside(sqs: str) -> str:
@@ -130,7 +164,7 @@ def _ports(data: Path) -> dict[str, int]:
         before = json.loads(file.read_text())
     except (OSError, ValueError):
         before = {}
-    fresh = dict(zip(("ministack", "valkey"), processes.free_ports(2), strict=True))
+    fresh = dict(zip(("dynoxide", "ministack", "valkey"), processes.free_ports(3), strict=True))
     ports = {
         name: before[name] if processes.is_free(before.get(name, 0)) and name in before else port
         for name, port in fresh.items()
@@ -139,9 +173,7 @@ def _ports(data: Path) -> dict[str, int]:
     return ports
 
 
-async def _start_ministack(
-    data: Path, port: int, on_line: processes.OnLine, settings: Mapping[str, str]
-) -> processes.Child:
+async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, save_seconds: float) -> processes.Child:
     python = ROOT / ".venv-ministack" / "bin" / "python"
     if not python.exists():
         raise LaunchError("ministack is not installed in .venv-ministack: run 'make venv'")
@@ -163,11 +195,20 @@ async def _start_ministack(
         "S3_DATA_DIR": str(data / "s3"),
         "TMPDIR": str(data / "tmp"),
         "BRAIN2_STATE_ROOT": str(data),
-        **settings,
+        "BRAIN2_SAVE_SECONDS": str(save_seconds),
     }
     program = Path(__file__).with_name("ministack_main.py")
     # -P: this folder's modules must not shadow those of ministack.
     return await processes.start("ministack", [str(python), "-P", str(program)], env=env, on_line=on_line)
+
+
+async def _start_dynoxide(binary: Path, folder: Path | None, port: int) -> processes.Child:
+    argv = [str(binary), "serve", "--host", "127.0.0.1", "--port", str(port)]
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        argv += ["--db-path", str(folder / "table.db")]
+    # It prints a line for each request that it refuses; if it dies, its last line is shown all the same.
+    return await processes.start("dynoxide", argv, env={"PATH": os.defpath}, on_line=lambda *_: None)
 
 
 async def _start_valkey(data: Path, port: int) -> processes.Child:
@@ -203,6 +244,7 @@ async def _wait_until_ready(child: processes.Child, port: int) -> None:
 
 
 _PROBES = {
+    "dynoxide": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", b"HTTP/1.1 "),
     "ministack": (b"GET /_ministack/ready HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n", b" 200 "),
     "valkey": (b"PING\r\n", b"+PONG"),
 }

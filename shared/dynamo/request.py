@@ -126,10 +126,7 @@ def query_request(
         return None
     expression = "#pk = :pk"
     names, values = {"#pk": key_names[0]}, {":pk": marshal(pk)}
-    if begins_with and between is None and after is None and before is None:
-        expression += " AND begins_with(#sk, :low)"
-        values[":low"] = marshal(begins_with)
-    elif low is not None and high is not None:
+    if low is not None and high is not None:
         expression += " AND #sk BETWEEN :low AND :high"
         values |= {":low": marshal(low), ":high": marshal(high)}
     elif low is not None:

@@ -73,10 +73,10 @@ def fresh_user() -> str:
 
 
 @contextlib.asynccontextmanager
-async def running(data: Path, env: Mapping[str, str] = os.environ, *, bulk_load: bool = False) -> AsyncIterator[Stores]:
+async def running(data: Path, env: Mapping[str, str] = os.environ) -> AsyncIterator[Stores]:
     """Stores for a session, on `data` where they are ours; what was made on others is removed at the end."""
     # Snapshots are the launcher's business: a session's stores are thrown away.
-    started = await stores.start(data, on_line=Console().log, env=env, save_seconds=0, bulk_load=bulk_load)
+    started = await stores.start(data, on_line=Console().log, env=env, save_seconds=0)
     try:
         resources = await provision.apply(started.endpoints, prefix=f"test-{uuid.uuid4().hex[:8]}")
         found = Stores(started.endpoints, resources)

@@ -1,21 +1,16 @@
 """Graphs to measure on, written straight into DynamoDB: the API's own pace is another measurement.
 
-The items are those that the service itself would have written. The embedded store takes them in bulk
-(deploy/local/ministack_load.py), any other by BatchWriteItem.
+The items are those that the service itself would have written, put by BatchWriteItem.
 """
 
 import asyncio
-import json
 import os
 import random
-import urllib.request
 from collections.abc import Iterable, Iterator
 
-from deploy.local.ministack_load import PATH
 from services.graph_service.adapters import items
 from services.graph_service.model.edge import NewEdge, born
 from shared.dynamo import Item, Table
-from shared.dynamo.marshal import marshal_item
 from tests.support.stores import Stores
 
 _CHUNK = 5000
@@ -29,7 +24,7 @@ def name(number: int) -> str:
 
 async def write(stores: Stores, user: str, edges: Iterable[tuple[int, int, float]]) -> int:
     """Both items of each edge; answers how many edges."""
-    bulk, before = not os.environ.get("DYNAMODB_ENDPOINT"), os.sched_getaffinity(0)
+    before = os.sched_getaffinity(0)
     # Nothing is measured now: making the items may take the core that the store doesn't.
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     count = 0
@@ -39,8 +34,7 @@ async def write(stores: Stores, user: str, edges: Iterable[tuple[int, int, float
             running: set[asyncio.Task[None]] = set()
             for chunk in _chunks(user, edges):
                 count += len(chunk) // 2
-                work = _load(stores, chunk) if bulk else table.batch_write(puts=chunk)
-                running.add(asyncio.create_task(work))
+                running.add(asyncio.create_task(table.batch_write(puts=chunk)))
                 if len(running) >= _PARALLEL:
                     done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
@@ -49,13 +43,6 @@ async def write(stores: Stores, user: str, edges: Iterable[tuple[int, int, float
     finally:
         os.sched_setaffinity(0, before)
     return count
-
-
-async def _load(stores: Stores, chunk: list[Item]) -> None:
-    table = stores.environment("graph")["BRAIN2_TABLE"]
-    body = json.dumps({"TableName": table, "Items": [marshal_item(item) for item in chunk]}).encode()
-    request = urllib.request.Request(stores.endpoints.dynamodb + PATH, body, method="POST")
-    await asyncio.to_thread(lambda: urllib.request.urlopen(request, timeout=120).close())
 
 
 def _chunks(user: str, edges: Iterable[tuple[int, int, float]]) -> Iterator[list[Item]]:

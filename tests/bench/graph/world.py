@@ -91,7 +91,7 @@ async def bench(env: Mapping[str, str]) -> AsyncIterator[Bench]:
     """The stores share the load's core: in production they are other machines, too."""
     async with contextlib.AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="brain2-bench-")))
-        found = await stack.enter_async_context(test_stores.running(folder, env, bulk_load=True))
+        found = await stack.enter_async_context(test_stores.running(folder, env))
         servers = await stack.enter_async_context(contextlib.AsyncExitStack())
         yield Bench(found, servers)
 

@@ -1,4 +1,7 @@
-"""The embedded store keeps what it acknowledged: whole after a stop, up to the last save after kill -9."""
+"""The embedded stores keep what they acknowledged: after a stop, and dynoxide's table also after kill -9.
+
+Where dynoxide is missing ministack holds the table, too; then kill -9 costs what came after its last snapshot.
+"""
 
 import asyncio
 import os
@@ -22,13 +25,21 @@ NO_ENV: dict[str, str] = {}
 class Machine:
     """Stores on one folder that can be stopped, killed and started again."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, dynoxide: Path | None = None) -> None:
         self.data = data
+        self.dynoxide = dynoxide
         self._running: stores.Stores | None = None
 
     async def start(self) -> Stores:
-        self._running = await stores.start(self.data, on_line=Console().log, env=NO_ENV, save_seconds=0.1)
+        self._running = await stores.start(
+            self.data, on_line=Console().log, env=NO_ENV, save_seconds=0.1, dynoxide=self.dynoxide
+        )
         return Stores(self._running.endpoints, await provision.apply(self._running.endpoints))
+
+    @property
+    def running(self) -> stores.Stores:
+        assert self._running is not None
+        return self._running
 
     async def stop(self) -> None:
         if self._running is not None:
@@ -55,7 +66,18 @@ class Machine:
 
 @pytest.fixture
 async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    """ministack holds the table."""
     found = Machine(tmp_path)
+    yield found
+    await found.stop()
+
+
+@pytest.fixture
+async def durable(tmp_path: Path) -> AsyncIterator[Machine]:
+    """dynoxide holds the table."""
+    if not stores.DYNOXIDE.exists():
+        pytest.skip("dynoxide is not installed here")
+    found = Machine(tmp_path, stores.DYNOXIDE)
     yield found
     await found.stop()
 
@@ -82,6 +104,14 @@ async def numbers(found: Stores) -> list[int]:
 
 
 async def test_a_clean_stop_keeps_everything(machine: Machine) -> None:
+    await keeps_everything(machine)
+
+
+async def test_a_clean_stop_keeps_everything_in_dynoxide(durable: Machine) -> None:
+    await keeps_everything(durable)
+
+
+async def keeps_everything(machine: Machine) -> None:
     before = await machine.start()
     await put(before, 1)
     cache = redis.asyncio.from_url(before.redis_url)
@@ -127,3 +157,46 @@ async def test_kill_9_in_the_middle_of_writes_and_saves_loses_only_the_newest(ma
     found = await numbers(await machine.start())
     assert found == list(range(len(found)))
     assert 0 < len(found) <= written
+
+
+async def test_kill_9_costs_dynoxide_no_write_that_was_answered(durable: Machine) -> None:
+    before = await durable.start()
+    answered = 0
+
+    async def write() -> None:
+        nonlocal answered
+        while True:
+            await put(before, answered)
+            answered += 1
+
+    writing = asyncio.create_task(write())
+    await until(lambda: answered >= 50, what="some writes")
+    await durable.kill()
+    await asyncio.wait({writing})
+    assert writing.exception() is not None
+    after = await durable.start()
+    found = await numbers(after)
+    # The write that was under way may have been done; its answer was lost.
+    assert found == list(range(len(found)))
+    assert answered <= len(found) <= answered + 1
+    assert durable.running.events_lost
+
+
+async def test_dynoxide_takes_over_the_table_that_ministack_kept(durable: Machine) -> None:
+    durable.dynoxide = None
+    before = await durable.start()
+    for number in range(60):
+        await put(before, number)
+    await durable.stop()
+    durable.dynoxide = stores.DYNOXIDE
+    for _ in range(2):  # a launcher that dies before it has finished copies once more
+        after = await durable.start()
+        moved_from = durable.running.moved_from
+        assert moved_from is not None
+        assert await provision.copy_items(moved_from, after.endpoints, after.resources.table) == 60
+        assert await numbers(after) == list(range(60))
+        assert await provision.users(after.endpoints, after.resources.table) == ["a"]
+        await durable.stop()
+    (durable.data / "dynoxide" / stores.MOVED).touch()
+    assert await numbers(await durable.start()) == list(range(60))
+    assert durable.running.moved_from is None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import processes
+from deploy.local import processes, stores
 from deploy.local.console import Console, LaunchError
 from deploy.local.stack import SERVICES, Options, Stack, describe, running
 from tests.support.waiting import until
@@ -36,11 +36,14 @@ def gone(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+STORES = ("dynoxide", "ministack", "valkey") if stores.DYNOXIDE.exists() else ("ministack", "valkey")
+
+
 async def test_up_tells_where_everything_is_and_stops_all_of_it(tmp_path: Path) -> None:
     log = io.StringIO()
     async with running(options(tmp_path), Console(log)) as stack:
         assert stack.addresses.keys() == set(SERVICES)
-        assert stack.children.keys() == {*SERVICES, "ministack", "valkey"}
+        assert stack.children.keys() == {*SERVICES, *STORES}
         assert (describe(tmp_path) or {})["services"] == stack.addresses
         pids = [child.pid for child in stack.children.values()]
         # Two stacks on one folder would overwrite each other's stores.
@@ -127,7 +130,7 @@ async def test_nothing_outlives_a_launcher_that_is_killed(tmp_path: Path) -> Non
     )
     assert launcher.stdout is not None
     pids = [int(pid) for pid in (await launcher.stdout.readline()).split()]
-    assert len(pids) == len(SERVICES) + 2
+    assert len(pids) == len(SERVICES) + len(STORES)
     launcher.kill()
     await launcher.wait()
     await until(lambda: all(gone(pid) for pid in pids), what="the end of the children")

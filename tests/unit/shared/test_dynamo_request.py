@@ -62,7 +62,7 @@ def ask(**said: object) -> dict[str, object] | None:
     ("said", "condition"),
     [
         ({}, "#pk = :pk"),
-        ({"begins_with": "KW#"}, "#pk = :pk AND begins_with(#sk, :low)"),
+        ({"begins_with": "KW#"}, "#pk = :pk AND #sk BETWEEN :low AND :high"),
         ({"after": "a"}, "#pk = :pk AND #sk >= :low"),
         ({"before": "a"}, "#pk = :pk AND #sk <= :high"),
         ({"between": ("a", "b")}, "#pk = :pk AND #sk BETWEEN :low AND :high"),
