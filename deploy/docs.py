@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from protos import table
 from shared import config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +62,20 @@ def decisions() -> str:
     return "\n".join(lines)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"settings": config_table, "decisions": decisions}
+def table_items() -> str:
+    """The items of the table: key, owner, indexes, and what other contexts may do with them."""
+    lines = [
+        "| item | owner | PK | SK | index | also read by | also written by | also removed by |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for item in table.ITEMS:
+        key = f"`{item.partition}` | `{item.sort_key}`"
+        others = (", ".join(names) or "-" for names in (item.index, item.readers, item.completers, item.removers))
+        lines.append(f"| {item.name} | {item.owner} | {key} | {' | '.join(others)} |")
+    return "\n".join(lines)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"settings": config_table, "decisions": decisions, "table": table_items}
 
 
 def refreshed(text: str) -> str:
