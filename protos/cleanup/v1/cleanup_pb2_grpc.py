@@ -97,7 +97,8 @@ class CleanupServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListDeletions(self, request, context):
-        """The deletions of a user, or (user_id empty) of everybody by state, for operators; oldest first, paged.
+        """Lists the deletions of a user, oldest first, in pages. With an empty user_id it lists those of all users in one state,
+        for operators: then the scope admin is needed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

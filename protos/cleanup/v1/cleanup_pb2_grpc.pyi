@@ -43,7 +43,9 @@ class CleanupServiceStub:
     GetDeletion: _grpc.UnaryUnaryMultiCallable[_cleanup_pb2.GetDeletionRequest, _cleanup_pb2.GetDeletionResponse]
     """State, step and history of one deletion. Errors: NOT_FOUND."""
     ListDeletions: _grpc.UnaryUnaryMultiCallable[_cleanup_pb2.ListDeletionsRequest, _cleanup_pb2.ListDeletionsResponse]
-    """The deletions of a user, or (user_id empty) of everybody by state, for operators; oldest first, paged."""
+    """Lists the deletions of a user, oldest first, in pages. With an empty user_id it lists those of all users in one state,
+    for operators: then the scope admin is needed.
+    """
     RetryDeletion: _grpc.UnaryUnaryMultiCallable[_cleanup_pb2.RetryDeletionRequest, _cleanup_pb2.RetryDeletionResponse]
     """Runs a failed deletion again from the step at which it failed. A deleted note whose event was lost (it is among the
     dead letters) gets its deletion, due at the end of the note's retention; QueueDeletion hurries it.
@@ -74,7 +76,9 @@ class CleanupServiceAsyncStub(CleanupServiceStub):
     GetDeletion: _aio.UnaryUnaryMultiCallable[_cleanup_pb2.GetDeletionRequest, _cleanup_pb2.GetDeletionResponse]  # type: ignore[assignment]
     """State, step and history of one deletion. Errors: NOT_FOUND."""
     ListDeletions: _aio.UnaryUnaryMultiCallable[_cleanup_pb2.ListDeletionsRequest, _cleanup_pb2.ListDeletionsResponse]  # type: ignore[assignment]
-    """The deletions of a user, or (user_id empty) of everybody by state, for operators; oldest first, paged."""
+    """Lists the deletions of a user, oldest first, in pages. With an empty user_id it lists those of all users in one state,
+    for operators: then the scope admin is needed.
+    """
     RetryDeletion: _aio.UnaryUnaryMultiCallable[_cleanup_pb2.RetryDeletionRequest, _cleanup_pb2.RetryDeletionResponse]  # type: ignore[assignment]
     """Runs a failed deletion again from the step at which it failed. A deleted note whose event was lost (it is among the
     dead letters) gets its deletion, due at the end of the note's retention; QueueDeletion hurries it.
@@ -120,7 +124,9 @@ class CleanupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cleanup_pb2.ListDeletionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cleanup_pb2.ListDeletionsResponse, _abc.Awaitable[_cleanup_pb2.ListDeletionsResponse]]:
-        """The deletions of a user, or (user_id empty) of everybody by state, for operators; oldest first, paged."""
+        """Lists the deletions of a user, oldest first, in pages. With an empty user_id it lists those of all users in one state,
+        for operators: then the scope admin is needed.
+        """
 
     @_abc_1.abstractmethod
     def RetryDeletion(
