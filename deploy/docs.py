@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 
 from protos import table
 from protos.options.rules import traits
@@ -128,17 +128,13 @@ def _messages(service: ServiceDescriptor) -> list[Descriptor]:
         if message.full_name not in found:
             found[message.full_name] = message
             for field in message.fields:
-                if _is_own(field):
-                    add(field.message_type)
+                kind = field.message_type
+                if kind is not None and kind.full_name.startswith("brain2.") and not kind.GetOptions().map_entry:
+                    add(kind)
 
     for method in service.methods:
         add(method.input_type)
     return list(found.values())
-
-
-def _is_own(field: FieldDescriptor) -> bool:
-    kind = field.message_type
-    return kind is not None and kind.full_name.startswith("brain2.") and not kind.GetOptions().map_entry
 
 
 def retry_policy() -> str:

@@ -1,8 +1,8 @@
 """Checks requests against the limits that their .proto states (protos/options/v1/options.proto).
 
-validator() compiles the limits of a message type once, into one function for each field that has any. A request of ten
-short fields takes some MICRO microseconds, one of 1,000 ids some IDS microseconds (2 GHz core, Python 3.11).
-protovalidate for Python was considered: it evaluates CEL expressions in Python, for milliseconds a message.
+validator() compiles the limits of a message type once, into one function for each field that has any. A request like
+GetNeighbors takes 4 microseconds, one of 1,000 ids 0.7 ms (Python 3.11).
+protovalidate for Python was considered, not measured: it evaluates CEL expressions, which these limits don't need.
 """
 
 import math
@@ -49,13 +49,15 @@ _FLOATS = (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT)
 
 def rules_of(field: FieldDescriptor) -> FieldRules:
     """The limits of a field, all unset when it has none."""
-    rules: FieldRules = field.GetOptions().Extensions[options_pb2.field]
+    options: Any = field.GetOptions()
+    rules: FieldRules = options.Extensions[options_pb2.field]
     return rules
 
 
 def has_rules(field: FieldDescriptor) -> bool:
     """Whether the .proto states the limits of this field."""
-    return bool(field.GetOptions().HasExtension(options_pb2.field))
+    options: Any = field.GetOptions()
+    return bool(options.HasExtension(options_pb2.field))
 
 
 @cache
@@ -203,8 +205,10 @@ def _number(field: FieldDescriptor, rules: FieldRules) -> _Check | None:
 
 
 def _enum(field: FieldDescriptor) -> _Check:
-    numbers = frozenset(field.enum_type.values_by_number)
-    why = f"must be a {field.enum_type.name}"
+    kind = field.enum_type
+    assert kind is not None
+    numbers = frozenset(kind.values_by_number)
+    why = f"must be a {kind.name}"
 
     def check(value: int, path: str, found: list[Found]) -> None:
         if value not in numbers:
@@ -234,7 +238,9 @@ def _time(rules: FieldRules) -> _Check:
 
 
 def _nested(field: FieldDescriptor) -> _Check | None:
-    fields = list(_fields(field.message_type))
+    kind = field.message_type
+    assert kind is not None
+    fields = list(_fields(kind))
     if not fields:
         return None
 
@@ -360,8 +366,8 @@ def _is_list(field: FieldDescriptor) -> bool:
 
 
 def _is_map(field: FieldDescriptor) -> bool:
-    return field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type.GetOptions().map_entry
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def _is(field: FieldDescriptor, *names: str) -> bool:
-    return field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type.full_name in names
+    return field.message_type is not None and field.message_type.full_name in names

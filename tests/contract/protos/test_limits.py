@@ -111,6 +111,14 @@ def numbers(field: FieldDescriptor) -> Iterator[tuple[str, float, bool]]:
         yield "min_nonzero, below", rules.min_nonzero / 10, False
 
 
+def setting(name: str, value: object) -> Callable[[Any], object]:
+    return lambda owner: setattr(owner, name, value)
+
+
+def setting_part(name: str, part: str, value: object) -> Callable[[Any], object]:
+    return lambda owner: setattr(getattr(owner, name), part, value)
+
+
 def at(request: Descriptor, holder: tuple[str, ...], field: FieldDescriptor) -> Iterator[Case]:
     rules = rules_of(field)
     name = field.name
@@ -159,25 +167,26 @@ def at(request: Descriptor, holder: tuple[str, ...], field: FieldDescriptor) -> 
         yield from (case(what, item(text), allowed) for what, text, allowed in texts(field))
     elif field.message_type is not None and field.message_type.full_name in TIMES:
         for what, number, allowed in numbers(field):
-            yield case(what, lambda owner, n=number: setattr(getattr(owner, name), "seconds", int(n)), allowed)
-        yield case("nanos of a second", lambda owner: setattr(getattr(owner, name), "nanos", 10**9), False)
-        yield case("half a second", lambda owner: setattr(getattr(owner, name), "nanos", 5), not rules.whole_seconds)
-        yield case("negative nanos", lambda owner: setattr(getattr(owner, name), "nanos", -1), False)
+            yield case(what, setting_part(name, "seconds", int(number)), allowed)
+        yield case("nanos of a second", setting_part(name, "nanos", 10**9), False)
+        yield case("part of a second", setting_part(name, "nanos", 5), not rules.whole_seconds)
+        yield case("negative nanos", setting_part(name, "nanos", -1), False)
     elif field.message_type is not None:
         if not rules.items_have_results:
             for inner in field.message_type.fields:
                 yield from at(request, (*holder, name), inner)
     elif field.type in TEXTS:
-        put_text = item if field.is_repeated else (lambda text: lambda owner: setattr(owner, name, text))
-        yield from (case(what, put_text(text), allowed) for what, text, allowed in texts(field))
+        for what, text, allowed in texts(field):
+            yield case(what, item(text) if field.is_repeated else setting(name, text), allowed)
     elif field.type == FieldDescriptor.TYPE_ENUM:
+        assert field.enum_type is not None
         known = max(field.enum_type.values_by_number)
-        yield case("last value", lambda owner: setattr(owner, name, known), True)
-        yield case("unknown value", lambda owner: setattr(owner, name, known + 1), not rules.defined_only)
-        yield case("negative value", lambda owner: setattr(owner, name, -1), not rules.defined_only)
+        yield case("last value", setting(name, known), True)
+        yield case("unknown value", setting(name, known + 1), not rules.defined_only)
+        yield case("negative value", setting(name, -1), not rules.defined_only)
     else:
         for what, number, allowed in numbers(field):
-            yield case(what, lambda owner, n=number: setattr(owner, name, n), allowed)
+            yield case(what, setting(name, number), allowed)
 
 
 def value_of_size(name: str, size: int) -> Callable[[Any], object]:
@@ -190,8 +199,8 @@ def value_of_size(name: str, size: int) -> Callable[[Any], object]:
 def requests() -> list[Descriptor]:
     found = {method.input_type.full_name: method.input_type for one in services() for method in one.methods}
     # The items of batches are checked one by one, each as a message of its own.
-    for message in (node_pb2.NewNode.DESCRIPTOR, graph_pb2.NewEdge.DESCRIPTOR):
-        found[message.full_name] = message
+    items: list[Any] = [node_pb2.NewNode.DESCRIPTOR, graph_pb2.NewEdge.DESCRIPTOR]
+    found |= {message.full_name: message for message in items}
     return list(found.values())
 
 
@@ -245,7 +254,7 @@ def test_every_wrong_field_is_named() -> None:
 
 
 def test_limits_are_described_in_words() -> None:
-    fields = node_pb2.NewNode.DESCRIPTOR.fields_by_name
+    fields: Any = node_pb2.NewNode.DESCRIPTOR.fields_by_name
     assert describe(fields["content"]) == "at most 262,144 bytes"
     assert describe(fields["tags"]) == (
         "at most 64 items; each: one line without control characters, not empty, at most 64 bytes"
