@@ -4,13 +4,19 @@ A block lies between `<!-- generated: NAME -->` and `<!-- end -->`; everything e
 """
 
 import importlib
+import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
+
+from protos import table
+from protos.options.rules import traits
 from shared import config
+from shared.grpc.validation import describe
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTEXTS = ("node", "graph", "similarity", "cleanup")
@@ -61,7 +67,115 @@ def decisions() -> str:
     return "\n".join(lines)
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"settings": config_table, "decisions": decisions}
+def table_items() -> str:
+    """The items of the table: key, owner, indexes, and what other contexts may do with them."""
+    lines = [
+        "| item | owner | PK | SK | index | also read by | also written by | also removed by |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for item in table.ITEMS:
+        key = f"`{item.partition}` | `{item.sort_key}`"
+        others = (", ".join(names) or "-" for names in (item.index, item.readers, item.completers, item.removers))
+        lines.append(f"| {item.name} | {item.owner} | {key} | {' | '.join(others)} |")
+    return "\n".join(lines)
+
+
+def services() -> list[ServiceDescriptor]:
+    """The four services, as their .proto files describe them."""
+    found: list[ServiceDescriptor] = []
+    for context in CONTEXTS:
+        module = importlib.import_module(f"protos.{context}.v1.{context}_pb2")
+        found += module.DESCRIPTOR.services_by_name.values()
+    return found
+
+
+def rpcs() -> str:
+    """Every RPC: the scope that it needs, and how it may be repeated."""
+    lines = ["| service | RPC | scope | to repeat it |", "|---|---|---|---|"]
+    for service in services():
+        for method in service.methods:
+            facts = traits(method)
+            lines.append(f"| {service.name} | {method.name} | {facts.scope or 'none'} | {_repeat(method)} |")
+    return "\n".join(lines)
+
+
+def _repeat(method: MethodDescriptor) -> str:
+    facts = traits(method)
+    if facts.subscription:
+        return "reads: resume it with the last resume_token"
+    if facts.reads:
+        return "reads: as it is"
+    return "as it is" if facts.idempotent else "with a request_id"
+
+
+def limits() -> str:
+    """The limits of the fields of every request, and of the messages in them."""
+    lines = ["| message | field | allowed |", "|---|---|---|"]
+    for service in services():
+        for message in _messages(service):
+            for field in message.fields:
+                if allowed := describe(field):
+                    name = message.full_name.removeprefix("brain2.")
+                    lines.append(f"| {name} | {field.name} | {allowed} |")
+    return "\n".join(lines)
+
+
+def _messages(service: ServiceDescriptor) -> list[Descriptor]:
+    """The requests of a service in the order of its RPCs, each followed by the messages of this project in it."""
+    found: dict[str, Descriptor] = {}
+
+    def add(message: Descriptor) -> None:
+        if message.full_name not in found:
+            found[message.full_name] = message
+            for field in message.fields:
+                kind = field.message_type
+                if kind is not None and kind.full_name.startswith("brain2.") and not kind.GetOptions().map_entry:
+                    add(kind)
+
+    for method in service.methods:
+        add(method.input_type)
+    return list(found.values())
+
+
+def retry_policy() -> str:
+    """docs/retry-policy.json: the gRPC service config for clients in other languages.
+
+    Every RPC may be repeated, given a request_id where it has the field (a test holds that there is no third sort).
+    A stream has no deadline in the policy, since it may stay open.
+    """
+    retry = {
+        "maxAttempts": 5,
+        "initialBackoff": "0.05s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+    }
+    streams = [
+        {"service": service.full_name, "method": method.name}
+        for service in services()
+        for method in service.methods
+        if method.server_streaming
+    ]
+    policy = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.2},
+        "methodConfig": [
+            {"name": [{}], "waitForReady": True, "timeout": "10s", "retryPolicy": retry},
+            {"name": streams, "waitForReady": True, "retryPolicy": retry},
+        ],
+    }
+    return json.dumps(policy, indent=2) + "\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "settings": config_table,
+    "decisions": decisions,
+    "table": table_items,
+    "rpcs": rpcs,
+    "limits": limits,
+}
+# Files that are generated as a whole.
+FILES: dict[str, Callable[[], str]] = {"docs/retry-policy.json": retry_policy}
 
 
 def refreshed(text: str) -> str:
@@ -85,6 +199,10 @@ def main() -> int:
         if (fresh := refreshed(text)) != text:
             path.write_text(fresh, encoding="utf-8")
             print(f"brain2: refreshed {path.relative_to(ROOT)}")
+    for name, make in FILES.items():
+        if (ROOT / name).read_text(encoding="utf-8") != (fresh := make()):
+            (ROOT / name).write_text(fresh, encoding="utf-8")
+            print(f"brain2: refreshed {name}")
     return 0
 
 

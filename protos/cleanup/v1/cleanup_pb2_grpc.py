@@ -82,7 +82,7 @@ class CleanupServiceServicer(object):
     """
 
     def QueueDeletion(self, request, context):
-        """Starts (or hurries) the cleanup of a deleted note now instead of at the end of its retention. Idempotent.
+        """Starts the cleanup of a deleted note now instead of at the end of its retention. A repeated call changes nothing.
         Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_DELETED: the note is live).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -90,53 +90,57 @@ class CleanupServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetDeletion(self, request, context):
-        """State, step and history of one deletion. Errors: NOT_FOUND.
+        """Reads the state, the step and the history of one deletion. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDeletions(self, request, context):
-        """The deletions of a user, or (user_id empty) of everybody by state, for operators; oldest first, paged.
+        """Lists the deletions of a user, oldest first, in pages. With an empty user_id it lists those of all users in one state,
+        for operators: then the scope admin is needed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryDeletion(self, request, context):
-        """Runs a failed deletion again from the step at which it failed. A deleted note whose event was lost (it is among the
-        dead letters) gets its deletion, due at the end of the note's retention; QueueDeletion hurries it.
-        Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_FAILED; NOT_DELETED: the note is live and nothing is known of a deletion).
+        """Runs a failed deletion again from the step at which it failed. For a deleted note whose event is among the dead letters
+        it creates the deletion, which is due at the end of the note's retention; QueueDeletion starts it earlier.
+        Errors: NOT_FOUND, FAILED_PRECONDITION (NOT_FAILED; NOT_DELETED: the note is live and there is no deletion of it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def EraseUser(self, request, context):
-        """Removes every trace of a user: notes, edges, index, caches, archives, idempotency records. A long-running operation:
-        poll GetErasure. confirm_user_id must repeat user_id. Cannot be undone. Idempotent.
+        """Removes all data of a user: notes, edges, index, caches, archives and idempotency records; for operators. The call
+        starts the erasure and GetErasure answers its progress. confirm_user_id must repeat user_id. An erasure can't be
+        undone. The call is idempotent: it has no request_id, whose record would be data of the user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetErasure(self, request, context):
-        """Progress and, at the end, the receipt of an erasure. Errors: NOT_FOUND.
+        """Reads the progress of an erasure and, when it is done, its receipt. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExportUser(self, request, context):
-        """Everything of a user as a stream: notes, edges, settings; what `import` reads back gives the same graph.
+        """Streams all notes, edges and settings of a user. Importing them with `make import` gives the same graph.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReconcileUser(self, request, context):
-        """Finds what does not fit together (edges to missing notes, one-sided edges, index entries without a note, notes never
-        indexed, leftover outbox items, caches that disagree) and repairs it unless dry_run. Streams findings, then a report.
+        """Finds data of a user that does not fit together, and repairs it unless dry_run is set; for operators. Such data are
+        edges to missing notes, edges of which one of the two items is missing, index entries without a note, notes that are
+        not indexed, events left in the outbox, and caches that disagree with the table. The answer streams the findings, and
+        then a report.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

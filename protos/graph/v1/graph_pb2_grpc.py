@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class GraphServiceStub(object):
-    """Edges and adjacency of a user's notes.
+    """The edges between a user's notes.
     """
 
     def __init__(self, channel):
@@ -118,130 +118,135 @@ class GraphServiceStub(object):
 
 
 class GraphServiceServicer(object):
-    """Edges and adjacency of a user's notes.
+    """The edges between a user's notes.
     """
 
     def CreateEdge(self, request, context):
-        """Links two notes. Creating an edge that exists answers it unchanged (created = false), but for two cases: an automatic
-        edge that a person creates becomes the person's; an automatic, unconfirmed one that is found again with a score that
-        differs by 0.02 or more gets the new score and reasons (and the weight, unless somebody changed that).
-        Errors: INVALID_ARGUMENT (self edge, weight outside [0, 1], metadata over 4 KiB), FAILED_PRECONDITION (NODE_MISSING:
-        an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this automatic link), RESOURCE_EXHAUSTED
-        never for size: a note may have any number of edges.
+        """Creates an edge between two notes. Creating an edge that exists answers it unchanged (created = false), except in two
+        cases. An automatic edge that a person creates becomes the person's. An automatic edge that is not confirmed, and
+        that is found again with a score that differs by 0.02 or more, gets the new score and reasons, and the new weight
+        unless the weight was changed by an update.
+        A note may have any number of edges.
+        Errors: INVALID_ARGUMENT (an edge from a note to itself, metadata over 4 KiB in all, or a field breaks its limits),
+        FAILED_PRECONDITION (NODE_MISSING: an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this
+        automatic link).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchCreateEdges(self, request, context):
-        """Up to 500 edges; each has its own result in the order of the request.
-        Automatic edges beyond the cap of a note (default 50 automatic edges a note) give FAILED_PRECONDITION (AUTO_EDGE_CAP).
+        """Creates up to 500 edges. The batch is not atomic: each edge has its own result, in the order of the request. An
+        automatic edge at a note that has as many automatic edges as it may have (default 50) gives FAILED_PRECONDITION
+        (AUTO_EDGE_CAP).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetEdge(self, request, context):
-        """One edge between two notes. Errors: NOT_FOUND.
+        """Reads one edge between two notes. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateEdge(self, request, context):
-        """Changes weight, metadata or confirmed of an edge. Errors: NOT_FOUND, ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT.
+        """Changes the weight, the labels or the confirmation of an edge.
+        Errors: NOT_FOUND, ABORTED (ETAG_MISMATCH), INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteEdge(self, request, context):
-        """Removes an edge. Removing one that is not there answers deleted = false.
+        """Removes an edge. Removing an edge that does not exist answers deleted = false.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SuppressEdge(self, request, context):
-        """A person rejects an automatic link: it is removed and not made again (also not by a later re-link).
-        Creating the edge by hand lifts the rejection.
+        """Rejects an automatic link, for a person: removes the edge and keeps it from being made again, also by a later
+        relinking. When a person creates the edge, the rejection ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetNeighbors(self, request, context):
-        """The neighbours of a note, heaviest (or newest) first, in pages. total_degree is known without reading the list.
-        Page tokens stay valid under writes. A note without edges, or unknown here, answers an empty list.
-        Errors: INVALID_ARGUMENT (page_size, page_token of another request).
+        """Lists the neighbours of a note, heaviest or newest first, in pages. total_degree is known without reading the list.
+        Page tokens stay valid under writes. A note without edges, or one that this service does not know, has an empty list.
+        Errors: INVALID_ARGUMENT (negative page_size, page_token of another request).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetNeighbors(self, request, context):
-        """The first neighbours of up to 1,000 notes in one call (one round trip to the cache).
+        """Lists the first neighbours of up to 1,000 notes, with one round trip to the cache.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSubgraph(self, request, context):
-        """What lies within max_hops (1 to 3) of a note: notes with their distance, and the edges among them. Caps are stated
-        in the answer: truncated says that something was left out, and where.
+        """Finds the notes within max_hops (1 to 3) of a note, with their distances, and the edges among them. The answer states
+        in truncated and truncated_at whether and where something was left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FindShortestPath(self, request, context):
-        """A shortest path by number of hops (ties: the heavier), at most max_hops (default 6, at most 10), bidirectional.
-        found = false with bound_reached = true means: not found within the bounds, there may be one. found = true with
-        bound_reached = true: a note on the way had more neighbours than were followed, there may be a better one.
+        """Finds a path with the fewest hops, at most max_hops; of several the heavier. It searches from both ends.
+        found = false and bound_reached = true: there may be a path outside of the bounds. found = true and
+        bound_reached = true: a note on the way has more neighbours than were followed, so that there may be a better path.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEdges(self, request, context):
-        """The whole graph of a user, as a stream of batches (for a view or an export).
+        """Streams all edges of a user in batches, for a view or an export.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetGraphStats(self, request, context):
-        """Counts over the whole graph of a user: nodes with edges, edges, degree histogram, hubs.
+        """Counts the notes with edges, the edges, and the notes of each degree in the whole graph of a user, and finds its hubs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WarmCache(self, request, context):
-        """Loads adjacency of notes (or of all of the user's) into the caches, in parallel within a bound.
+        """Loads the neighbour lists of some or of all of a user's notes into the caches, a bounded number at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchEdges(self, request, context):
-        """A stream of changes of the user's edges, from now or from a resume_token. A slow reader is held back, not dropped; a
-        token that is too old gives OUT_OF_RANGE (RESUME_TOKEN_EXPIRED): read ListEdges again.
+        """Streams the changes of the user's edges, from now on or from a resume_token. A slow reader gets all changes, later.
+        Errors: OUT_OF_RANGE (RESUME_TOKEN_EXPIRED: the token is too old; read ListEdges again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DetachNode(self, request, context):
-        """For the cleanup service: removes every edge at a note, in chunks; resumable. done = false: call again.
-        Errors: FAILED_PRECONDITION never; a note without edges answers removed = 0, done = true.
+        """Removes the edges at a note, at most max_edges in a call; for the cleanup service. Call again while done is false. A
+        note without edges answers removed = 0 and done = true.
+        Errors: ABORTED (VERSION_MISMATCH: the note was restored).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetNodeVisibility(self, request, context):
-        """For the node service: hides or shows a note in every list at once. Compares versions: an older one changes nothing.
+        """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -339,7 +344,7 @@ def add_GraphServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GraphService(object):
-    """Edges and adjacency of a user's notes.
+    """The edges between a user's notes.
     """
 
     @staticmethod

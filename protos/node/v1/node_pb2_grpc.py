@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class NodeServiceStub(object):
-    """Notes of a user. Owner of their text, their time order and their life cycle (live, deleted, purged).
+    """The notes of a user. The service owns their text, their order by time and their life cycle (live, deleted, purged).
     """
 
     def __init__(self, channel):
@@ -98,79 +98,84 @@ class NodeServiceStub(object):
 
 
 class NodeServiceServicer(object):
-    """Notes of a user. Owner of their text, their time order and their life cycle (live, deleted, purged).
+    """The notes of a user. The service owns their text, their order by time and their life cycle (live, deleted, purged).
     """
 
     def CreateNode(self, request, context):
-        """Stores one note and answers when it is durable (the item and its node.created event in one transaction).
-        Keywords and automatic links follow within about a second.
-        Errors: INVALID_ARGUMENT (empty note, too long, bad id or tag), ALREADY_EXISTS (node_id taken, also by a deleted note).
+        """Stores one note and answers when it is durable: the item and its node.created event are one transaction. Keywords and
+        automatic links follow within about a second.
+        Errors: INVALID_ARGUMENT (the note is empty, or a field breaks its limits), ALREADY_EXISTS (the node_id is taken, also
+        by a deleted note).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchCreateNodes(self, request, context):
-        """Stores up to 100 notes. Not atomic over the batch: each note has its own result, in the order of the request; a bad
-        one does not harm the others. The call itself fails only when nothing could be tried.
-        Errors: INVALID_ARGUMENT (none or more than 100 notes, the same node_id twice).
+        """Stores up to 100 notes. The batch is not atomic: each note has its own result, in the order of the request, and a
+        wrong one does not prevent the others. The call itself fails only when no note could be tried.
+        Errors: INVALID_ARGUMENT (no note, more than 100 notes, or the same node_id twice).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetNode(self, request, context):
-        """Reads one note. Eventually consistent by a cache of at most a few milliseconds behind; a write through any replica
-        is seen at once by readers that pass its consistency_token.
-        Errors: NOT_FOUND (unknown, purged, or deleted and show_deleted is false; ErrorInfo.reason says which).
+        """Reads one note. The read is eventually consistent: a cache may be a few milliseconds behind. A reader that passes the
+        consistency_token of a write sees that write on every replica.
+        Errors: NOT_FOUND (the note is unknown or purged, or it is deleted and show_deleted is false; ErrorInfo.reason tells
+        the cases apart).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetNodes(self, request, context):
-        """Reads up to 1,000 notes in one round trip. What is missing or deleted is listed in missing_ids, not an error.
+        """Reads up to 1,000 notes in one round trip. A note that is missing or deleted is not an error: missing_ids lists it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateNode(self, request, context):
-        """Changes the fields named in update_mask (title, content, tags, metadata; empty mask = every field that is set).
-        Errors: NOT_FOUND, ABORTED (ETAG_MISMATCH: somebody else wrote first; read again), INVALID_ARGUMENT (unknown path,
-        limits), FAILED_PRECONDITION (the note is deleted).
+        """Changes the fields that update_mask names: title, content, tags, metadata. An empty mask means every field that is
+        set.
+        Errors: NOT_FOUND, ABORTED (ETAG_MISMATCH: another write came first; read the note again), INVALID_ARGUMENT (unknown
+        path, or a field breaks its limits), FAILED_PRECONDITION (the note is deleted).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteNode(self, request, context):
-        """Soft delete: hides the note everywhere at once and returns when it will be purged. Until then RestoreNode undoes it.
-        Deleting a deleted note answers the same again. Errors: NOT_FOUND, ABORTED (ETAG_MISMATCH).
+        """Deletes a note so that it can still be restored: hides it everywhere at once and answers the time at which it will be
+        purged. Until then RestoreNode undoes the deletion. Deleting a deleted note gives the same answer again.
+        Errors: NOT_FOUND, ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RestoreNode(self, request, context):
-        """Brings a deleted note back with its edges and its index entries. Restoring a live note answers it unchanged.
-        Errors: NOT_FOUND (never was or already purged), FAILED_PRECONDITION (PURGE_STARTED: the cleanup has won).
+        """Brings a deleted note back, with its edges and its index entries. Restoring a live note answers it unchanged.
+        Errors: NOT_FOUND (the note never existed or is purged), FAILED_PRECONDITION (PURGE_STARTED: the purge has begun and
+        can't be undone).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListNodes(self, request, context):
-        """Lists live notes, newest first, without their content. Page tokens stay valid under writes: no note that lives all
-        the while is skipped or shown twice. At most 200 a page (default 50).
+        """Lists live notes, newest first, without their content. Page tokens stay valid under writes: a note that is live during
+        the whole listing is neither skipped nor shown twice. A page has at most 200 notes (default 50).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PurgeNode(self, request, context):
-        """For the cleanup service only. Two steps of the end of a note: fence = true forbids a restore from now on (if
-        the version still matches), fence = false removes the note for good. Idempotent.
+        """Removes a deleted note, in two steps; for the cleanup service only. fence = true forbids a restore from now on, if the
+        version still matches. fence = false removes the note for good. Each step is idempotent.
         Errors: ABORTED (VERSION_MISMATCH: the note was restored or changed), FAILED_PRECONDITION (NOT_DELETED, NOT_FENCED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -178,29 +183,29 @@ class NodeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReplayEvents(self, request, context):
-        """For operators: publishes for each note of the user, deleted ones too, the event that its present state implies, so that
-        whoever lost what it had made of the events makes it again: node.created for a note at version 1, node.updated (with
-        an empty `changed`) for a later one, node.deleted for a deleted one. The envelope says brain2replay = true; whoever
-        tells people of events passes over those. Who is up to date ignores them: they have the incarnation and the version
-        that it knows.
-        Notes that were purged have no event: what is left of them is found by CleanupService.ReconcileUser.
-        Streams progress; a note that changes meanwhile has its own event. Idempotent, and safe to stop: go on with the last
-        next_page_token. Nothing is kept here about a replay.
-        Errors: INVALID_ARGUMENT (bad token, negative rate), UNAVAILABLE (the bus doesn't take events now; go on later).
+        """Publishes, for each note of the user including deleted ones, the event that matches its present state; for operators.
+        A consumer that has lost its data derives it again from these events: node.created for a note at version 1,
+        node.updated (with an empty `changed`) for a later version, node.deleted for a deleted note. Their envelope has
+        brain2replay = true, and a consumer that notifies people must skip them. A consumer that is up to date ignores them,
+        since it already has their incarnation and version.
+        Purged notes have no event: CleanupService.ReconcileUser finds what is left of them.
+        The answer streams progress. A note that changes meanwhile has its own event. The call is idempotent and may be
+        stopped at any time: continue with the last next_page_token. The service stores nothing about a replay.
+        Errors: INVALID_ARGUMENT (bad token, negative rate), UNAVAILABLE (the bus does not accept events now; continue later).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetUserSettings(self, request, context):
-        """The user's settings that this service keeps. A user without any has the defaults.
+        """Reads the user's settings that this service stores. A user without stored settings has the defaults.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUserSettings(self, request, context):
-        """Changes the user's settings named in update_mask (empty = all).
+        """Changes the settings that update_mask names; an empty mask means all.
         Errors: INVALID_ARGUMENT (retention outside 0 s to 365 days).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -279,7 +284,7 @@ def add_NodeServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class NodeService(object):
-    """Notes of a user. Owner of their text, their time order and their life cycle (live, deleted, purged).
+    """The notes of a user. The service owns their text, their order by time and their life cycle (live, deleted, purged).
     """
 
     @staticmethod

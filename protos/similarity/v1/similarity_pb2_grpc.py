@@ -102,69 +102,74 @@ class SimilarityServiceServicer(object):
     """
 
     def ExtractKeywords(self, request, context):
-        """The keywords of a note or of a text, most telling first: readable words and phrases, weighed against the user's own
-        notes. Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither or both given, text over 256 KiB).
+        """Extracts the keywords of a note or of a text, with the largest weight first: readable words and phrases, weighed
+        against the user's own notes.
+        Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither node_id nor text is set, or both are).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FindSimilar(self, request, context):
-        """The most similar notes to a note or a text, best first, with the keywords that explain each. Near-duplicates are
-        marked. Errors: as ExtractKeywords.
+        """Finds the notes that are most similar to a note or a text, best first, with the keywords that explain each.
+        near_duplicate marks those with almost the same text.
+        Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither node_id nor text is set, or both are).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExplainSimilarity(self, request, context):
-        """Why two notes are (or are not) similar: every shared keyword with its contribution, title mentions, the score, and
-        the threshold an automatic link would need. Errors: NOT_FOUND.
+        """Explains the similarity of two notes: every shared keyword with its contribution, the title mentions, the score, and
+        the score that an automatic link would need.
+        Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SuggestLinks(self, request, context):
-        """Similar notes that are not linked yet and not rejected: what a person could link.
+        """Suggests links for a person: similar notes that are not linked yet and whose link was not rejected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListNodesByKeyword(self, request, context):
-        """The notes that have a keyword among their most salient ones, through the KeywordIndex. The word is normalised as
-        text is (case, accents, stem).
+        """Lists the notes that have a keyword among their most salient ones, by the KeywordIndex. The keyword is normalised in
+        the same way as text: case, accents, stem.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListKeywords(self, request, context):
-        """A user's keywords with the number of notes that have each, most frequent first (a tag cloud).
+        """Lists a user's keywords with the number of notes that have each, most frequent first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SearchNodes(self, request, context):
-        """Ranked full-text search (BM25): words, "quoted phrases", prefix* and tag:name filters; snippets with highlights.
-        Errors: INVALID_ARGUMENT (empty query, over 1 KiB).
+        """Searches the full text of the notes, ranked by BM25. A query has words, "quoted phrases", prefix* and tag:name filters.
+        The answer has snippets with highlights.
+        Errors: INVALID_ARGUMENT (the query is empty or over 1 KiB).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReindexUser(self, request, context):
-        """Builds the user's index again from the notes themselves (new analyser, new language, repair); streams progress.
-        Links are made again if relink is set.
+        """Builds the user's index again from the notes, for a new analyser, a new language or a repair; for operators. The
+        answer streams progress. With relink the automatic links are made again, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveNode(self, request, context):
-        """For the cleanup service: removes a note from the index for good. Idempotent; answers what was removed, for the archive.
+        """Removes a note from the index for good, and answers what was removed, for the archive; for the cleanup service. The
+        call is idempotent.
         Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is indexed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -172,21 +177,23 @@ class SimilarityServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetNodeVisibility(self, request, context):
-        """For the node service: hides or shows a note in every answer at once. Compares versions.
+        """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
+        nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetUserSettings(self, request, context):
-        """The user's settings of this service, or the defaults.
+        """Reads the user's settings that this service stores, or the defaults.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateUserSettings(self, request, context):
-        """Changes the settings named in update_mask (empty = all). A new language takes effect on the next ReindexUser.
+        """Changes the settings that update_mask names; an empty mask means all. A new language takes effect at the next
+        ReindexUser.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

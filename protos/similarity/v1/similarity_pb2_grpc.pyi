@@ -3,9 +3,9 @@
 isort:skip_file
 Keywords, similar notes, search and automatic links.
 
-Rules that hold for every RPC of this package are those of brain2.node.v1 (owner, ids, errors, request_id, deadlines).
-Besides: the index follows the notes through events, usually within a second; a deleted note leaves every answer at
-once. Scores are in [0, 1] unless said otherwise.
+The rules of brain2.node.v1 (owner, ids, errors, request_id, deadlines, limits) hold for every RPC of this package.
+Besides: the index follows the notes through events, usually within a second. A deleted note is in no answer from then
+on. Scores are in [0, 1] where nothing else is stated.
 """
 
 from collections import abc as _abc
@@ -39,43 +39,52 @@ class SimilarityServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SimilarityServiceAsyncStub: ...
     ExtractKeywords: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.ExtractKeywordsRequest, _similarity_pb2.ExtractKeywordsResponse]
-    """The keywords of a note or of a text, most telling first: readable words and phrases, weighed against the user's own
-    notes. Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither or both given, text over 256 KiB).
+    """Extracts the keywords of a note or of a text, with the largest weight first: readable words and phrases, weighed
+    against the user's own notes.
+    Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither node_id nor text is set, or both are).
     """
     FindSimilar: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.FindSimilarRequest, _similarity_pb2.FindSimilarResponse]
-    """The most similar notes to a note or a text, best first, with the keywords that explain each. Near-duplicates are
-    marked. Errors: as ExtractKeywords.
+    """Finds the notes that are most similar to a note or a text, best first, with the keywords that explain each.
+    near_duplicate marks those with almost the same text.
+    Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither node_id nor text is set, or both are).
     """
     ExplainSimilarity: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.ExplainSimilarityRequest, _similarity_pb2.ExplainSimilarityResponse]
-    """Why two notes are (or are not) similar: every shared keyword with its contribution, title mentions, the score, and
-    the threshold an automatic link would need. Errors: NOT_FOUND.
+    """Explains the similarity of two notes: every shared keyword with its contribution, the title mentions, the score, and
+    the score that an automatic link would need.
+    Errors: NOT_FOUND.
     """
     SuggestLinks: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.SuggestLinksRequest, _similarity_pb2.SuggestLinksResponse]
-    """Similar notes that are not linked yet and not rejected: what a person could link."""
+    """Suggests links for a person: similar notes that are not linked yet and whose link was not rejected."""
     ListNodesByKeyword: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.ListNodesByKeywordRequest, _similarity_pb2.ListNodesByKeywordResponse]
-    """The notes that have a keyword among their most salient ones, through the KeywordIndex. The word is normalised as
-    text is (case, accents, stem).
+    """Lists the notes that have a keyword among their most salient ones, by the KeywordIndex. The keyword is normalised in
+    the same way as text: case, accents, stem.
     """
     ListKeywords: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.ListKeywordsRequest, _similarity_pb2.ListKeywordsResponse]
-    """A user's keywords with the number of notes that have each, most frequent first (a tag cloud)."""
+    """Lists a user's keywords with the number of notes that have each, most frequent first."""
     SearchNodes: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.SearchNodesRequest, _similarity_pb2.SearchNodesResponse]
-    """Ranked full-text search (BM25): words, "quoted phrases", prefix* and tag:name filters; snippets with highlights.
-    Errors: INVALID_ARGUMENT (empty query, over 1 KiB).
+    """Searches the full text of the notes, ranked by BM25. A query has words, "quoted phrases", prefix* and tag:name filters.
+    The answer has snippets with highlights.
+    Errors: INVALID_ARGUMENT (the query is empty or over 1 KiB).
     """
     ReindexUser: _grpc.UnaryStreamMultiCallable[_similarity_pb2.ReindexUserRequest, _similarity_pb2.ReindexUserResponse]
-    """Builds the user's index again from the notes themselves (new analyser, new language, repair); streams progress.
-    Links are made again if relink is set.
+    """Builds the user's index again from the notes, for a new analyser, a new language or a repair; for operators. The
+    answer streams progress. With relink the automatic links are made again, too.
     """
     RemoveNode: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.RemoveNodeRequest, _similarity_pb2.RemoveNodeResponse]
-    """For the cleanup service: removes a note from the index for good. Idempotent; answers what was removed, for the archive.
+    """Removes a note from the index for good, and answers what was removed, for the archive; for the cleanup service. The
+    call is idempotent.
     Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is indexed).
     """
     SetNodeVisibility: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.SetNodeVisibilityRequest, _similarity_pb2.SetNodeVisibilityResponse]
-    """For the node service: hides or shows a note in every answer at once. Compares versions."""
+    """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
+    nothing.
+    """
     GetUserSettings: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.GetUserSettingsRequest, _similarity_pb2.GetUserSettingsResponse]
-    """The user's settings of this service, or the defaults."""
+    """Reads the user's settings that this service stores, or the defaults."""
     UpdateUserSettings: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.UpdateUserSettingsRequest, _similarity_pb2.UpdateUserSettingsResponse]
-    """Changes the settings named in update_mask (empty = all). A new language takes effect on the next ReindexUser."""
+    """Changes the settings that update_mask names; an empty mask means all. A new language takes effect at the next
+    ReindexUser.
+    """
 
 @_typing.type_check_only
 class SimilarityServiceAsyncStub(SimilarityServiceStub):
@@ -83,43 +92,52 @@ class SimilarityServiceAsyncStub(SimilarityServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExtractKeywords: _aio.UnaryUnaryMultiCallable[_similarity_pb2.ExtractKeywordsRequest, _similarity_pb2.ExtractKeywordsResponse]  # type: ignore[assignment]
-    """The keywords of a note or of a text, most telling first: readable words and phrases, weighed against the user's own
-    notes. Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither or both given, text over 256 KiB).
+    """Extracts the keywords of a note or of a text, with the largest weight first: readable words and phrases, weighed
+    against the user's own notes.
+    Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither node_id nor text is set, or both are).
     """
     FindSimilar: _aio.UnaryUnaryMultiCallable[_similarity_pb2.FindSimilarRequest, _similarity_pb2.FindSimilarResponse]  # type: ignore[assignment]
-    """The most similar notes to a note or a text, best first, with the keywords that explain each. Near-duplicates are
-    marked. Errors: as ExtractKeywords.
+    """Finds the notes that are most similar to a note or a text, best first, with the keywords that explain each.
+    near_duplicate marks those with almost the same text.
+    Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither node_id nor text is set, or both are).
     """
     ExplainSimilarity: _aio.UnaryUnaryMultiCallable[_similarity_pb2.ExplainSimilarityRequest, _similarity_pb2.ExplainSimilarityResponse]  # type: ignore[assignment]
-    """Why two notes are (or are not) similar: every shared keyword with its contribution, title mentions, the score, and
-    the threshold an automatic link would need. Errors: NOT_FOUND.
+    """Explains the similarity of two notes: every shared keyword with its contribution, the title mentions, the score, and
+    the score that an automatic link would need.
+    Errors: NOT_FOUND.
     """
     SuggestLinks: _aio.UnaryUnaryMultiCallable[_similarity_pb2.SuggestLinksRequest, _similarity_pb2.SuggestLinksResponse]  # type: ignore[assignment]
-    """Similar notes that are not linked yet and not rejected: what a person could link."""
+    """Suggests links for a person: similar notes that are not linked yet and whose link was not rejected."""
     ListNodesByKeyword: _aio.UnaryUnaryMultiCallable[_similarity_pb2.ListNodesByKeywordRequest, _similarity_pb2.ListNodesByKeywordResponse]  # type: ignore[assignment]
-    """The notes that have a keyword among their most salient ones, through the KeywordIndex. The word is normalised as
-    text is (case, accents, stem).
+    """Lists the notes that have a keyword among their most salient ones, by the KeywordIndex. The keyword is normalised in
+    the same way as text: case, accents, stem.
     """
     ListKeywords: _aio.UnaryUnaryMultiCallable[_similarity_pb2.ListKeywordsRequest, _similarity_pb2.ListKeywordsResponse]  # type: ignore[assignment]
-    """A user's keywords with the number of notes that have each, most frequent first (a tag cloud)."""
+    """Lists a user's keywords with the number of notes that have each, most frequent first."""
     SearchNodes: _aio.UnaryUnaryMultiCallable[_similarity_pb2.SearchNodesRequest, _similarity_pb2.SearchNodesResponse]  # type: ignore[assignment]
-    """Ranked full-text search (BM25): words, "quoted phrases", prefix* and tag:name filters; snippets with highlights.
-    Errors: INVALID_ARGUMENT (empty query, over 1 KiB).
+    """Searches the full text of the notes, ranked by BM25. A query has words, "quoted phrases", prefix* and tag:name filters.
+    The answer has snippets with highlights.
+    Errors: INVALID_ARGUMENT (the query is empty or over 1 KiB).
     """
     ReindexUser: _aio.UnaryStreamMultiCallable[_similarity_pb2.ReindexUserRequest, _similarity_pb2.ReindexUserResponse]  # type: ignore[assignment]
-    """Builds the user's index again from the notes themselves (new analyser, new language, repair); streams progress.
-    Links are made again if relink is set.
+    """Builds the user's index again from the notes, for a new analyser, a new language or a repair; for operators. The
+    answer streams progress. With relink the automatic links are made again, too.
     """
     RemoveNode: _aio.UnaryUnaryMultiCallable[_similarity_pb2.RemoveNodeRequest, _similarity_pb2.RemoveNodeResponse]  # type: ignore[assignment]
-    """For the cleanup service: removes a note from the index for good. Idempotent; answers what was removed, for the archive.
+    """Removes a note from the index for good, and answers what was removed, for the archive; for the cleanup service. The
+    call is idempotent.
     Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is indexed).
     """
     SetNodeVisibility: _aio.UnaryUnaryMultiCallable[_similarity_pb2.SetNodeVisibilityRequest, _similarity_pb2.SetNodeVisibilityResponse]  # type: ignore[assignment]
-    """For the node service: hides or shows a note in every answer at once. Compares versions."""
+    """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
+    nothing.
+    """
     GetUserSettings: _aio.UnaryUnaryMultiCallable[_similarity_pb2.GetUserSettingsRequest, _similarity_pb2.GetUserSettingsResponse]  # type: ignore[assignment]
-    """The user's settings of this service, or the defaults."""
+    """Reads the user's settings that this service stores, or the defaults."""
     UpdateUserSettings: _aio.UnaryUnaryMultiCallable[_similarity_pb2.UpdateUserSettingsRequest, _similarity_pb2.UpdateUserSettingsResponse]  # type: ignore[assignment]
-    """Changes the settings named in update_mask (empty = all). A new language takes effect on the next ReindexUser."""
+    """Changes the settings that update_mask names; an empty mask means all. A new language takes effect at the next
+    ReindexUser.
+    """
 
 class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
     """The lexical index of a user's notes."""
@@ -130,8 +148,9 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.ExtractKeywordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.ExtractKeywordsResponse, _abc.Awaitable[_similarity_pb2.ExtractKeywordsResponse]]:
-        """The keywords of a note or of a text, most telling first: readable words and phrases, weighed against the user's own
-        notes. Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither or both given, text over 256 KiB).
+        """Extracts the keywords of a note or of a text, with the largest weight first: readable words and phrases, weighed
+        against the user's own notes.
+        Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither node_id nor text is set, or both are).
         """
 
     @_abc_1.abstractmethod
@@ -140,8 +159,9 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.FindSimilarRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.FindSimilarResponse, _abc.Awaitable[_similarity_pb2.FindSimilarResponse]]:
-        """The most similar notes to a note or a text, best first, with the keywords that explain each. Near-duplicates are
-        marked. Errors: as ExtractKeywords.
+        """Finds the notes that are most similar to a note or a text, best first, with the keywords that explain each.
+        near_duplicate marks those with almost the same text.
+        Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (neither node_id nor text is set, or both are).
         """
 
     @_abc_1.abstractmethod
@@ -150,8 +170,9 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.ExplainSimilarityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.ExplainSimilarityResponse, _abc.Awaitable[_similarity_pb2.ExplainSimilarityResponse]]:
-        """Why two notes are (or are not) similar: every shared keyword with its contribution, title mentions, the score, and
-        the threshold an automatic link would need. Errors: NOT_FOUND.
+        """Explains the similarity of two notes: every shared keyword with its contribution, the title mentions, the score, and
+        the score that an automatic link would need.
+        Errors: NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
@@ -160,7 +181,7 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.SuggestLinksRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.SuggestLinksResponse, _abc.Awaitable[_similarity_pb2.SuggestLinksResponse]]:
-        """Similar notes that are not linked yet and not rejected: what a person could link."""
+        """Suggests links for a person: similar notes that are not linked yet and whose link was not rejected."""
 
     @_abc_1.abstractmethod
     def ListNodesByKeyword(
@@ -168,8 +189,8 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.ListNodesByKeywordRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.ListNodesByKeywordResponse, _abc.Awaitable[_similarity_pb2.ListNodesByKeywordResponse]]:
-        """The notes that have a keyword among their most salient ones, through the KeywordIndex. The word is normalised as
-        text is (case, accents, stem).
+        """Lists the notes that have a keyword among their most salient ones, by the KeywordIndex. The keyword is normalised in
+        the same way as text: case, accents, stem.
         """
 
     @_abc_1.abstractmethod
@@ -178,7 +199,7 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.ListKeywordsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.ListKeywordsResponse, _abc.Awaitable[_similarity_pb2.ListKeywordsResponse]]:
-        """A user's keywords with the number of notes that have each, most frequent first (a tag cloud)."""
+        """Lists a user's keywords with the number of notes that have each, most frequent first."""
 
     @_abc_1.abstractmethod
     def SearchNodes(
@@ -186,8 +207,9 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.SearchNodesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.SearchNodesResponse, _abc.Awaitable[_similarity_pb2.SearchNodesResponse]]:
-        """Ranked full-text search (BM25): words, "quoted phrases", prefix* and tag:name filters; snippets with highlights.
-        Errors: INVALID_ARGUMENT (empty query, over 1 KiB).
+        """Searches the full text of the notes, ranked by BM25. A query has words, "quoted phrases", prefix* and tag:name filters.
+        The answer has snippets with highlights.
+        Errors: INVALID_ARGUMENT (the query is empty or over 1 KiB).
         """
 
     @_abc_1.abstractmethod
@@ -196,8 +218,8 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.ReindexUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_similarity_pb2.ReindexUserResponse], _abc.AsyncIterator[_similarity_pb2.ReindexUserResponse]]:
-        """Builds the user's index again from the notes themselves (new analyser, new language, repair); streams progress.
-        Links are made again if relink is set.
+        """Builds the user's index again from the notes, for a new analyser, a new language or a repair; for operators. The
+        answer streams progress. With relink the automatic links are made again, too.
         """
 
     @_abc_1.abstractmethod
@@ -206,7 +228,8 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.RemoveNodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.RemoveNodeResponse, _abc.Awaitable[_similarity_pb2.RemoveNodeResponse]]:
-        """For the cleanup service: removes a note from the index for good. Idempotent; answers what was removed, for the archive.
+        """Removes a note from the index for good, and answers what was removed, for the archive; for the cleanup service. The
+        call is idempotent.
         Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is indexed).
         """
 
@@ -216,7 +239,9 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.SetNodeVisibilityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.SetNodeVisibilityResponse, _abc.Awaitable[_similarity_pb2.SetNodeVisibilityResponse]]:
-        """For the node service: hides or shows a note in every answer at once. Compares versions."""
+        """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
+        nothing.
+        """
 
     @_abc_1.abstractmethod
     def GetUserSettings(
@@ -224,7 +249,7 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.GetUserSettingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.GetUserSettingsResponse, _abc.Awaitable[_similarity_pb2.GetUserSettingsResponse]]:
-        """The user's settings of this service, or the defaults."""
+        """Reads the user's settings that this service stores, or the defaults."""
 
     @_abc_1.abstractmethod
     def UpdateUserSettings(
@@ -232,6 +257,8 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _similarity_pb2.UpdateUserSettingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.UpdateUserSettingsResponse, _abc.Awaitable[_similarity_pb2.UpdateUserSettingsResponse]]:
-        """Changes the settings named in update_mask (empty = all). A new language takes effect on the next ReindexUser."""
+        """Changes the settings that update_mask names; an empty mask means all. A new language takes effect at the next
+        ReindexUser.
+        """
 
 def add_SimilarityServiceServicer_to_server(servicer: SimilarityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

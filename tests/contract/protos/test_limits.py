@@ -1,0 +1,261 @@
+"""shared/grpc/validation.py at the boundary of every limit and one past it; the cases come from the descriptors."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from deploy.docs import services
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from protos.options.v1 import options_pb2
+from shared.grpc.validation import describe, rules_of, validator
+
+LONGEST = {options_pb2.PATTERN_ID: 64, options_pb2.PATTERN_USER_ID: 128, options_pb2.PATTERN_EDGE_TYPE: 32}
+WRONG = {
+    options_pb2.PATTERN_ID: ["-a", "a#b", "a@b", "a\n", "é"],
+    options_pb2.PATTERN_USER_ID: ["@a", "a#b", "a\n"],
+    options_pb2.PATTERN_EDGE_TYPE: ["A", "1a", "a-b"],
+    options_pb2.PATTERN_LINE: ["a\nb", "a\x00", "a\u2028b", "a\x9f"],
+}
+TIMES = ("google.protobuf.Timestamp", "google.protobuf.Duration")
+TEXTS = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
+
+
+class Case(NamedTuple):
+    """One value of one field: holder is where the field is, as names of messages from the request on."""
+
+    request: Descriptor
+    holder: tuple[str, ...]
+    field: FieldDescriptor
+    what: str
+    put: Callable[[Any], object]
+    allowed: bool
+
+    def __str__(self) -> str:
+        return f"{self.request.full_name}.{'.'.join((*self.holder, self.field.name))}-{self.what}"
+
+
+def valid(message: Descriptor) -> Message:
+    """The smallest message that keeps all limits."""
+    made = GetMessageClass(message)()
+    for field in message.fields:
+        rules = rules_of(field)
+        if is_map(field):
+            continue
+        if field.is_repeated:
+            for index in range(rules.min_items):
+                fill_item(made, field, index)
+        elif field.message_type is not None and (rules.required):
+            getattr(made, field.name).CopyFrom(valid(field.message_type))
+        elif field.type in TEXTS and (rules.pattern or rules.min_len) and not rules.allow_empty:
+            setattr(made, field.name, "a")
+        elif rules.HasField("gte") and rules.gte > 0:
+            setattr(made, field.name, int(rules.gte))
+    return made
+
+
+def fill_item(message: Any, field: FieldDescriptor, index: int) -> None:
+    if field.message_type is not None:
+        getattr(message, field.name).append(valid(field.message_type))
+    elif field.type in TEXTS:
+        getattr(message, field.name).append(f"a{index}")
+
+
+def is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def texts(field: FieldDescriptor) -> Iterator[tuple[str, str, bool]]:
+    """(what, text, allowed) for the limits of a text, or of each item of a list, key of a map."""
+    rules = rules_of(field)
+    if rules.max_bytes:
+        yield "max_bytes", "a" * rules.max_bytes, True
+        yield "max_bytes, one past", "a" * (rules.max_bytes + 1), False
+        wide = "é" * (rules.max_bytes // 2)
+        yield "max_bytes of two-byte letters", wide, True
+        yield "max_bytes of two-byte letters, one past", wide + "é", False
+    if rules.min_len:
+        yield "min_len", "a" * rules.min_len, True
+        yield "min_len, one short", "a" * (rules.min_len - 1), False
+    if most := LONGEST.get(rules.pattern):
+        yield "longest", "a" * most, True
+        yield "longest, one past", "a" * (most + 1), False
+    for wrong in WRONG.get(rules.pattern, []):
+        yield f"not of the pattern: {wrong!r}", wrong, False
+    if rules.allow_empty or rules.pattern:
+        line = rules.pattern == options_pb2.PATTERN_LINE and not rules.min_len
+        yield "empty", "", rules.allow_empty or line
+
+
+def numbers(field: FieldDescriptor) -> Iterator[tuple[str, float, bool]]:
+    rules = rules_of(field)
+    is_float = field.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT)
+    kind = float if is_float else int
+    step = 1e-9 if is_float else 1
+    if rules.HasField("gte"):
+        yield "gte", kind(rules.gte), True
+        yield "gte, one below", kind(rules.gte) - step, False
+    if rules.HasField("lte"):
+        yield "lte", kind(rules.lte), True
+        yield "lte, one above", kind(rules.lte) + step, False
+    if is_float:
+        for value in (math.inf, -math.inf, math.nan):
+            yield f"{value}", value, not rules.finite
+    if rules.min_nonzero:
+        yield "min_nonzero", rules.min_nonzero, True
+        yield "min_nonzero, below", rules.min_nonzero / 10, False
+
+
+def setting(name: str, value: object) -> Callable[[Any], object]:
+    return lambda owner: setattr(owner, name, value)
+
+
+def setting_part(name: str, part: str, value: object) -> Callable[[Any], object]:
+    return lambda owner: setattr(getattr(owner, name), part, value)
+
+
+def at(request: Descriptor, holder: tuple[str, ...], field: FieldDescriptor) -> Iterator[Case]:
+    rules = rules_of(field)
+    name = field.name
+
+    def case(what: str, put: Callable[[Any], object], allowed: bool) -> Case:
+        return Case(request, holder, field, what, put, allowed)
+
+    def items(count: int) -> Callable[[Any], object]:
+        def put(owner: Any) -> None:
+            owner.ClearField(name)
+            for index in range(count):
+                if is_map(field):
+                    getattr(owner, name)[f"a{index}"] = ""
+                elif field.message_type is not None and field.message_type.name == "FieldMask":
+                    getattr(owner, name).paths.append("a")
+                else:
+                    fill_item(owner, field, index)
+
+        return put
+
+    def item(text: str) -> Callable[[Any], object]:
+        def put(owner: Any) -> None:
+            owner.ClearField(name)
+            if is_map(field):
+                getattr(owner, name)[text] = ""
+            elif field.message_type is not None:
+                getattr(owner, name).paths.append(text)
+            else:
+                getattr(owner, name).append(text)
+
+        return put
+
+    if rules.max_items:
+        yield case("max_items", items(rules.max_items), True)
+        yield case("max_items, one past", items(rules.max_items + 1), False)
+    if rules.min_items:
+        yield case("min_items", items(rules.min_items), True)
+        yield case("min_items, one short", items(rules.min_items - 1), False)
+    if rules.max_total_bytes:
+        for extra in (0, 1):
+            size = rules.max_total_bytes - 1 + extra
+            yield case(f"max_total_bytes{', one past' * extra}", value_of_size(name, size), not extra)
+    if rules.required:
+        yield case("unset", lambda owner: owner.ClearField(name), False)
+    if is_map(field) or (field.message_type is not None and field.message_type.name == "FieldMask"):
+        yield from (case(what, item(text), allowed) for what, text, allowed in texts(field))
+    elif field.message_type is not None and field.message_type.full_name in TIMES:
+        for what, number, allowed in numbers(field):
+            yield case(what, setting_part(name, "seconds", int(number)), allowed)
+        yield case("nanos of a second", setting_part(name, "nanos", 10**9), False)
+        yield case("part of a second", setting_part(name, "nanos", 5), not rules.whole_seconds)
+        yield case("negative nanos", setting_part(name, "nanos", -1), False)
+    elif field.message_type is not None:
+        if not rules.items_have_results:
+            for inner in field.message_type.fields:
+                yield from at(request, (*holder, name), inner)
+    elif field.type in TEXTS:
+        for what, text, allowed in texts(field):
+            yield case(what, item(text) if field.is_repeated else setting(name, text), allowed)
+    elif field.type == FieldDescriptor.TYPE_ENUM:
+        assert field.enum_type is not None
+        known = max(field.enum_type.values_by_number)
+        yield case("last value", setting(name, known), True)
+        yield case("unknown value", setting(name, known + 1), not rules.defined_only)
+        yield case("negative value", setting(name, -1), not rules.defined_only)
+    else:
+        for what, number, allowed in numbers(field):
+            yield case(what, setting(name, number), allowed)
+
+
+def value_of_size(name: str, size: int) -> Callable[[Any], object]:
+    def put(owner: Any) -> None:
+        getattr(owner, name)["k"] = "v" * size
+
+    return put
+
+
+def requests() -> list[Descriptor]:
+    found = {method.input_type.full_name: method.input_type for one in services() for method in one.methods}
+    # The items of batches are checked one by one, each as a message of its own.
+    items: list[Any] = [node_pb2.NewNode.DESCRIPTOR, graph_pb2.NewEdge.DESCRIPTOR]
+    found |= {message.full_name: message for message in items}
+    return list(found.values())
+
+
+CASES = [case for request in requests() for field in request.fields for case in at(request, (), field)]
+
+
+def test_there_are_cases_for_all() -> None:
+    assert len(CASES) > 500
+
+
+@pytest.mark.parametrize("request_type", requests(), ids=lambda message: message.full_name)
+def test_the_smallest_request_is_allowed(request_type: Descriptor) -> None:
+    assert validator(request_type)(valid(request_type)) == []
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_limit_holds_at_the_boundary_and_one_past(case: Case) -> None:
+    message = valid(case.request)
+    owner: Any = message
+    for name in case.holder:
+        inner = getattr(owner, name)
+        owner = inner.add() if hasattr(inner, "add") else inner
+        owner.CopyFrom(valid(owner.DESCRIPTOR))
+    case.put(owner)
+    found = validator(case.request)(message)
+    if case.allowed:
+        assert found == []
+    else:
+        path = ".".join((*case.holder, case.field.name))
+        assert [without_index(where) for where, _ in found] == [path]
+
+
+def without_index(path: str) -> str:
+    return path.replace("[0]", "")
+
+
+def test_a_wrong_item_is_named_by_its_index() -> None:
+    request = node_pb2.BatchGetNodesRequest(user_id="u", node_ids=["a", "#", "b", "#"])
+    assert [path for path, _ in validator(request.DESCRIPTOR)(request)] == ["node_ids[1]", "node_ids[3]"]
+
+
+def test_a_batch_whose_items_have_results_is_not_refused_for_one_of_them() -> None:
+    request = node_pb2.BatchCreateNodesRequest(user_id="u", nodes=[node_pb2.NewNode(title="x" * 600)])
+    assert validator(request.DESCRIPTOR)(request) == []
+    assert [path for path, _ in validator(node_pb2.NewNode.DESCRIPTOR)(request.nodes[0])] == ["title"]
+
+
+def test_every_wrong_field_is_named() -> None:
+    request = node_pb2.GetNodeRequest(user_id="#", node_id="", view=99)  # type: ignore[arg-type]
+    assert [path for path, _ in validator(request.DESCRIPTOR)(request)] == ["user_id", "node_id", "view"]
+
+
+def test_limits_are_described_in_words() -> None:
+    fields: Any = node_pb2.NewNode.DESCRIPTOR.fields_by_name
+    assert describe(fields["content"]) == "at most 262,144 bytes"
+    assert describe(fields["tags"]) == (
+        "at most 64 items; each: one line without control characters, not empty, at most 64 bytes"
+    )
