@@ -1,6 +1,6 @@
-"""`python -m services.cleanup_service`: the process. --help lists the environment that it reads.
+"""`python -m services.cleanup_service`: runs the service. --help lists the environment variables that it reads.
 
-`python -m services.cleanup_service reconcile --help`: looks for what doesn't fit together, through a running service.
+`python -m services.cleanup_service reconcile --help`: reconciles users through a running service.
 """
 
 import sys

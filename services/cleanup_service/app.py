@@ -1,4 +1,4 @@
-"""The composition root: every part of the cleanup service and how they hang together, from top to bottom."""
+"""The composition root: makes and connects every component of the cleanup service, from top to bottom."""
 
 import asyncio
 import os
@@ -8,27 +8,28 @@ import socket
 from protos.cleanup.v1 import cleanup_pb2
 from services.cleanup_service import convert, subscriber
 from services.cleanup_service.adapters.archive import S3Archives
-from services.cleanup_service.adapters.cache import UserCache
 from services.cleanup_service.adapters.erasures import DynamoErasures
-from services.cleanup_service.adapters.ledger import DynamoLedger
-from services.cleanup_service.adapters.library import PeerLibrary
 from services.cleanup_service.adapters.observer import CountingObserver, LogObserver
-from services.cleanup_service.adapters.owners import PeerOwners
-from services.cleanup_service.adapters.partition import UserTraces
-from services.cleanup_service.adapters.peers import GraphPeer, IndexPeer, NodePeer, connect
+from services.cleanup_service.adapters.peer_repairs import GrpcPeerRepairs
+from services.cleanup_service.adapters.peers import GraphPeer, NodePeer, SimilarityPeer, connect
+from services.cleanup_service.adapters.reconcile_store import DynamoReconcileStore
 from services.cleanup_service.adapters.sagas import DynamoDeletionQueue, DynamoSagas, DynamoShardLeases
+from services.cleanup_service.adapters.user_cache import UserCache
+from services.cleanup_service.adapters.user_data_reader import PeerUserDataReader
+from services.cleanup_service.adapters.user_partition import StoredUserPartition
 from services.cleanup_service.config import CleanupConfig
 from services.cleanup_service.model.saga import Saga
 from services.cleanup_service.servicer import CleanupServicer
-from services.cleanup_service.usecases.erase import Eraser
-from services.cleanup_service.usecases.export import Export
-from services.cleanup_service.usecases.intake import Intake
-from services.cleanup_service.usecases.poll import Poller
-from services.cleanup_service.usecases.reconcile import Reconciler
-from services.cleanup_service.usecases.run import Policy, Runner
+from services.cleanup_service.usecases.deletions import Deletions
+from services.cleanup_service.usecases.erase_user import UserEraser
+from services.cleanup_service.usecases.export_user import UserExporter
+from services.cleanup_service.usecases.poll_deletions import DeletionPoller
+from services.cleanup_service.usecases.reconcile_user import UserReconciler
+from services.cleanup_service.usecases.run_deletion import DeletionRunner, RetryPolicy
 from services.cleanup_service.usecases.workers import Workers
-from shared import config, logs, telemetry
+from shared import logs, telemetry
 from shared.aws import Aws
+from shared.config import ConfigError, load
 from shared.dynamo import Table
 from shared.events.bus import Bus
 from shared.events.consumer import Consumer
@@ -46,34 +47,35 @@ from shared.resilience.retry import Backoff
 
 
 async def serve(life: Lifecycle) -> None:
-    """The process: settings from the environment, logs, traces, and the service until it is told to stop."""
-    settings = config.load(CleanupConfig)
-    logs.setup(settings.log_level, "cleanup")
-    await life.enter(telemetry.setup("cleanup", settings))  # first, so closed last: the spans of the drain are sent too
-    await start(life, settings)
+    """The process: reads the config, sets up logs and traces, and serves until it is stopped."""
+    config = load(CleanupConfig)
+    logs.setup(config.log_level, "cleanup")
+    await life.enter(telemetry.setup("cleanup", config))  # first, so closed last: the spans of the drain are sent too
+    await start(life, config)
     await life.wait_for_stop()
 
 
-async def start(life: Lifecycle, settings: CleanupConfig) -> int:
-    """Wire everything, serve, and answer the port. Tests start the service by this, too."""
-    if settings.archives and not settings.archive_bucket:
-        raise config.ConfigError(["BRAIN2_ARCHIVE_BUCKET is required unless BRAIN2_ARCHIVES=0"])
+async def start(life: Lifecycle, config: CleanupConfig) -> int:
+    """Makes and starts all components; returns the port. Tests start the service by this, too."""
+    if config.archives and not config.archive_bucket:
+        raise ConfigError(["BRAIN2_ARCHIVE_BUCKET is required unless BRAIN2_ARCHIVES=0"])
     clock = SystemClock()
     ids = UlidFactory(clock)
-    # Names this process in leases; a restart is another owner, or a paused twin could go on with its leases.
+    # The name of this process in leases. A restarted process has another one, so that it never takes a lease for its
+    # own.
     owner = f"{socket.gethostname()}-{os.getpid()}-{ids.new_id()[-6:]}"
-    metrics = await life.enter(Metrics("cleanup", settings))
+    metrics = await life.enter(Metrics("cleanup", config))
 
-    aws = await life.enter(Aws(settings))
+    aws = await life.enter(Aws(config))
     dynamodb = Breaker("dynamodb", clock)
-    table = Table(aws.dynamodb, settings.table, breaker=dynamodb)
+    table = Table(aws.dynamodb, config.table, breaker=dynamodb)
     channels = await life.enter(Channels(timeout=10.0, clock=clock))
-    outbox = await life.enter(Outbox(table, aws.events, service="cleanup", bus=settings.event_bus, clock=clock))
+    outbox = await life.enter(Outbox(table, aws.events, service="cleanup", bus=config.event_bus, clock=clock))
 
-    # The other services, and what is ours in the stores.
-    peers = connect(channels, settings.node_target, settings.graph_target, settings.similarity_target)
-    nodes, graph, index = NodePeer(peers), GraphPeer(peers), IndexPeer(peers)
-    archives = S3Archives(aws.s3, settings.archive_bucket, ids, clock)
+    # Clients of the other services, and the stores of this one.
+    peers = connect(channels, config.node_target, config.graph_target, config.similarity_target)
+    nodes, graph, similarity = NodePeer(peers), GraphPeer(peers), SimilarityPeer(peers)
+    archives = S3Archives(aws.s3, config.archive_bucket, ids, clock)
 
     def completed(saga: Saga) -> Event:
         return new_event(
@@ -91,74 +93,73 @@ async def start(life: Lifecycle, settings: CleanupConfig) -> int:
     sagas = DynamoSagas(table, outbox, ids, completed)
     erasures = DynamoErasures(table, ids)
 
-    # Deletions: taken in, run by a few workers, found again by the poller.
-    policy = Policy(
-        max_attempts=settings.max_attempts,
-        backoff=Backoff(base=settings.backoff_seconds, cap=300.0),
-        lease_ms=round(settings.lease_seconds * 1000),
+    # Deletions: recorded by events and RPCs, found by the poller, run by workers.
+    policy = RetryPolicy(
+        max_attempts=config.max_attempts,
+        backoff=Backoff(base=config.backoff_seconds, cap=300.0),
+        lease_ms=round(config.lease_seconds * 1000),
     )
     observer = CountingObserver(LogObserver())
-    runner = Runner(
+    runner = DeletionRunner(
         store=sagas,
         nodes=nodes,
         graph=graph,
-        index=index,
-        archives=archives if settings.archives else None,
+        similarity=similarity,
+        archives=archives if config.archives else None,
         observer=observer,
         clock=clock,
         owner=owner,
         policy=policy,
     )
-    workers = Workers(runner.run, settings.workers)
-    intake = Intake(store=sagas, nodes=nodes, erasing=erasures, clock=clock, offer=workers.offer)
+    workers = Workers(runner.run, config.workers)
+    deletions = Deletions(store=sagas, nodes=nodes, erasures=erasures, clock=clock, offer=workers.offer)
     leases = DynamoShardLeases(table)
-    poller = Poller(
-        store=sagas,
+    poller = DeletionPoller(
         queue=DynamoDeletionQueue(table),
         leases=leases,
-        intake=intake,
+        deletions=deletions,
         submit=workers.submit,
         clock=clock,
         rng=random,
         owner=owner,
     )
 
-    # Users: erased, exported, reconciled.
-    eraser = Eraser(
+    # Users: erase, export, reconcile.
+    eraser = UserEraser(
         store=erasures,
-        traces=UserTraces(
-            table, aws.s3, settings.archive_bucket, UserCache(settings.redis_url, cluster=settings.redis_cluster)
+        partition=StoredUserPartition(
+            table, aws.s3, config.archive_bucket, UserCache(config.redis_url, cluster=config.redis_cluster)
         ),
         nodes=nodes,
         graph=graph,
-        index=index,
+        similarity=similarity,
         clock=clock,
         ids=ids,
         owner=owner,
-        quiet_ms=round(settings.quiet_seconds * 1000),
+        quiet_ms=round(config.quiet_seconds * 1000),
         lease_ms=policy.lease_ms,
     )
-    exporter = Export(PeerLibrary(peers), intake)
-    bus = Bus(aws.events, settings.event_bus, Breaker("eventbridge", clock))
-    reconciler = Reconciler(
-        ledger=DynamoLedger(table, bus), owners=PeerOwners(peers), intake=intake, erasing=erasures, clock=clock
+    exporter = UserExporter(PeerUserDataReader(peers), deletions)
+    bus = Bus(aws.events, config.event_bus, Breaker("eventbridge", clock))
+    reconciler = UserReconciler(
+        store=DynamoReconcileStore(table, bus), peers=GrpcPeerRepairs(peers), deletions=deletions, clock=clock
     )
 
-    servicer = CleanupServicer(intake, eraser, exporter, reconciler, Once(Idempotency(table, "cleanup", clock)))
-    server = GrpcServer(settings, [(cleanup_pb2.DESCRIPTOR.services_by_name["CleanupService"], servicer)])
+    servicer = CleanupServicer(deletions, eraser, exporter, reconciler, Once(Idempotency(table, "cleanup", clock)))
+    server = GrpcServer(config, [(cleanup_pb2.DESCRIPTOR.services_by_name["CleanupService"], servicer)])
     consumer = Consumer(
         aws.sqs,
-        settings.queue_url,
-        subscriber.handlers(intake),
+        config.queue_url,
+        subscriber.handlers(deletions),
         service="cleanup",
-        dlq_url=settings.dlq_url,
+        dlq_url=config.dlq_url,
         clock=clock,
     )
 
     watch_consumer(metrics, consumer)
     watch_outbox(metrics, outbox)
-    metrics.counter("brain2.cleanup.deletions", "{deletion}", observer.ended, by="brain2.outcome")
-    metrics.counter("brain2.cleanup.stumbles", "{attempt}", lambda: observer.stumbles)
+    metrics.counter("brain2.cleanup.deletions", "{deletion}", observer.outcomes, by="brain2.outcome")
+    metrics.counter("brain2.cleanup.failed_attempts", "{attempt}", lambda: observer.failed_attempts)
     metrics.breakers(lambda: [dynamodb, outbox.breaker, consumer.breaker, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
@@ -166,16 +167,16 @@ async def start(life: Lifecycle, settings: CleanupConfig) -> int:
     life.on_drain(outbox.drain)
     background = [
         life.supervise("workers", workers.work()),
-        life.supervise("poller", poller.run(settings.poll_seconds)),
-        life.supervise("eraser", eraser.run_forever(settings.poll_seconds)),
+        life.supervise("poller", poller.run(config.poll_seconds)),
+        life.supervise("eraser", eraser.run_forever(config.poll_seconds)),
     ]
     life.on_drain(lambda: leases.release(owner))
-    # Given back while the stores are still open, so that another replica goes on at once.
+    # While the stores are still open: released sagas are continued by another replica at once.
     life.on_drain(lambda: _cancelled(background))
     life.supervise("consumer", consumer.run())
     life.on_drain(consumer.drain)
     port = await server.start()
-    life.on_drain(lambda: server.stop(settings.drain_seconds))
+    life.on_drain(lambda: server.stop(config.drain_seconds))
     return port
 
 

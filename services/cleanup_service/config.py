@@ -1,4 +1,4 @@
-"""The settings of the cleanup service's process, from the environment."""
+"""The config of the cleanup service, from the environment."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ from shared.config import ServerConfig, StoreConfig, at_least, between, env_fiel
 
 @dataclass(frozen=True, kw_only=True)
 class CleanupConfig(ServerConfig, StoreConfig):
-    """What this service needs beyond its server and the stores."""
+    """Config beyond that of the server and the stores."""
 
     node_target: str = env_field(env="BRAIN2_NODE_TARGET", why="notes are fenced, read and purged there", check=target)
     graph_target: str = env_field(env="BRAIN2_GRAPH_TARGET", why="edges are listed and removed there", check=target)
     similarity_target: str = env_field(
         env="BRAIN2_SIMILARITY_TARGET", why="index entries are removed there", check=target
     )
-    queue_url: str = env_field(env="BRAIN2_QUEUE_URL", why="the SQS queue that brings node.deleted and node.restored")
-    dlq_url: str = env_field(env="BRAIN2_DLQ_URL", why="where events go that can't be read")
+    queue_url: str = env_field(env="BRAIN2_QUEUE_URL", why="the SQS queue of node.deleted and node.restored")
+    dlq_url: str = env_field(env="BRAIN2_DLQ_URL", why="the SQS queue for events that can't be read")
     archives: bool = env_field(
         True,
         env="BRAIN2_ARCHIVES",
-        why="0 purges deleted notes without an archive: then a purge can't be undone by anybody",
+        why="0 purges deleted notes without an archive, so that a purge can't be undone",
     )
     archive_bucket: str = env_field(
         "", env="BRAIN2_ARCHIVE_BUCKET", why="the S3 bucket of the archives; required unless BRAIN2_ARCHIVES=0"
@@ -27,11 +27,11 @@ class CleanupConfig(ServerConfig, StoreConfig):
     poll_seconds: float = env_field(
         5.0,
         env="BRAIN2_CLEANUP_POLL_SECONDS",
-        why="how often the queues are looked at; a deletion begins at most about so late",
+        why="seconds between two polls of the queues; a deletion starts at most about this late",
         check=between(0.05, 3600),
     )
     workers: int = env_field(
-        8, env="BRAIN2_CLEANUP_WORKERS", why="deletions that a process works on at once", check=between(1, 256)
+        8, env="BRAIN2_CLEANUP_WORKERS", why="deletions that a process runs at once", check=between(1, 256)
     )
     max_attempts: int = env_field(
         8,
@@ -40,17 +40,20 @@ class CleanupConfig(ServerConfig, StoreConfig):
         check=between(1, 1000),
     )
     backoff_seconds: float = env_field(
-        1.0, env="BRAIN2_CLEANUP_BACKOFF_SECONDS", why="the first wait between attempts; it doubles", check=at_least(0)
+        1.0,
+        env="BRAIN2_CLEANUP_BACKOFF_SECONDS",
+        why="seconds before the second attempt; the wait doubles with each attempt",
+        check=at_least(0),
     )
     lease_seconds: float = env_field(
         60.0,
         env="BRAIN2_CLEANUP_LEASE_SECONDS",
-        why="how long a deletion waits for a replica that died; it is renewed while one works",
+        why="seconds after which another replica takes over the deletion of one that died",
         check=between(1, 3600),
     )
     quiet_seconds: float = env_field(
         120.0,
         env="BRAIN2_ERASURE_QUIET_SECONDS",
-        why="how long an erasure waits for events still on their way before it looks a last time",
+        why="seconds that an erasure waits for late events before its last round",
         check=between(0, 86400),
     )

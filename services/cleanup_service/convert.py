@@ -1,8 +1,8 @@
-"""Between the messages of protos/ and the model; and the records of archives and exports. Pure.
+"""Between the messages of protos/ and the model, and the records of archives and exports. Pure.
 
 A record is one JSON object: {"kind": "note", "id", "title", "text", "tags", "metadata", "created", ...} or {"kind":
 "edge", "source_id", "target_id", "type", "directed", "weight", "metadata", ...} with the names of brain2.graph.v1. The
-importer (python -m deploy.local import) reads these lines back.
+importer (python -m deploy.local import) reads these lines.
 """
 
 import json
@@ -20,13 +20,12 @@ from protos.node.v1 import events_pb2 as node_events_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from services.cleanup_service.model.erasure import Erasure
-from services.cleanup_service.model.findings import Finding, Report
+from services.cleanup_service.model.findings import Finding, ReconcileReport
 from services.cleanup_service.model.saga import Cascade, Deletion, Restore, Saga, State, Step
 from services.cleanup_service.ports import Record
 from shared import pages
 from shared.errors import InvalidArgument, Violations
 from shared.events.envelope import Event
-from shared.ids import check_id, check_user_id
 
 M = TypeVar("M", bound=Message)
 _LINES_BYTES = 2 * 1024 * 1024
@@ -61,7 +60,7 @@ def deletion(saga: Saga) -> cleanup_pb2.Deletion:
 
 
 def state(value: int) -> State | None:
-    """None for "any". InvalidArgument for a number that is no state."""
+    """The state of a request, None for any. Raises InvalidArgument for an unknown number."""
     if value == cleanup_pb2.DELETION_STATE_UNSPECIFIED:
         return None
     violations = Violations()
@@ -88,11 +87,11 @@ def erasure(known: Erasure) -> cleanup_pb2.Erasure:
 
 
 def lines(records: Iterable[Record]) -> Iterator[cleanup_pb2.ExportUserResponse]:
-    """Records as lines of JSON, in messages that stay well under what a client accepts."""
+    """Records as lines of JSON, in messages of at most about 2 MiB, which every client accepts."""
     message, size = cleanup_pb2.ExportUserResponse(), 0
     for record in records:
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-        # Counted as bytes at their most: a message over 4 MiB would be refused by most clients.
+        # An upper bound of its bytes: most clients refuse a message above 4 MiB.
         cost = len(line) * 4
         if message.lines and size + cost > _LINES_BYTES:
             yield message
@@ -103,8 +102,8 @@ def lines(records: Iterable[Record]) -> Iterator[cleanup_pb2.ExportUserResponse]
         yield message
 
 
-def reconciled(part: Sequence[Finding] | Report) -> cleanup_pb2.ReconcileUserResponse:
-    if isinstance(part, Report):
+def reconciled(part: Sequence[Finding] | ReconcileReport) -> cleanup_pb2.ReconcileUserResponse:
+    if isinstance(part, ReconcileReport):
         report = cleanup_pb2.ReconcileReport(
             notes=part.notes,
             edges=part.edges,
@@ -116,7 +115,7 @@ def reconciled(part: Sequence[Finding] | Report) -> cleanup_pb2.ReconcileUserRes
         return cleanup_pb2.ReconcileUserResponse(report=report)
     message = cleanup_pb2.ReconcileUserResponse()
     for one in part:
-        message.findings.add(kind=one.kind, node_id=one.node_id, detail=one.detail, repaired=one.repaired)
+        message.findings.add(kind=one.type, node_id=one.node_id, detail=one.detail, repaired=one.repaired)
     return message
 
 
@@ -129,7 +128,7 @@ def completed(saga: Saga) -> dict[str, Any]:
 
 
 def deleted_event(event: Event) -> Deletion:
-    """node.deleted. InvalidArgument when it can't be read: the event goes to the dead letters."""
+    """From node.deleted. Raises InvalidArgument for an unreadable event, which then becomes a dead letter."""
     data = _parsed(event, node_events_pb2.NodeDeleted())
     violations = Violations()
     for field in ("delete_time", "purge_time"):
@@ -148,13 +147,13 @@ def deleted_event(event: Event) -> Deletion:
 
 
 def restored_event(event: Event) -> Restore:
-    """node.restored."""
+    """From node.restored. Raises InvalidArgument like deleted_event."""
     data = _parsed(event, node_events_pb2.NodeRestored())
     return Restore(event.user_id, event.node_id, event.version, data.incarnation)
 
 
 def deletion_of(node: node_pb2.Node) -> Deletion | None:
-    """The deletion of a note as the node service answers it; None when it is live. The cascade comes with the fence."""
+    """From GetNode; None when the note is live. The cascade is not known here: the fence returns it."""
     if not node.HasField("delete_time"):
         return None
     return Deletion(
@@ -206,46 +205,8 @@ def settings_record(context: str, settings: Message) -> dict[str, Any]:
     return {"kind": "settings", "context": context, "settings": values}
 
 
-def check_user(user_id: str) -> None:
-    violations = Violations()
-    check_user_id("user_id", user_id, violations)
-    violations.raise_if_any()
-
-
-def check_node(user_id: str, node_id: str, request_id: str = "") -> None:
-    """InvalidArgument unless they can be ids."""
-    violations = Violations()
-    check_user_id("user_id", user_id, violations)
-    check_id("node_id", node_id, violations)
-    if request_id:
-        check_id("request_id", request_id, violations)
-    violations.raise_if_any()
-
-
-def check_erase(request: cleanup_pb2.EraseUserRequest) -> None:
-    violations = Violations()
-    check_user_id("user_id", request.user_id, violations)
-    if request.confirm_user_id != request.user_id:
-        violations.add("confirm_user_id", "must repeat user_id: this can't be undone")
-    violations.raise_if_any()
-
-
-def check_reconcile(request: cleanup_pb2.ReconcileUserRequest) -> None:
-    violations = Violations()
-    check_user_id("user_id", request.user_id, violations)
-    if not 0 <= request.max_rate <= 100_000:
-        violations.add("max_rate", "must be 0 to 100,000 items a second")
-    violations.raise_if_any()
-
-
-def check_erasure_id(erasure_id: str) -> None:
-    violations = Violations()
-    check_id("erasure_id", erasure_id, violations)
-    violations.raise_if_any()
-
-
 def position(bound: str, token: str) -> str:
-    """Where a page begins; "" for the first. InvalidArgument for a token of another request."""
+    """Where a page begins, "" for the first. Raises InvalidArgument for a token of another request."""
     found = pages.decode_token(bound, token)
     return str(found["at"]) if found else ""
 

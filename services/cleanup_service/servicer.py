@@ -1,40 +1,39 @@
-"""CleanupService as gRPC sees it: message -> use case -> message. No rules, no try."""
+"""The CleanupService of gRPC: message -> use case -> message."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from protos.cleanup.v1 import cleanup_pb2
 from services.cleanup_service import convert
-from services.cleanup_service.usecases.erase import Eraser
-from services.cleanup_service.usecases.export import Export
-from services.cleanup_service.usecases.intake import Intake
-from services.cleanup_service.usecases.reconcile import Reconciler
+from services.cleanup_service.usecases import validation
+from services.cleanup_service.usecases.deletions import Deletions
+from services.cleanup_service.usecases.erase_user import UserEraser
+from services.cleanup_service.usecases.export_user import UserExporter
+from services.cleanup_service.usecases.get_deletion import get_deletion
+from services.cleanup_service.usecases.list_deletions import list_deletions_in_state, list_deletions_of_user
+from services.cleanup_service.usecases.queue_deletion import queue_deletion
+from services.cleanup_service.usecases.reconcile_user import UserReconciler
+from services.cleanup_service.usecases.retry_deletion import retry_deletion
 from shared import pages
-
-
-class Once(Protocol):
-    """Requests with a request_id, carried out once."""
-
-    async def do(self, method: str, request: Any, work: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The answer: work()'s, or the one that was given to the same request before."""
+from shared.idempotency import Once
 
 
 @dataclass(frozen=True, slots=True)
 class CleanupServicer:
-    """One method an RPC; what each promises is said in protos/cleanup/v1/cleanup.proto."""
+    """One method for each RPC; protos/cleanup/v1/cleanup.proto documents them."""
 
-    intake: Intake
-    eraser: Eraser
-    exporter: Export
-    reconciler: Reconciler
+    deletions: Deletions
+    eraser: UserEraser
+    exporter: UserExporter
+    reconciler: UserReconciler
     once: Once
 
     async def QueueDeletion(self, request: cleanup_pb2.QueueDeletionRequest, context: Any) -> bytes:
-        convert.check_node(request.user_id, request.node_id, request.request_id)
+        validation.check_deletion(request.user_id, request.node_id, request.request_id)
 
         async def work() -> bytes:
-            saga = await self.intake.queue(request.user_id, request.node_id)
+            saga = await queue_deletion(self.deletions, request.user_id, request.node_id)
             return cleanup_pb2.QueueDeletionResponse(deletion=convert.deletion(saga)).SerializeToString()
 
         return await self.once.do("QueueDeletion", request, work)
@@ -42,8 +41,8 @@ class CleanupServicer:
     async def GetDeletion(
         self, request: cleanup_pb2.GetDeletionRequest, context: Any
     ) -> cleanup_pb2.GetDeletionResponse:
-        convert.check_node(request.user_id, request.node_id)
-        saga = await self.intake.get(request.user_id, request.node_id)
+        validation.check_deletion(request.user_id, request.node_id)
+        saga = await get_deletion(self.deletions, request.user_id, request.node_id)
         return cleanup_pb2.GetDeletionResponse(deletion=convert.deletion(saga))
 
     async def ListDeletions(
@@ -53,47 +52,47 @@ class CleanupServicer:
         bound = pages.fingerprint("ListDeletions", request.user_id, request.state)
         position = convert.position(bound, request.page_token)
         state = convert.state(request.state)
-        if request.user_id:
-            convert.check_user(request.user_id)
-            page = await self.intake.list_user(request.user_id, state, position, size)
+        validation.check_list_deletions(request.user_id, state)
+        if request.user_id or state is None:
+            page = await list_deletions_of_user(self.deletions, request.user_id, state, position, size)
         else:
-            page = await self.intake.list_state(state, position, size)
+            page = await list_deletions_in_state(self.deletions, state, position, size)
         return cleanup_pb2.ListDeletionsResponse(
             deletions=[convert.deletion(saga) for saga in page.sagas],
             next_page_token=convert.page_token(bound, page.position),
         )
 
     async def RetryDeletion(self, request: cleanup_pb2.RetryDeletionRequest, context: Any) -> bytes:
-        convert.check_node(request.user_id, request.node_id, request.request_id)
+        validation.check_deletion(request.user_id, request.node_id, request.request_id)
 
         async def work() -> bytes:
-            saga = await self.intake.retry(request.user_id, request.node_id)
+            saga = await retry_deletion(self.deletions, request.user_id, request.node_id)
             return cleanup_pb2.RetryDeletionResponse(deletion=convert.deletion(saga)).SerializeToString()
 
         return await self.once.do("RetryDeletion", request, work)
 
     async def EraseUser(self, request: cleanup_pb2.EraseUserRequest, context: Any) -> cleanup_pb2.EraseUserResponse:
-        convert.check_erase(request)
-        erasure = await self.eraser.begin(request.user_id)
+        validation.check_erase_user(request.user_id, request.confirm_user_id)
+        erasure = await self.eraser.erase_user(request.user_id)
         return cleanup_pb2.EraseUserResponse(erasure=convert.erasure(erasure))
 
     async def GetErasure(self, request: cleanup_pb2.GetErasureRequest, context: Any) -> cleanup_pb2.GetErasureResponse:
-        convert.check_erasure_id(request.erasure_id)
-        erasure = await self.eraser.get(request.erasure_id)
+        validation.check_get_erasure(request.erasure_id)
+        erasure = await self.eraser.get_erasure(request.erasure_id)
         return cleanup_pb2.GetErasureResponse(erasure=convert.erasure(erasure))
 
     async def ExportUser(
         self, request: cleanup_pb2.ExportUserRequest, context: Any
     ) -> AsyncIterator[cleanup_pb2.ExportUserResponse]:
-        convert.check_user(request.user_id)
-        async for batch in self.exporter.export(request.user_id, include_deleted=request.include_deleted):
+        validation.check_user(request.user_id)
+        async for batch in self.exporter.export_user(request.user_id, include_deleted=request.include_deleted):
             for message in convert.lines(batch):
                 yield message
 
     async def ReconcileUser(
         self, request: cleanup_pb2.ReconcileUserRequest, context: Any
     ) -> AsyncIterator[cleanup_pb2.ReconcileUserResponse]:
-        convert.check_reconcile(request)
-        found = self.reconciler.reconcile(request.user_id, dry_run=request.dry_run, max_rate=request.max_rate)
+        validation.check_reconcile_user(request.user_id, request.max_rate)
+        found = self.reconciler.reconcile_user(request.user_id, dry_run=request.dry_run, max_rate=request.max_rate)
         async for part in found:
             yield convert.reconciled(part)

@@ -10,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.cleanup.v1 import cleanup_pb2
 from services.cleanup_service import app
 from services.cleanup_service.config import CleanupConfig
-from shared import config
 from shared.aws import Aws
+from shared.config import load
 from shared.dynamo import Table
 from shared.grpc.client import Channels
 from shared.lifecycle import Lifecycle
@@ -20,8 +20,8 @@ from tests.support.stores import Stores
 from tests.support.waiting import until
 
 
-def settings_of(stores: Stores, target: str = "127.0.0.1:9", **env: str) -> CleanupConfig:
-    """What the service is started with: all peers at one target, no waits that a test would have to sit out."""
+def config_of(stores: Stores, target: str = "127.0.0.1:9", **env: str) -> CleanupConfig:
+    """The config of the service: all peers at one target, and waits that are short enough for a test."""
     quick = {
         "BRAIN2_LISTEN": "127.0.0.1:0",
         "BRAIN2_DRAIN_SECONDS": "1",
@@ -31,7 +31,7 @@ def settings_of(stores: Stores, target: str = "127.0.0.1:9", **env: str) -> Clea
         "BRAIN2_ERASURE_QUIET_SECONDS": "0.2",
         **{f"BRAIN2_{peer}_TARGET": target for peer in ("NODE", "GRAPH", "SIMILARITY")},
     }
-    return config.load(CleanupConfig, stores.environment("cleanup") | quick | env)
+    return load(CleanupConfig, stores.environment("cleanup") | quick | env)
 
 
 @dataclass
@@ -40,7 +40,7 @@ class CleanupService:
 
     stub: Any
     peers: FakePeers
-    settings: CleanupConfig
+    config: CleanupConfig
     life: Lifecycle
 
     async def get(self, user: str, node_id: str) -> cleanup_pb2.Deletion:
@@ -67,14 +67,14 @@ class CleanupService:
 
 @contextlib.asynccontextmanager
 async def running(stores: Stores, peers: FakePeers, **env: str) -> AsyncIterator[CleanupService]:
-    """Started as in production but for the peers. env: settings that differ."""
-    settings = settings_of(stores, peers.target, **env)
+    """Started as in production but for the peers. env: config that differs."""
+    config = config_of(stores, peers.target, **env)
     life = Lifecycle()
     try:
-        port = await app.start(life, settings)
+        port = await app.start(life, config)
         async with Channels() as channels:
             stub = channels.stub(f"127.0.0.1:{port}", cleanup_pb2.DESCRIPTOR.services_by_name["CleanupService"])
-            yield CleanupService(stub, peers, settings, life)
+            yield CleanupService(stub, peers, config, life)
     finally:
         await life.close()
     if life.failure is not None:
@@ -84,9 +84,9 @@ async def running(stores: Stores, peers: FakePeers, **env: str) -> AsyncIterator
 @contextlib.asynccontextmanager
 async def table_of(stores: Stores, **env: str) -> AsyncIterator[Table]:
     """The session's table (or another, by BRAIN2_TABLE), for tests of an adapter."""
-    settings = settings_of(stores, **env)
-    async with Aws(settings, use=("dynamodb",)) as aws:
-        yield Table(aws.dynamodb, settings.table)
+    config = config_of(stores, **env)
+    async with Aws(config, use=("dynamodb",)) as aws:
+        yield Table(aws.dynamodb, config.table)
 
 
 def time_of(ms: int) -> Timestamp:

@@ -12,21 +12,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from services.cleanup_service.model.erasure import Erasure
-from services.cleanup_service.model.saga import SHARDS, Cascade, Deletion, Saga, State
+from services.cleanup_service.model.saga import Cascade, Deletion, Saga, State
 from services.cleanup_service.ports import (
     Archived,
-    Due,
     Fenced,
-    Index,
     NodeKey,
+    QueueEntry,
     Record,
-    Stale,
+    Similarity,
     Superseded,
+    WriteConflict,
     edge_key,
 )
-from services.cleanup_service.usecases.erase import Eraser
-from services.cleanup_service.usecases.intake import Intake
-from services.cleanup_service.usecases.run import Policy, Runner
+from services.cleanup_service.usecases.deletions import Deletions
+from services.cleanup_service.usecases.erase_user import UserEraser
+from services.cleanup_service.usecases.run_deletion import DeletionRunner, RetryPolicy
 from shared.errors import NotFound
 from shared.resilience.retry import Sleep
 
@@ -124,40 +124,44 @@ class World:
         owner: str = "a",
         *,
         archives: bool = True,
-        policy: Policy | None = None,
+        policy: RetryPolicy | None = None,
         sleep: Sleep = asyncio.sleep,
-        index: Index | None = None,
-    ) -> Runner:
-        return Runner(
+        similarity: Similarity | None = None,
+    ) -> DeletionRunner:
+        return DeletionRunner(
             store=FakeSagas(self),
             nodes=FakeNodes(self),
             graph=FakeGraph(self),
-            index=index or FakeIndex(self),
+            similarity=similarity or FakeSimilarity(self),
             archives=FakeArchives(self) if archives else None,
             observer=FakeObserver(self),
             clock=self.clock,
             owner=owner,
-            policy=policy or Policy(),
+            policy=policy or RetryPolicy(),
             rng=random.Random(7),
             sleep=sleep,
         )
 
-    def intake(self) -> Intake:
+    def deletions(self) -> Deletions:
         def offer(user_id: str, node_id: str) -> bool:
             self.offered.append((user_id, node_id))
             return True
 
-        return Intake(
-            store=FakeSagas(self), nodes=FakeNodes(self), erasing=FakeErasing(self), clock=self.clock, offer=offer
+        return Deletions(
+            store=FakeSagas(self),
+            nodes=FakeNodes(self),
+            erasures=FakeErasureStatus(self),
+            clock=self.clock,
+            offer=offer,
         )
 
-    def eraser(self, owner: str = "a", *, quiet_ms: int = 5000) -> Eraser:
-        return Eraser(
+    def eraser(self, owner: str = "a", *, quiet_ms: int = 5000) -> UserEraser:
+        return UserEraser(
             store=FakeErasures(self),
-            traces=FakeTraces(self),
+            partition=FakeUserPartition(self),
             nodes=FakeNodes(self),
             graph=FakeGraph(self),
-            index=FakeIndex(self),
+            similarity=FakeSimilarity(self),
             clock=self.clock,
             ids=Ids(self),
             owner=owner,
@@ -171,6 +175,8 @@ class World:
 
 
 class FakeSagas:
+    shards = 16
+
     def __init__(self, world: World) -> None:
         self.w = world
 
@@ -195,20 +201,24 @@ class FakeSagas:
         self.w.pass_point("sagas.finished")
         return saved
 
-    async def by_attention(self, state: State, shard: int, until_ms: int | None, after: str, limit: int) -> list[Due]:
+    async def list_by_state(
+        self, state: State, shard: int, until_ms: int | None, after: str, limit: int
+    ) -> list[QueueEntry]:
         found = [
-            (Due(*key, f"{saga.attention_ms:013d}#{key[0]}#{key[1]}"), saga)
+            (QueueEntry(*key, f"{saga.queue_time_ms:013d}#{key[0]}#{key[1]}"), saga)
             for key, saga in self.w.sagas.items()
-            if saga.state is state and sum(map(ord, key[0] + key[1])) % SHARDS == shard
+            if saga.state is state and sum(map(ord, key[0] + key[1])) % self.shards == shard
         ]
         found.sort(key=lambda one: one[0].position)
         return [
-            due for due, saga in found if due.position > after and (until_ms is None or saga.attention_ms <= until_ms)
+            due for due, saga in found if due.position > after and (until_ms is None or saga.queue_time_ms <= until_ms)
         ][:limit]
 
-    async def by_user(self, user_id: str, after: str, limit: int) -> list[Due]:
+    async def list_by_user(self, user_id: str, after: str, limit: int) -> list[QueueEntry]:
         found = [
-            Due(*key, f"{saga.delete_ms:013d}#{key[1]}") for key, saga in self.w.sagas.items() if key[0] == user_id
+            QueueEntry(*key, f"{saga.delete_ms:013d}#{key[1]}")
+            for key, saga in self.w.sagas.items()
+            if key[0] == user_id
         ]
         found.sort(key=lambda due: due.position)
         return [due for due in found if due.position > after][:limit]
@@ -217,7 +227,7 @@ class FakeSagas:
         key = (saga.user_id, saga.node_id)
         stored = self.w.sagas.get(key)
         if saga.revision != (stored.revision if stored else ""):
-            raise Stale("written by another")
+            raise WriteConflict("written by another")
         saved = replace(saga, revision=f"r{next(self.w._ids)}")
         self.w.sagas[key] = saved
         return saved
@@ -227,7 +237,7 @@ class FakeNodes:
     def __init__(self, world: World) -> None:
         self.w = world
 
-    async def deletion(self, user_id: str, node_id: str) -> Deletion | None:
+    async def get_deletion(self, user_id: str, node_id: str) -> Deletion | None:
         self.w.pass_point("nodes.deletion")
         note = self.w.notes.get((user_id, node_id))
         if note is None:
@@ -257,8 +267,8 @@ class FakeNodes:
             del self.w.notes[(user_id, node_id)]
         self.w.pass_point("nodes.purged")
 
-    async def untouched(self, user_id: str, node_ids: Sequence[str]) -> dict[str, str]:
-        self.w.pass_point("nodes.untouched")
+    async def unchanged(self, user_id: str, node_ids: Sequence[str]) -> dict[str, str]:
+        self.w.pass_point("nodes.unchanged")
         notes = {node_id: self.w.notes.get((user_id, node_id)) for node_id in node_ids}
         return {
             node_id: str(note.version)
@@ -266,7 +276,7 @@ class FakeNodes:
             if note and note.version == 1 and not note.deleted
         }
 
-    async def delete(self, user_id: str, node_id: str, etag: str) -> bool:
+    async def delete_unchanged(self, user_id: str, node_id: str, etag: str) -> bool:
         self.w.pass_point("nodes.delete")
         note = self.w.notes.get((user_id, node_id))
         if note is None or note.deleted or str(note.version) != etag:
@@ -275,8 +285,8 @@ class FakeNodes:
         self.w.pass_point("nodes.deleted")
         return True
 
-    async def end(self, user_id: str, node_id: str) -> int | None:
-        self.w.pass_point("nodes.end")
+    async def delete(self, user_id: str, node_id: str) -> int | None:
+        self.w.pass_point("nodes.delete_any")
         note = self.w.notes.get((user_id, node_id))
         if note is None:
             return None
@@ -292,7 +302,7 @@ class FakeGraph:
     def _at(self, user_id: str, node_id: str) -> list[tuple[str, str]]:
         return sorted(link for link in self.w.links.get(user_id, set()) if node_id in link)
 
-    async def hide(self, user_id: str, node_id: str, version: int) -> None:
+    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
         self.w.pass_point("graph.hide")
         self.w.hidden[(user_id, node_id)] = max(version, self.w.hidden.get((user_id, node_id), 0))
         self.w.pass_point("graph.hidden")
@@ -310,21 +320,21 @@ class FakeGraph:
         return [_edge(link) for link in gone], not self._at(user_id, node_id)
 
 
-class FakeIndex:
+class FakeSimilarity:
     def __init__(self, world: World) -> None:
         self.w = world
 
-    async def hide(self, user_id: str, node_id: str, version: int) -> None:
-        self.w.pass_point("index.hide")
+    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
+        self.w.pass_point("similarity.hide")
 
     async def keywords(self, user_id: str, note: Record) -> list[Record]:
-        self.w.pass_point("index.keywords")
+        self.w.pass_point("similarity.keywords")
         return [{"keyword": note["title"], "weight": 1.0}]
 
-    async def remove(self, user_id: str, node_id: str, version: int) -> None:
-        self.w.pass_point("index.remove")
+    async def remove_node(self, user_id: str, node_id: str, version: int) -> None:
+        self.w.pass_point("similarity.remove")
         self.w.index.discard((user_id, node_id))
-        self.w.pass_point("index.removed")
+        self.w.pass_point("similarity.removed")
 
 
 class FakeArchives:
@@ -381,19 +391,19 @@ class FakeErasures:
         return saved
 
     async def due(self, now_ms: int) -> list[str]:
-        return [one.erasure_id for one in self.w.erasures.values() if not one.done and one.attention_ms <= now_ms]
+        return [one.erasure_id for one in self.w.erasures.values() if not one.done and one.queue_time_ms <= now_ms]
 
     def _save(self, erasure: Erasure) -> Erasure:
         stored = self.w.erasures.get(erasure.erasure_id)
         if erasure.revision != (stored.revision if stored else ""):
-            raise Stale("written by another")
+            raise WriteConflict("written by another")
         saved = replace(erasure, revision=f"r{next(self.w._ids)}")
         self.w.erasures[erasure.erasure_id] = saved
         return saved
 
 
-class FakeTraces:
-    """usecases.erase.Traces; `rest` is what lies about in the stores by kind."""
+class FakeUserPartition:
+    """usecases.erase.UserPartition; `rest` is what the stores hold by kind."""
 
     def __init__(self, world: World) -> None:
         self.w = world
@@ -401,35 +411,35 @@ class FakeTraces:
     async def note_ids(self, user_id: str) -> AsyncIterator[list[str]]:
         found = sorted(node_id for user, node_id in self.w.notes if user == user_id)
         for start in range(0, len(found), 3):
-            self.w.pass_point("traces.note_ids")
+            self.w.pass_point("partition.note_ids")
             yield found[start : start + 3]
 
-    async def edges(self, user_id: str) -> int:
+    async def remove_edges(self, user_id: str) -> int:
         return self._take("edges", user_id)
 
-    async def index(self, user_id: str) -> int:
+    async def remove_index(self, user_id: str) -> int:
         return self._take("index", user_id)
 
-    async def cache(self, user_id: str) -> int:
+    async def remove_cache(self, user_id: str) -> int:
         return self._take("cache", user_id)
 
-    async def archives(self, user_id: str) -> int:
+    async def remove_archives(self, user_id: str) -> int:
         return self._take("archives", user_id)
 
-    async def records(self, user_id: str) -> int:
+    async def remove_records(self, user_id: str) -> int:
         gone = [key for key in self.w.sagas if key[0] == user_id]
         for key in gone:
             del self.w.sagas[key]
         return len(gone) + self._take("records", user_id)
 
     def _take(self, kind: str, user_id: str) -> int:
-        self.w.pass_point(f"traces.{kind}")
+        self.w.pass_point(f"partition.{kind}")
         count = self.w.rest.pop((kind, user_id), 0)
-        self.w.pass_point(f"traces.{kind} gone")
+        self.w.pass_point(f"partition.{kind} gone")
         return count
 
 
-class FakeErasing:
+class FakeErasureStatus:
     def __init__(self, world: World) -> None:
         self.w = world
 
@@ -443,9 +453,9 @@ class FakeObserver:
 
     def step_done(self, saga: Saga, seconds: float) -> None: ...
 
-    def stumbled(self, saga: Saga, seconds: float) -> None: ...
+    def attempt_failed(self, saga: Saga, seconds: float) -> None: ...
 
-    def over(self, saga: Saga) -> None: ...
+    def ended(self, saga: Saga) -> None: ...
 
 
 def _edge(link: tuple[str, str]) -> Record:

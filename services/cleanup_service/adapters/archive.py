@@ -1,11 +1,11 @@
-"""Archives in S3: a purged note as gzip JSON, with a manifest that proves it whole.
+"""Archives in S3: a purged note as gzip JSON, with a manifest that proves that it is complete.
 
     users/<user>/notes/<node>/v<version>/<run>/note.json.gz      the note and its keywords
-                                              edges-00000.json.gz ...  its edges, at most 5,000 an object
-                                              manifest.json      names, SHA-256, sizes of them; written last
+                                              edges-00000.json.gz ...  its edges, at most 5,000 in an object
+                                              manifest.json      their names, SHA-256 and sizes; written last
 
-<run> is new for each attempt, so that a replica that was overtaken can't touch what another one wrote; the saga's
-archive_uri names the manifest that counts. All of a user lies under users/<user>/: that is what erasing removes.
+<run> is new in each attempt, so that two replicas never write the same object; the saga's archive_uri names the
+manifest that counts. Everything of a user is under users/<user>/, which an erasure removes.
 """
 
 import asyncio
@@ -25,16 +25,15 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
 _EDGES_AN_OBJECT = 5_000
-# Packing and hashing a part of this many bytes blocks the loop for longer than others should wait.
+# Above this many bytes a part is compressed in a thread, so that it doesn't block the event loop.
 _LARGE = 64 * 1024
-# The client's own timeouts don't cover the wait for "100 Continue": a server that goes silent
-# there would hold an upload for ever.
+# Seconds for one object. The timeouts of the client don't cover the wait for "100 Continue", which may never end.
 _TIMEOUT = 30.0
 FORMAT = "brain2.archive/1"
 
 
 def prefix(user_id: str) -> str:
-    """What every archive of a user begins with."""
+    """The key prefix of all archives of a user."""
     return f"users/{user_id}/"
 
 
@@ -76,9 +75,9 @@ class S3Archives:
         }
         body = json.dumps(manifest, indent=1).encode()
         await self._put(f"{folder}manifest.json", body, "application/json")
-        # Purging follows: read back what is meant to be there before anything is removed.
+        # The purge follows, so the archive must be there: read the manifest back.
         if await self._get(f"{folder}manifest.json") != body:
-            raise DataLoss("the manifest reads back different", reason="ARCHIVE_CORRUPT")
+            raise DataLoss("the manifest was read back with other content", reason="ARCHIVE_CORRUPT")
         return Archived(f"s3://{self._bucket}/{folder}manifest.json", count)
 
     async def edge_keys(self, uri: str) -> set[str]:
@@ -89,7 +88,9 @@ class S3Archives:
             if part["name"].startswith("edges-"):
                 body = await self._get(folder + part["name"])
                 if hashlib.sha256(body).hexdigest() != part["sha256"]:
-                    raise DataLoss(f"{folder}{part['name']} is not what was written", reason="ARCHIVE_CORRUPT")
+                    raise DataLoss(
+                        f"{folder}{part['name']} has other content than was written", reason="ARCHIVE_CORRUPT"
+                    )
                 found |= {edge_key(edge) for edge in json.loads(gzip.decompress(body))["edges"]}
         return found
 
@@ -105,7 +106,7 @@ class S3Archives:
         pack = asyncio.to_thread(_packed, text) if len(text) > _LARGE else None
         body = await pack if pack is not None else _packed(text)
         digest = hashlib.sha256(body)
-        # S3 refuses a body that was damaged on the way.
+        # S3 verifies the checksum and refuses a damaged body.
         await self._put(folder + name, body, "application/gzip")
         return {"name": name, "sha256": digest.hexdigest(), "bytes": len(body), "count": count}
 
@@ -128,5 +129,5 @@ class S3Archives:
 
 
 def _packed(text: bytes) -> bytes:
-    # Without a time in its head the same content is the same bytes.
+    # Without a time in the header, equal content gives equal bytes.
     return gzip.compress(text, mtime=0)

@@ -1,18 +1,19 @@
 """Erasures in DynamoDB.
 
 CLEANUP#ERASURE / <id>    the erasure; when it is done, its receipt
-    DeletionQueue         ERASURE#OPEN / TIMESTAMP#<attention ms>#<id>, until it is done
-USER#u / CLEAN#ERASURE    that the user is being erased, and by which erasure
+    DeletionQueue         ERASURE#OPEN / TIMESTAMP#<queue time in ms>#<id>, until it is done
+USER#u / CLEAN#ERASURE    marks that the user is being erased, and by which erasure
 """
 
 from dataclasses import replace
 
-from services.cleanup_service.adapters.partition import ERASING
+from services.cleanup_service.adapters.user_partition import ERASING
 from services.cleanup_service.model.erasure import Erasure, Phase
 from services.cleanup_service.model.saga import Lease
-from services.cleanup_service.ports import Stale
+from services.cleanup_service.ports import WriteConflict
 from shared.dynamo import ABSENT, Condition, ConditionFailed, Delete, Item, Key, Put, Table, TransactionCancelled
 from shared.ids import IdFactory, time_key
+from shared.resilience.retry import retry
 
 _OPEN = "ERASURE#OPEN"
 _AT_ONCE = 100
@@ -34,7 +35,7 @@ _PLAIN = (
 
 
 class DynamoErasures:
-    """ports.erase.ErasureStore and ports.Erasing."""
+    """ports.erase_user.ErasureStore and ports.ErasureStatus."""
 
     def __init__(self, table: Table, ids: IdFactory) -> None:
         self._table = table
@@ -44,19 +45,21 @@ class DynamoErasures:
         fresh = replace(erasure, revision=self._ids.new_id())
         pk, sk = _marker(erasure.user_id)
         marker = Put({"PK": pk, "SK": sk, "erasure_id": fresh.erasure_id}, ABSENT)
-        while True:
+
+        async def attempt() -> Erasure:
             try:
                 await self._table.transact([Put(_item_of(fresh), ABSENT), marker])
+                return fresh
             except TransactionCancelled as error:
                 if not any(reason.failed for reason in error.reasons):
                     raise
-            else:
-                return fresh
             found = await self._table.get((pk, sk), consistent=True)
             running = await self.get(found["erasure_id"]) if found else None
-            if running is not None:
-                return running
-            # It ended between the two reads: begin anew.
+            if running is None:  # it ended between the transaction and the read
+                raise _write_conflict()
+            return running
+
+        return await retry(attempt, on=(WriteConflict,))
 
     async def get(self, erasure_id: str) -> Erasure | None:
         item = await self._table.get(_key(erasure_id), consistent=True)
@@ -67,19 +70,19 @@ class DynamoErasures:
         try:
             await self._table.put(put.item, condition=put.condition)
         except ConditionFailed:
-            raise Stale("the erasure was written by another", reason="ERASURE_CHANGED") from None
+            raise _write_conflict() from None
         return saved
 
     async def finish(self, erasure: Erasure) -> Erasure:
         running = await self.get(erasure.erasure_id)
         if running is None or running.revision != erasure.revision:
-            raise Stale("the erasure was written by another", reason="ERASURE_CHANGED")
+            raise _write_conflict()
         saved, put = self._put(erasure)
         try:
             await self._table.transact([put, Delete(_marker(running.user_id))])
         except TransactionCancelled as error:
             if any(reason.failed for reason in error.reasons):
-                raise Stale("the erasure was written by another", reason="ERASURE_CHANGED") from None
+                raise _write_conflict() from None
             raise
         return saved
 
@@ -95,6 +98,10 @@ class DynamoErasures:
     def _put(self, erasure: Erasure) -> tuple[Erasure, Put]:
         saved = replace(erasure, revision=self._ids.new_id())
         return saved, Put(_item_of(saved), Condition("#r = :r", {"#r": "revision"}, {":r": erasure.revision}))
+
+
+def _write_conflict() -> WriteConflict:
+    return WriteConflict("the erasure was written by another replica", reason="ERASURE_CHANGED")
 
 
 def _key(erasure_id: str) -> Key:
@@ -117,7 +124,7 @@ def _item_of(erasure: Erasure) -> Item:
     if erasure.lease:
         item["lease"] = [erasure.lease.owner, erasure.lease.until_ms]
     if not erasure.done:
-        item |= {"GSI2PK": _OPEN, "GSI2SK": f"TIMESTAMP#{time_key(erasure.attention_ms)}#{erasure.erasure_id}"}
+        item |= {"GSI2PK": _OPEN, "GSI2SK": f"TIMESTAMP#{time_key(erasure.queue_time_ms)}#{erasure.erasure_id}"}
     return item
 
 

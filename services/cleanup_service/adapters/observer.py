@@ -1,4 +1,4 @@
-"""What operators see of the sagas: a log line for each step, failure and end; and counts for the metrics."""
+"""Progress of sagas for operators: a log line for each step, failed attempt and end, and counts for the metrics."""
 
 import logging
 from collections import Counter
@@ -11,43 +11,43 @@ log = logging.getLogger("brain2.cleanup.saga")
 
 
 class LogObserver:
-    """ports.Observer. `event` in each line is what a metric filter counts (docs/operations.md)."""
+    """ports.Observer as log lines. Metric filters count them by the field `event` (docs/operations.md)."""
 
     def step_done(self, saga: Saga, seconds: float) -> None:
         log.info("step done", extra=_fields(saga, "deletion_step_done", seconds))
 
-    def stumbled(self, saga: Saga, seconds: float) -> None:
+    def attempt_failed(self, saga: Saga, seconds: float) -> None:
         log.warning("step failed: %s", saga.error, extra=_fields(saga, "deletion_step_failed", seconds))
 
-    def over(self, saga: Saga) -> None:
+    def ended(self, saga: Saga) -> None:
         if saga.state is State.FAILED:
             log.error("deletion failed: %s", saga.error, extra=_fields(saga, "deletion_failed"))
         else:
-            log.info("deletion over", extra=_fields(saga, f"deletion_{saga.state.lower()}"))
+            log.info("deletion ended", extra=_fields(saga, f"deletion_{saga.state.lower()}"))
 
 
 class CountingObserver:
-    """ports.Observer that counts and hands on. stumbles: attempts at a step that failed."""
+    """ports.Observer that counts and forwards. failed_attempts: number of attempts at a step that failed."""
 
     def __init__(self, inner: Observer) -> None:
         self._inner = inner
-        self._ends: Counter[str] = Counter()
-        self.stumbles = 0
+        self._ended: Counter[str] = Counter()
+        self.failed_attempts = 0
 
-    def ended(self) -> Mapping[str, int]:
-        """Deletions that this process brought to an end, by that end."""
-        return {state.lower(): self._ends[state] for state in (State.DONE, State.FAILED, State.CANCELLED)}
+    def outcomes(self) -> Mapping[str, int]:
+        """How many deletions ended in this process, by their final state."""
+        return {state.lower(): self._ended[state] for state in (State.DONE, State.FAILED, State.CANCELLED)}
 
     def step_done(self, saga: Saga, seconds: float) -> None:
         self._inner.step_done(saga, seconds)
 
-    def stumbled(self, saga: Saga, seconds: float) -> None:
-        self.stumbles += 1
-        self._inner.stumbled(saga, seconds)
+    def attempt_failed(self, saga: Saga, seconds: float) -> None:
+        self.failed_attempts += 1
+        self._inner.attempt_failed(saga, seconds)
 
-    def over(self, saga: Saga) -> None:
-        self._ends[saga.state] += 1
-        self._inner.over(saga)
+    def ended(self, saga: Saga) -> None:
+        self._ended[saga.state] += 1
+        self._inner.ended(saga)
 
 
 def _fields(saga: Saga, event: str, seconds: float | None = None) -> dict[str, object]:

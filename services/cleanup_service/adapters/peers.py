@@ -1,4 +1,4 @@
-"""The other three services through their stubs, in the terms of our ports."""
+"""Clients of the other three services: ports.Nodes, ports.Graph and ports.Similarity on their stubs."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from services.cleanup_service.ports import Fenced, Record, Superseded
 from shared.errors import Aborted, Brain2Error, FailedPrecondition, NotFound
 from shared.grpc.client import Channels
 
-# Seconds; a background run has no caller whose deadline would bound a call.
+# Seconds; in the background there is no caller whose deadline limits a call.
 _TIMEOUT = 10.0
 _STREAM_TIMEOUT = 300.0
-# One answer of DetachNode stays under 4 MiB with the largest metadata that an edge may have.
+# With so many edges a response of DetachNode stays below 4 MiB, even with the largest metadata.
 _EDGES_AT_ONCE = 500
 _IDS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """The stubs, made once."""
+    """The stubs of the other services."""
 
     node: Any
     graph: Any
@@ -31,7 +31,7 @@ class Peers:
 
 
 def connect(channels: Channels, node: str, graph: str, similarity: str) -> Peers:
-    """Stubs for the services at these targets; nothing is sent yet."""
+    """Makes stubs for the services at these targets; nothing is sent yet."""
     return Peers(
         node=channels.stub(node, node_pb2.DESCRIPTOR.services_by_name["NodeService"]),
         graph=channels.stub(graph, graph_pb2.DESCRIPTOR.services_by_name["GraphService"]),
@@ -45,7 +45,7 @@ class NodePeer:
     def __init__(self, peers: Peers) -> None:
         self._stub = peers.node
 
-    async def deletion(self, user_id: str, node_id: str) -> Deletion | None:
+    async def get_deletion(self, user_id: str, node_id: str) -> Deletion | None:
         request = node_pb2.GetNodeRequest(
             user_id=user_id, node_id=node_id, view=node_pb2.NODE_VIEW_TITLE, show_deleted=True
         )
@@ -67,9 +67,9 @@ class NodePeer:
         except NotFound:
             return None
         except (Aborted, FailedPrecondition) as error:
-            raise _outcome(error) from None
+            raise _translated(error) from None
 
-    async def untouched(self, user_id: str, node_ids: Sequence[str]) -> dict[str, str]:
+    async def unchanged(self, user_id: str, node_ids: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for start in range(0, len(node_ids), _IDS_AT_ONCE):
             request = node_pb2.BatchGetNodesRequest(
@@ -79,12 +79,12 @@ class NodePeer:
             found |= {node.node_id: node.etag for node in answer.nodes if node.version == 1}
         return found
 
-    async def delete(self, user_id: str, node_id: str, etag: str) -> bool:
+    async def delete_unchanged(self, user_id: str, node_id: str, etag: str) -> bool:
         request = node_pb2.DeleteNodeRequest(
             user_id=user_id, node_id=node_id, etag=etag, cascade=node_pb2.CASCADE_EDGES
         )
         try:
-            # A repeat meets a deleted note, or another etag: it never deletes twice.
+            # A repeated call finds a deleted note or another etag, so it never deletes twice.
             await self._stub.DeleteNode(request, timeout=_TIMEOUT, idempotent=True)
         except NotFound:
             return False
@@ -94,7 +94,7 @@ class NodePeer:
             raise
         return True
 
-    async def end(self, user_id: str, node_id: str) -> int | None:
+    async def delete(self, user_id: str, node_id: str) -> int | None:
         request = node_pb2.DeleteNodeRequest(user_id=user_id, node_id=node_id)
         try:
             answer = await self._stub.DeleteNode(request, timeout=_TIMEOUT, idempotent=True)
@@ -109,7 +109,7 @@ class GraphPeer:
     def __init__(self, peers: Peers) -> None:
         self._stub = peers.graph
 
-    async def hide(self, user_id: str, node_id: str, version: int) -> None:
+    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
         request = graph_pb2.SetNodeVisibilityRequest(user_id=user_id, node_id=node_id, version=version, visible=False)
         await self._stub.SetNodeVisibility(request, timeout=_TIMEOUT, idempotent=True)
 
@@ -123,44 +123,44 @@ class GraphPeer:
             user_id=user_id, node_id=node_id, max_edges=_EDGES_AT_ONCE, version=version
         )
         try:
-            # Not repeated by the stub: a lost answer takes along what it named, and the archive may lack a late edge.
+            # The stub doesn't repeat it: a lost response names removed edges that the archive may lack.
             answer = await self._stub.DetachNode(request, timeout=_TIMEOUT, idempotent=False)
         except (Aborted, FailedPrecondition) as error:
-            raise _outcome(error) from None
+            raise _translated(error) from None
         return [convert.edge_record(edge) for edge in answer.edges], answer.done
 
 
-class IndexPeer:
-    """ports.Index."""
+class SimilarityPeer:
+    """ports.Similarity."""
 
     def __init__(self, peers: Peers) -> None:
         self._stub = peers.similarity
 
-    async def hide(self, user_id: str, node_id: str, version: int) -> None:
+    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
         request = similarity_pb2.SetNodeVisibilityRequest(
             user_id=user_id, node_id=node_id, version=version, visible=False
         )
         await self._stub.SetNodeVisibility(request, timeout=_TIMEOUT, idempotent=True)
 
     async def keywords(self, user_id: str, note: Record) -> list[Record]:
-        # By its text: the index doesn't answer for a hidden note.
+        # From the text: the index has no answer for a hidden note.
         request = similarity_pb2.ExtractKeywordsRequest(
             user_id=user_id, title=note["title"], text=note["text"] or note["title"], limit=50
         )
         answer = await self._stub.ExtractKeywords(request, timeout=_TIMEOUT, idempotent=True)
         return [convert.keyword_record(keyword) for keyword in answer.keywords]
 
-    async def remove(self, user_id: str, node_id: str, version: int) -> None:
+    async def remove_node(self, user_id: str, node_id: str, version: int) -> None:
         request = similarity_pb2.RemoveNodeRequest(user_id=user_id, node_id=node_id, version=version)
         try:
             await self._stub.RemoveNode(request, timeout=_TIMEOUT, idempotent=True)
         except NotFound:
             pass
         except Aborted as error:
-            raise _outcome(error) from None
+            raise _translated(error) from None
 
 
-def _outcome(error: Brain2Error) -> Exception:
+def _translated(error: Brain2Error) -> Exception:
     if error.reason in ("VERSION_MISMATCH", "NOT_DELETED"):
         return Superseded(error.message)
     return error

@@ -1,11 +1,12 @@
-"""Sagas in DynamoDB, and the queues in which they wait.
+"""Sagas in DynamoDB, and the queues that order them.
 
     USER#u / CLEANUP#n     the saga
-        DeletionQueue      SAGA#<state>#<shard> / TIMESTAMP#<attention ms>#USER#u#NODE#n
+        DeletionQueue      SAGA#<state>#<shard> / TIMESTAMP#<queue time in ms>#USER#u#NODE#n
         UserTimeIndex      USER#u#CLEANUP / TIMESTAMP#<delete ms>#n
-    CLEANUP#SHARDS / <nn>  which replica looks after which shard
+    CLEANUP#SHARDS / <nn>  the lease of the replica that polls a shard
 
-The node service's deleted notes are in DeletionQueue too, under DELETED#<shard>: read here, never written.
+DynamoDeletionQueue reads the deleted notes of the node service, which are in DeletionQueue under DELETED#<shard>;
+cleanup never writes them.
 """
 
 import zlib
@@ -13,13 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from services.cleanup_service.model.saga import SHARDS, Cascade, Entry, Lease, Saga, State, Step
-from services.cleanup_service.ports import Due, NodeKey, Stale
+from services.cleanup_service.model.saga import Cascade, HistoryEntry, Lease, Saga, State, Step
+from services.cleanup_service.ports import NodeKey, QueueEntry, WriteConflict
 from shared.dynamo import Condition, ConditionFailed, Item, Key, Put, Table, TransactionCancelled, Update
 from shared.events.envelope import Event
 from shared.events.outbox import Outbox
 from shared.ids import IdFactory, time_key
 
+SHARDS = 16
 _QUEUE = "DeletionQueue"
 _BY_TIME = "UserTimeIndex"
 _FIRST = "TIMESTAMP#"
@@ -27,7 +29,9 @@ _LAST = "TIMESTAMP#~"
 
 
 class DynamoSagas:
-    """ports.SagaStore. completed: the event of a saga that is done."""
+    """ports.SagaStore. completed: makes the event of a saga that is done."""
+
+    shards = SHARDS
 
     def __init__(self, table: Table, outbox: Outbox, ids: IdFactory, completed: Callable[[Saga], Event]) -> None:
         self._table = table
@@ -49,7 +53,7 @@ class DynamoSagas:
         try:
             await self._table.put(put.item, condition=put.condition)
         except ConditionFailed:
-            raise _stale(saga) from None
+            raise _write_conflict(saga) from None
         return saved
 
     async def finish(self, saga: Saga) -> Saga:
@@ -59,20 +63,24 @@ class DynamoSagas:
             await self._table.transact([put, self._outbox.put(event)])
         except TransactionCancelled as error:
             if any(reason.failed for reason in error.reasons):
-                raise _stale(saga) from None
+                raise _write_conflict(saga) from None
             raise
         self._outbox.announce(event)
         return saved
 
-    async def by_attention(self, state: State, shard: int, until_ms: int | None, after: str, limit: int) -> list[Due]:
-        return await _due(self._table, f"SAGA#{state}#{shard}", until_ms, after, limit)
+    async def list_by_state(
+        self, state: State, shard: int, until_ms: int | None, after: str, limit: int
+    ) -> list[QueueEntry]:
+        return await _entries(self._table, f"SAGA#{state}#{shard}", until_ms, after, limit)
 
-    async def by_user(self, user_id: str, after: str, limit: int) -> list[Due]:
+    async def list_by_user(self, user_id: str, after: str, limit: int) -> list[QueueEntry]:
         page = await self._table.query(
             f"USER#{user_id}#CLEANUP", index=_BY_TIME, after=after or _FIRST, before=_LAST, limit=limit
         )
         return [
-            Due(user_id, item["GSI3SK"].rpartition("#")[2], item["GSI3SK"]) for item in page.items if "GSI3SK" in item
+            QueueEntry(user_id, item["GSI3SK"].rpartition("#")[2], item["GSI3SK"])
+            for item in page.items
+            if "GSI3SK" in item
         ]
 
     def _put(self, saga: Saga) -> tuple[Saga, Put]:
@@ -87,15 +95,17 @@ class DynamoSagas:
 class DynamoDeletionQueue:
     """ports.DeletionQueue."""
 
+    shards = SHARDS
+
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def due(self, shard: int, until_ms: int, after: str, limit: int) -> list[Due]:
-        return await _due(self._table, f"DELETED#{shard}", until_ms, after, limit)
+    async def due(self, shard: int, until_ms: int, after: str, limit: int) -> list[QueueEntry]:
+        return await _entries(self._table, f"DELETED#{shard}", until_ms, after, limit)
 
 
 class DynamoShardLeases:
-    """ports.ShardLeases. Renewed when half of the time is over: polling often doesn't mean writing often."""
+    """ports.ShardLeases. A lease is renewed after half of its duration, so that frequent polls don't write often."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -120,14 +130,14 @@ class DynamoShardLeases:
         return True
 
     async def release(self, owner: str) -> None:
-        """Gives all shards back, so that the others needn't wait for the leases to end."""
+        """Releases all shards, so that other replicas needn't wait until the leases run out."""
         mine = Condition("#o = :o", {"#o": "owner"}, {":o": owner})
         held, self._held = list(self._held), {}
         for shard in held:
             try:
                 await self._table.delete(("CLEANUP#SHARDS", f"{shard:02d}"), condition=mine)
             except ConditionFailed:
-                pass  # it ended, and another replica has it
+                pass  # it ran out, and another replica holds it
 
 
 def key(user_id: str, node_id: str) -> Key:
@@ -144,7 +154,7 @@ def item_of(saga: Saga) -> Item:
         "PK": pk,
         "SK": sk,
         "GSI2PK": f"SAGA#{saga.state}#{shard_of(saga.user_id, saga.node_id)}",
-        "GSI2SK": f"TIMESTAMP#{time_key(saga.attention_ms)}#{pk}#NODE#{saga.node_id}",
+        "GSI2SK": f"TIMESTAMP#{time_key(saga.queue_time_ms)}#{pk}#NODE#{saga.node_id}",
         "GSI3PK": f"{pk}#CLEANUP",
         "GSI3SK": f"TIMESTAMP#{time_key(saga.delete_ms)}#{saga.node_id}",
         "history": [[entry.time_ms, str(entry.state), str(entry.step), entry.message] for entry in saga.history],
@@ -167,7 +177,9 @@ def saga_of(item: Item) -> Saga:
         state=State(item["state"]),
         step=Step(item["step"]),
         cascade=Cascade(item["cascade"]),
-        history=tuple(Entry(time, State(state), Step(step), text) for time, state, step, text in item["history"]),
+        history=tuple(
+            HistoryEntry(time, State(state), Step(step), text) for time, state, step, text in item["history"]
+        ),
         lease=Lease(*lease) if lease else None,
         **plain,
     )
@@ -191,15 +203,15 @@ _PLAIN = (
 )
 
 
-async def _due(table: Table, partition: str, until_ms: int | None, after: str, limit: int) -> list[Due]:
+async def _entries(table: Table, partition: str, until_ms: int | None, after: str, limit: int) -> list[QueueEntry]:
     last = _LAST if until_ms is None else f"TIMESTAMP#{time_key(until_ms)}#~"
     page = await table.query(partition, index=_QUEUE, after=after or _FIRST, before=last, limit=limit)
     found = []
     for item in page.items:
         _, _, _, user_id, _, node_id = item["GSI2SK"].split("#")
-        found.append(Due(user_id, node_id, item["GSI2SK"]))
+        found.append(QueueEntry(user_id, node_id, item["GSI2SK"]))
     return found
 
 
-def _stale(saga: Saga) -> Stale:
-    return Stale(f"the deletion of {saga.node_id} was written by another", reason="DELETION_CHANGED")
+def _write_conflict(saga: Saga) -> WriteConflict:
+    return WriteConflict(f"the deletion of {saga.node_id} was written by another replica", reason="DELETION_CHANGED")

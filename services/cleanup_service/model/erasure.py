@@ -1,11 +1,11 @@
-"""The erasure of a user as pure code: rounds of removing, until one finds nothing and nothing is on its way any more.
+"""The erasure of a user as pure code: rounds that remove everything, repeated until a round finds nothing.
 
     NODES -> EDGES -> INDEX -> CACHE -> ARCHIVES -> RECORDS --+--> done: only the receipt is left
       ^                                                       |
       +---- something was found, or the quiet time isn't over -+
 
 One round isn't enough: events that were published before it may still be in a queue, and their consumers may write
-something about the user afterwards. So the last round comes after a quiet time in which nothing was found.
+items of the user afterwards. So the last round follows a quiet time in which nothing was found.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from services.cleanup_service.model.saga import Lease
 
-# Between rounds that still found something: what the last one set in motion shall arrive first.
+# Wait between rounds that found something, so that events which the last round caused arrive first.
 _PAUSE_MS = 1_000
 
 
@@ -33,8 +33,11 @@ _PHASES = tuple(Phase)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erasure:
-    """removed: by kind, all rounds together. found: removed in this round. quiet_since_ms: when the first of the rounds
-    ended that found nothing; 0 if there is none. user_id is "" once done."""
+    """One erasure; times in ms.
+
+    removed: number of removed things by kind, in all rounds. found: number removed in this round. quiet_since_ms: when
+    the first of the last rounds that found nothing ended, 0 when the last round found something. user_id: "" once done.
+    """
 
     erasure_id: str
     user_id: str
@@ -54,12 +57,13 @@ class Erasure:
     revision: str = ""
 
     @property
-    def attention_ms(self) -> int:
+    def queue_time_ms(self) -> int:
+        """When a replica may run it next."""
         return self.lease.until_ms if self.lease else self.due_ms
 
 
-def digest(erasure_id: str, user_id: str) -> str:
-    """What the receipt keeps of the user: whoever knows the id can check it, nobody can read it from there."""
+def user_digest(erasure_id: str, user_id: str) -> str:
+    """SHA-256 for the receipt: whoever knows the user_id can check it, but the user_id can't be read from it."""
     return hashlib.sha256(f"{erasure_id}:{user_id}".encode()).hexdigest()
 
 
@@ -67,7 +71,7 @@ def begin(erasure_id: str, user_id: str, now_ms: int) -> Erasure:
     return Erasure(
         erasure_id=erasure_id,
         user_id=user_id,
-        user_digest=digest(erasure_id, user_id),
+        user_digest=user_digest(erasure_id, user_id),
         phase=Phase.NODES,
         start_ms=now_ms,
         due_ms=now_ms,
@@ -75,7 +79,7 @@ def begin(erasure_id: str, user_id: str, now_ms: int) -> Erasure:
 
 
 def claimable(erasure: Erasure, now_ms: int) -> bool:
-    return not erasure.done and erasure.attention_ms <= now_ms
+    return not erasure.done and erasure.queue_time_ms <= now_ms
 
 
 def claimed(erasure: Erasure, owner: str, now_ms: int, lease_ms: int) -> Erasure:
@@ -83,7 +87,7 @@ def claimed(erasure: Erasure, owner: str, now_ms: int, lease_ms: int) -> Erasure
 
 
 def counted(erasure: Erasure, kind: str, number: int) -> Erasure:
-    """So many more were removed."""
+    """`number` more things of a kind were removed."""
     if not number:
         return erasure
     removed = {**erasure.removed, kind: erasure.removed.get(kind, 0) + number}
@@ -91,7 +95,7 @@ def counted(erasure: Erasure, kind: str, number: int) -> Erasure:
 
 
 def advanced(erasure: Erasure, now_ms: int, quiet_ms: int) -> Erasure:
-    """The phase is over: the next one, another round, or done."""
+    """The phase has ended: the next one follows, or another round, or the erasure is done."""
     erasure = replace(erasure, error="", attempts=0)
     position = _PHASES.index(erasure.phase) + 1
     if position < len(_PHASES):
@@ -106,8 +110,10 @@ def advanced(erasure: Erasure, now_ms: int, quiet_ms: int) -> Erasure:
     return replace(erasure, done=True, end_ms=now_ms, user_id="", lease=None)
 
 
-def stumbled(erasure: Erasure, now_ms: int, error: str, delay_ms: int) -> Erasure:
-    """Something failed. An erasure never gives up: it is the law in many places."""
+def attempt_failed(erasure: Erasure, now_ms: int, error: str, delay_ms: int) -> Erasure:
+    """A phase failed and is tried again after delay_ms. An erasure is tried without end: the law demands it in many
+    places.
+    """
     return replace(erasure, lease=None, due_ms=now_ms + delay_ms, error=error[:500], attempts=erasure.attempts + 1)
 
 

@@ -1,12 +1,12 @@
-"""What a reconciliation finds, and the report at its end."""
+"""The findings of a reconciliation, its report, and the stored facts that it compares."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Kind(StrEnum):
-    """What doesn't fit together (Finding.kind in cleanup.proto)."""
+class FindingType(StrEnum):
+    """Types of inconsistencies (Finding.kind in cleanup.proto)."""
 
     EDGE_TO_MISSING_NODE = "EDGE_TO_MISSING_NODE"
     ONE_SIDED_EDGE = "ONE_SIDED_EDGE"
@@ -21,17 +21,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """detail: for a person; names no content."""
+    """One inconsistency. detail: for a person, without content of notes. repaired: the repair was verified."""
 
-    kind: Kind
+    type: FindingType
     node_id: str
     detail: str
     repaired: bool = False
 
 
 @dataclass(slots=True)
-class Report:
-    """What was looked at, found and repaired."""
+class ReconcileReport:
+    """Numbers of items read, and of findings by type. end_ms: when the reconciliation ended."""
 
     notes: int = 0
     edges: int = 0
@@ -41,23 +41,22 @@ class Report:
     end_ms: int = 0
 
     def add(self, finding: Finding) -> None:
-        self.found[finding.kind] += 1
-        self.repaired[finding.kind] += finding.repaired
+        self.found[finding.type] += 1
+        self.repaired[finding.type] += finding.repaired
 
 
 @dataclass(frozen=True, slots=True)
 class StoredNote:
-    """A note as it lies in the table. changed_ms: when its text was written last."""
+    """A note as it is stored. live: not deleted."""
 
     node_id: str
     version: int
     live: bool
-    changed_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeSide:
-    """One of the two items of an edge: how it stands at `node_id`."""
+    """One of the two items of an edge: the one that is stored at `node_id`."""
 
     node_id: str
     other: str
@@ -65,14 +64,14 @@ class EdgeSide:
     weight: float
 
     @property
-    def mirror(self) -> tuple[str, str, str]:
-        """What names the item at the other end."""
-        return self.other, self.node_id, self.type
+    def mirror(self) -> "EdgeSide":
+        """The item at the other end."""
+        return EdgeSide(self.other, self.node_id, self.type, self.weight)
 
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """What the index keeps of a note. version: the newest that it heard of; gone: a tombstone against late news."""
+    """The index record of a note. version: the newest that was applied. gone: the record is only a tombstone."""
 
     node_id: str
     version: int

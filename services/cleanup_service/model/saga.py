@@ -1,23 +1,22 @@
-"""The saga of one deletion as pure code: every state it can be in and every step from one to the next.
+"""The saga of one deletion as pure code: its states, and a function for each transition. docs/deletion.md explains it.
 
     PENDING --fence--> RUNNING: ARCHIVE -> DETACH -> UNINDEX -> PURGE --> DONE
-       | restored, or the fence came too late          | a step failed too often
+       | restored, or the fence was refused            | a step failed too often
        v                                               v
     CANCELLED                                        FAILED --RetryDeletion--> RUNNING (or PENDING before the fence)
 
-Until the fence the note may come back at any moment; from the fence on it can't. Which of the two happens is decided in
-one place, the node service, by the version of the note; the saga only learns the outcome. A saga holds what a replica
-that never saw it before needs to go on: nothing about a deletion lives in a process only.
+Until the fence the note can be restored at any moment; after the fence it can't. The node service alone decides which
+of the two happens, by the version of the note; the saga records the outcome. A saga holds all state of its deletion, so
+any replica can continue it: no process keeps a part of it in memory only.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 HISTORY_LIMIT = 50
-# How long what is over stays readable. Longer than an event can stay in a queue (14 days), so that a late node.deleted
-# always meets the saga that makes it void.
-KEEP_FINISHED_MS = 30 * 86_400_000
-SHARDS = 16
+# How long an ended saga stays readable. It is longer than an event can stay in a queue (14 days), so that a late
+# node.deleted is always compared with the saga that makes it void.
+KEEP_ENDED_MS = 30 * 86_400_000
 
 
 class State(StrEnum):
@@ -44,20 +43,20 @@ class Cascade(StrEnum):
 
 
 _STEPS = tuple(Step)
-OVER = frozenset({State.DONE, State.CANCELLED})
+ENDED = frozenset({State.DONE, State.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who works on a saga, until when (ms); after that anybody may take over."""
+    """owner: the replica that works on the saga; until_ms: after this time any replica may take the saga over."""
 
     owner: str
     until_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A line of the history."""
+class HistoryEntry:
+    """An entry of a saga's history."""
 
     time_ms: int
     state: State
@@ -67,9 +66,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What the node service says of a deleted note: times in ms, version at the delete.
+    """A deleted note as the node service describes it; times in ms.
 
-    incarnation: orders the lives of an id (brain2.node.v1.Node); versions begin anew with each.
+    version: of the note after the delete. incarnation: tells the note from an earlier one of the same node_id
+    (brain2.node.v1.Node); versions start again with each incarnation.
     """
 
     user_id: str
@@ -83,7 +83,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """A note that is back, at this version of this life."""
+    """A restored note; version: after the restore."""
 
     user_id: str
     node_id: str
@@ -93,9 +93,10 @@ class Restore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saga:
-    """One deletion. due_ms: when it wants attention next. edges: how many the note had when it was archived.
+    """One deletion; times in ms.
 
-    revision changes at every write (the store sets it): a writer that read an older one is refused.
+    due_ms: when the saga is to be run next. edges: number of edges of the note when it was archived. attempts: at the
+    current step. revision: set by the store at every write; a write that is based on an older revision is refused.
     """
 
     user_id: str
@@ -114,37 +115,37 @@ class Saga:
     archive_uri: str = ""
     edges: int = 0
     removed_edges: int = 0
-    history: tuple[Entry, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
     lease: Lease | None = None
     revision: str = ""
 
     @property
-    def life(self) -> tuple[int, int]:
-        """What orders everything that ever happens to an id: (incarnation, version)."""
+    def version_key(self) -> tuple[int, int]:
+        """(incarnation, version), which orders all changes of all notes that ever had this node_id."""
         return self.incarnation, self.version
 
     @property
-    def over(self) -> bool:
-        return self.state in OVER
+    def ended(self) -> bool:
+        return self.state in ENDED
 
     @property
     def fenced(self) -> bool:
         return self.step is not Step.FENCE
 
     @property
-    def attention_ms(self) -> int:
-        """Where the saga stands in the queue of its state: when to look at it, or when it came into the state."""
+    def queue_time_ms(self) -> int:
+        """Position in the queue of its state: when a replica may run it next; once it doesn't run, its last change."""
         if self.state in (State.PENDING, State.RUNNING):
             return self.lease.until_ms if self.lease else self.due_ms
         return self.update_ms
 
     @property
     def expires_ms(self) -> int | None:
-        return self.update_ms + KEEP_FINISHED_MS if self.over else None
+        return self.update_ms + KEEP_ENDED_MS if self.ended else None
 
 
 def begin(deletion: Deletion, now_ms: int, message: str) -> Saga:
-    """A saga that waits for the end of the retention."""
+    """A new saga, due at the end of the retention."""
     saga = Saga(
         user_id=deletion.user_id,
         node_id=deletion.node_id,
@@ -158,96 +159,100 @@ def begin(deletion: Deletion, now_ms: int, message: str) -> Saga:
         update_ms=now_ms,
         incarnation=deletion.incarnation,
     )
-    return _noted(saga, now_ms, message)
+    return _with_history(saga, now_ms, message)
 
 
 def deleted(saga: Saga | None, deletion: Deletion, now_ms: int, message: str) -> Saga | None:
-    """What a deletion does to the saga of its note; None: nothing (known already, or overtaken by a restore).
+    """The saga of the note after a deletion; None when nothing changes (known already, or older than a restore).
 
-    A saga that is under way is never touched: when it is over, the poller finds the note in the deletion queue.
+    A saga between its fence and its end is never changed: when it has ended, poll_deletions finds the note in the
+    deletion queue.
     """
     if saga is None:
         return begin(deletion, now_ms, message)
-    if saga.life >= (deletion.incarnation, deletion.version) or _under_way(saga):
+    if saga.version_key >= (deletion.incarnation, deletion.version) or _in_progress(saga):
         return None
     fresh = begin(deletion, now_ms, message)
     return replace(fresh, revision=saga.revision, history=(*saga.history, *fresh.history)[-HISTORY_LIMIT:])
 
 
 def restored(saga: Saga | None, restore: Restore, now_ms: int) -> Saga | None:
-    """What a restore does to the saga; None: nothing. Without a saga it leaves a tombstone for the late deletion."""
-    life = (restore.incarnation, restore.version)
-    if saga is not None and (saga.life >= life or _under_way(saga)):
+    """The saga of the note after a restore; None when nothing changes.
+
+    Without a saga the result is a cancelled one, a tombstone that makes a late deletion void.
+    """
+    version_key = (restore.incarnation, restore.version)
+    if saga is not None and (saga.version_key >= version_key or _in_progress(saga)):
         return None
     if saga is None or saga.state is State.DONE:
         void = Deletion(restore.user_id, restore.node_id, restore.version, now_ms, now_ms)
-        tombstone = cancelled(begin(void, now_ms, "heard of the restore first"), now_ms, "restored")
+        tombstone = cancelled(begin(void, now_ms, "the restore arrived first"), now_ms, "restored")
         return replace(tombstone, incarnation=restore.incarnation, revision=saga.revision if saga else "")
     newer = replace(saga, incarnation=restore.incarnation, version=restore.version)
     return newer if saga.state is State.CANCELLED else cancelled(newer, now_ms, "restored")
 
 
 def cancelled(saga: Saga, now_ms: int, message: str) -> Saga:
-    return _noted(replace(saga, state=State.CANCELLED, lease=None, error="", attempts=0), now_ms, message)
+    return _with_history(replace(saga, state=State.CANCELLED, lease=None, error="", attempts=0), now_ms, message)
 
 
-def hurried(saga: Saga, now_ms: int) -> Saga | None:
-    """Due now instead of at the end of the retention; None when that changes nothing."""
+def made_due(saga: Saga, now_ms: int) -> Saga | None:
+    """The saga, due now instead of at the end of the retention; None when that changes nothing."""
     if saga.state is not State.PENDING or saga.due_ms <= now_ms:
         return None
-    return _noted(replace(saga, due_ms=now_ms), now_ms, "queued for now")
+    return _with_history(replace(saga, due_ms=now_ms), now_ms, "queued for now")
 
 
 def retried(saga: Saga, now_ms: int) -> Saga:
-    """A failed saga goes on where it stopped."""
+    """A failed saga continues at the step that failed."""
     state = State.RUNNING if saga.fenced else State.PENDING
-    return _noted(replace(saga, state=state, due_ms=now_ms, attempts=0, error=""), now_ms, "retried on request")
+    return _with_history(replace(saga, state=state, due_ms=now_ms, attempts=0, error=""), now_ms, "retried on request")
 
 
 def claimable(saga: Saga, now_ms: int) -> bool:
-    """Whether a replica may start to work on it now."""
-    return saga.state in (State.PENDING, State.RUNNING) and saga.attention_ms <= now_ms
+    """Whether a replica may start to run the saga now."""
+    return saga.state in (State.PENDING, State.RUNNING) and saga.queue_time_ms <= now_ms
 
 
 def claimed(saga: Saga, owner: str, now_ms: int, lease_ms: int) -> Saga:
-    """Somebody works on it. The attempt counts from here, so that a step that kills its process counts as well."""
+    """The saga under a lease. The attempt is counted here, so that a step that kills its process is counted, too."""
     return replace(saga, lease=Lease(owner, now_ms + lease_ms), attempts=saga.attempts + 1)
 
 
-def prolonged(saga: Saga, now_ms: int, lease_ms: int) -> Saga:
+def lease_renewed(saga: Saga, now_ms: int, lease_ms: int) -> Saga:
     assert saga.lease is not None
     return replace(saga, lease=Lease(saga.lease.owner, now_ms + lease_ms))
 
 
 def released(saga: Saga, now_ms: int) -> Saga:
-    """Given back undone (a shutdown): due at once, and the attempt doesn't count."""
+    """The saga without its lease, after a shutdown: it is due at once, and the attempt isn't counted."""
     return replace(saga, lease=None, due_ms=now_ms, attempts=max(0, saga.attempts - 1))
 
 
 def advanced(saga: Saga, now_ms: int, message: str) -> Saga:
-    """The current step is done; the next is tried right away under the same lease, or the saga is done."""
+    """The current step is done: the next one follows under the same lease, or the saga is done."""
     position = _STEPS.index(saga.step) + 1
     if position == len(_STEPS):
-        return _noted(replace(saga, state=State.DONE, lease=None, attempts=0, error=""), now_ms, message)
+        return _with_history(replace(saga, state=State.DONE, lease=None, attempts=0, error=""), now_ms, message)
     after = replace(saga, state=State.RUNNING, step=_STEPS[position], due_ms=now_ms, attempts=1, error="")
-    return _noted(after, now_ms, message)
+    return _with_history(after, now_ms, message)
 
 
-def stumbled(saga: Saga, now_ms: int, error: str, delay_ms: int) -> Saga:
-    """The step failed and will be tried again after the delay."""
+def attempt_failed(saga: Saga, now_ms: int, error: str, delay_ms: int) -> Saga:
+    """The step failed and is tried again after delay_ms."""
     again = replace(saga, lease=None, due_ms=now_ms + delay_ms, error=error)
-    return _noted(again, now_ms, f"attempt {saga.attempts} failed, next in {delay_ms / 1000:.1f} s: {error}")
+    return _with_history(again, now_ms, f"attempt {saga.attempts} failed, next in {delay_ms / 1000:.1f} s: {error}")
 
 
 def failed(saga: Saga, now_ms: int, error: str) -> Saga:
-    """Nobody tries again until RetryDeletion."""
-    return _noted(replace(saga, state=State.FAILED, lease=None, error=error), now_ms, f"failed: {error}")
+    """The saga stops until RetryDeletion."""
+    return _with_history(replace(saga, state=State.FAILED, lease=None, error=error), now_ms, f"failed: {error}")
 
 
-def _under_way(saga: Saga) -> bool:
-    return saga.fenced and not saga.over
+def _in_progress(saga: Saga) -> bool:
+    return saga.fenced and not saga.ended
 
 
-def _noted(saga: Saga, now_ms: int, message: str) -> Saga:
-    entry = Entry(now_ms, saga.state, saga.step, message[:500])
+def _with_history(saga: Saga, now_ms: int, message: str) -> Saga:
+    entry = HistoryEntry(now_ms, saga.state, saga.step, message[:500])
     return replace(saga, update_ms=now_ms, history=(*saga.history, entry)[-HISTORY_LIMIT:])

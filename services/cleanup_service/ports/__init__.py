@@ -1,8 +1,8 @@
-"""What cleanup needs from the world, and what it may rely on.
+"""What the use cases of cleanup need from stores and from the other services, and what they may rely on.
 
-Everything raises shared.errors: transient ones (Unavailable, ...) mean "try again later", the others "this won't work".
-Notes, edges and settings travel as `Record`: the JSON objects of an export line (convert.py makes them), so that an
-archive and an export read alike.
+Every method raises shared.errors: a transient error (Unavailable, ...) means that the call may be tried again later,
+any other that it can't succeed. Notes, edges and settings are passed as `Record`, the JSON object of an export line
+(convert.py makes them), so that an archive and an export have one format.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,20 +14,20 @@ from shared.errors import Aborted
 
 Record = Mapping[str, Any]
 NodeKey = tuple[str, str]
-"""(user id, node id)"""
+"""(user_id, node_id)"""
 
 
-class Stale(Aborted):
-    """Somebody else wrote the item since it was read."""
+class WriteConflict(Aborted):
+    """The item was written by another replica or request since it was read."""
 
 
 class Superseded(Exception):
-    """The note isn't the deleted version that was meant: restored, changed, or purged and written anew."""
+    """The note isn't the deleted version that was named: it was restored, changed, or purged and created again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """An entry of a queue: what is due, and its place in the queue's order."""
+class QueueEntry:
+    """An entry of an index that orders sagas or deleted notes. position: its place, where the next page begins."""
 
     user_id: str
     node_id: str
@@ -35,7 +35,12 @@ class Due:
 
 
 class SagaStore(Protocol):
-    """The sagas, durable; every write is refused (Stale) unless nobody wrote since the read."""
+    """The sagas. Writes use optimistic concurrency: WriteConflict when the saga was written since it was read.
+
+    shards: over how many shards the sagas of one state are spread.
+    """
+
+    shards: int
 
     async def get(self, user_id: str, node_id: str) -> Saga | None:
         """Strongly consistent."""
@@ -43,130 +48,145 @@ class SagaStore(Protocol):
     async def get_many(self, keys: Sequence[NodeKey]) -> dict[NodeKey, Saga]: ...
 
     async def save(self, saga: Saga) -> Saga:
-        """Writes it if its revision is still the stored one ("" = there is none); answers it with its new revision."""
+        """Writes the saga if its revision is the stored one ("" = none is stored); returns it with its new revision."""
 
     async def finish(self, saga: Saga) -> Saga:
-        """As save, and cleanup.completed is published if and only if the write happened."""
+        """Like save; cleanup.completed is published if and only if the write happened."""
 
-    async def by_attention(self, state: State, shard: int, until_ms: int | None, after: str, limit: int) -> list[Due]:
-        """Sagas of one shard in a state, by attention_ms, up to and including until_ms; after a position ("" = start).
+    async def list_by_state(
+        self, state: State, shard: int, until_ms: int | None, after: str, limit: int
+    ) -> list[QueueEntry]:
+        """Sagas of one shard in a state, by queue_time_ms. Eventually consistent.
 
-        Eventually consistent. limit: at most so many."""
+        until_ms: the last queue_time_ms that is included, None for all. after: a position, "" for the start. limit: the
+        most entries that are returned.
+        """
 
-    async def by_user(self, user_id: str, after: str, limit: int) -> list[Due]:
-        """A user's sagas by the time of the delete, oldest first. Eventually consistent."""
+    async def list_by_user(self, user_id: str, after: str, limit: int) -> list[QueueEntry]:
+        """A user's sagas by the time of the delete, oldest first, after a position. Eventually consistent."""
 
 
 class DeletionQueue(Protocol):
-    """The deleted notes by the end of their retention (items of the node service, read only)."""
+    """The deleted notes by the end of their retention. The node service owns the items; cleanup reads them only.
 
-    async def due(self, shard: int, until_ms: int, after: str, limit: int) -> list[Due]:
-        """Eventually consistent: may still name notes that were restored or purged."""
+    shards: over how many shards they are spread.
+    """
+
+    shards: int
+
+    async def due(self, shard: int, until_ms: int, after: str, limit: int) -> list[QueueEntry]:
+        """Eventually consistent: it may name notes that were restored or purged since."""
 
 
 class ShardLeases(Protocol):
-    """Which replica looks after which shard of the queues."""
+    """Leases that assign the shards of the queues to replicas."""
 
     async def acquire(self, shard: int, owner: str, now_ms: int, lease_ms: int) -> bool:
-        """True if nobody else holds it now. Only saves double work: sagas have leases of their own."""
+        """True if no other replica holds the shard now. This only saves double work: each saga has its own lease."""
 
 
-class Erasing(Protocol):
-    """Whether a user is being erased: then nothing new is begun for them."""
+class ErasureStatus(Protocol):
+    """Whether a user is being erased; then no new saga is made for the user."""
 
     async def is_erasing(self, user_id: str) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fenced:
-    """The answer to a fence: the note for the archive, or None when it was purged already."""
+    """The result of a fence. note: for the archive, None when it was purged already."""
 
     note: Record | None
     cascade: Cascade | None
 
 
 class Nodes(Protocol):
-    """The node service."""
+    """The node service, as cleanup calls it."""
 
-    async def deletion(self, user_id: str, node_id: str) -> Deletion | None:
-        """The note as deleted; None when it is live. NotFound when it isn't there at all."""
+    async def get_deletion(self, user_id: str, node_id: str) -> Deletion | None:
+        """The deletion of the note; None when the note is live. NotFound when there is no such note."""
 
     async def fence(self, user_id: str, node_id: str, version: int) -> Fenced:
-        """Forbids a restore for good. Superseded when the note isn't deleted at that version. Idempotent."""
+        """Forbids a restore for good. Superseded: the note isn't deleted at that version. Idempotent."""
 
     async def purge(self, user_id: str, node_id: str, version: int) -> None:
-        """Removes a fenced note. Superseded as above. Idempotent: what isn't there is purged."""
+        """Removes a fenced note. Superseded: there is another version. Idempotent: a missing note counts as purged."""
 
-    async def untouched(self, user_id: str, node_ids: Sequence[str]) -> dict[str, str]:
-        """Those of the notes that are live and were never changed since they were created, with their etags."""
+    async def unchanged(self, user_id: str, node_ids: Sequence[str]) -> dict[str, str]:
+        """Those of the notes that are live and never changed since they were created, with their etags."""
 
-    async def delete(self, user_id: str, node_id: str, etag: str) -> bool:
-        """Soft delete if the etag still holds; False when it doesn't or the note is gone."""
+    async def delete_unchanged(self, user_id: str, node_id: str, etag: str) -> bool:
+        """Soft-deletes the note if it still has this etag; False when it has another one or doesn't exist."""
 
-    async def end(self, user_id: str, node_id: str) -> int | None:
-        """Soft delete whatever it is now; its version then, None when it is gone. A deleted note keeps its version."""
+    async def delete(self, user_id: str, node_id: str) -> int | None:
+        """Soft-deletes the note in any version and returns the version of the deleted note, None when there is none."""
 
 
 class Graph(Protocol):
-    """The graph service."""
+    """The graph service, as cleanup calls it."""
 
-    async def hide(self, user_id: str, node_id: str, version: int) -> None:
-        """No edge shows, and none can be made, at the note any more. Idempotent."""
+    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
+        """SetNodeVisibility: from now on no edge of the note is shown, and none can be made. Idempotent."""
 
     def edges(self, user_id: str, node_id: str) -> AsyncIterator[list[Record]]:
-        """Every edge at a note, hidden ones too, in batches."""
+        """Every edge of the note, hidden ones too, in batches."""
 
     async def detach(self, user_id: str, node_id: str, version: int) -> tuple[list[Record], bool]:
-        """Removes some edges for good; (what was removed, whether it was the last). Superseded as above."""
+        """Removes some edges of the note. Returns (the removed edges, whether none is left).
+
+        Superseded: the note was restored or created again.
+        """
 
 
-class Index(Protocol):
-    """The similarity service."""
+class Similarity(Protocol):
+    """The similarity service, as cleanup calls it."""
 
-    async def hide(self, user_id: str, node_id: str, version: int) -> None: ...
+    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
+        """SetNodeVisibility: the note is in no answer from now on. Idempotent."""
 
     async def keywords(self, user_id: str, note: Record) -> list[Record]:
-        """The note's keywords, most telling first, for the archive."""
+        """The note's keywords, those with the largest weight first, for the archive."""
 
-    async def remove(self, user_id: str, node_id: str, version: int) -> None:
-        """Idempotent. Superseded as above."""
+    async def remove_node(self, user_id: str, node_id: str, version: int) -> None:
+        """Removes the note from the index. Idempotent. Superseded: the index has a newer version of the note."""
 
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """What was written. uri: of the manifest."""
+    """A written archive. uri: of its manifest. edges: how many it holds."""
 
     uri: str
     edges: int
 
 
 class Archives(Protocol):
-    """Where a note goes before it is purged."""
+    """The archive, into which a note is written before it is purged."""
 
     async def write(
         self, saga: Saga, note: Record, keywords: Sequence[Record], edges: AsyncIterator[list[Record]]
     ) -> Archived:
-        """Durable and read back as written when it returns. Two writers never touch each other's objects: what counts
-        is the one whose uri gets into the saga."""
+        """Writes an archive and reads its manifest back, so that it is durable when the method returns.
+
+        Each call writes objects of its own: the archive that counts is the one whose uri is saved in the saga.
+        """
 
     async def edge_keys(self, uri: str) -> set[str]:
         """edge_key of every edge in the archive."""
 
     async def append(self, uri: str, edges: Sequence[Record]) -> None:
-        """Adds edges that came to light later."""
+        """Adds edges that were made after the archive was written."""
 
 
 class Observer(Protocol):
-    """Hears of what operators count: logs and metrics."""
+    """Receives the progress of deletions for logs and metrics. seconds: how long the step took."""
 
     def step_done(self, saga: Saga, seconds: float) -> None: ...
 
-    def stumbled(self, saga: Saga, seconds: float) -> None: ...
+    def attempt_failed(self, saga: Saga, seconds: float) -> None: ...
 
-    def over(self, saga: Saga) -> None:
-        """DONE, CANCELLED or FAILED."""
+    def ended(self, saga: Saga) -> None:
+        """The saga is DONE, CANCELLED or FAILED."""
 
 
 def edge_key(edge: Record) -> str:
-    """What makes an edge itself: its two ends, in no order, and its type (brain2.graph.v1)."""
+    """The identity of an edge (brain2.graph.v1): its two ends in sorted order, and its type."""
     return "#".join((*sorted((edge["source_id"], edge["target_id"])), edge["type"]))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.cleanup_service.adapters.sagas import DynamoSagas, shard_of
+from services.cleanup_service.adapters.sagas import SHARDS, DynamoSagas, shard_of
 from services.cleanup_service.model import saga as sagas
-from services.cleanup_service.model.saga import SHARDS, Cascade, Deletion, Saga, State
-from services.cleanup_service.ports import SagaStore, Stale
+from services.cleanup_service.model.saga import Cascade, Deletion, Saga, State
+from services.cleanup_service.ports import SagaStore, WriteConflict
 from shared.dynamo import Put
 from shared.events.envelope import Event, new_event
 from shared.ids import SystemClock, UlidFactory
@@ -74,11 +74,11 @@ async def test_what_is_saved_is_read_back_whole(store: SagaStore, user: str) -> 
 
 async def test_a_write_on_an_old_read_is_refused(store: SagaStore, user: str) -> None:
     first = await store.save(saga_of(user))
-    with pytest.raises(Stale):
+    with pytest.raises(WriteConflict):
         await store.save(saga_of(user))
     second = await store.save(sagas.claimed(first, "a", 5000, 1000))
     for write in (store.save, store.finish):
-        with pytest.raises(Stale):
+        with pytest.raises(WriteConflict):
             await write(sagas.claimed(first, "b", 5000, 1000))
     assert await store.get(user, "n") == second
 
@@ -89,7 +89,7 @@ async def test_one_of_many_claims_wins(store: SagaStore, user: str) -> None:
     results = await asyncio.gather(*claims, return_exceptions=True)
     winners = [result for result in results if isinstance(result, Saga)]
     assert len(winners) == 1
-    assert all(isinstance(result, (Saga, Stale)) for result in results)
+    assert all(isinstance(result, (Saga, WriteConflict)) for result in results)
     assert await store.get(user, "n") == winners[0]
 
 
@@ -104,7 +104,7 @@ async def test_queues_are_ordered_bounded_and_paged(store: SagaStore, user: str)
         found = []
         for shard in range(SHARDS):
             position = ""
-            while page := await store.by_attention(State.PENDING, shard, until_ms, position, limit):
+            while page := await store.list_by_state(State.PENDING, shard, until_ms, position, limit):
                 assert len(page) <= limit
                 found += [(due.position, due.node_id) for due in page if due.user_id == user]
                 position = page[-1].position
@@ -119,14 +119,14 @@ async def test_a_saga_moves_between_the_queues(store: SagaStore, user: str) -> N
     saga = await store.save(saga_of(user))
     shard = await shard_in(store, State.PENDING, user)
     saga = await store.save(sagas.failed(sagas.claimed(saga, "a", 5000, 10), 6000, "no"))
-    assert [due for due in await store.by_attention(State.PENDING, shard, None, "", 1000) if due.user_id == user] == []
+    assert [due for due in await store.list_by_state(State.PENDING, shard, None, "", 1000) if due.user_id == user] == []
     assert await shard_in(store, State.FAILED, user) == shard
 
 
 async def shard_in(store: SagaStore, state: State, user: str) -> int:
     for shard in range(SHARDS):
         position = ""
-        while page := await store.by_attention(state, shard, None, position, 100):
+        while page := await store.list_by_state(state, shard, None, position, 100):
             if any(due.user_id == user for due in page):
                 return shard
             position = page[-1].position
@@ -136,9 +136,9 @@ async def shard_in(store: SagaStore, state: State, user: str) -> int:
 async def test_a_user_s_sagas_come_in_the_order_of_the_deletes(store: SagaStore, user: str) -> None:
     for number, node_id in enumerate(["c", "a.b-c_d", "b"]):
         await store.save(saga_of(user, node_id, delete_ms=1000 + number))
-    first = await store.by_user(user, "", 2)
+    first = await store.list_by_user(user, "", 2)
     assert [due.node_id for due in first] == ["c", "a.b-c_d"]
-    rest = await store.by_user(user, first[-1].position, 2)
+    rest = await store.list_by_user(user, first[-1].position, 2)
     assert [due.node_id for due in rest] == ["b"]
 
 

@@ -1,4 +1,4 @@
-"""Erasing a user, proved by reading the whole of DynamoDB, Redis and S3; and exporting one."""
+"""ErasureStatus a user, proved by reading the whole of DynamoDB, Redis and S3; and exporting one."""
 
 import json
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ import pytest
 import redis.asyncio as redis
 
 from protos.cleanup.v1 import cleanup_pb2
-from services.cleanup_service.model.erasure import digest
+from services.cleanup_service.model.erasure import user_digest
 from shared.dynamo import Item
 from shared.errors import InvalidArgument, NotFound
 from shared.events.envelope import new_event
@@ -57,7 +57,7 @@ async def service(stores: Stores, peers: FakePeers) -> AsyncIterator[CleanupServ
 async def seed(stores: Stores, service: CleanupService, peers: FakePeers, user: str) -> None:
     peers.add(user, "a", "b", "c", content=f"the secret of {user}")
     peers.link(user, "a", "b")
-    async with table_of(stores, BRAIN2_TABLE=service.settings.table) as table:
+    async with table_of(stores, BRAIN2_TABLE=service.config.table) as table:
         await table.batch_write([*items_of(user), *({"PK": f"USER#{user}", "SK": f"NODE#{n}"} for n in "abc")])
     async with redis.Redis.from_url(stores.redis_url) as client:
         for key in (f"node:{{{user}}}:a", f"graph:{{{user}}}:list:b", f"{{{user}}}"):
@@ -90,19 +90,19 @@ async def test_nothing_is_left_but_the_receipt(
     other = fresh_user()
     for one in (user, other):
         await seed(stores, service, peers, one)
-    others = await traces_of(stores, other, table=service.settings.table)
-    assert len(await traces_of(stores, user, table=service.settings.table)) == len(others) > 18
+    others = await traces_of(stores, other, table=service.config.table)
+    assert len(await traces_of(stores, user, table=service.config.table)) == len(others) > 18
     # The peers own the note items; ours stand in for them, so the erasure must find and sweep them.
     receipt = await erased(service, user)
-    assert await traces_of(stores, user, table=service.settings.table) == []
+    assert await traces_of(stores, user, table=service.config.table) == []
     assert [key for key in peers.notes if key[0] == user] == []
-    assert await traces_of(stores, other, table=service.settings.table) == others
+    assert await traces_of(stores, other, table=service.config.table) == others
     assert receipt.user_id == ""
-    assert receipt.user_digest == digest(receipt.erasure_id, user)
+    assert receipt.user_digest == user_digest(receipt.erasure_id, user)
     assert receipt.removed["nodes"] == 3
     assert receipt.removed["archives"] >= 2
     assert receipt.removed["cache"] == 4
-    kept = [item for item in await table_items(stores, service.settings.table) if receipt.erasure_id in str(item)]
+    kept = [item for item in await table_items(stores, service.config.table) if receipt.erasure_id in str(item)]
     assert [item["PK"]["S"] for item in kept] == ["CLEANUP#ERASURE"]
     assert "secret" not in json.dumps(kept, default=repr)
 

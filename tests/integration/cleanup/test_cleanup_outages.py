@@ -14,7 +14,7 @@ from shared.aws import Aws
 from shared.errors import Unavailable
 from shared.ids import SystemClock, UlidFactory
 from tests.support.cleanup_peers import FakePeers, now_ms
-from tests.support.cleanup_service import running, settings_of
+from tests.support.cleanup_service import config_of, running
 from tests.support.stores import Stores
 
 DONE = cleanup_pb2.DELETION_STATE_DONE
@@ -52,7 +52,7 @@ async def test_an_s3_that_goes_silent_holds_no_worker_for_ever(stores: Stores) -
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    settings = settings_of(stores, S3_ENDPOINT=f"http://127.0.0.1:{port}")
+    config = config_of(stores, S3_ENDPOINT=f"http://127.0.0.1:{port}")
     clock = SystemClock()
     saga = sagas.begin(Deletion("u", "n", 2, 0, 0), 0, "deleted")
 
@@ -61,7 +61,7 @@ async def test_an_s3_that_goes_silent_holds_no_worker_for_ever(stores: Stores) -
         for batch in batches:
             yield batch
 
-    async with server, Aws(settings, use=("s3",)) as aws:
+    async with server, Aws(config, use=("s3",)) as aws:
         archives = S3Archives(aws.s3, "bucket", UlidFactory(clock), clock, timeout=0.2)
         with pytest.raises(Unavailable):
             await archives.write(saga, {"kind": "note"}, [], no_edges())

@@ -27,7 +27,7 @@ def test_a_deletion_waits_for_the_end_of_the_retention() -> None:
 
 def test_the_steps_come_in_their_order_and_end_in_done() -> None:
     saga, seen = sagas.claimed(fresh(), "a", 5000, 100), []
-    while not saga.over:
+    while not saga.ended:
         seen.append(saga.step)
         saga = sagas.advanced(saga, 5001, "ok")
     assert seen == list(Step)
@@ -102,7 +102,7 @@ def test_a_note_written_anew_after_its_purge_can_be_deleted_again() -> None:
 
 def test_attempts_count_from_the_claim_and_start_again_with_a_step() -> None:
     saga = sagas.claimed(fresh(), "a", 5000, 100)
-    saga = sagas.claimed(sagas.stumbled(saga, 5000, "no", 10), "b", 5010, 100)
+    saga = sagas.claimed(sagas.attempt_failed(saga, 5000, "no", 10), "b", 5010, 100)
     assert saga.attempts == 2
     assert sagas.advanced(saga, 5011, "ok").attempts == 1
     assert sagas.released(saga, 5011).attempts == 1
@@ -124,6 +124,6 @@ def test_the_history_is_bounded_and_keeps_the_newest() -> None:
     for number in itertools.count(1):
         if number > 80:
             break
-        saga = sagas.stumbled(sagas.claimed(saga, "a", 5000, 100), 5000, f"no {number}", 10)
+        saga = sagas.attempt_failed(sagas.claimed(saga, "a", 5000, 100), 5000, f"no {number}", 10)
     assert len(saga.history) == sagas.HISTORY_LIMIT
     assert saga.history[-1].message.endswith("no 80")

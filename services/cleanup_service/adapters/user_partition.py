@@ -1,7 +1,8 @@
-"""All that a user has in the table and in the archive, by place, whoever wrote it: for erasing.
+"""ports.erase_user.UserPartition: everything of a user in the table, the archive and Redis, whichever service wrote it.
 
-The one place where cleanup removes items of other contexts (docs/adr/0044). It follows the documented layout of the
-table: everything of a user is under USER#<u>, IDEMP#<service>#<u>, or waits in an OUTBOX#<service>#<shard>.
+This is where cleanup removes items of all contexts (docs/adr/0044). They are found by key alone: everything of a user
+is under USER#<u> or IDEMP#<service>#<u>, or it is one of the user's events in OUTBOX#<service>#<shard>, or a journal
+entry of the graph in GRAPH#JOURNAL#<shard>.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from services.cleanup_service.adapters.archive import prefix
-from services.cleanup_service.adapters.cache import UserCache
+from services.cleanup_service.adapters.user_cache import UserCache
 from shared.aws import AWS_ERRORS, translate
 from shared.dynamo import Item, Key, Table
 from shared.errors import InvalidArgument
@@ -20,19 +21,19 @@ if TYPE_CHECKING:
 
 SERVICES = ("node", "graph", "similarity", "cleanup")
 OUTBOX_SHARDS = 8
-# Where the graph notes while Redis is away which of a user's cached lists are stale.
+# The graph's journal names cached lists that are stale because Redis was unreachable.
 JOURNAL_SHARDS = 4
-# In the user's own partition: what tells that the user is being erased. It goes last, with the receipt.
+# The item that marks the user as being erased; it is removed last, together with the receipt's last write.
 ERASING = "CLEAN#ERASURE"
 _PAGE = 500
-# Seconds for one call of S3; its client would wait for ever for some silences.
+# Seconds for one call of S3: the timeouts of its client don't cover every wait.
 _TIMEOUT = 30.0
 _EDGES = ("EDGE#", "GRAPH#")
 _INDEX = ("KW#", "TERMS#", "SIM#")
 
 
-class UserTraces:
-    """ports.erase.Traces. bucket "": archives are disabled here, but may not always have been: then say so in S3."""
+class StoredUserPartition:
+    """bucket: "" when no bucket is configured; then archives of an earlier configuration are not removed."""
 
     def __init__(self, table: Table, s3: "S3Client", bucket: str, cache: UserCache) -> None:
         self._table = table
@@ -51,16 +52,16 @@ class UserTraces:
         if found:
             yield found
 
-    async def edges(self, user_id: str) -> int:
+    async def remove_edges(self, user_id: str) -> int:
         return sum([await self._remove(f"USER#{user_id}", begins) for begins in _EDGES])
 
-    async def index(self, user_id: str) -> int:
+    async def remove_index(self, user_id: str) -> int:
         return sum([await self._remove(f"USER#{user_id}", begins) for begins in _INDEX])
 
-    async def cache(self, user_id: str) -> int:
-        return await self._cache.forget(user_id)
+    async def remove_cache(self, user_id: str) -> int:
+        return await self._cache.remove_user(user_id)
 
-    async def archives(self, user_id: str) -> int:
+    async def remove_archives(self, user_id: str) -> int:
         if not self._bucket:
             return 0
         count = 0
@@ -80,7 +81,7 @@ class UserTraces:
             count += len(keys)
         return count
 
-    async def records(self, user_id: str) -> int:
+    async def remove_records(self, user_id: str) -> int:
         count = await self._remove(f"USER#{user_id}", "", keep=lambda item: item["SK"] == ERASING)
         for service in SERVICES:
             count += await self._remove(f"IDEMP#{service}#{user_id}", "")
@@ -114,7 +115,7 @@ class UserTraces:
         return count + len(keys)
 
     async def _archived(self, user_id: str) -> list[tuple[str, str]]:
-        # Versions too: whoever turned on versioning for the bucket still wants erased users to be gone.
+        # All versions of the objects: the bucket may have versioning enabled.
         try:
             page = await self._s3.list_object_versions(Bucket=self._bucket, Prefix=prefix(user_id))
         except AWS_ERRORS as error:

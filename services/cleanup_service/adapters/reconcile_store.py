@@ -1,7 +1,8 @@
-"""ports.reconcile.Ledger on the table: other contexts' items, read by their documented layout (docs/adr/0045).
+"""ports.reconcile_user.ReconcileStore: reads items of all contexts in the table (docs/adr/0045).
 
-Two repairs write here because no owner could be asked: the other side of an edge, as a copy of the one that is there;
-and keywords whose note and record are gone.
+Of other contexts it reads notes (node), edges and hidden markers (graph), index records and keywords (similarity), and
+all outboxes. It writes only what no service can be asked for: the missing side of an edge, as a copy of the other one
+(graph); it removes keywords of notes that don't exist (similarity), and outbox items that it has published.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
@@ -15,14 +16,14 @@ from shared.events.envelope import Event
 _PAGE = 500
 _SERVICES = ("node", "graph", "similarity", "cleanup")
 _SHARDS = 8
-_NOTE = ("SK", "version", "update_time", "delete_time")
+_NOTE = ("SK", "version", "delete_time")
 _ENTRY = ("SK", "v", "s", "vis", "gone")
 _HIDDEN = "GRAPH#HIDDEN#"
 _RELATED = "related"
 
 
-class DynamoLedger:
-    """Strongly consistent reads, keys and little more."""
+class DynamoReconcileStore:
+    """Strongly consistent reads of keys and few attributes."""
 
     def __init__(self, table: Table, bus: Bus) -> None:
         self._table = table
@@ -37,23 +38,23 @@ class DynamoLedger:
         async for items in self._pages(user_id, begins, ("SK", "w")):
             yield [_side(item) for item in items]
 
+    async def stored(self, user_id: str, sides: Sequence[EdgeSide]) -> list[EdgeSide]:
+        by_key = {_key(user_id, side): side for side in sides}
+        found = await self._table.batch_get(by_key, consistent=True, attributes=("PK",))
+        return [side for key, side in by_key.items() if key in found]
+
     async def missing_mirrors(self, user_id: str, sides: Sequence[EdgeSide]) -> list[EdgeSide]:
-        here = {_key(user_id, side.node_id, side.other, side.type): side for side in sides}
-        there = {_key(user_id, *side.mirror): side for side in sides}
-        mirrors = await self._table.batch_get(there, consistent=True, attributes=("PK",))
-        suspects = {key for key, side in there.items() if key not in mirrors}
+        mirrors = set(await self.stored(user_id, [side.mirror for side in sides]))
         # The side itself may have been removed since it was listed.
-        own = [key for key, side in here.items() if _key(user_id, *side.mirror) in suspects]
-        still = await self._table.batch_get(own, consistent=True, attributes=("PK",))
-        return [here[key] for key in own if key in still]
+        return await self.stored(user_id, [side for side in sides if side.mirror not in mirrors])
 
     async def complete(self, user_id: str, side: EdgeSide) -> bool:
-        key = _key(user_id, side.node_id, side.other, side.type)
+        key = _key(user_id, side)
         item = await self._table.get(key, consistent=True)
         if item is None:
             return False
         unchanged = Condition("ver = :v", values={":v": item["ver"]})
-        pk, sk = _key(user_id, *side.mirror)
+        pk, sk = _key(user_id, side.mirror)
         try:
             await self._table.transact([Check(key, unchanged), Put({**item, "PK": pk, "SK": sk}, ABSENT)])
         except TransactionCancelled as error:
@@ -82,9 +83,9 @@ class DynamoLedger:
         hidden = {item["SK"].removeprefix(_HIDDEN) for item in items if item.get("hid")}
         return {note.node_id: note for note in notes}, {entry.node_id: entry for entry in entries}, hidden
 
-    async def posting_notes(self, user_id: str) -> AsyncIterator[list[str]]:
+    async def posting_notes(self, user_id: str, node_id: str = "") -> AsyncIterator[list[str]]:
         last = ""
-        async for items in self._pages(user_id, "KW#", ("SK",)):
+        async for items in self._pages(user_id, f"KW#{node_id}#" if node_id else "KW#", ("SK",)):
             found = list(dict.fromkeys(item["SK"].split("#")[1] for item in items))
             yield [node_id for node_id in found if node_id != last]
             last = found[-1] if found else last
@@ -93,14 +94,14 @@ class DynamoLedger:
         async for items in self._pages(user_id, f"KW#{node_id}#", ("PK", "SK")):
             await self._table.batch_write(deletes=[(item["PK"], item["SK"]) for item in items])
 
-    async def leftovers(self, user_id: str, before_ms: int) -> list[tuple[str, str]]:
-        return [(event.id, event.type) for _, event in await self._waiting(user_id) if event.time_ms < before_ms]
+    async def unpublished(self, user_id: str, before_ms: int) -> list[tuple[str, str]]:
+        return [(event.id, event.type) for _, event in await self._outbox_events(user_id) if event.time_ms < before_ms]
 
     async def publish(self, user_id: str, event_ids: Sequence[str]) -> None:
         wanted = set(event_ids)
         keys: dict[str, Key] = {}
         events: list[Event] = []
-        for key, event in await self._waiting(user_id):
+        for key, event in await self._outbox_events(user_id):
             if event.id in wanted:
                 keys[event.id] = key
                 events.append(event)
@@ -108,9 +109,9 @@ class DynamoLedger:
             taken, refused = await self._bus.publish(batch)
             await self._table.batch_write(deletes=[keys[event.id] for event in taken])
             if refused:
-                raise Unavailable(f"the bus didn't take events: {refused[0].code}", reason="BUS_UNAVAILABLE")
+                raise Unavailable(f"the bus refused events: {refused[0].code}", reason="BUS_UNAVAILABLE")
 
-    async def _waiting(self, user_id: str) -> list[tuple[Key, Event]]:
+    async def _outbox_events(self, user_id: str) -> list[tuple[Key, Event]]:
         found = []
         for service in _SERVICES:
             for shard in range(_SHARDS):
@@ -125,9 +126,7 @@ class DynamoLedger:
 
 
 def _note(item: Item) -> StoredNote:
-    deleted = item.get("delete_time")
-    changed = max(item["update_time"], deleted or 0)
-    return StoredNote(item["SK"].removeprefix("NODE#"), item["version"], deleted is None, changed)
+    return StoredNote(item["SK"].removeprefix("NODE#"), item["version"], item.get("delete_time") is None)
 
 
 def _side(item: Item) -> EdgeSide:
@@ -140,6 +139,6 @@ def _entry(item: Item) -> IndexEntry:
     return IndexEntry(node_id, max(item["v"], item["s"]), bool(item["vis"]), bool(item["gone"]))
 
 
-def _key(user_id: str, node_id: str, other: str, type: str) -> Key:
-    tail = "" if type == _RELATED else f"#{type}"
-    return f"USER#{user_id}", f"EDGE#{node_id}#{other}{tail}"
+def _key(user_id: str, side: EdgeSide) -> Key:
+    tail = "" if side.type == _RELATED else f"#{side.type}"
+    return f"USER#{user_id}", f"EDGE#{side.node_id}#{side.other}{tail}"

@@ -1,4 +1,4 @@
-"""ports.reconcile.Owners on the stubs of the other services."""
+"""ports.reconcile_user.PeerRepairs: calls of the other services that look again or repair."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -9,18 +9,18 @@ from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from services.cleanup_service.adapters.peers import Peers
 from services.cleanup_service.model.findings import EdgeSide
-from services.cleanup_service.ports.reconcile import Edges
+from services.cleanup_service.ports.reconcile_user import Edges
 from shared.errors import Aborted, FailedPrecondition, NotFound
 
 _TIMEOUT = 10.0
 _IDS_AT_ONCE = 1000
-# The most that BatchGetNeighbors answers for a note; longer lists are read in pages.
-_SHORT = 100
+# The most neighbours that BatchGetNeighbors returns of a note; longer lists are read in pages.
+_MAX_NEIGHBORS = 100
 _PAGE = 1000
 
 
-class PeerOwners:
-    """Reads as any client would, and asks the owners to put things right."""
+class GrpcPeerRepairs:
+    """Reads and repairs through the public APIs only."""
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
@@ -45,17 +45,17 @@ class PeerOwners:
         return found
 
     async def neighbors(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Edges]:
-        request = graph_pb2.BatchGetNeighborsRequest(user_id=user_id, node_ids=node_ids, limit=_SHORT)
+        request = graph_pb2.BatchGetNeighborsRequest(user_id=user_id, node_ids=node_ids, limit=_MAX_NEIGHBORS)
         answer = await self._peers.graph.BatchGetNeighbors(request, timeout=_TIMEOUT)
         found: dict[str, Edges] = {}
         for result in answer.results:
             if result.total_degree > len(result.neighbors):
-                found[result.node_id] = await self._hub(user_id, result.node_id)
+                found[result.node_id] = await self._all_neighbors(user_id, result.node_id)
             else:
                 found[result.node_id] = {(one.node_id, one.type): one.weight for one in result.neighbors}
         return found
 
-    async def _hub(self, user_id: str, node_id: str) -> Edges:
+    async def _all_neighbors(self, user_id: str, node_id: str) -> Edges:
         found: dict[tuple[str, str], float] = {}
         token = ""
         while True:
@@ -67,14 +67,14 @@ class PeerOwners:
                 return found
 
     async def detach_missing(self, user_id: str, node_id: str) -> None:
-        # Version 0 is no fence: there is no note that could come back.
+        # Version 0 means no fence: there is no note that could be restored.
         request = graph_pb2.DetachNodeRequest(user_id=user_id, node_id=node_id)
         while not (await self._peers.graph.DetachNode(request, timeout=_TIMEOUT, idempotent=True)).done:
             pass
 
-    async def renew(self, user_id: str, side: EdgeSide, *, exists: bool) -> None:
+    async def refresh_edge(self, user_id: str, side: EdgeSide, *, exists: bool) -> None:
         if not exists:
-            # Removing what isn't there makes the graph read both lists again.
+            # Deleting a missing edge makes the graph read both lists again.
             request = graph_pb2.DeleteEdgeRequest(
                 user_id=user_id, source_id=side.node_id, target_id=side.other, type=side.type
             )
@@ -84,7 +84,7 @@ class PeerOwners:
         try:
             edge = (await self._peers.graph.GetEdge(graph_pb2.GetEdgeRequest(**key), timeout=_TIMEOUT)).edge
         except NotFound:
-            return  # hidden, or gone by now
+            return  # hidden, or removed since
         again = graph_pb2.NewEdge(
             source_id=edge.source_id,
             target_id=edge.target_id,
@@ -94,33 +94,33 @@ class PeerOwners:
             metadata=edge.metadata,
         )
         try:
-            # Making an edge that is there changes nothing, and makes the graph read both lists again.
+            # Creating an existing edge changes nothing, and makes the graph read both lists again.
             await self._peers.graph.CreateEdge(
                 graph_pb2.CreateEdgeRequest(user_id=user_id, edge=again), timeout=_TIMEOUT, idempotent=True
             )
         except FailedPrecondition:
-            pass  # an end was deleted since: then the edge doesn't show
+            pass  # an end was deleted since, so the edge isn't shown
 
-    async def unindex(self, user_id: str, node_id: str, version: int) -> None:
+    async def remove_from_index(self, user_id: str, node_id: str, version: int) -> None:
         request = similarity_pb2.RemoveNodeRequest(user_id=user_id, node_id=node_id, version=version)
         try:
             await self._peers.similarity.RemoveNode(request, timeout=_TIMEOUT, idempotent=True)
         except NotFound:
             pass
 
-    async def set_visibility(self, user_id: str, node_id: str, version: int, visible: bool) -> None:
+    async def set_visibility(self, user_id: str, node_id: str, version: int, *, visible: bool) -> None:
         fields: Any = {"user_id": user_id, "node_id": node_id, "version": version, "visible": visible}
-        try:
-            await asyncio.gather(
-                self._peers.graph.SetNodeVisibility(
-                    graph_pb2.SetNodeVisibilityRequest(**fields), timeout=_TIMEOUT, idempotent=True
-                ),
-                self._peers.similarity.SetNodeVisibility(
-                    similarity_pb2.SetNodeVisibilityRequest(**fields), timeout=_TIMEOUT, idempotent=True
-                ),
-            )
-        except Aborted:
-            pass  # something newer was heard meanwhile
+
+        async def call(method: Any, request: Any) -> None:
+            try:
+                await method(request, timeout=_TIMEOUT, idempotent=True)
+            except Aborted:
+                pass  # the service has a newer version of the note
+
+        await asyncio.gather(
+            call(self._peers.graph.SetNodeVisibility, graph_pb2.SetNodeVisibilityRequest(**fields)),
+            call(self._peers.similarity.SetNodeVisibility, similarity_pb2.SetNodeVisibilityRequest(**fields)),
+        )
 
     async def reindex(self, user_id: str) -> None:
         async for _ in self._peers.similarity.ReindexUser(similarity_pb2.ReindexUserRequest(user_id=user_id)):

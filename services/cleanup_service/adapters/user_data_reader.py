@@ -1,4 +1,4 @@
-"""ports.export.Library on the stubs of the other services."""
+"""ports.export_user.UserDataReader: reads a user's data through the APIs of the other services."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 
@@ -11,12 +11,12 @@ from services.cleanup_service.ports import Record
 
 _TIMEOUT = 10.0
 _PAGE = 200
-# What one BatchGetNodes may answer, in bytes of content: under the largest message of a service by a wide margin.
+# Bytes of content that one BatchGetNodes is asked for: far below the largest message of a service.
 _BATCH_BYTES = 1024 * 1024
 
 
-class PeerLibrary:
-    """Reads as any client would; a page at a time, so that nothing grows with the user."""
+class PeerUserDataReader:
+    """Reads a page at a time, so that memory doesn't grow with the user."""
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
@@ -70,7 +70,7 @@ def _batches(nodes: Iterable[node_pb2.Node]) -> Iterable[list[str]]:
     ids: list[str] = []
     size = 0
     for node in nodes:
-        # A note may have grown since it was listed: each counts for a little more than it was.
+        # A note may have grown since it was listed, so each is counted with some bytes more.
         cost = node.content_bytes + 8192
         if ids and size + cost > _BATCH_BYTES:
             yield ids

@@ -1,4 +1,4 @@
-"""Erasing a user: everything goes, whatever crashes and whatever still arrives; nobody else loses anything."""
+"""ErasureStatus a user: everything goes, whatever crashes and whatever still arrives; nobody else loses anything."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ async def finish(found: World, erasure_id: str, quiet_ms: int = 5000) -> None:
         erasure = found.erasures[erasure_id]
         if erasure.done:
             return
-        found.clock.ms = max(found.clock.ms, erasure.attention_ms)
+        found.clock.ms = max(found.clock.ms, erasure.queue_time_ms)
         await found.eraser(f"replica-{number}", quiet_ms=quiet_ms).run(erasure_id)
     raise AssertionError(found.erasures[erasure_id])
 
@@ -49,26 +49,26 @@ async def finish(found: World, erasure_id: str, quiet_ms: int = 5000) -> None:
 async def test_everything_of_the_user_goes_and_nothing_of_others() -> None:
     found = world()
     others = left_of(found, "v")
-    erasure = await found.eraser().begin("u")
+    erasure = await found.eraser().erase_user("u")
     await finish(found, erasure.erasure_id)
     assert left_of(found, "u") == ([], [], [], [], [], False)
     assert left_of(found, "v") == others
     receipt = found.erasures[erasure.erasure_id]
     assert dict(receipt.removed) == {"nodes": 7, **dict.fromkeys(KINDS, 3)}
     assert receipt.user_id == ""
-    assert receipt.user_digest == erasures.digest(receipt.erasure_id, "u")
+    assert receipt.user_digest == erasures.user_digest(receipt.erasure_id, "u")
     assert receipt.end_ms - receipt.start_ms >= 5000
 
 
 async def test_a_crash_at_any_point_loses_nothing() -> None:
     calm = world()
-    calm_id = (await calm.eraser().begin("u")).erasure_id
+    calm_id = (await calm.eraser().erase_user("u")).erasure_id
     await calm.eraser().run(calm_id)
     points = len(calm.calls)
     assert points > 50
     for point in range(points):
         found = world()
-        erasure_id = (await found.eraser().begin("u")).erasure_id
+        erasure_id = (await found.eraser().erase_user("u")).erasure_id
         passed = -1
 
         def crash(_: str, point: int = point) -> None:
@@ -87,14 +87,14 @@ async def test_a_crash_at_any_point_loses_nothing() -> None:
 
 async def test_what_arrives_late_goes_too_and_starts_the_quiet_time_again() -> None:
     found = world()
-    erasure_id = (await found.eraser().begin("u")).erasure_id
+    erasure_id = (await found.eraser().erase_user("u")).erasure_id
     await found.eraser().run(erasure_id)
-    found.clock.ms = found.erasures[erasure_id].attention_ms
+    found.clock.ms = found.erasures[erasure_id].queue_time_ms
     await found.eraser().run(erasure_id)
     quiet_since = found.erasures[erasure_id].quiet_since_ms
     assert quiet_since
     found.rest["index", "u"] = 1  # a consumer of an old event
-    found.clock.ms = found.erasures[erasure_id].attention_ms
+    found.clock.ms = found.erasures[erasure_id].queue_time_ms
     await found.eraser().run(erasure_id)
     assert not found.erasures[erasure_id].done
     await finish(found, erasure_id)
@@ -104,21 +104,21 @@ async def test_what_arrives_late_goes_too_and_starts_the_quiet_time_again() -> N
 
 async def test_two_calls_are_one_erasure_and_later_ones_are_new() -> None:
     found = world()
-    first = await found.eraser().begin("u")
-    assert (await found.eraser().begin("u")).erasure_id == first.erasure_id
+    first = await found.eraser().erase_user("u")
+    assert (await found.eraser().erase_user("u")).erasure_id == first.erasure_id
     await finish(found, first.erasure_id)
-    second = await found.eraser().begin("u")
+    second = await found.eraser().erase_user("u")
     assert second.erasure_id != first.erasure_id
     with pytest.raises(NotFound):
-        await found.eraser().get("nope")
+        await found.eraser().get_erasure("nope")
 
 
 async def test_a_store_that_is_down_holds_it_up_and_is_named() -> None:
     found = world()
-    erasure_id = (await found.eraser().begin("u")).erasure_id
+    erasure_id = (await found.eraser().erase_user("u")).erasure_id
 
     def down(name: str) -> None:
-        if name == "traces.cache":
+        if name == "partition.cache":
             raise Unavailable("Redis is down", reason="CACHE_UNREACHABLE")
 
     found.at = down
@@ -133,7 +133,7 @@ async def test_a_store_that_is_down_holds_it_up_and_is_named() -> None:
 
 async def test_one_replica_works_on_it_at_a_time() -> None:
     found = world()
-    erasure_id = (await found.eraser().begin("u")).erasure_id
+    erasure_id = (await found.eraser().erase_user("u")).erasure_id
     results = await asyncio.gather(*(found.eraser(f"r{number}").run(erasure_id) for number in range(4)))
     assert sum(result is not None for result in results) == 1
 
@@ -143,7 +143,7 @@ async def test_the_loop_finds_what_is_due_and_wakes_for_what_is_new() -> None:
     eraser = found.eraser(quiet_ms=0)
     loop = asyncio.ensure_future(eraser.run_forever(3600))
     await asyncio.sleep(0)
-    erasure_id = (await eraser.begin("u")).erasure_id
+    erasure_id = (await eraser.erase_user("u")).erasure_id
     while found.erasures[erasure_id].round == 1:
         await asyncio.sleep(0)
     loop.cancel()

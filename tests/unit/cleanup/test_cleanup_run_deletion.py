@@ -11,10 +11,11 @@ import pytest
 from services.cleanup_service.model import saga as sagas
 from services.cleanup_service.model.saga import Cascade, State, Step
 from services.cleanup_service.ports import edge_key
-from services.cleanup_service.usecases.run import Policy
+from services.cleanup_service.usecases.retry_deletion import retry_deletion
+from services.cleanup_service.usecases.run_deletion import RetryPolicy
 from shared.errors import FailedPrecondition, Unavailable
 from shared.resilience.retry import Backoff
-from tests.support.cleanup_world import Crash, FakeIndex, World
+from tests.support.cleanup_world import Crash, FakeSimilarity, World
 
 KEY = ("u", "n")
 
@@ -54,9 +55,9 @@ async def finish(found: World, *, archives: bool = True) -> int:
     """Runs the saga on ever new replicas until it is over; how many it took."""
     for number in range(1, 100):
         saga = found.sagas[KEY]
-        if saga.over or saga.state is State.FAILED:
+        if saga.ended or saga.state is State.FAILED:
             return number - 1
-        found.clock.ms = max(found.clock.ms, saga.attention_ms)
+        found.clock.ms = max(found.clock.ms, saga.queue_time_ms)
         await found.runner(f"replica-{number}", archives=archives).run(*KEY)
     raise AssertionError(f"never over: {found.sagas[KEY]}")
 
@@ -101,7 +102,7 @@ async def test_crashes_one_after_the_other_come_to_the_same_end() -> None:
         found = world(Cascade.ORPHANS)
         for _ in range(5):
             found.at = crash_at(rng.randrange(12))
-            found.clock.ms = max(found.clock.ms, found.sagas[KEY].attention_ms)
+            found.clock.ms = max(found.clock.ms, found.sagas[KEY].queue_time_ms)
             try:
                 await found.runner().run(*KEY)
             except Crash:
@@ -165,13 +166,13 @@ async def test_nothing_is_purged_while_the_archive_is_down_and_a_retry_goes_on()
     found.at = down
     tries = await finish(found)
     saga = found.sagas[KEY]
-    assert tries == Policy().max_attempts
+    assert tries == RetryPolicy().max_attempts
     assert (saga.state, saga.step) == (State.FAILED, Step.ARCHIVE)
     assert "S3 is down" in saga.error
     assert KEY in found.notes
     assert sum("n" in link for link in found.links["u"]) == 5
     found.at = lambda _: None
-    retried = await found.intake().retry(*KEY)
+    retried = await retry_deletion(found.deletions(), *KEY)
     assert retried.state is State.RUNNING
     assert found.offered == [KEY]
     await finish(found)
@@ -182,9 +183,9 @@ async def test_waits_between_attempts_grow_and_are_bounded() -> None:
     found = world()
     found.at = raise_at("nodes.fence", Unavailable("down"))
     waits = []
-    policy = Policy(max_attempts=6, backoff=Backoff(base=1.0, cap=4.0))
+    policy = RetryPolicy(max_attempts=6, backoff=Backoff(base=1.0, cap=4.0))
     while found.sagas[KEY].state is State.PENDING:
-        found.clock.ms = found.sagas[KEY].attention_ms
+        found.clock.ms = found.sagas[KEY].queue_time_ms
         await found.runner(policy=policy).run(*KEY)
         waits.append(found.sagas[KEY].due_ms - found.clock.ms)
     assert len(waits) == 6
@@ -195,7 +196,7 @@ async def test_waits_between_attempts_grow_and_are_bounded() -> None:
 
 async def test_what_will_never_work_fails_at_once() -> None:
     found = world()
-    found.at = raise_at("index.remove", FailedPrecondition("no", reason="NOPE"))
+    found.at = raise_at("similarity.remove", FailedPrecondition("no", reason="NOPE"))
     await finish(found)
     saga = found.sagas[KEY]
     assert (saga.state, saga.step, saga.attempts) == (State.FAILED, Step.UNINDEX, 1)
@@ -204,9 +205,9 @@ async def test_what_will_never_work_fails_at_once() -> None:
 
 async def test_a_step_that_always_kills_its_process_ends_as_failed() -> None:
     found = world()
-    for _ in range(Policy().max_attempts):
+    for _ in range(RetryPolicy().max_attempts):
         found.at = raise_at("graph.detach", Crash())
-        found.clock.ms = max(found.clock.ms, found.sagas[KEY].attention_ms)
+        found.clock.ms = max(found.clock.ms, found.sagas[KEY].queue_time_ms)
         with pytest.raises(Crash):
             await found.runner().run(*KEY)
     await finish(found)
@@ -232,7 +233,7 @@ async def test_a_replica_that_was_paused_past_its_lease_changes_no_state() -> No
 
         def overtaken(found: World = found) -> None:
             found.at = lambda _: None
-            found.clock.ms += Policy().lease_ms
+            found.clock.ms += RetryPolicy().lease_ms
             at_once(found.runner("quick").run(*KEY))
 
         found.at = once_at(point, overtaken)
@@ -278,21 +279,21 @@ async def test_a_long_step_keeps_its_lease_while_its_process_lives() -> None:
     stuck, slept = asyncio.Event(), asyncio.Event()
 
     async def sleep(seconds: float) -> None:
-        assert seconds == Policy().lease_ms / 3000
+        assert seconds == RetryPolicy().lease_ms / 3000
         slept.set()
         await beats.get()
 
-    class Slow(FakeIndex):
-        async def remove(self, user_id: str, node_id: str, version: int) -> None:
+    class Slow(FakeSimilarity):
+        async def remove_node(self, user_id: str, node_id: str, version: int) -> None:
             await stuck.wait()
-            await super().remove(user_id, node_id, version)
+            await super().remove_node(user_id, node_id, version)
 
-    task = asyncio.ensure_future(found.runner(sleep=sleep, index=Slow(found)).run(*KEY))
+    task = asyncio.ensure_future(found.runner(sleep=sleep, similarity=Slow(found)).run(*KEY))
     await slept.wait()
     while found.sagas[KEY].step is not Step.UNINDEX:
         await asyncio.sleep(0)
     for _ in range(5):
-        found.clock.ms += Policy().lease_ms // 2
+        found.clock.ms += RetryPolicy().lease_ms // 2
         lease = found.sagas[KEY].lease
         beats.put_nowait(None)
         while found.sagas[KEY].lease == lease:
@@ -301,18 +302,18 @@ async def test_a_long_step_keeps_its_lease_while_its_process_lives() -> None:
     stuck.set()
     await task
     assert found.sagas[KEY].state is State.DONE
-    assert found.calls.count("index.remove") == 1
+    assert found.calls.count("similarity.remove") == 1
 
 
 async def test_a_step_that_hangs_is_cut_off_and_tried_again() -> None:
     found = world()
     never = asyncio.Event()
 
-    class Hanging(FakeIndex):
-        async def remove(self, user_id: str, node_id: str, version: int) -> None:
+    class Hanging(FakeSimilarity):
+        async def remove_node(self, user_id: str, node_id: str, version: int) -> None:
             await never.wait()
 
-    saga = await found.runner(index=Hanging(found), policy=Policy(step_seconds=0.01)).run(*KEY)
+    saga = await found.runner(similarity=Hanging(found), policy=RetryPolicy(step_seconds=0.01)).run(*KEY)
     assert saga is not None
     assert (saga.step, saga.error, saga.lease) == (Step.UNINDEX, "the step took too long", None)
     await finish(found)

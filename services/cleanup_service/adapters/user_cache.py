@@ -1,7 +1,7 @@
-"""What Redis holds of a user: every key that carries the hash tag {user}, whichever service made it (docs/adr/0044).
+"""All keys of a user in Redis: those with the hash tag {user}, whichever service wrote them (docs/adr/0044).
 
-Such keys are in one slot of a cluster, but their names aren't known, so the keys are looked through with SCAN in small
-steps: it blocks nobody, and an erasure is rare. Values never name another user, and no key without the tag names one.
+The names of the keys are not known, so they are found by SCAN in small steps, which blocks nobody; erasures are rare.
+No value names another user, and no key without the tag names a user.
 """
 
 from typing import Any
@@ -16,14 +16,14 @@ _TIMEOUT = 5.0
 
 
 class UserCache:
-    """A connection of its own for each erasure: the service needs Redis for nothing else."""
+    """Opens a connection for each call: the service needs Redis for nothing else."""
 
     def __init__(self, url: str, *, cluster: bool) -> None:
         self._url = url
         self._cluster = cluster
 
-    async def forget(self, user_id: str) -> int:
-        """Removes the user's keys; how many. Unavailable when Redis doesn't answer: then nobody knows what is left."""
+    async def remove_user(self, user_id: str) -> int:
+        """Removes the user's keys and returns how many. Raises Unavailable when Redis doesn't answer."""
         make: Any = redis.RedisCluster if self._cluster else redis.Redis
         count = 0
         try:

@@ -1,0 +1,57 @@
+"""ListDeletions: the deletions of one user, or of all users in one state, page by page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.cleanup_service.model.saga import Saga, State
+from services.cleanup_service.ports import NodeKey, QueueEntry
+from services.cleanup_service.usecases.deletions import Deletions
+
+# A page that is filtered by state reads at most this many sagas, so it may hold fewer than were asked for.
+_MAX_READ = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionPage:
+    """position: where the next page begins, "" after the last page."""
+
+    sagas: Sequence[Saga]
+    position: str
+
+
+async def list_deletions_of_user(
+    deletions: Deletions, user_id: str, state: State | None, position: str, limit: int
+) -> DeletionPage:
+    """A user's deletions by the time of the delete, oldest first. state: only those in it, None for all."""
+    found: list[Saga] = []
+    read = 0
+    while True:
+        page = await deletions.store.list_by_user(user_id, position, limit)
+        for entry, saga in await _read(deletions, page):
+            position = entry.position
+            read += 1
+            if saga is not None and state in (None, saga.state):
+                found.append(saga)
+            if len(found) == limit:
+                return DeletionPage(found, position)
+        if len(page) < limit:
+            return DeletionPage(found, "")
+        if read >= _MAX_READ:
+            return DeletionPage(found, position)
+
+
+async def list_deletions_in_state(deletions: Deletions, state: State, position: str, limit: int) -> DeletionPage:
+    """The deletions of all users in a state, by Saga.queue_time_ms, oldest first."""
+    merged: list[QueueEntry] = []
+    for shard in range(deletions.store.shards):
+        merged += await deletions.store.list_by_state(state, shard, None, position, limit)
+    merged.sort(key=lambda entry: entry.position)
+    page = merged[:limit]
+    found = [saga for _, saga in await _read(deletions, page) if saga is not None and saga.state is state]
+    return DeletionPage(found, page[-1].position if len(merged) > limit else "")
+
+
+async def _read(deletions: Deletions, page: Sequence[QueueEntry]) -> list[tuple[QueueEntry, Saga | None]]:
+    keys: list[NodeKey] = [(entry.user_id, entry.node_id) for entry in page]
+    found = await deletions.store.get_many(keys)
+    return [(entry, found.get(key)) for entry, key in zip(page, keys, strict=True)]

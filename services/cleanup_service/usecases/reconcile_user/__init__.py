@@ -1,0 +1,75 @@
+"""ReconcileUser: compares all that is stored of a user, and repairs what is inconsistent.
+
+It runs while the user is being served, so every inconsistency is looked at again before it counts as a finding: a note
+that was written a moment ago isn't missing from the index, an edge that is being removed isn't one-sided. Repairs are
+calls of the services that own the items, with the two exceptions of docs/adr/0045, and every repair is verified before
+it is reported. Memory grows with the number of the user's notes only (their ids and versions).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from services.cleanup_service.model.findings import Finding, ReconcileReport, StoredNote
+from services.cleanup_service.ports.reconcile_user import PeerRepairs, ReconcileStore
+from services.cleanup_service.usecases.deletions import Deletions
+from services.cleanup_service.usecases.reconcile_user import caches, edges, index, leftovers
+from services.cleanup_service.usecases.reconcile_user.context import Pace, ReconcileContext
+from shared.errors import FailedPrecondition
+from shared.ids import Clock
+from shared.resilience.retry import Sleep
+
+DEFAULT_RATE = 500
+
+
+class UserReconciler:
+    """reconcile_user() reconciles one user."""
+
+    def __init__(
+        self,
+        *,
+        store: ReconcileStore,
+        peers: PeerRepairs,
+        deletions: Deletions,
+        clock: Clock,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._peers = peers
+        self._deletions = deletions
+        self._clock = clock
+        self._sleep = sleep
+
+    async def reconcile_user(
+        self, user_id: str, *, dry_run: bool, max_rate: int = 0
+    ) -> AsyncIterator[list[Finding] | ReconcileReport]:
+        """Yields findings in batches, which may be empty to show progress, and the report last.
+
+        max_rate: the most items that are read per second, 0 for 500. Raises FailedPrecondition (ERASING).
+        """
+        if await self._deletions.erasures.is_erasing(user_id):
+            raise FailedPrecondition("the user is being erased", reason="ERASING")
+        pace = Pace(max_rate or DEFAULT_RATE, self._clock, self._sleep)
+        notes: dict[str, StoredNote] = {}
+        async for stored in self._store.notes(user_id):
+            await pace.spend(len(stored))
+            notes.update({note.node_id: note for note in stored})
+        ctx = ReconcileContext(
+            user_id=user_id,
+            notes=notes,
+            report=ReconcileReport(notes=len(notes)),
+            dry_run=dry_run,
+            pace=pace,
+            store=self._store,
+            peers=self._peers,
+            deletions=self._deletions,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+        # Unpublished events first, because many findings follow from them. Caches last: other repairs refresh them.
+        for check in (leftovers.events, leftovers.deletions, edges.check, index.records, index.postings, caches.check):
+            async for findings in check(ctx):
+                for finding in findings:
+                    ctx.report.add(finding)
+                yield findings
+        ctx.report.end_ms = self._clock.now_ms()
+        yield ctx.report
