@@ -111,7 +111,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         owner=owner,
         policy=policy,
     )
-    workers = Workers(runner.run, config.workers)
+    workers = Workers(runner.run_deletion, config.workers)
     deletions = Deletions(store=sagas, nodes=nodes, erasures=erasures, clock=clock, offer=workers.offer)
     leases = DynamoShardLeases(table)
     poller = DeletionPoller(
@@ -167,7 +167,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     life.on_drain(outbox.drain)
     background = [
         life.supervise("workers", workers.work()),
-        life.supervise("poller", poller.run(config.poll_seconds)),
+        life.supervise("poller", poller.run_forever(config.poll_seconds)),
         life.supervise("eraser", eraser.run_forever(config.poll_seconds)),
     ]
     life.on_drain(lambda: leases.release(owner))

@@ -302,8 +302,8 @@ class FakeGraph:
     def _at(self, user_id: str, node_id: str) -> list[tuple[str, str]]:
         return sorted(link for link in self.w.links.get(user_id, set()) if node_id in link)
 
-    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
-        self.w.pass_point("graph.hide")
+    async def set_visibility(self, user_id: str, node_id: str, version: int, *, visible: bool) -> None:
+        self.w.pass_point("graph.set_visibility")
         self.w.hidden[(user_id, node_id)] = max(version, self.w.hidden.get((user_id, node_id), 0))
         self.w.pass_point("graph.hidden")
 
@@ -324,8 +324,8 @@ class FakeSimilarity:
     def __init__(self, world: World) -> None:
         self.w = world
 
-    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
-        self.w.pass_point("similarity.hide")
+    async def set_visibility(self, user_id: str, node_id: str, version: int, *, visible: bool) -> None:
+        self.w.pass_point("similarity.set_visibility")
 
     async def keywords(self, user_id: str, note: Record) -> list[Record]:
         self.w.pass_point("similarity.keywords")

@@ -1,13 +1,11 @@
 """ports.reconcile_user.PeerRepairs: calls of the other services that look again or repair."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
-from services.cleanup_service.adapters.peers import Peers
+from services.cleanup_service.adapters.peers import GraphPeer, Peers, SimilarityPeer
 from services.cleanup_service.model.findings import EdgeSide
 from services.cleanup_service.ports.reconcile_user import Edges
 from shared.errors import Aborted, FailedPrecondition, NotFound
@@ -24,6 +22,8 @@ class GrpcPeerRepairs:
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
+        self._graph = GraphPeer(peers)
+        self._similarity = SimilarityPeer(peers)
 
     async def existing(self, user_id: str, node_ids: Sequence[str]) -> set[str]:
         return await self._nodes(user_id, node_ids, deleted=True)
@@ -109,18 +109,11 @@ class GrpcPeerRepairs:
             pass
 
     async def set_visibility(self, user_id: str, node_id: str, version: int, *, visible: bool) -> None:
-        fields: Any = {"user_id": user_id, "node_id": node_id, "version": version, "visible": visible}
-
-        async def call(method: Any, request: Any) -> None:
+        for service in (self._graph, self._similarity):
             try:
-                await method(request, timeout=_TIMEOUT, idempotent=True)
+                await service.set_visibility(user_id, node_id, version, visible=visible)
             except Aborted:
                 pass  # the service has a newer version of the note
-
-        await asyncio.gather(
-            call(self._peers.graph.SetNodeVisibility, graph_pb2.SetNodeVisibilityRequest(**fields)),
-            call(self._peers.similarity.SetNodeVisibility, similarity_pb2.SetNodeVisibilityRequest(**fields)),
-        )
 
     async def reindex(self, user_id: str) -> None:
         async for _ in self._peers.similarity.ReindexUser(similarity_pb2.ReindexUserRequest(user_id=user_id)):

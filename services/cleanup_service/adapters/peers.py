@@ -109,8 +109,8 @@ class GraphPeer:
     def __init__(self, peers: Peers) -> None:
         self._stub = peers.graph
 
-    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
-        request = graph_pb2.SetNodeVisibilityRequest(user_id=user_id, node_id=node_id, version=version, visible=False)
+    async def set_visibility(self, user_id: str, node_id: str, version: int, *, visible: bool) -> None:
+        request = graph_pb2.SetNodeVisibilityRequest(user_id=user_id, node_id=node_id, version=version, visible=visible)
         await self._stub.SetNodeVisibility(request, timeout=_TIMEOUT, idempotent=True)
 
     async def edges(self, user_id: str, node_id: str) -> AsyncIterator[list[Record]]:
@@ -136,9 +136,9 @@ class SimilarityPeer:
     def __init__(self, peers: Peers) -> None:
         self._stub = peers.similarity
 
-    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
+    async def set_visibility(self, user_id: str, node_id: str, version: int, *, visible: bool) -> None:
         request = similarity_pb2.SetNodeVisibilityRequest(
-            user_id=user_id, node_id=node_id, version=version, visible=False
+            user_id=user_id, node_id=node_id, version=version, visible=visible
         )
         await self._stub.SetNodeVisibility(request, timeout=_TIMEOUT, idempotent=True)
 

@@ -124,8 +124,8 @@ class Nodes(Protocol):
 class Graph(Protocol):
     """The graph service, as cleanup calls it."""
 
-    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
-        """SetNodeVisibility: from now on no edge of the note is shown, and none can be made. Idempotent."""
+    async def set_visibility(self, user_id: str, node_id: str, version: int, *, visible: bool) -> None:
+        """Hides the note or shows it: no edge of a hidden note is shown, and none can be made. Idempotent."""
 
     def edges(self, user_id: str, node_id: str) -> AsyncIterator[list[Record]]:
         """Every edge of the note, hidden ones too, in batches."""
@@ -140,8 +140,8 @@ class Graph(Protocol):
 class Similarity(Protocol):
     """The similarity service, as cleanup calls it."""
 
-    async def hide_node(self, user_id: str, node_id: str, version: int) -> None:
-        """SetNodeVisibility: the note is in no answer from now on. Idempotent."""
+    async def set_visibility(self, user_id: str, node_id: str, version: int, *, visible: bool) -> None:
+        """Hides the note or shows it: a hidden note is in no answer. Idempotent."""
 
     async def keywords(self, user_id: str, note: Record) -> list[Record]:
         """The note's keywords, those with the largest weight first, for the archive."""

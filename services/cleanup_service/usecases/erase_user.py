@@ -81,7 +81,7 @@ class UserEraser:
         while True:
             try:
                 for erasure_id in await self._store.due(self._clock.now_ms()):
-                    await self.run(erasure_id)
+                    await self.run_erasure(erasure_id)
             except Brain2Error as error:
                 log.warning("could not read due erasures: %s", error)
             self._started.clear()
@@ -90,7 +90,7 @@ class UserEraser:
             except TimeoutError:
                 pass
 
-    async def run(self, erasure_id: str) -> Erasure | None:
+    async def run_erasure(self, erasure_id: str) -> Erasure | None:
         """Runs an erasure until it has to wait; returns None when it isn't due, failed, or another replica runs it."""
         erasure = await self._store.get(erasure_id)
         if erasure is None or not erasures.claimable(erasure, self._clock.now_ms()):

@@ -49,18 +49,18 @@ class DeletionPoller:
         self._owner = owner
         self._lease_ms = lease_ms
 
-    async def run(self, interval: float) -> None:
+    async def run_forever(self, interval: float) -> None:
         """Polls until it is cancelled, every `interval` seconds, with 25 % jitter so that replicas poll at different
         times.
         """
         while True:
             try:
-                await self.poll()
+                await self.poll_deletions()
             except Brain2Error as error:
                 log.warning("a pass over the queues failed: %s", error)
             await asyncio.sleep(interval * (0.75 + self._rng.random() / 2))
 
-    async def poll(self) -> int:
+    async def poll_deletions(self) -> int:
         """One pass; returns how many due sagas were found. An error in one shard doesn't stop the others."""
         found = 0
         failure: Brain2Error | None = None

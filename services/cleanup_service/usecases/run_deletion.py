@@ -121,7 +121,7 @@ class DeletionRunner:
             Step.PURGE: self._purge,
         }
 
-    async def run(self, user_id: str, node_id: str) -> Saga | None:
+    async def run_deletion(self, user_id: str, node_id: str) -> Saga | None:
         """Returns the saga as this replica left it; None when it is missing, not due, or leased by another replica."""
         saga = await self._store.get(user_id, node_id)
         if saga is None or not sagas.claimable(saga, self._clock.now_ms()):
@@ -135,7 +135,7 @@ class DeletionRunner:
         leased = LeasedSaga(claimed, self._store, self._clock, self._policy.lease_ms, self._sleep)
         renewal = asyncio.ensure_future(leased.renew_lease())
         try:
-            await self._drive(leased)
+            await self._run_steps(leased)
         except WriteConflict:
             return None
         except asyncio.CancelledError:
@@ -145,7 +145,7 @@ class DeletionRunner:
             renewal.cancel()
         return leased.saga
 
-    async def _drive(self, leased: LeasedSaga) -> None:
+    async def _run_steps(self, leased: LeasedSaga) -> None:
         if leased.saga.attempts > self._policy.max_attempts:
             # No attempt saved its failure: the step kills its process, or its replica always loses the lease.
             await leased.save(
@@ -220,7 +220,10 @@ class DeletionRunner:
         key = (saga.user_id, saga.node_id)
         # The delete has hidden the note already, unless its event was lost. No edge can be made at a hidden note, so
         # the edges that are listed from here on are all that will ever exist.
-        await asyncio.gather(self._graph.hide_node(*key, saga.version), self._similarity.hide_node(*key, saga.version))
+        await asyncio.gather(
+            self._graph.set_visibility(*key, saga.version, visible=False),
+            self._similarity.set_visibility(*key, saga.version, visible=False),
+        )
         try:
             note = (await self._nodes.fence(*key, saga.version)).note
         except Superseded:  # purged by another replica and created again since: the old note is gone

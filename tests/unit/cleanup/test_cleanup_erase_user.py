@@ -42,7 +42,7 @@ async def finish(found: World, erasure_id: str, quiet_ms: int = 5000) -> None:
         if erasure.done:
             return
         found.clock.ms = max(found.clock.ms, erasure.queue_time_ms)
-        await found.eraser(f"replica-{number}", quiet_ms=quiet_ms).run(erasure_id)
+        await found.eraser(f"replica-{number}", quiet_ms=quiet_ms).run_erasure(erasure_id)
     raise AssertionError(found.erasures[erasure_id])
 
 
@@ -63,7 +63,7 @@ async def test_everything_of_the_user_goes_and_nothing_of_others() -> None:
 async def test_a_crash_at_any_point_loses_nothing() -> None:
     calm = world()
     calm_id = (await calm.eraser().erase_user("u")).erasure_id
-    await calm.eraser().run(calm_id)
+    await calm.eraser().run_erasure(calm_id)
     points = len(calm.calls)
     assert points > 50
     for point in range(points):
@@ -79,7 +79,7 @@ async def test_a_crash_at_any_point_loses_nothing() -> None:
 
         found.at = crash
         with pytest.raises(Crash):
-            await found.eraser("dies").run(erasure_id)
+            await found.eraser("dies").run_erasure(erasure_id)
         found.at = lambda _: None
         await finish(found, erasure_id)
         assert left_of(found, "u") == ([], [], [], [], [], False), calm.calls[point]
@@ -88,14 +88,14 @@ async def test_a_crash_at_any_point_loses_nothing() -> None:
 async def test_what_arrives_late_goes_too_and_starts_the_quiet_time_again() -> None:
     found = world()
     erasure_id = (await found.eraser().erase_user("u")).erasure_id
-    await found.eraser().run(erasure_id)
+    await found.eraser().run_erasure(erasure_id)
     found.clock.ms = found.erasures[erasure_id].queue_time_ms
-    await found.eraser().run(erasure_id)
+    await found.eraser().run_erasure(erasure_id)
     quiet_since = found.erasures[erasure_id].quiet_since_ms
     assert quiet_since
     found.rest["index", "u"] = 1  # a consumer of an old event
     found.clock.ms = found.erasures[erasure_id].queue_time_ms
-    await found.eraser().run(erasure_id)
+    await found.eraser().run_erasure(erasure_id)
     assert not found.erasures[erasure_id].done
     await finish(found, erasure_id)
     assert left_of(found, "u") == ([], [], [], [], [], False)
@@ -122,7 +122,7 @@ async def test_a_store_that_is_down_holds_it_up_and_is_named() -> None:
             raise Unavailable("Redis is down", reason="CACHE_UNREACHABLE")
 
     found.at = down
-    await found.eraser().run(erasure_id)
+    await found.eraser().run_erasure(erasure_id)
     held = found.erasures[erasure_id]
     assert (held.phase, held.error, held.lease) == (Phase.CACHE, "CACHE_UNREACHABLE: Redis is down", None)
     assert held.removed["nodes"] == 7
@@ -134,7 +134,7 @@ async def test_a_store_that_is_down_holds_it_up_and_is_named() -> None:
 async def test_one_replica_works_on_it_at_a_time() -> None:
     found = world()
     erasure_id = (await found.eraser().erase_user("u")).erasure_id
-    results = await asyncio.gather(*(found.eraser(f"r{number}").run(erasure_id) for number in range(4)))
+    results = await asyncio.gather(*(found.eraser(f"r{number}").run_erasure(erasure_id) for number in range(4)))
     assert sum(result is not None for result in results) == 1
 
 

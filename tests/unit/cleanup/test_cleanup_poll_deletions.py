@@ -68,11 +68,11 @@ async def test_a_lost_event_loses_nothing() -> None:
         world.add_note(f"n{number}")
         world.delete(f"n{number}", retention=100)
     submitted: list[NodeKey] = []
-    assert await poller(world, submitted).poll() == 0
+    assert await poller(world, submitted).poll_deletions() == 0
     assert world.sagas == {}
     world.clock.ms += 100
-    await poller(world, submitted).poll()
-    await poller(world, submitted).poll()
+    await poller(world, submitted).poll_deletions()
+    await poller(world, submitted).poll_deletions()
     assert {node_id for _, node_id in submitted} == {f"n{number}" for number in range(230)}
 
 
@@ -80,7 +80,7 @@ async def test_the_queue_may_be_behind() -> None:
     world = World()
     world.add_note("live")
     submitted: list[NodeKey] = []
-    await poller(world, submitted, queue=Queue(world, [("u", "live"), ("u", "purged")])).poll()
+    await poller(world, submitted, queue=Queue(world, [("u", "live"), ("u", "purged")])).poll_deletions()
     assert world.sagas == {}
 
 
@@ -94,12 +94,12 @@ async def test_abandoned_sagas_are_found_when_their_lease_ends() -> None:
             raise Unavailable("no")
 
     world.at = down
-    await world.runner().run("u", "n")
+    await world.runner().run_deletion("u", "n")
     submitted: list[NodeKey] = []
-    await poller(world, submitted).poll()
+    await poller(world, submitted).poll_deletions()
     assert submitted == []
     world.clock.ms = world.sagas["u", "n"].queue_time_ms
-    await poller(world, submitted).poll()
+    await poller(world, submitted).poll_deletions()
     assert submitted == [("u", "n")]
     assert world.sagas["u", "n"].step is Step.DETACH
 
@@ -113,15 +113,16 @@ async def test_replicas_share_the_shards_and_inherit_those_of_the_dead() -> None
     first: list[NodeKey] = []
     second: list[NodeKey] = []
     await asyncio.gather(
-        poller(world, first, owner="a", leases=leases).poll(), poller(world, second, owner="b", leases=leases).poll()
+        poller(world, first, owner="a", leases=leases).poll_deletions(),
+        poller(world, second, owner="b", leases=leases).poll_deletions(),
     )
     assert len(first) + len(second) == 50
     assert len(leases.holders) == Queue.shards
     again: list[NodeKey] = []
-    await poller(world, again, owner="c", leases=leases).poll()
+    await poller(world, again, owner="c", leases=leases).poll_deletions()
     assert again == []
     world.clock.ms += 30_000
-    await poller(world, again, owner="c", leases=leases).poll()
+    await poller(world, again, owner="c", leases=leases).poll_deletions()
     assert len(again) == 50
 
 
@@ -139,5 +140,5 @@ async def test_one_shard_that_fails_does_not_stop_the_others() -> None:
 
     submitted: list[NodeKey] = []
     with pytest.raises(Unavailable):
-        await poller(world, submitted, leases=Broken()).poll()
+        await poller(world, submitted, leases=Broken()).poll_deletions()
     assert 30 < len(submitted) < 50

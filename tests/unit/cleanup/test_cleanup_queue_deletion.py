@@ -44,5 +44,5 @@ async def test_queueing_what_is_done_answers_it() -> None:
     world = World()
     world.add_note("n")
     await queue_deletion(world.deletions(), "u", world.delete("n").node_id)
-    await world.runner().run("u", "n")
+    await world.runner().run_deletion("u", "n")
     assert (await queue_deletion(world.deletions(), "u", "n")).state is State.DONE

@@ -139,7 +139,7 @@ class Case:
         while self.world.offered:
             key = self.world.offered.pop()
             if self.user.works:
-                await self.world.runner().run(*key)
+                await self.world.runner().run_deletion(*key)
 
     async def reconcile(self, *, dry_run: bool = False) -> tuple[list[Finding], ReconcileReport]:
         reconciler = UserReconciler(

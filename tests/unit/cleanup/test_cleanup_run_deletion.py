@@ -58,7 +58,7 @@ async def finish(found: World, *, archives: bool = True) -> int:
         if saga.ended or saga.state is State.FAILED:
             return number - 1
         found.clock.ms = max(found.clock.ms, saga.queue_time_ms)
-        await found.runner(f"replica-{number}", archives=archives).run(*KEY)
+        await found.runner(f"replica-{number}", archives=archives).run_deletion(*KEY)
     raise AssertionError(f"never over: {found.sagas[KEY]}")
 
 
@@ -88,7 +88,7 @@ async def test_a_crash_at_any_point_comes_to_the_same_end(cascade: Cascade, arch
         found = world(cascade)
         found.at = crash_at(point)
         with pytest.raises(Crash):
-            await found.runner("dies", archives=archives).run(*KEY)
+            await found.runner("dies", archives=archives).run_deletion(*KEY)
         found.at = lambda _: None
         await finish(found, archives=archives)
         assert outcome(found) == outcome(calm), f"crashed at {point}: {calm.calls[point]}"
@@ -104,7 +104,7 @@ async def test_crashes_one_after_the_other_come_to_the_same_end() -> None:
             found.at = crash_at(rng.randrange(12))
             found.clock.ms = max(found.clock.ms, found.sagas[KEY].queue_time_ms)
             try:
-                await found.runner().run(*KEY)
+                await found.runner().run_deletion(*KEY)
             except Crash:
                 pass
         found.at = lambda _: None
@@ -186,7 +186,7 @@ async def test_waits_between_attempts_grow_and_are_bounded() -> None:
     policy = RetryPolicy(max_attempts=6, backoff=Backoff(base=1.0, cap=4.0))
     while found.sagas[KEY].state is State.PENDING:
         found.clock.ms = found.sagas[KEY].queue_time_ms
-        await found.runner(policy=policy).run(*KEY)
+        await found.runner(policy=policy).run_deletion(*KEY)
         waits.append(found.sagas[KEY].due_ms - found.clock.ms)
     assert len(waits) == 6
     assert all(wait <= 4000 for wait in waits)
@@ -209,7 +209,7 @@ async def test_a_step_that_always_kills_its_process_ends_as_failed() -> None:
         found.at = raise_at("graph.detach", Crash())
         found.clock.ms = max(found.clock.ms, found.sagas[KEY].queue_time_ms)
         with pytest.raises(Crash):
-            await found.runner().run(*KEY)
+            await found.runner().run_deletion(*KEY)
     await finish(found)
     assert found.sagas[KEY].state is State.FAILED
 
@@ -217,7 +217,7 @@ async def test_a_step_that_always_kills_its_process_ends_as_failed() -> None:
 async def test_of_many_replicas_one_does_the_work() -> None:
     found = world()
     runners = [found.runner(f"replica-{number}") for number in range(8)]
-    results = await asyncio.gather(*(runner.run(*KEY) for runner in runners))
+    results = await asyncio.gather(*(runner.run_deletion(*KEY) for runner in runners))
     assert sum(result is not None for result in results) == 1
     assert found.calls.count("nodes.purged") == 1
     assert found.calls.count("archives.written") == 1
@@ -234,10 +234,10 @@ async def test_a_replica_that_was_paused_past_its_lease_changes_no_state() -> No
         def overtaken(found: World = found) -> None:
             found.at = lambda _: None
             found.clock.ms += RetryPolicy().lease_ms
-            at_once(found.runner("quick").run(*KEY))
+            at_once(found.runner("quick").run_deletion(*KEY))
 
         found.at = once_at(point, overtaken)
-        await found.runner("slow").run(*KEY)
+        await found.runner("slow").run_deletion(*KEY)
         await finish(found)
         assert outcome(found) == outcome(calm), f"paused at {point}: {calm.calls[point]}"
 
@@ -257,7 +257,7 @@ async def test_a_shutdown_gives_the_saga_back_at_once() -> None:
     found = world()
 
     async def run() -> None:
-        await found.runner().run(*KEY)
+        await found.runner().run_deletion(*KEY)
 
     task = asyncio.ensure_future(run())
 
@@ -288,7 +288,7 @@ async def test_a_long_step_keeps_its_lease_while_its_process_lives() -> None:
             await stuck.wait()
             await super().remove_node(user_id, node_id, version)
 
-    task = asyncio.ensure_future(found.runner(sleep=sleep, similarity=Slow(found)).run(*KEY))
+    task = asyncio.ensure_future(found.runner(sleep=sleep, similarity=Slow(found)).run_deletion(*KEY))
     await slept.wait()
     while found.sagas[KEY].step is not Step.UNINDEX:
         await asyncio.sleep(0)
@@ -298,7 +298,7 @@ async def test_a_long_step_keeps_its_lease_while_its_process_lives() -> None:
         beats.put_nowait(None)
         while found.sagas[KEY].lease == lease:
             await asyncio.sleep(0)
-        assert await found.runner("another").run(*KEY) is None
+        assert await found.runner("another").run_deletion(*KEY) is None
     stuck.set()
     await task
     assert found.sagas[KEY].state is State.DONE
@@ -313,7 +313,7 @@ async def test_a_step_that_hangs_is_cut_off_and_tried_again() -> None:
         async def remove_node(self, user_id: str, node_id: str, version: int) -> None:
             await never.wait()
 
-    saga = await found.runner(similarity=Hanging(found), policy=RetryPolicy(step_seconds=0.01)).run(*KEY)
+    saga = await found.runner(similarity=Hanging(found), policy=RetryPolicy(step_seconds=0.01)).run_deletion(*KEY)
     assert saga is not None
     assert (saga.step, saga.error, saga.lease) == (Step.UNINDEX, "the step took too long", None)
     await finish(found)
