@@ -9,7 +9,7 @@ from protos.cleanup.v1 import cleanup_pb2
 from services.cleanup_service import convert, subscriber
 from services.cleanup_service.adapters.archive import S3Archives
 from services.cleanup_service.adapters.erasures import DynamoErasures
-from services.cleanup_service.adapters.observer import CountingObserver, LogObserver
+from services.cleanup_service.adapters.observer import DeletionObserver
 from services.cleanup_service.adapters.peer_repairs import GrpcPeerRepairs
 from services.cleanup_service.adapters.peers import GraphPeer, NodePeer, SimilarityPeer, connect
 from services.cleanup_service.adapters.reconcile_store import DynamoReconcileStore
@@ -99,7 +99,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         backoff=Backoff(base=config.backoff_seconds, cap=300.0),
         lease_ms=round(config.lease_seconds * 1000),
     )
-    observer = CountingObserver(LogObserver())
+    observer = DeletionObserver()
     runner = DeletionRunner(
         store=sagas,
         nodes=nodes,

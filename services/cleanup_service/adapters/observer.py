@@ -1,53 +1,41 @@
-"""Progress of sagas for operators: a log line for each step, failed attempt and end, and counts for the metrics."""
+"""Progress of deletions for operators: a log line for each step, failed attempt and stop, and counts for metrics."""
 
 import logging
 from collections import Counter
 from collections.abc import Mapping
 
 from services.cleanup_service.model.saga import Saga, State
-from services.cleanup_service.ports import Observer
 
 log = logging.getLogger("brain2.cleanup.saga")
 
 
-class LogObserver:
-    """ports.Observer as log lines. Metric filters count them by the field `event` (docs/operations.md)."""
+class DeletionObserver:
+    """ports.Observer. Metric filters count the log lines by their field `event` (docs/operations.md).
+
+    failed_attempts: number of attempts at a step that failed in this process.
+    """
+
+    def __init__(self) -> None:
+        self._stopped: Counter[str] = Counter()
+        self.failed_attempts = 0
+
+    def outcomes(self) -> Mapping[str, int]:
+        """How many deletions stopped in this process, by their state in lower case."""
+        return {state.lower(): self._stopped[state] for state in (State.DONE, State.FAILED, State.CANCELLED)}
 
     def step_done(self, saga: Saga, seconds: float) -> None:
         log.info("step done", extra=_fields(saga, "deletion_step_done", seconds))
 
     def attempt_failed(self, saga: Saga, seconds: float) -> None:
+        self.failed_attempts += 1
         log.warning("step failed: %s", saga.error, extra=_fields(saga, "deletion_step_failed", seconds))
 
-    def ended(self, saga: Saga) -> None:
+    def stopped(self, saga: Saga) -> None:
+        self._stopped[saga.state] += 1
         if saga.state is State.FAILED:
             log.error("deletion failed: %s", saga.error, extra=_fields(saga, "deletion_failed"))
         else:
             log.info("deletion ended", extra=_fields(saga, f"deletion_{saga.state.lower()}"))
-
-
-class CountingObserver:
-    """ports.Observer that counts and forwards. failed_attempts: number of attempts at a step that failed."""
-
-    def __init__(self, inner: Observer) -> None:
-        self._inner = inner
-        self._ended: Counter[str] = Counter()
-        self.failed_attempts = 0
-
-    def outcomes(self) -> Mapping[str, int]:
-        """How many deletions ended in this process, by their final state."""
-        return {state.lower(): self._ended[state] for state in (State.DONE, State.FAILED, State.CANCELLED)}
-
-    def step_done(self, saga: Saga, seconds: float) -> None:
-        self._inner.step_done(saga, seconds)
-
-    def attempt_failed(self, saga: Saga, seconds: float) -> None:
-        self.failed_attempts += 1
-        self._inner.attempt_failed(saga, seconds)
-
-    def ended(self, saga: Saga) -> None:
-        self._ended[saga.state] += 1
-        self._inner.ended(saga)
 
 
 def _fields(saga: Saga, event: str, seconds: float | None = None) -> dict[str, object]:

@@ -183,7 +183,7 @@ class Observer(Protocol):
 
     def attempt_failed(self, saga: Saga, seconds: float) -> None: ...
 
-    def ended(self, saga: Saga) -> None:
+    def stopped(self, saga: Saga) -> None:
         """The saga is DONE, CANCELLED or FAILED."""
 
 

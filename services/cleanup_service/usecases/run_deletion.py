@@ -153,7 +153,7 @@ class DeletionRunner:
                     leased.saga, self._clock.now_ms(), "no attempt ever ended: its process died, or lost its lease"
                 )
             )
-            self._observer.ended(leased.saga)
+            self._observer.stopped(leased.saga)
             return
         while leased.saga.state in (State.PENDING, State.RUNNING):
             started = self._clock.monotonic()
@@ -176,7 +176,7 @@ class DeletionRunner:
                 await self._attempt_failed(leased, f"{type(error).__name__}: {error}", started, permanent=False)
                 return
             self._observer.step_done(leased.saga, self._clock.monotonic() - started)
-        self._observer.ended(leased.saga)
+        self._observer.stopped(leased.saga)
 
     async def _attempt_failed(self, leased: LeasedSaga, error: str, started: float, *, permanent: bool) -> None:
         now = self._clock.now_ms()
@@ -195,7 +195,7 @@ class DeletionRunner:
             return
         self._observer.attempt_failed(leased.saga, self._clock.monotonic() - started)
         if leased.saga.state is State.FAILED:
-            self._observer.ended(leased.saga)
+            self._observer.stopped(leased.saga)
 
     async def _release(self, leased: LeasedSaga) -> None:
         if leased.saga.lease is None:
