@@ -36,7 +36,7 @@ class Crash(BaseException):
 
 
 class ManualClock:
-    """Stands still until it is told otherwise."""
+    """Its time changes only when a test sets it."""
 
     def __init__(self, ms: int = 1_000_000) -> None:
         self.ms = ms
