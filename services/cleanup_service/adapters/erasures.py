@@ -5,45 +5,31 @@ CLEANUP#ERASURE / <id>    the erasure; when it is done, its receipt
 USER#u / CLEAN#ERASURE    marks that the user is being erased, and by which erasure
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
-from services.cleanup_service.adapters.user_partition import ERASING
+from protos import table
 from services.cleanup_service.model.erasure import Erasure, Phase
 from services.cleanup_service.model.saga import Lease
 from services.cleanup_service.ports import WriteConflict
-from shared.dynamo import ABSENT, Condition, ConditionFailed, Delete, Item, Key, Put, Table, TransactionCancelled
-from shared.ids import IdFactory, time_key
+from shared.dynamo import ABSENT, Condition, ConditionFailed, Delete, Item, Put, Table, TransactionCancelled
+from shared.ids import IdFactory
 from shared.resilience.retry import retry
 
-_OPEN = "ERASURE#OPEN"
 _AT_ONCE = 100
-_PLAIN = (
-    "erasure_id",
-    "user_id",
-    "user_digest",
-    "start_ms",
-    "due_ms",
-    "done",
-    "end_ms",
-    "round",
-    "found",
-    "quiet_since_ms",
-    "attempts",
-    "error",
-    "revision",
-)
+# The fields that are stored under their own names: renaming one needs a migration.
+_PLAIN = tuple({field.name for field in fields(Erasure)} - {"phase", "removed", "lease"})
 
 
 class DynamoErasures:
     """ports.erase_user.ErasureStore and ports.ErasureStatus."""
 
-    def __init__(self, table: Table, ids: IdFactory) -> None:
-        self._table = table
+    def __init__(self, items: Table, ids: IdFactory) -> None:
+        self._table = items
         self._ids = ids
 
     async def begin(self, erasure: Erasure) -> Erasure:
         fresh = replace(erasure, revision=self._ids.new_id())
-        pk, sk = _marker(erasure.user_id)
+        pk, sk = table.erasing_key(erasure.user_id)
         marker = Put({"PK": pk, "SK": sk, "erasure_id": fresh.erasure_id}, ABSENT)
 
         async def attempt() -> Erasure:
@@ -62,7 +48,7 @@ class DynamoErasures:
         return await retry(attempt, on=(WriteConflict,))
 
     async def get(self, erasure_id: str) -> Erasure | None:
-        item = await self._table.get(_key(erasure_id), consistent=True)
+        item = await self._table.get(table.erasure_key(erasure_id), consistent=True)
         return _erasure_of(item) if item else None
 
     async def save(self, erasure: Erasure) -> Erasure:
@@ -79,7 +65,7 @@ class DynamoErasures:
             raise _write_conflict()
         saved, put = self._put(erasure)
         try:
-            await self._table.transact([put, Delete(_marker(running.user_id))])
+            await self._table.transact([put, Delete(table.erasing_key(running.user_id))])
         except TransactionCancelled as error:
             if any(reason.failed for reason in error.reasons):
                 raise _write_conflict() from None
@@ -88,12 +74,12 @@ class DynamoErasures:
 
     async def due(self, now_ms: int) -> list[str]:
         page = await self._table.query(
-            _OPEN, index="DeletionQueue", before=f"TIMESTAMP#{time_key(now_ms)}#~", limit=_AT_ONCE
+            table.OPEN_ERASURES, index=table.DELETION_QUEUE, before=table.time_end(now_ms), limit=_AT_ONCE
         )
         return [item["SK"] for item in page.items]
 
     async def is_erasing(self, user_id: str) -> bool:
-        return await self._table.get(_marker(user_id), consistent=True, attributes=("PK",)) is not None
+        return await self._table.get(table.erasing_key(user_id), consistent=True, attributes=("PK",)) is not None
 
     def _put(self, erasure: Erasure) -> tuple[Erasure, Put]:
         saved = replace(erasure, revision=self._ids.new_id())
@@ -104,16 +90,8 @@ def _write_conflict() -> WriteConflict:
     return WriteConflict("the erasure was written by another replica", reason="ERASURE_CHANGED")
 
 
-def _key(erasure_id: str) -> Key:
-    return "CLEANUP#ERASURE", erasure_id
-
-
-def _marker(user_id: str) -> Key:
-    return f"USER#{user_id}", ERASING
-
-
 def _item_of(erasure: Erasure) -> Item:
-    pk, sk = _key(erasure.erasure_id)
+    pk, sk = table.erasure_key(erasure.erasure_id)
     item: Item = {
         "PK": pk,
         "SK": sk,
@@ -124,7 +102,10 @@ def _item_of(erasure: Erasure) -> Item:
     if erasure.lease:
         item["lease"] = [erasure.lease.owner, erasure.lease.until_ms]
     if not erasure.done:
-        item |= {"GSI2PK": _OPEN, "GSI2SK": f"TIMESTAMP#{time_key(erasure.queue_time_ms)}#{erasure.erasure_id}"}
+        item |= {
+            "GSI2PK": table.OPEN_ERASURES,
+            "GSI2SK": table.erasure_sort_key(erasure.queue_time_ms, erasure.erasure_id),
+        }
     return item
 
 

@@ -7,6 +7,7 @@ all outboxes. It writes only what no service can be asked for: the missing side 
 
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 
+from protos import table
 from services.cleanup_service.model.findings import EdgeSide, IndexEntry, StoredNote
 from shared.dynamo import ABSENT, Check, Condition, Item, Key, Put, Table, TransactionCancelled
 from shared.errors import Unavailable
@@ -14,27 +15,23 @@ from shared.events.bus import Bus, calls
 from shared.events.envelope import Event
 
 _PAGE = 500
-_SERVICES = ("node", "graph", "similarity", "cleanup")
-_SHARDS = 8
 _NOTE = ("SK", "version", "delete_time")
 _ENTRY = ("SK", "v", "s", "vis", "gone")
-_HIDDEN = "GRAPH#HIDDEN#"
-_RELATED = "related"
 
 
 class DynamoReconcileStore:
     """Strongly consistent reads of keys and few attributes."""
 
-    def __init__(self, table: Table, bus: Bus) -> None:
-        self._table = table
+    def __init__(self, items: Table, bus: Bus) -> None:
+        self._table = items
         self._bus = bus
 
     async def notes(self, user_id: str) -> AsyncIterator[list[StoredNote]]:
-        async for items in self._pages(user_id, "NODE#", _NOTE):
+        async for items in self._pages(user_id, table.NODES, _NOTE):
             yield [_note(item) for item in items]
 
     async def edges(self, user_id: str, node_id: str = "") -> AsyncIterator[list[EdgeSide]]:
-        begins = f"EDGE#{node_id}#" if node_id else "EDGE#"
+        begins = table.edges_prefix(node_id) if node_id else table.EDGES
         async for items in self._pages(user_id, begins, ("SK", "w")):
             yield [_side(item) for item in items]
 
@@ -64,34 +61,35 @@ class DynamoReconcileStore:
         return True
 
     async def index_entries(self, user_id: str) -> AsyncIterator[list[IndexEntry]]:
-        async for items in self._pages(user_id, "TERMS#", _ENTRY):
+        async for items in self._pages(user_id, table.TERMS, _ENTRY):
             yield [_entry(item) for item in items]
 
     async def hidden(self, user_id: str) -> AsyncIterator[list[str]]:
-        async for items in self._pages(user_id, _HIDDEN, ("SK", "hid")):
-            yield [item["SK"].removeprefix(_HIDDEN) for item in items if item.get("hid")]
+        async for items in self._pages(user_id, table.HIDDEN, ("SK", "hid")):
+            yield [table.hidden_of(item["SK"]) for item in items if item.get("hid")]
 
     async def projections(
         self, user_id: str, node_ids: Sequence[str]
     ) -> tuple[Mapping[str, StoredNote], Mapping[str, IndexEntry], Set[str]]:
-        pk = f"USER#{user_id}"
-        keys = [(pk, begins + node_id) for node_id in node_ids for begins in ("NODE#", "TERMS#", _HIDDEN)]
+        keys = [
+            key(user_id, node_id) for node_id in node_ids for key in (table.node_key, table.terms_key, table.hidden_key)
+        ]
         attributes = tuple(dict.fromkeys((*_NOTE, *_ENTRY, "hid")))
         items = (await self._table.batch_get(keys, consistent=True, attributes=attributes)).values()
-        notes = [_note(item) for item in items if item["SK"].startswith("NODE#")]
-        entries = [_entry(item) for item in items if item["SK"].startswith("TERMS#")]
-        hidden = {item["SK"].removeprefix(_HIDDEN) for item in items if item.get("hid")}
+        notes = [_note(item) for item in items if item["SK"].startswith(table.NODES)]
+        entries = [_entry(item) for item in items if item["SK"].startswith(table.TERMS)]
+        hidden = {table.hidden_of(item["SK"]) for item in items if item.get("hid")}
         return {note.node_id: note for note in notes}, {entry.node_id: entry for entry in entries}, hidden
 
     async def posting_notes(self, user_id: str, node_id: str = "") -> AsyncIterator[list[str]]:
         last = ""
-        async for items in self._pages(user_id, f"KW#{node_id}#" if node_id else "KW#", ("SK",)):
-            found = list(dict.fromkeys(item["SK"].split("#")[1] for item in items))
+        async for items in self._pages(user_id, table.postings_prefix(node_id) if node_id else table.POSTINGS, ("SK",)):
+            found = list(dict.fromkeys(table.posting_node(item["SK"]) for item in items))
             yield [node_id for node_id in found if node_id != last]
             last = found[-1] if found else last
 
     async def remove_postings(self, user_id: str, node_id: str) -> None:
-        async for items in self._pages(user_id, f"KW#{node_id}#", ("PK", "SK")):
+        async for items in self._pages(user_id, table.postings_prefix(node_id), ("PK", "SK")):
             await self._table.batch_write(deletes=[(item["PK"], item["SK"]) for item in items])
 
     async def unpublished(self, user_id: str, before_ms: int) -> list[tuple[str, str]]:
@@ -113,32 +111,32 @@ class DynamoReconcileStore:
 
     async def _outbox_events(self, user_id: str) -> list[tuple[Key, Event]]:
         found = []
-        for service in _SERVICES:
-            for shard in range(_SHARDS):
-                async for item in self._table.query_all(f"OUTBOX#{service}#{shard}", consistent=True):
+        for service in table.SERVICES:
+            for shard in range(table.OUTBOX_SHARDS):
+                async for item in self._table.query_all(table.outbox_partition(service, shard), consistent=True):
                     event = Event.from_json(item["event"])
                     if event.user_id == user_id:
                         found.append(((item["PK"], item["SK"]), event))
         return found
 
     def _pages(self, user_id: str, begins: str, attributes: Sequence[str]) -> AsyncIterator[Sequence[Item]]:
-        return self._table.query_pages(f"USER#{user_id}", begins_with=begins, limit=_PAGE, attributes=attributes)
+        return self._table.query_pages(
+            table.user_partition(user_id), begins_with=begins, limit=_PAGE, attributes=attributes
+        )
 
 
 def _note(item: Item) -> StoredNote:
-    return StoredNote(item["SK"].removeprefix("NODE#"), item["version"], item.get("delete_time") is None)
+    return StoredNote(table.node_of(item["SK"]), item["version"], item.get("delete_time") is None)
 
 
 def _side(item: Item) -> EdgeSide:
-    parts = item["SK"].split("#")
-    return EdgeSide(parts[1], parts[2], parts[3] if len(parts) > 3 else _RELATED, float(item.get("w", 0)))
+    return EdgeSide(*table.edge_of(item["SK"]), float(item.get("w", 0)))
 
 
 def _entry(item: Item) -> IndexEntry:
-    node_id = item["SK"].removeprefix("TERMS#")
+    node_id = table.terms_of(item["SK"])
     return IndexEntry(node_id, max(item["v"], item["s"]), bool(item["vis"]), bool(item["gone"]))
 
 
 def _key(user_id: str, side: EdgeSide) -> Key:
-    tail = "" if side.type == _RELATED else f"#{side.type}"
-    return f"USER#{user_id}", f"EDGE#{side.node_id}#{side.other}{tail}"
+    return table.edge_key(user_id, side.node_id, side.other, side.type)

@@ -9,42 +9,39 @@ DynamoDeletionQueue reads the deleted notes of the node service, which are in De
 cleanup never writes them.
 """
 
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
+from protos import table
 from services.cleanup_service.model.saga import Cascade, HistoryEntry, Lease, Saga, State, Step
 from services.cleanup_service.ports import NodeKey, QueueEntry, WriteConflict
-from shared.dynamo import Condition, ConditionFailed, Item, Key, Put, Table, TransactionCancelled, Update
+from shared.dynamo import Condition, ConditionFailed, Item, Put, Table, TransactionCancelled, Update
 from shared.events.envelope import Event
 from shared.events.outbox import Outbox
-from shared.ids import IdFactory, time_key
+from shared.ids import IdFactory
 
-SHARDS = 16
-_QUEUE = "DeletionQueue"
-_BY_TIME = "UserTimeIndex"
-_FIRST = "TIMESTAMP#"
-_LAST = "TIMESTAMP#~"
+# The fields that are stored under their own names: renaming one needs a migration.
+_PLAIN = tuple({field.name for field in fields(Saga)} - {"state", "step", "cascade", "history", "lease"})
 
 
 class DynamoSagas:
     """ports.SagaStore. completed: makes the event of a saga that is done."""
 
-    shards = SHARDS
+    shards = table.DELETION_SHARDS
 
-    def __init__(self, table: Table, outbox: Outbox, ids: IdFactory, completed: Callable[[Saga], Event]) -> None:
-        self._table = table
+    def __init__(self, items: Table, outbox: Outbox, ids: IdFactory, completed: Callable[[Saga], Event]) -> None:
+        self._table = items
         self._outbox = outbox
         self._ids = ids
         self._completed = completed
 
     async def get(self, user_id: str, node_id: str) -> Saga | None:
-        item = await self._table.get(key(user_id, node_id), consistent=True)
+        item = await self._table.get(table.saga_key(user_id, node_id), consistent=True)
         return saga_of(item) if item else None
 
     async def get_many(self, keys: Sequence[NodeKey]) -> dict[NodeKey, Saga]:
-        found = await self._table.batch_get([key(*each) for each in keys])
+        found = await self._table.batch_get([table.saga_key(*key) for key in keys])
         sagas = [saga_of(item) for item in found.values()]
         return {(saga.user_id, saga.node_id): saga for saga in sagas}
 
@@ -71,14 +68,18 @@ class DynamoSagas:
     async def list_by_state(
         self, state: State, shard: int, until_ms: int | None, after: str, limit: int
     ) -> list[QueueEntry]:
-        return await _entries(self._table, f"SAGA#{state}#{shard}", until_ms, after, limit)
+        return await _entries(self._table, table.saga_partition(state, shard), until_ms, after, limit)
 
     async def list_by_user(self, user_id: str, after: str, limit: int) -> list[QueueEntry]:
         page = await self._table.query(
-            f"USER#{user_id}#CLEANUP", index=_BY_TIME, after=after or _FIRST, before=_LAST, limit=limit
+            table.saga_time_partition(user_id),
+            index=table.USER_TIME_INDEX,
+            after=after or table.TIME,
+            before=table.time_end(),
+            limit=limit,
         )
         return [
-            QueueEntry(user_id, item["GSI3SK"].rpartition("#")[2], item["GSI3SK"])
+            QueueEntry(user_id, table.time_node(item["GSI3SK"]), item["GSI3SK"])
             for item in page.items
             if "GSI3SK" in item
         ]
@@ -95,20 +96,20 @@ class DynamoSagas:
 class DynamoDeletionQueue:
     """ports.DeletionQueue."""
 
-    shards = SHARDS
+    shards = table.DELETION_SHARDS
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, items: Table) -> None:
+        self._table = items
 
     async def due(self, shard: int, until_ms: int, after: str, limit: int) -> list[QueueEntry]:
-        return await _entries(self._table, f"DELETED#{shard}", until_ms, after, limit)
+        return await _entries(self._table, table.deleted_partition(shard), until_ms, after, limit)
 
 
 class DynamoShardLeases:
     """ports.ShardLeases. A lease is renewed after half of its duration, so that frequent polls don't write often."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(self, items: Table) -> None:
+        self._table = items
         self._held: dict[int, int] = {}
 
     async def acquire(self, shard: int, owner: str, now_ms: int, lease_ms: int) -> bool:
@@ -116,7 +117,7 @@ class DynamoShardLeases:
             return True
         self._held.pop(shard, None)
         update = Update(
-            ("CLEANUP#SHARDS", f"{shard:02d}"),
+            table.shard_lease_key(shard),
             "SET #o = :o, #u = :u",
             {"#o": "owner", "#u": "until"},
             {":o": owner, ":u": now_ms + lease_ms},
@@ -135,28 +136,21 @@ class DynamoShardLeases:
         held, self._held = list(self._held), {}
         for shard in held:
             try:
-                await self._table.delete(("CLEANUP#SHARDS", f"{shard:02d}"), condition=mine)
+                await self._table.delete(table.shard_lease_key(shard), condition=mine)
             except ConditionFailed:
                 pass  # it ran out, and another replica holds it
 
 
-def key(user_id: str, node_id: str) -> Key:
-    return f"USER#{user_id}", f"CLEANUP#{node_id}"
-
-
-def shard_of(user_id: str, node_id: str) -> int:
-    return zlib.crc32(f"{user_id}#{node_id}".encode()) % SHARDS
-
-
 def item_of(saga: Saga) -> Item:
-    pk, sk = key(saga.user_id, saga.node_id)
+    key = (saga.user_id, saga.node_id)
+    pk, sk = table.saga_key(*key)
     item: Item = {
         "PK": pk,
         "SK": sk,
-        "GSI2PK": f"SAGA#{saga.state}#{shard_of(saga.user_id, saga.node_id)}",
-        "GSI2SK": f"TIMESTAMP#{time_key(saga.queue_time_ms)}#{pk}#NODE#{saga.node_id}",
-        "GSI3PK": f"{pk}#CLEANUP",
-        "GSI3SK": f"TIMESTAMP#{time_key(saga.delete_ms)}#{saga.node_id}",
+        "GSI2PK": table.saga_partition(saga.state, table.deletion_shard(*key)),
+        "GSI2SK": table.due_sort_key(saga.queue_time_ms, *key),
+        "GSI3PK": table.saga_time_partition(saga.user_id),
+        "GSI3SK": table.node_time_sort_key(saga.delete_ms, saga.node_id),
         "history": [[entry.time_ms, str(entry.state), str(entry.step), entry.message] for entry in saga.history],
         "state": str(saga.state),
         "step": str(saga.step),
@@ -185,32 +179,15 @@ def saga_of(item: Item) -> Saga:
     )
 
 
-_PLAIN = (
-    "user_id",
-    "node_id",
-    "version",
-    "incarnation",
-    "delete_ms",
-    "purge_ms",
-    "due_ms",
-    "update_ms",
-    "attempts",
-    "error",
-    "archive_uri",
-    "edges",
-    "removed_edges",
-    "revision",
-)
-
-
-async def _entries(table: Table, partition: str, until_ms: int | None, after: str, limit: int) -> list[QueueEntry]:
-    last = _LAST if until_ms is None else f"TIMESTAMP#{time_key(until_ms)}#~"
-    page = await table.query(partition, index=_QUEUE, after=after or _FIRST, before=last, limit=limit)
-    found = []
-    for item in page.items:
-        _, _, _, user_id, _, node_id = item["GSI2SK"].split("#")
-        found.append(QueueEntry(user_id, node_id, item["GSI2SK"]))
-    return found
+async def _entries(items: Table, partition: str, until_ms: int | None, after: str, limit: int) -> list[QueueEntry]:
+    page = await items.query(
+        partition,
+        index=table.DELETION_QUEUE,
+        after=after or table.TIME,
+        before=table.time_end(until_ms),
+        limit=limit,
+    )
+    return [QueueEntry(*table.due_node(item["GSI2SK"]), item["GSI2SK"]) for item in page.items]
 
 
 def _write_conflict(saga: Saga) -> WriteConflict:

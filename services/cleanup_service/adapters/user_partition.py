@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
+from protos import table
 from services.cleanup_service.adapters.archive import prefix
 from services.cleanup_service.adapters.user_cache import UserCache
 from shared.aws import AWS_ERRORS, translate
@@ -19,33 +20,29 @@ from shared.events.envelope import Event
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
 
-SERVICES = ("node", "graph", "similarity", "cleanup")
-OUTBOX_SHARDS = 8
-# The graph's journal names cached lists that are stale because Redis was unreachable.
-JOURNAL_SHARDS = 4
-# The item that marks the user as being erased; it is removed last, together with the receipt's last write.
-ERASING = "CLEAN#ERASURE"
 _PAGE = 500
 # Seconds for one call of S3: the timeouts of its client don't cover every wait.
 _TIMEOUT = 30.0
-_EDGES = ("EDGE#", "GRAPH#")
-_INDEX = ("KW#", "TERMS#", "SIM#")
+_EDGES = (table.EDGES, table.GRAPH)
+_INDEX = (table.POSTINGS, table.TERMS, table.SIMILARITY)
 
 
 class StoredUserPartition:
     """bucket: "" when no bucket is configured; then archives of an earlier configuration are not removed."""
 
-    def __init__(self, table: Table, s3: "S3Client", bucket: str, cache: UserCache) -> None:
-        self._table = table
+    def __init__(self, items: Table, s3: "S3Client", bucket: str, cache: UserCache) -> None:
+        self._table = items
         self._s3 = s3
         self._bucket = bucket
         self._cache = cache
 
     async def note_ids(self, user_id: str) -> AsyncIterator[list[str]]:
         found: list[str] = []
-        items = self._table.query_all(f"USER#{user_id}", begins_with="NODE#", attributes=("PK", "SK"), consistent=True)
-        async for item in items:
-            found.append(item["SK"].removeprefix("NODE#"))
+        notes = self._table.query_all(
+            table.user_partition(user_id), begins_with=table.NODES, attributes=("PK", "SK"), consistent=True
+        )
+        async for item in notes:
+            found.append(table.node_of(item["SK"]))
             if len(found) == _PAGE:
                 yield found
                 found = []
@@ -53,10 +50,10 @@ class StoredUserPartition:
             yield found
 
     async def remove_edges(self, user_id: str) -> int:
-        return sum([await self._remove(f"USER#{user_id}", begins) for begins in _EDGES])
+        return sum([await self._remove(table.user_partition(user_id), begins) for begins in _EDGES])
 
     async def remove_index(self, user_id: str) -> int:
-        return sum([await self._remove(f"USER#{user_id}", begins) for begins in _INDEX])
+        return sum([await self._remove(table.user_partition(user_id), begins) for begins in _INDEX])
 
     async def remove_cache(self, user_id: str) -> int:
         return await self._cache.remove_user(user_id)
@@ -82,16 +79,20 @@ class StoredUserPartition:
         return count
 
     async def remove_records(self, user_id: str) -> int:
-        count = await self._remove(f"USER#{user_id}", "", keep=lambda item: item["SK"] == ERASING)
-        for service in SERVICES:
-            count += await self._remove(f"IDEMP#{service}#{user_id}", "")
-            for shard in range(OUTBOX_SHARDS):
+        # The marker is removed with the last write of the erasure.
+        count = await self._remove(table.user_partition(user_id), "", keep=lambda item: item["SK"] == table.ERASING)
+        for service in table.SERVICES:
+            count += await self._remove(table.idempotency_partition(service, user_id), "")
+            for shard in range(table.OUTBOX_SHARDS):
                 count += await self._remove(
-                    f"OUTBOX#{service}#{shard}", "", ("PK", "SK", "event"), keep=lambda item: not _is_of(item, user_id)
+                    table.outbox_partition(service, shard),
+                    "",
+                    ("PK", "SK", "event"),
+                    keep=lambda item: not _is_of(item, user_id),
                 )
-        for shard in range(JOURNAL_SHARDS):
+        for shard in range(table.JOURNAL_SHARDS):
             count += await self._remove(
-                f"GRAPH#JOURNAL#{shard}", "", ("PK", "SK", "user"), keep=lambda item: item.get("user") != user_id
+                table.journal_partition(shard), "", ("PK", "SK", "user"), keep=lambda item: item.get("user") != user_id
             )
         return count
 

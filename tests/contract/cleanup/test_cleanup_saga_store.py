@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.cleanup_service.adapters.sagas import SHARDS, DynamoSagas, shard_of
+from protos import table
+from services.cleanup_service.adapters.sagas import DynamoSagas
 from services.cleanup_service.model import saga as sagas
 from services.cleanup_service.model.saga import Cascade, Deletion, Saga, State
 from services.cleanup_service.ports import SagaStore, WriteConflict
@@ -26,7 +27,9 @@ class Published:
         self.announced: list[Event] = []
 
     def put(self, event: Event) -> Any:
-        return Put({"PK": "OUTBOX#cleanup#0", "SK": event.id, "event": event.to_json(), "at": event.time_ms})
+        return Put(
+            {"PK": table.outbox_partition("cleanup", 0), "SK": event.id, "event": event.to_json(), "at": event.time_ms}
+        )
 
     def announce(self, *events: Event) -> None:
         self.announced += events
@@ -102,7 +105,7 @@ async def test_queues_are_ordered_bounded_and_paged(store: SagaStore, user: str)
 
     async def queue(until_ms: int | None, limit: int) -> list[str]:
         found = []
-        for shard in range(SHARDS):
+        for shard in range(store.shards):
             position = ""
             while page := await store.list_by_state(State.PENDING, shard, until_ms, position, limit):
                 assert len(page) <= limit
@@ -124,7 +127,7 @@ async def test_a_saga_moves_between_the_queues(store: SagaStore, user: str) -> N
 
 
 async def shard_in(store: SagaStore, state: State, user: str) -> int:
-    for shard in range(SHARDS):
+    for shard in range(store.shards):
         position = ""
         while page := await store.list_by_state(state, shard, None, position, 100):
             if any(due.user_id == user for due in page):
@@ -143,7 +146,7 @@ async def test_a_user_s_sagas_come_in_the_order_of_the_deletes(store: SagaStore,
 
 
 def test_shards_are_used_evenly() -> None:
-    counts = [0] * SHARDS
+    counts = [0] * table.DELETION_SHARDS
     for number in range(16_000):
-        counts[shard_of("one-user", f"n{number}")] += 1
+        counts[table.deletion_shard("one-user", f"n{number}")] += 1
     assert min(counts) > 800
