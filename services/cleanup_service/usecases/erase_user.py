@@ -8,7 +8,7 @@ Every part may be done twice.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from services.cleanup_service.model import erasure as erasures
 from services.cleanup_service.model.erasure import Erasure, Phase
@@ -24,54 +24,32 @@ _AT_ONCE = 16
 _BACKOFF = Backoff(base=1.0, cap=60.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserEraser:
     """erase_user() starts an erasure; run_forever() carries erasures out in the background."""
 
-    def __init__(
-        self,
-        *,
-        store: ErasureStore,
-        partition: UserPartition,
-        nodes: Nodes,
-        graph: Graph,
-        similarity: Similarity,
-        clock: Clock,
-        ids: IdFactory,
-        owner: str,
-        quiet_ms: int,
-        lease_ms: int = 60_000,
-        rng: Rng = random,
-    ) -> None:
-        self._store = store
-        self._partition = partition
-        self._nodes = nodes
-        self._graph = graph
-        self._similarity = similarity
-        self._clock = clock
-        self._ids = ids
-        self._owner = owner
-        self._quiet_ms = quiet_ms
-        self._lease_ms = lease_ms
-        self._rng = rng
-        self._started = asyncio.Event()
-        self._phases: dict[Phase, Callable[[Erasure], Awaitable[Erasure]]] = {
-            Phase.NODES: self._nodes_phase,
-            Phase.EDGES: self._sweep("edges", partition.remove_edges),
-            Phase.INDEX: self._sweep("index", partition.remove_index),
-            Phase.CACHE: self._sweep("cache", partition.remove_cache),
-            Phase.ARCHIVES: self._sweep("archives", partition.remove_archives),
-            Phase.RECORDS: self._sweep("records", partition.remove_records),
-        }
+    store: ErasureStore
+    partition: UserPartition
+    nodes: Nodes
+    graph: Graph
+    similarity: Similarity
+    clock: Clock
+    ids: IdFactory
+    owner: str
+    quiet_ms: int
+    lease_ms: int = 60_000
+    rng: Rng = random
+    _started: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def erase_user(self, user_id: str) -> Erasure:
         """Starts an erasure and returns it, or the one that is in progress."""
-        erasure = await self._store.begin(erasures.begin(self._ids.new_id(), user_id, self._clock.now_ms()))
+        erasure = await self.store.begin(erasures.begin(self.ids.new_id(), user_id, self.clock.now_ms()))
         self._started.set()
         return erasure
 
     async def get_erasure(self, erasure_id: str) -> Erasure:
         """Raises NotFound."""
-        erasure = await self._store.get(erasure_id)
+        erasure = await self.store.get(erasure_id)
         if erasure is None:
             raise NotFound("there is no such erasure", reason="ERASURE_NOT_FOUND")
         return erasure
@@ -80,7 +58,7 @@ class UserEraser:
         """Runs due erasures, one at a time, every `interval` seconds and when one is started in this process."""
         while True:
             try:
-                for erasure_id in await self._store.due(self._clock.now_ms()):
+                for erasure_id in await self.store.due(self.clock.now_ms()):
                     await self.run_erasure(erasure_id)
             except Brain2Error as error:
                 log.warning("could not read due erasures: %s", error)
@@ -92,15 +70,15 @@ class UserEraser:
 
     async def run_erasure(self, erasure_id: str) -> Erasure | None:
         """Runs an erasure until it has to wait; returns None when it isn't due, failed, or another replica runs it."""
-        erasure = await self._store.get(erasure_id)
-        if erasure is None or not erasures.claimable(erasure, self._clock.now_ms()):
+        erasure = await self.store.get(erasure_id)
+        if erasure is None or not erasures.claimable(erasure, self.clock.now_ms()):
             return None
         try:
-            erasure = await self._store.save(self._claimed(erasure))
+            erasure = await self.store.save(self._claimed(erasure))
             while not erasure.done and erasure.lease is not None:
-                erasure = await self._phases[erasure.phase](erasure)
-                after = erasures.advanced(erasure, self._clock.now_ms(), self._quiet_ms)
-                erasure = await (self._store.finish(after) if after.done else self._store.save(after))
+                erasure = await self._run_phase(erasure)
+                after = erasures.advanced(erasure, self.clock.now_ms(), self.quiet_ms)
+                erasure = await (self.store.finish(after) if after.done else self.store.save(after))
         except WriteConflict:
             return None
         except asyncio.CancelledError:
@@ -113,48 +91,54 @@ class UserEraser:
         return erasure
 
     def _claimed(self, erasure: Erasure) -> Erasure:
-        return erasures.claimed(erasure, self._owner, self._clock.now_ms(), self._lease_ms)
+        return erasures.claimed(erasure, self.owner, self.clock.now_ms(), self.lease_ms)
 
     async def _release(self, erasure_id: str, error: str) -> None:
         try:
-            erasure = await self._store.get(erasure_id)
-            if erasure is None or erasure.lease is None or erasure.lease.owner != self._owner:
+            erasure = await self.store.get(erasure_id)
+            if erasure is None or erasure.lease is None or erasure.lease.owner != self.owner:
                 return
-            now = self._clock.now_ms()
+            now = self.clock.now_ms()
             if error:
-                delay = round(_BACKOFF.delay(erasure.attempts, self._rng) * 1000)
-                await self._store.save(erasures.attempt_failed(erasure, now, error, delay))
+                delay = round(_BACKOFF.delay(erasure.attempts, self.rng) * 1000)
+                await self.store.save(erasures.attempt_failed(erasure, now, error, delay))
             else:
-                await self._store.save(erasures.released(erasure, now))
+                await self.store.save(erasures.released(erasure, now))
         except Brain2Error:
             pass  # the lease runs out
 
-    async def _nodes_phase(self, erasure: Erasure) -> Erasure:
+    async def _run_phase(self, erasure: Erasure) -> Erasure:
+        if erasure.phase is Phase.NODES:
+            return await self._purge_notes(erasure)
+        removers = {
+            Phase.EDGES: self.partition.remove_edges,
+            Phase.INDEX: self.partition.remove_index,
+            Phase.CACHE: self.partition.remove_cache,
+            Phase.ARCHIVES: self.partition.remove_archives,
+            Phase.RECORDS: self.partition.remove_records,
+        }
+        return erasures.counted(erasure, erasure.phase, await removers[erasure.phase](erasure.user_id))
+
+    async def _purge_notes(self, erasure: Erasure) -> Erasure:
         user_id = erasure.user_id
-        async for page in self._partition.note_ids(user_id):
+        async for page in self.partition.note_ids(user_id):
             for start in range(0, len(page), _AT_ONCE):
                 some = page[start : start + _AT_ONCE]
                 await asyncio.gather(*(self._purge(user_id, node_id) for node_id in some))
                 # Saved after each batch: GetErasure shows the progress, and the lease is renewed.
-                erasure = await self._store.save(self._claimed(erasures.counted(erasure, "nodes", len(some))))
+                erasure = await self.store.save(self._claimed(erasures.counted(erasure, Phase.NODES, len(some))))
         return erasure
 
     async def _purge(self, user_id: str, node_id: str) -> None:
-        version = await self._nodes.delete(user_id, node_id)
+        version = await self.nodes.delete(user_id, node_id)
         if version is None:
             return
         try:
-            await self._nodes.fence(user_id, node_id, version)
+            await self.nodes.fence(user_id, node_id, version)
             done = False
             while not done:
-                _, done = await self._graph.detach(user_id, node_id, version)
-            await self._similarity.remove_node(user_id, node_id, version)
-            await self._nodes.purge(user_id, node_id, version)
+                _, done = await self.graph.detach(user_id, node_id, version)
+            await self.similarity.remove_node(user_id, node_id, version)
+            await self.nodes.purge(user_id, node_id, version)
         except Superseded:
             pass  # it was restored just now: the next round finds it
-
-    def _sweep(self, kind: str, remove: Callable[[str], Awaitable[int]]) -> Callable[[Erasure], Awaitable[Erasure]]:
-        async def phase(erasure: Erasure) -> Erasure:
-            return erasures.counted(erasure, kind, await remove(erasure.user_id))
-
-        return phase

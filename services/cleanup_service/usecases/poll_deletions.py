@@ -7,6 +7,7 @@ the sagas that are due or whose lease has run out. Two replicas may read one sha
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from services.cleanup_service.model.saga import State
 from services.cleanup_service.ports import DeletionQueue, QueueEntry, ShardLeases
@@ -25,29 +26,18 @@ _PAGES = 50
 Read = Callable[[str], Awaitable[list[QueueEntry]]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeletionPoller:
     """submit: queues a saga for this process's workers, and waits while their queue is full."""
 
-    def __init__(
-        self,
-        *,
-        queue: DeletionQueue,
-        leases: ShardLeases,
-        deletions: Deletions,
-        submit: Callable[[str, str], Awaitable[None]],
-        clock: Clock,
-        rng: Rng,
-        owner: str,
-        lease_ms: int = 30_000,
-    ) -> None:
-        self._queue = queue
-        self._leases = leases
-        self._deletions = deletions
-        self._submit = submit
-        self._clock = clock
-        self._rng = rng
-        self._owner = owner
-        self._lease_ms = lease_ms
+    queue: DeletionQueue
+    leases: ShardLeases
+    deletions: Deletions
+    submit: Callable[[str, str], Awaitable[None]]
+    clock: Clock
+    rng: Rng
+    owner: str
+    lease_ms: int = 30_000
 
     async def run_forever(self, interval: float) -> None:
         """Polls until it is cancelled, every `interval` seconds, with 25 % jitter so that replicas poll at different
@@ -58,16 +48,16 @@ class DeletionPoller:
                 await self.poll_deletions()
             except Brain2Error as error:
                 log.warning("a pass over the queues failed: %s", error)
-            await asyncio.sleep(interval * (0.75 + self._rng.random() / 2))
+            await asyncio.sleep(interval * (0.75 + self.rng.random() / 2))
 
     async def poll_deletions(self) -> int:
         """One pass; returns how many due sagas were found. An error in one shard doesn't stop the others."""
         found = 0
         failure: Brain2Error | None = None
         # In random order, so that replicas which start together share the shards.
-        for shard in sorted(range(self._queue.shards), key=lambda _: self._rng.random()):
+        for shard in sorted(range(self.queue.shards), key=lambda _: self.rng.random()):
             try:
-                if await self._leases.acquire(shard, self._owner, self._clock.now_ms(), self._lease_ms):
+                if await self.leases.acquire(shard, self.owner, self.clock.now_ms(), self.lease_ms):
                     found += await self._poll_shard(shard)
             except Brain2Error as error:
                 failure = error
@@ -76,21 +66,21 @@ class DeletionPoller:
         return found
 
     async def _poll_shard(self, shard: int) -> int:
-        now = self._clock.now_ms()
+        now = self.clock.now_ms()
 
         async def record(page: list[QueueEntry]) -> None:
-            await record_lost_deletions(self._deletions, [(entry.user_id, entry.node_id) for entry in page])
+            await record_lost_deletions(self.deletions, [(entry.user_id, entry.node_id) for entry in page])
 
         async def submit(page: list[QueueEntry]) -> None:
             for entry in page:
-                await self._submit(entry.user_id, entry.node_id)
+                await self.submit(entry.user_id, entry.node_id)
 
-        await _each_page(lambda after: self._queue.due(shard, now, after, _PAGE), record)
+        await _each_page(lambda after: self.queue.due(shard, now, after, _PAGE), record)
         found = 0
         for state in (State.RUNNING, State.PENDING):
 
             async def read(after: str, state: State = state) -> list[QueueEntry]:
-                return await self._deletions.store.list_by_state(state, shard, now, after, _PAGE)
+                return await self.deletions.store.list_by_state(state, shard, now, after, _PAGE)
 
             found += await _each_page(read, submit)
         return found

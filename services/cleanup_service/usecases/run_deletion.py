@@ -9,7 +9,6 @@ version, but it can't change the saga.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from services.cleanup_service.model import saga as sagas
@@ -84,55 +83,32 @@ class LeasedSaga:
                     log.warning("could not renew a lease: %s", error, extra=_fields(self.saga))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeletionRunner:
     """archives: None when archives are disabled, so that notes are purged without one."""
 
-    def __init__(
-        self,
-        *,
-        store: SagaStore,
-        nodes: Nodes,
-        graph: Graph,
-        similarity: Similarity,
-        archives: Archives | None,
-        observer: Observer,
-        clock: Clock,
-        owner: str,
-        policy: RetryPolicy,
-        rng: Rng = random,
-        sleep: Sleep = asyncio.sleep,
-    ) -> None:
-        self._store = store
-        self._nodes = nodes
-        self._graph = graph
-        self._similarity = similarity
-        self._archives = archives
-        self._observer = observer
-        self._clock = clock
-        self._owner = owner
-        self._policy = policy
-        self._rng = rng
-        self._sleep = sleep
-        self._steps: dict[Step, Callable[[LeasedSaga], Awaitable[Saga]]] = {
-            Step.FENCE: self._fence,
-            Step.ARCHIVE: self._archive,
-            Step.DETACH: self._detach,
-            Step.UNINDEX: self._unindex,
-            Step.PURGE: self._purge,
-        }
+    store: SagaStore
+    nodes: Nodes
+    graph: Graph
+    similarity: Similarity
+    archives: Archives | None
+    observer: Observer
+    clock: Clock
+    owner: str
+    policy: RetryPolicy
+    rng: Rng = random
+    sleep: Sleep = asyncio.sleep
 
     async def run_deletion(self, user_id: str, node_id: str) -> Saga | None:
         """Returns the saga as this replica left it; None when it is missing, not due, or leased by another replica."""
-        saga = await self._store.get(user_id, node_id)
-        if saga is None or not sagas.claimable(saga, self._clock.now_ms()):
+        saga = await self.store.get(user_id, node_id)
+        if saga is None or not sagas.claimable(saga, self.clock.now_ms()):
             return None
         try:
-            claimed = await self._store.save(
-                sagas.claimed(saga, self._owner, self._clock.now_ms(), self._policy.lease_ms)
-            )
+            claimed = await self.store.save(sagas.claimed(saga, self.owner, self.clock.now_ms(), self.policy.lease_ms))
         except WriteConflict:
             return None
-        leased = LeasedSaga(claimed, self._store, self._clock, self._policy.lease_ms, self._sleep)
+        leased = LeasedSaga(claimed, self.store, self.clock, self.policy.lease_ms, self.sleep)
         renewal = asyncio.ensure_future(leased.renew_lease())
         try:
             await self._run_steps(leased)
@@ -146,45 +122,57 @@ class DeletionRunner:
         return leased.saga
 
     async def _run_steps(self, leased: LeasedSaga) -> None:
-        if leased.saga.attempts > self._policy.max_attempts:
+        if leased.saga.attempts > self.policy.max_attempts:
             # No attempt saved its failure: the step kills its process, or its replica always loses the lease.
             await leased.save(
                 sagas.failed(
-                    leased.saga, self._clock.now_ms(), "no attempt ever ended: its process died, or lost its lease"
+                    leased.saga, self.clock.now_ms(), "no attempt ever ended: its process died, or lost its lease"
                 )
             )
-            self._observer.stopped(leased.saga)
+            self.observer.stopped(leased.saga)
             return
         while leased.saga.state in (State.PENDING, State.RUNNING):
-            started = self._clock.monotonic()
+            started = self.clock.monotonic()
             try:
-                async with asyncio.timeout(self._policy.step_seconds):
-                    after = await self._steps[leased.saga.step](leased)
+                async with asyncio.timeout(self.policy.step_seconds):
+                    after = await self._step(leased)
                 await leased.save(after)
             except WriteConflict:
                 raise
-            except Brain2Error as error:
-                await self._attempt_failed(
-                    leased, f"{error.reason}: {error.message}", started, permanent=not error.transient
-                )
-                return
-            except TimeoutError:
-                await self._attempt_failed(leased, "the step took too long", started, permanent=False)
-                return
             except Exception as error:
-                log.exception("a step raised an unexpected exception", extra=_fields(leased.saga))
-                await self._attempt_failed(leased, f"{type(error).__name__}: {error}", started, permanent=False)
+                await self._attempt_failed(leased, error, started)
                 return
-            self._observer.step_done(leased.saga, self._clock.monotonic() - started)
-        self._observer.stopped(leased.saga)
+            self.observer.step_done(leased.saga, self.clock.monotonic() - started)
+        self.observer.stopped(leased.saga)
 
-    async def _attempt_failed(self, leased: LeasedSaga, error: str, started: float, *, permanent: bool) -> None:
-        now = self._clock.now_ms()
-        if permanent or leased.saga.attempts >= self._policy.max_attempts:
-            after = sagas.failed(leased.saga, now, error)
+    async def _step(self, leased: LeasedSaga) -> Saga:
+        match leased.saga.step:
+            case Step.FENCE:
+                return await self._fence(leased)
+            case Step.ARCHIVE:
+                return await self._archive(leased)
+            case Step.DETACH:
+                return await self._detach(leased)
+            case Step.UNINDEX:
+                return await self._unindex(leased)
+            case Step.PURGE:
+                return await self._purge(leased)
+
+    async def _attempt_failed(self, leased: LeasedSaga, error: Exception, started: float) -> None:
+        if isinstance(error, Brain2Error):
+            message = f"{error.reason}: {error.message}"
+        elif isinstance(error, TimeoutError):
+            message = "the step took too long"
         else:
-            delay = self._policy.backoff.delay(leased.saga.attempts - 1, self._rng)
-            after = sagas.attempt_failed(leased.saga, now, error, round(delay * 1000))
+            log.error("a step raised an unexpected exception", exc_info=error, extra=_fields(leased.saga))
+            message = f"{type(error).__name__}: {error}"
+        now = self.clock.now_ms()
+        permanent = isinstance(error, Brain2Error) and not error.transient
+        if permanent or leased.saga.attempts >= self.policy.max_attempts:
+            after = sagas.failed(leased.saga, now, message)
+        else:
+            delay = self.policy.backoff.delay(leased.saga.attempts - 1, self.rng)
+            after = sagas.attempt_failed(leased.saga, now, message, round(delay * 1000))
         try:
             await leased.save(after)
         except WriteConflict:
@@ -193,27 +181,27 @@ class DeletionRunner:
             # The store is down. The lease runs out, and the replica that claims the saga then continues.
             log.warning("could not save a failed attempt: %s", unsaved, extra=_fields(leased.saga))
             return
-        self._observer.attempt_failed(leased.saga, self._clock.monotonic() - started)
+        self.observer.attempt_failed(leased.saga, self.clock.monotonic() - started)
         if leased.saga.state is State.FAILED:
-            self._observer.stopped(leased.saga)
+            self.observer.stopped(leased.saga)
 
     async def _release(self, leased: LeasedSaga) -> None:
         if leased.saga.lease is None:
             return
         try:
-            await leased.save(sagas.released(leased.saga, self._clock.now_ms()))
+            await leased.save(sagas.released(leased.saga, self.clock.now_ms()))
         except Brain2Error:
             pass  # the lease runs out
 
     async def _fence(self, leased: LeasedSaga) -> Saga:
         saga = leased.saga
         try:
-            fenced = await self._nodes.fence(saga.user_id, saga.node_id, saga.version)
+            fenced = await self.nodes.fence(saga.user_id, saga.node_id, saga.version)
         except Superseded as superseded:
-            return sagas.cancelled(saga, self._clock.now_ms(), str(superseded))
+            return sagas.cancelled(saga, self.clock.now_ms(), str(superseded))
         message = "fenced" if fenced.note is not None else "the note was purged already"
         cascade = fenced.cascade or saga.cascade
-        return sagas.advanced(replace(saga, cascade=cascade), self._clock.now_ms(), message)
+        return sagas.advanced(replace(saga, cascade=cascade), self.clock.now_ms(), message)
 
     async def _archive(self, leased: LeasedSaga) -> Saga:
         saga = leased.saga
@@ -221,24 +209,24 @@ class DeletionRunner:
         # The delete has hidden the note already, unless its event was lost. No edge can be made at a hidden note, so
         # the edges that are listed from here on are all that will ever exist.
         await asyncio.gather(
-            self._graph.set_visibility(*key, saga.version, visible=False),
-            self._similarity.set_visibility(*key, saga.version, visible=False),
+            self.graph.set_visibility(*key, saga.version, visible=False),
+            self.similarity.set_visibility(*key, saga.version, visible=False),
         )
         try:
-            note = (await self._nodes.fence(*key, saga.version)).note
+            note = (await self.nodes.fence(*key, saga.version)).note
         except Superseded:  # purged by another replica and created again since: the old note is gone
             note = None
-        edges = self._graph.edges(*key)
-        if note is not None and self._archives is not None:
-            keywords = await self._similarity.keywords(saga.user_id, note)
-            archived = await self._archives.write(leased.saga, note, keywords, edges)
+        edges = self.graph.edges(*key)
+        if note is not None and self.archives is not None:
+            keywords = await self.similarity.keywords(saga.user_id, note)
+            archived = await self.archives.write(leased.saga, note, keywords, edges)
             message = f"archived with {archived.edges} edges"
             after = replace(leased.saga, archive_uri=archived.uri, edges=archived.edges)
         else:
             count = sum([len(batch) async for batch in edges])
             message = "archives are disabled" if note is not None else "nothing left to archive"
             after = replace(leased.saga, edges=count)
-        return sagas.advanced(after, self._clock.now_ms(), message)
+        return sagas.advanced(after, self.clock.now_ms(), message)
 
     async def _detach(self, leased: LeasedSaga) -> Saga:
         saga = leased.saga
@@ -246,32 +234,32 @@ class DeletionRunner:
         orphans = 0
         if saga.cascade is Cascade.ORPHANS:
             # Before the first edge is removed, so that a run after a crash finds the same orphans.
-            orphans = await delete_orphans(self._nodes, self._graph, *key)
+            orphans = await delete_orphans(self.nodes, self.graph, *key)
         done, archived = False, None
         while not done:
-            edges, done = await self._graph.detach(*key, leased.saga.version)
-            if edges and self._archives is not None and saga.archive_uri:
+            edges, done = await self.graph.detach(*key, leased.saga.version)
+            if edges and self.archives is not None and saga.archive_uri:
                 if archived is None:
-                    archived = await self._archives.edge_keys(saga.archive_uri)
+                    archived = await self.archives.edge_keys(saga.archive_uri)
                 late = [edge for edge in edges if edge_key(edge) not in archived]
                 if late:
-                    await self._archives.append(saga.archive_uri, late)
+                    await self.archives.append(saga.archive_uri, late)
                     await leased.save(replace(leased.saga, edges=leased.saga.edges + len(late)))
         message = f"{leased.saga.edges} edges removed" + (f", {orphans} orphans deleted" if orphans else "")
-        return sagas.advanced(replace(leased.saga, removed_edges=leased.saga.edges), self._clock.now_ms(), message)
+        return sagas.advanced(replace(leased.saga, removed_edges=leased.saga.edges), self.clock.now_ms(), message)
 
     async def _unindex(self, leased: LeasedSaga) -> Saga:
         saga = leased.saga
-        await self._similarity.remove_node(saga.user_id, saga.node_id, saga.version)
-        return sagas.advanced(saga, self._clock.now_ms(), "removed from the index")
+        await self.similarity.remove_node(saga.user_id, saga.node_id, saga.version)
+        return sagas.advanced(saga, self.clock.now_ms(), "removed from the index")
 
     async def _purge(self, leased: LeasedSaga) -> Saga:
         saga, message = leased.saga, "purged"
         try:
-            await self._nodes.purge(saga.user_id, saga.node_id, saga.version)
+            await self.nodes.purge(saga.user_id, saga.node_id, saga.version)
         except Superseded:  # the note was fenced at this version, so it was purged, and another note has its id now
             message = "purged already"
-        return sagas.advanced(saga, self._clock.now_ms(), message)
+        return sagas.advanced(saga, self.clock.now_ms(), message)
 
 
 def _fields(saga: Saga) -> dict[str, object]:

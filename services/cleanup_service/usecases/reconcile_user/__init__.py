@@ -8,6 +8,7 @@ it is reported. Memory grows with the number of the user's notes only (their ids
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from services.cleanup_service.model.findings import Finding, ReconcileReport, StoredNote
 from services.cleanup_service.ports.reconcile_user import PeerRepairs, ReconcileStore
@@ -21,23 +22,15 @@ from shared.resilience.retry import Sleep
 DEFAULT_RATE = 500
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserReconciler:
     """reconcile_user() reconciles one user."""
 
-    def __init__(
-        self,
-        *,
-        store: ReconcileStore,
-        peers: PeerRepairs,
-        deletions: Deletions,
-        clock: Clock,
-        sleep: Sleep = asyncio.sleep,
-    ) -> None:
-        self._store = store
-        self._peers = peers
-        self._deletions = deletions
-        self._clock = clock
-        self._sleep = sleep
+    store: ReconcileStore
+    peers: PeerRepairs
+    deletions: Deletions
+    clock: Clock
+    sleep: Sleep = asyncio.sleep
 
     async def reconcile_user(
         self, user_id: str, *, dry_run: bool, max_rate: int = 0
@@ -46,11 +39,11 @@ class UserReconciler:
 
         max_rate: the most items that are read per second, 0 for 500. Raises FailedPrecondition (ERASING).
         """
-        if await self._deletions.erasures.is_erasing(user_id):
+        if await self.deletions.erasures.is_erasing(user_id):
             raise FailedPrecondition("the user is being erased", reason="ERASING")
-        pace = Pace(max_rate or DEFAULT_RATE, self._clock, self._sleep)
+        pace = Pace(max_rate or DEFAULT_RATE, self.clock, self.sleep)
         notes: dict[str, StoredNote] = {}
-        async for stored in self._store.notes(user_id):
+        async for stored in self.store.notes(user_id):
             await pace.spend(len(stored))
             notes.update({note.node_id: note for note in stored})
         ctx = ReconcileContext(
@@ -59,11 +52,11 @@ class UserReconciler:
             report=ReconcileReport(notes=len(notes)),
             dry_run=dry_run,
             pace=pace,
-            store=self._store,
-            peers=self._peers,
-            deletions=self._deletions,
-            clock=self._clock,
-            sleep=self._sleep,
+            store=self.store,
+            peers=self.peers,
+            deletions=self.deletions,
+            clock=self.clock,
+            sleep=self.sleep,
         )
         # Unpublished events first, because many findings follow from them. Caches last: other repairs refresh them.
         for check in (leftovers.events, leftovers.deletions, edges.check, index.records, index.postings, caches.check):
@@ -71,5 +64,5 @@ class UserReconciler:
                 for finding in findings:
                     ctx.report.add(finding)
                 yield findings
-        ctx.report.end_ms = self._clock.now_ms()
+        ctx.report.end_ms = self.clock.now_ms()
         yield ctx.report
