@@ -15,14 +15,13 @@ from services.cleanup_service.adapters.peers import GraphPeer, NodePeer, Similar
 from services.cleanup_service.adapters.reconcile_store import DynamoReconcileStore
 from services.cleanup_service.adapters.sagas import DynamoDeletionQueue, DynamoSagas, DynamoShardLeases
 from services.cleanup_service.adapters.user_cache import UserCache
-from services.cleanup_service.adapters.user_data_reader import PeerUserDataReader
+from services.cleanup_service.adapters.user_data_reader import GrpcUserDataReader
 from services.cleanup_service.adapters.user_partition import StoredUserPartition
 from services.cleanup_service.config import CleanupConfig
 from services.cleanup_service.model.saga import Saga
 from services.cleanup_service.servicer import CleanupServicer
 from services.cleanup_service.usecases.deletions import Deletions
 from services.cleanup_service.usecases.erase_user import UserEraser
-from services.cleanup_service.usecases.export_user import UserExporter
 from services.cleanup_service.usecases.poll_deletions import DeletionPoller
 from services.cleanup_service.usecases.reconcile_user import UserReconciler
 from services.cleanup_service.usecases.run_deletion import DeletionRunner, RetryPolicy
@@ -139,13 +138,14 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         quiet_ms=round(config.quiet_seconds * 1000),
         lease_ms=policy.lease_ms,
     )
-    exporter = UserExporter(PeerUserDataReader(peers), deletions)
     bus = Bus(aws.events, config.event_bus, Breaker("eventbridge", clock))
     reconciler = UserReconciler(
         store=DynamoReconcileStore(table, bus), peers=GrpcPeerRepairs(peers), deletions=deletions, clock=clock
     )
 
-    servicer = CleanupServicer(deletions, eraser, exporter, reconciler, Once(Idempotency(table, "cleanup", clock)))
+    servicer = CleanupServicer(
+        deletions, eraser, GrpcUserDataReader(peers), reconciler, Once(Idempotency(table, "cleanup", clock))
+    )
     server = GrpcServer(config, [(cleanup_pb2.DESCRIPTOR.services_by_name["CleanupService"], servicer)])
     consumer = Consumer(
         aws.sqs,

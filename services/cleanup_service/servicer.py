@@ -6,10 +6,11 @@ from typing import Any
 
 from protos.cleanup.v1 import cleanup_pb2
 from services.cleanup_service import convert
+from services.cleanup_service.ports.export_user import UserDataReader
 from services.cleanup_service.usecases import validation
 from services.cleanup_service.usecases.deletions import Deletions
 from services.cleanup_service.usecases.erase_user import UserEraser
-from services.cleanup_service.usecases.export_user import UserExporter
+from services.cleanup_service.usecases.export_user import export_user
 from services.cleanup_service.usecases.get_deletion import get_deletion
 from services.cleanup_service.usecases.list_deletions import list_deletions_in_state, list_deletions_of_user
 from services.cleanup_service.usecases.queue_deletion import queue_deletion
@@ -25,7 +26,7 @@ class CleanupServicer:
 
     deletions: Deletions
     eraser: UserEraser
-    exporter: UserExporter
+    reader: UserDataReader
     reconciler: UserReconciler
     once: Once
 
@@ -85,7 +86,9 @@ class CleanupServicer:
         self, request: cleanup_pb2.ExportUserRequest, context: Any
     ) -> AsyncIterator[cleanup_pb2.ExportUserResponse]:
         validation.check_user(request.user_id)
-        async for batch in self.exporter.export_user(request.user_id, include_deleted=request.include_deleted):
+        async for batch in export_user(
+            self.reader, self.deletions, request.user_id, include_deleted=request.include_deleted
+        ):
             for message in convert.lines(batch):
                 yield message
 

@@ -15,7 +15,7 @@ _PAGE = 200
 _BATCH_BYTES = 1024 * 1024
 
 
-class PeerUserDataReader:
+class GrpcUserDataReader:
     """Reads a page at a time, so that memory doesn't grow with the user."""
 
     def __init__(self, peers: Peers) -> None:

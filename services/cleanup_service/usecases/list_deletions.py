@@ -1,6 +1,6 @@
 """ListDeletions: the deletions of one user, or of all users in one state, page by page."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from services.cleanup_service.model.saga import Saga, State
@@ -38,6 +38,17 @@ async def list_deletions_of_user(
             return DeletionPage(found, "")
         if read >= _MAX_READ:
             return DeletionPage(found, position)
+
+
+async def all_deletions_of_user(deletions: Deletions, user_id: str) -> AsyncIterator[Sequence[Saga]]:
+    """All deletions of a user, in pages of at most 200."""
+    position = ""
+    while True:
+        page = await list_deletions_of_user(deletions, user_id, None, position, 200)
+        yield page.sagas
+        position = page.position
+        if not position:
+            return
 
 
 async def list_deletions_in_state(deletions: Deletions, state: State, position: str, limit: int) -> DeletionPage:

@@ -58,5 +58,3 @@ class Workers:
             except Brain2Error as error:
                 # The store didn't answer. The saga is still due, and poll_deletions finds it again.
                 log.warning("could not run a deletion: %s", error, extra={"user_id": key[0], "node_id": key[1]})
-            finally:
-                self._queue.task_done()

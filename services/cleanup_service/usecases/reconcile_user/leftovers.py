@@ -5,9 +5,9 @@ from functools import partial
 
 from services.cleanup_service.model.findings import Finding, FindingType
 from services.cleanup_service.model.saga import Saga, State
-from services.cleanup_service.usecases.list_deletions import list_deletions_of_user
+from services.cleanup_service.usecases.list_deletions import all_deletions_of_user
 from services.cleanup_service.usecases.queue_deletion import queue_deletion
-from services.cleanup_service.usecases.reconcile_user.context import BATCH, ReconcileContext
+from services.cleanup_service.usecases.reconcile_user.context import ReconcileContext
 from services.cleanup_service.usecases.retry_deletion import retry_deletion
 
 # The outbox sweepers publish events that are older than some seconds; an event that is older than this is a finding.
@@ -33,11 +33,9 @@ async def events(ctx: ReconcileContext) -> AsyncIterator[list[Finding]]:
 
 
 async def deletions(ctx: ReconcileContext) -> AsyncIterator[list[Finding]]:
-    position = ""
-    while True:
-        page = await list_deletions_of_user(ctx.deletions, ctx.user_id, None, position, BATCH)
-        await ctx.pace.spend(len(page.sagas))
-        stuck = [saga for saga in page.sagas if saga.state in _STUCK]
+    async for sagas in all_deletions_of_user(ctx.deletions, ctx.user_id):
+        await ctx.pace.spend(len(sagas))
+        stuck = [saga for saga in sagas if saga.state in _STUCK]
         gone = await ctx.missing({saga.node_id for saga in stuck})
         findings: list[Finding] = []
         for saga in stuck:
@@ -48,9 +46,6 @@ async def deletions(ctx: ReconcileContext) -> AsyncIterator[list[Finding]]:
                     {saga.node_id: found}, partial(_run, ctx, saga), partial(_stuck, ctx, saga)
                 )
         yield findings
-        position = page.position
-        if not position:
-            return
 
 
 async def _run(ctx: ReconcileContext, saga: Saga) -> None:
