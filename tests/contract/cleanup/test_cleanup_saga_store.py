@@ -1,4 +1,4 @@
-"""What a SagaStore promises, on the fake of the unit tests and on DynamoDB: a fake that lies makes all tests lie."""
+"""What a SagaStore promises, on the fake of the unit tests and on DynamoDB: the unit tests rely on the fake."""
 
 import asyncio
 from collections.abc import AsyncIterator

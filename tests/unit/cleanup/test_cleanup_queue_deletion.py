@@ -10,7 +10,7 @@ from shared.errors import FailedPrecondition, NotFound
 from tests.support.cleanup_world import World
 
 
-async def test_queueing_hurries_a_deletion_and_twice_is_once() -> None:
+async def test_queueing_makes_a_deletion_due_and_twice_is_once() -> None:
     world = World()
     world.add_note("n")
     await on_node_deleted(world.deletions(), world.delete("n", retention=9000))

@@ -31,6 +31,6 @@ async def test_a_retry_makes_up_for_the_lost_event_of_a_second_deletion() -> Non
     await on_node_restored(world.deletions(), Restore("u", "n", version))
     with pytest.raises(FailedPrecondition):  # called off, and the note lives
         await retry_deletion(world.deletions(), "u", "n")
-    second = world.delete("n", retention=9000)  # nobody heard of it
+    second = world.delete("n", retention=9000)  # its event is lost
     saga = await retry_deletion(world.deletions(), "u", "n")
     assert (saga.state, saga.version, saga.due_ms) == (State.PENDING, second.version, second.purge_ms)

@@ -1,4 +1,4 @@
-"""The saga as pure code: what deletions and restores do to it, in whatever order they are heard of."""
+"""The saga as pure code: the effect of deletions and restores in any order."""
 
 import itertools
 
@@ -59,7 +59,7 @@ def test_a_saga_that_failed_before_the_fence_can_be_called_off() -> None:
 
 @given(st.permutations(range(5)), st.lists(st.integers(0, 4), max_size=5))
 def test_events_in_any_order_and_number_come_to_what_the_last_version_says(order: list[int], again: list[int]) -> None:
-    """Versions 2..6 are delete, restore, delete, restore, delete: heard in any order, some twice, the last decides."""
+    """Versions 2..6 are delete, restore, delete, restore, delete: in any order, some twice; the last one decides."""
     saga: Saga | None = None
     for position in [*order, *again]:
         version = position + 2
@@ -97,7 +97,7 @@ def test_a_note_written_anew_after_its_purge_can_be_deleted_again() -> None:
     assert sagas.deleted(anew, GONE, 7000, "a duplicate of the old life") is None
     void = sagas.restored(saga, Restore("u", "n", 3, 6500), 7000)
     assert void is not None
-    assert sagas.deleted(void, again, 7000, "heard of late") is None
+    assert sagas.deleted(void, again, 7000, "late") is None
 
 
 def test_attempts_count_from_the_claim_and_start_again_with_a_step() -> None:
