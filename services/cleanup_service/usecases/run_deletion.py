@@ -9,6 +9,7 @@ version, but it can't change the saga.
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from services.cleanup_service.model import saga as sagas
@@ -47,16 +48,16 @@ class RetryPolicy:
     step_seconds: float = 900.0
 
 
+@dataclass(slots=True)
 class LeasedSaga:
     """A saga that this replica holds the lease of. `saga` is always the state that was saved last."""
 
-    def __init__(self, saga: Saga, store: SagaStore, clock: Clock, lease_ms: int, sleep: Sleep) -> None:
-        self.saga = saga
-        self._store = store
-        self._clock = clock
-        self._lease_ms = lease_ms
-        self._sleep = sleep
-        self._writing = asyncio.Lock()
+    saga: Saga
+    store: SagaStore
+    clock: Clock
+    lease_ms: int
+    sleep: Sleep
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def save(self, saga: Saga) -> None:
         """Saves a new state, and publishes cleanup.completed with the state DONE. WriteConflict: the lease was lost."""
@@ -64,19 +65,19 @@ class LeasedSaga:
             # renew_lease() may have written since the step read the saga.
             lease = self.saga.lease if saga.lease else None
             saga = replace(saga, lease=lease, revision=self.saga.revision)
-            write = self._store.finish if saga.state is State.DONE else self._store.save
+            write = self.store.finish if saga.state is State.DONE else self.store.save
             self.saga = await write(saga)
 
     async def renew_lease(self) -> None:
         """Renews the lease, three times within its duration, until it is cancelled or the lease is lost."""
         while True:
-            await self._sleep(self._lease_ms / 3000)
+            await self.sleep(self.lease_ms / 3000)
             async with self._writing:
                 if self.saga.lease is None:
                     return
                 try:
-                    renewed = sagas.lease_renewed(self.saga, self._clock.now_ms(), self._lease_ms)
-                    self.saga = await self._store.save(renewed)
+                    renewed = sagas.lease_renewed(self.saga, self.clock.now_ms(), self.lease_ms)
+                    self.saga = await self.store.save(renewed)
                 except WriteConflict:
                     return  # the step fails when it saves
                 except Brain2Error as error:
@@ -124,11 +125,8 @@ class DeletionRunner:
     async def _run_steps(self, leased: LeasedSaga) -> None:
         if leased.saga.attempts > self.policy.max_attempts:
             # No attempt saved its failure: the step kills its process, or its replica always loses the lease.
-            await leased.save(
-                sagas.failed(
-                    leased.saga, self.clock.now_ms(), "no attempt ever ended: its process died, or lost its lease"
-                )
-            )
+            error = "no attempt ever ended: its process died, or lost its lease"
+            await leased.save(sagas.failed(leased.saga, self.clock.now_ms(), error))
             self.observer.stopped(leased.saga)
             return
         while leased.saga.state in (State.PENDING, State.RUNNING):
@@ -146,17 +144,14 @@ class DeletionRunner:
         self.observer.stopped(leased.saga)
 
     async def _step(self, leased: LeasedSaga) -> Saga:
-        match leased.saga.step:
-            case Step.FENCE:
-                return await self._fence(leased)
-            case Step.ARCHIVE:
-                return await self._archive(leased)
-            case Step.DETACH:
-                return await self._detach(leased)
-            case Step.UNINDEX:
-                return await self._unindex(leased)
-            case Step.PURGE:
-                return await self._purge(leased)
+        steps: Mapping[Step, Callable[[LeasedSaga], Awaitable[Saga]]] = {
+            Step.FENCE: self._fence,
+            Step.ARCHIVE: self._archive,
+            Step.DETACH: self._detach,
+            Step.UNINDEX: self._unindex,
+            Step.PURGE: self._purge,
+        }
+        return await steps[leased.saga.step](leased)
 
     async def _attempt_failed(self, leased: LeasedSaga, error: Exception, started: float) -> None:
         if isinstance(error, Brain2Error):
