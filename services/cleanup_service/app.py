@@ -118,7 +118,6 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         leases=leases,
         deletions=deletions,
         submit=workers.submit,
-        clock=clock,
         rng=random,
         owner=owner,
     )
@@ -140,7 +139,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     )
     bus = Bus(aws.events, config.event_bus, Breaker("eventbridge", clock))
     reconciler = UserReconciler(
-        store=DynamoReconcileStore(table, bus), peers=GrpcPeerRepairs(peers), deletions=deletions, clock=clock
+        store=DynamoReconcileStore(table, bus), peers=GrpcPeerRepairs(peers), deletions=deletions
     )
 
     servicer = CleanupServicer(

@@ -14,7 +14,6 @@ from services.cleanup_service.ports import DeletionQueue, QueueEntry, ShardLease
 from services.cleanup_service.usecases.deletions import Deletions
 from services.cleanup_service.usecases.node_events import record_lost_deletions
 from shared.errors import Brain2Error
-from shared.ids import Clock
 from shared.resilience.retry import Rng
 
 log = logging.getLogger("brain2.cleanup")
@@ -34,7 +33,6 @@ class DeletionPoller:
     leases: ShardLeases
     deletions: Deletions
     submit: Callable[[str, str], Awaitable[None]]
-    clock: Clock
     rng: Rng
     owner: str
     lease_ms: int = 30_000
@@ -57,7 +55,7 @@ class DeletionPoller:
         # In random order, so that replicas which start together share the shards.
         for shard in sorted(range(self.queue.shards), key=lambda _: self.rng.random()):
             try:
-                if await self.leases.acquire(shard, self.owner, self.clock.now_ms(), self.lease_ms):
+                if await self.leases.acquire(shard, self.owner, self.deletions.clock.now_ms(), self.lease_ms):
                     found += await self._poll_shard(shard)
             except Brain2Error as error:
                 failure = error
@@ -66,7 +64,7 @@ class DeletionPoller:
         return found
 
     async def _poll_shard(self, shard: int) -> int:
-        now = self.clock.now_ms()
+        now = self.deletions.clock.now_ms()
 
         async def record(page: list[QueueEntry]) -> None:
             await record_lost_deletions(self.deletions, [(entry.user_id, entry.node_id) for entry in page])

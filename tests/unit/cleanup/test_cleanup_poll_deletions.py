@@ -56,7 +56,6 @@ def poller(
         leases=leases or Leases(),
         deletions=world.deletions(),
         submit=submit,
-        clock=world.clock,
         rng=random.Random(1),
         owner=owner,
     )

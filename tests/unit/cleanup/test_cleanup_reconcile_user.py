@@ -146,7 +146,6 @@ class Case:
             store=self.user,
             peers=self.user,
             deletions=self.world.deletions(),
-            clock=self.world.clock,
             sleep=self.sleep,
         )
         findings: list[Finding] = []

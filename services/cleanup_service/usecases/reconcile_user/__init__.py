@@ -29,7 +29,6 @@ class UserReconciler:
     store: ReconcileStore
     peers: PeerRepairs
     deletions: Deletions
-    clock: Clock
     sleep: Sleep = asyncio.sleep
 
     async def reconcile_user(
@@ -41,7 +40,7 @@ class UserReconciler:
         """
         if await self.deletions.erasures.is_erasing(user_id):
             raise FailedPrecondition("the user is being erased", reason="ERASING")
-        pace = Pace(max_rate or DEFAULT_RATE, self.clock, self.sleep)
+        pace = Pace(max_rate or DEFAULT_RATE, self.deletions.clock, self.sleep)
         notes: dict[str, StoredNote] = {}
         async for stored in self.store.notes(user_id):
             await pace.spend(len(stored))
@@ -55,7 +54,6 @@ class UserReconciler:
             store=self.store,
             peers=self.peers,
             deletions=self.deletions,
-            clock=self.clock,
             sleep=self.sleep,
         )
         # Unpublished events first, because many findings follow from them. Caches last: other repairs refresh them.
@@ -64,5 +62,5 @@ class UserReconciler:
                 for finding in findings:
                     ctx.report.add(finding)
                 yield findings
-        ctx.report.end_ms = self.clock.now_ms()
+        ctx.report.end_ms = self.deletions.clock.now_ms()
         yield ctx.report

@@ -51,7 +51,6 @@ class ReconcileContext:
     store: ReconcileStore
     peers: PeerRepairs
     deletions: Deletions
-    clock: Clock
     sleep: Sleep
 
     async def missing(self, node_ids: set[str]) -> set[str]:

@@ -17,7 +17,7 @@ _STUCK = (State.PENDING, State.FAILED)
 
 
 async def events(ctx: ReconcileContext) -> AsyncIterator[list[Finding]]:
-    before_ms = ctx.clock.now_ms() - GRACE_MS
+    before_ms = ctx.deletions.clock.now_ms() - GRACE_MS
     left = await ctx.store.unpublished(ctx.user_id, before_ms)
     if not left:
         return
