@@ -16,7 +16,6 @@ from services.cleanup_service.usecases.deletions import Deletions
 from services.cleanup_service.usecases.reconcile_user import caches, edges, index, leftovers
 from services.cleanup_service.usecases.reconcile_user.context import Pace, ReconcileContext
 from shared.errors import FailedPrecondition
-from shared.ids import Clock
 from shared.resilience.retry import Sleep
 
 DEFAULT_RATE = 500
