@@ -7,6 +7,7 @@ import pytest
 from cfnlint.api import lint_all
 
 from deploy.local.provision import CONSUMERS, TEMPLATE, read_template
+from protos import table
 from shared.dynamo.model import INDEXES
 
 BODY = TEMPLATE.read_text(encoding="utf-8")
@@ -68,6 +69,10 @@ def test_a_role_writes_no_outbox_but_its_own() -> None:
         assert found == [["USER#*", f"OUTBOX#{context}#*", f"IDEMP#{context}#*", *more]]
 
 
+# Index -> the name of its constant in protos/table.py, by which adapters ask for it.
+_CONSTANTS = {index: name for name, index in vars(table).items() if isinstance(index, str) and index in INDEXES}
+
+
 def test_a_role_queries_the_indexes_that_its_code_asks() -> None:
     found: dict[str, set[str]] = {}
     for name, properties in of_type("AWS::IAM::Role").items():
@@ -83,7 +88,7 @@ def test_a_role_queries_the_indexes_that_its_code_asks() -> None:
         asked: set[str] = set()
         for path in Path(f"services/{context}_service/adapters").glob("*.py"):
             text = path.read_text(encoding="utf-8")
-            asked |= {index for index in INDEXES if f'"{index}"' in text}
+            asked |= {index for index in INDEXES if f'"{index}"' in text or f"table.{_CONSTANTS[index]}" in text}
         assert indexes == asked, context
 
 
