@@ -43,7 +43,6 @@ _PATTERNS: Mapping[int, tuple[Callable[[str], object], str]] = {
 }
 _TIMES = ("google.protobuf.Timestamp", "google.protobuf.Duration")
 _MASK = "google.protobuf.FieldMask"
-_TEXTS = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
 _FLOATS = (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT)
 
 
@@ -63,6 +62,8 @@ def has_rules(field: FieldDescriptor) -> bool:
 @cache
 def validator(message: Descriptor) -> Check:
     """The check of a message type: every wrong field of a message, in the order of the .proto; empty when all is well.
+
+    ValueError when a field has a limit that its type can't have: it would never be checked.
 
     Descends into messages, but not into a list whose items have a result of their own (items_have_results): check those
     one by one with the validator of their type. A message type must not contain itself.
@@ -131,6 +132,8 @@ def _fields(message: Descriptor) -> Iterator[tuple[str, _Check]]:
 def _field(field: FieldDescriptor) -> _Check | None:
     """The check of one field; its value is the message that has it."""
     rules = rules_of(field)
+    if meaningless := {limit.name for limit, _ in rules.ListFields()} - _possible(field):
+        raise ValueError(f"{field.full_name} can't have the limits {', '.join(sorted(meaningless))}")
     name = field.name
     counts = _counts(field, rules)
     if _is_map(field):
@@ -151,12 +154,36 @@ def _field(field: FieldDescriptor) -> _Check | None:
     return scalar
 
 
+def _possible(field: FieldDescriptor) -> frozenset[str]:
+    """The names of the limits that a field of this type can have."""
+    text = {"pattern", "min_len", "max_bytes"}
+    if _is_map(field):
+        return frozenset({"max_items", "min_items", "max_total_bytes"} | text)
+    if _is(field, _MASK):
+        return frozenset({"max_items", "min_items"} | text)
+    if _is(field, *_TIMES):
+        found = {"gte", "lte", "whole_seconds"}
+    elif field.type == FieldDescriptor.TYPE_MESSAGE:
+        found = {"items_have_results"} if _is_list(field) else {"required"}
+    elif field.type == FieldDescriptor.TYPE_STRING:
+        found = text | {"allow_empty"}
+    elif field.type == FieldDescriptor.TYPE_ENUM:
+        found = {"defined_only"}
+    elif field.type == FieldDescriptor.TYPE_BOOL:
+        found = {"unlimited"}
+    elif field.type == FieldDescriptor.TYPE_BYTES:
+        found = set()
+    else:
+        found = {"gte", "lte"} | ({"finite", "min_nonzero"} if field.type in _FLOATS else set())
+    return frozenset(found | ({"max_items", "min_items"} if _is_list(field) else set()))
+
+
 def _value(field: FieldDescriptor, rules: FieldRules) -> _Check | None:
     if _is(field, *_TIMES):
         return _time(rules)
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return _nested(field)
-    if field.type in _TEXTS:
+    if field.type == FieldDescriptor.TYPE_STRING:
         return _text(rules)
     if field.type == FieldDescriptor.TYPE_ENUM:
         return _enum(field) if rules.defined_only else None

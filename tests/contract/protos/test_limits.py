@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -23,7 +25,7 @@ WRONG = {
     options_pb2.PATTERN_LINE: ["a\nb", "a\x00", "a\u2028b", "a\x9f"],
 }
 TIMES = ("google.protobuf.Timestamp", "google.protobuf.Duration")
-TEXTS = (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
+TEXT = FieldDescriptor.TYPE_STRING
 
 
 class Case(NamedTuple):
@@ -52,7 +54,7 @@ def valid(message: Descriptor) -> Message:
                 fill_item(made, field, index)
         elif field.message_type is not None and (rules.required):
             getattr(made, field.name).CopyFrom(valid(field.message_type))
-        elif field.type in TEXTS and (rules.pattern or rules.min_len) and not rules.allow_empty:
+        elif field.type == TEXT and (rules.pattern or rules.min_len) and not rules.allow_empty:
             setattr(made, field.name, "a")
         elif rules.HasField("gte") and rules.gte > 0:
             setattr(made, field.name, int(rules.gte))
@@ -62,7 +64,7 @@ def valid(message: Descriptor) -> Message:
 def fill_item(message: Any, field: FieldDescriptor, index: int) -> None:
     if field.message_type is not None:
         getattr(message, field.name).append(valid(field.message_type))
-    elif field.type in TEXTS:
+    elif field.type == TEXT:
         getattr(message, field.name).append(f"a{index}")
 
 
@@ -175,7 +177,7 @@ def at(request: Descriptor, holder: tuple[str, ...], field: FieldDescriptor) -> 
         if not rules.items_have_results:
             for inner in field.message_type.fields:
                 yield from at(request, (*holder, name), inner)
-    elif field.type in TEXTS:
+    elif field.type == TEXT:
         for what, text, allowed in texts(field):
             yield case(what, item(text) if field.is_repeated else setting(name, text), allowed)
     elif field.type == FieldDescriptor.TYPE_ENUM:
@@ -259,3 +261,27 @@ def test_limits_are_described_in_words() -> None:
     assert describe(fields["tags"]) == (
         "at most 64 items; each: one line without control characters, not empty, at most 64 bytes"
     )
+
+
+@pytest.mark.parametrize(
+    ("type_", "rules"),
+    [
+        (FieldDescriptorProto.TYPE_STRING, {"gte": 1}),
+        (FieldDescriptorProto.TYPE_STRING, {"max_items": 1}),
+        (FieldDescriptorProto.TYPE_INT32, {"finite": True}),
+        (FieldDescriptorProto.TYPE_INT32, {"max_bytes": 1}),
+        (FieldDescriptorProto.TYPE_BYTES, {"max_bytes": 1}),
+        (FieldDescriptorProto.TYPE_BOOL, {"defined_only": True}),
+    ],
+)
+def test_a_limit_that_would_never_be_checked_is_refused(
+    type_: FieldDescriptorProto.Type.ValueType, rules: dict[str, Any]
+) -> None:
+    field = FieldDescriptorProto(name="f", number=1, type=type_, label=FieldDescriptorProto.LABEL_OPTIONAL)
+    options: Any = field.options
+    options.Extensions[options_pb2.field].CopyFrom(options_pb2.FieldRules(**rules))
+    file = FileDescriptorProto(name="t.proto", message_type=[DescriptorProto(name="T", field=[field])])
+    pool = DescriptorPool()
+    pool.Add(file)
+    with pytest.raises(ValueError, match=f"T.f can't have the limits {next(iter(rules))}"):
+        validator(pool.FindMessageTypeByName("T"))
