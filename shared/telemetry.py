@@ -19,13 +19,14 @@ from types import TracebackType
 from typing import Protocol
 
 from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
-from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanContext, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes, AttributeValue
 
@@ -33,20 +34,19 @@ log = logging.getLogger(__name__)
 
 # traceparent of the current trace when it isn't recorded; see the module's docstring.
 unsampled: ContextVar[str | None] = ContextVar("brain2_unsampled", default=None)
+# Whether the ratio has decided that the next root span is recorded.
+root_recorded: ContextVar[bool] = ContextVar("brain2_root_recorded", default=False)
 
 # version(2)-trace(32)-span(16)-flags(2); later versions may append more.
 SHORTEST = 55
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_W3C = TraceContextTextMapPropagator()
 _KINDS = {
     "internal": SpanKind.INTERNAL,
     "producer": SpanKind.PRODUCER,
     "consumer": SpanKind.CONSUMER,
     "client": SpanKind.CLIENT,
-    "server": SpanKind.SERVER,
 }
-# Under this key the parent context says that the ratio was asked already.
-_DECIDED = otel_context.create_key("brain2-decided")
-_ROOT = Context({_DECIDED: True})
 
 
 class TraceConfig(Protocol):
@@ -74,10 +74,11 @@ class _RatioSampler(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
-        if parent_context and parent_context.get(_DECIDED):
-            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
-        if unsampled.get() is not None and not trace.get_current_span(parent_context).get_span_context().is_valid:
-            return SamplingResult(Decision.DROP)
+        if not trace.get_current_span(parent_context).get_span_context().is_valid:
+            if unsampled.get() is not None:
+                return SamplingResult(Decision.DROP)
+            if root_recorded.get():
+                return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
         return self._others.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
 
     def get_description(self) -> str:
@@ -118,20 +119,20 @@ _OFF = Telemetry(TracerProvider(shutdown_on_exit=False), 0.0, records=False)
 _active = _OFF
 
 
-def setup(service: str, settings: TraceConfig, *, exporter: SpanExporter | None = None) -> Telemetry:
-    """Start tracing for this process: OTLP over gRPC to settings.otlp_endpoint, else no recording at all.
+def setup(service: str, config: TraceConfig, *, exporter: SpanExporter | None = None) -> Telemetry:
+    """Start tracing for this process: OTLP over gRPC to config.otlp_endpoint, else no recording at all.
 
     exporter: takes the place of OTLP (tests). The last call wins.
     """
     global _active
-    if exporter is None and settings.otlp_endpoint:
+    if exporter is None and config.otlp_endpoint:
         # Imported late: it costs 50 ms, and most processes (tools, tests) have no collector.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
-        insecure = not settings.otlp_endpoint.startswith("https://")
-        exporter = OTLPSpanExporter(endpoint=settings.otlp_endpoint, insecure=insecure, timeout=5)
+        insecure = not config.otlp_endpoint.startswith("https://")
+        exporter = OTLPSpanExporter(endpoint=config.otlp_endpoint, insecure=insecure, timeout=5)
     provider = TracerProvider(
-        sampler=_RatioSampler(settings.trace_ratio),
+        sampler=_RatioSampler(config.trace_ratio),
         resource=Resource.create({"service.name": service, "service.namespace": "brain2"}),
         shutdown_on_exit=False,
     )
@@ -139,7 +140,8 @@ def setup(service: str, settings: TraceConfig, *, exporter: SpanExporter | None 
         provider.add_span_processor(BatchSpanProcessor(exporter))
         if not isinstance(trace.get_tracer_provider(), TracerProvider):  # it can be set once, for other libraries
             trace.set_tracer_provider(provider)
-    _active = Telemetry(provider, settings.trace_ratio, records=exporter is not None)
+    propagate.set_global_textmap(_W3C)  # no baggage: only recorded calls would hand it on
+    _active = Telemetry(provider, config.trace_ratio, records=exporter is not None)
     return _active
 
 
@@ -149,33 +151,9 @@ def active() -> Telemetry:
 
 
 def is_sampled(traceparent: str) -> bool:
-    """Whether the caller records this trace. Only length and flags are looked at; start() checks the rest."""
+    """Whether the caller records this trace. Only the length and the flags are checked."""
     # The low bit of the flags is in the last character.
     return len(traceparent) >= SHORTEST and traceparent[SHORTEST - 1] in "13579bdf"
-
-
-def start(
-    name: str,
-    kind: SpanKind,
-    *,
-    traceparent: str = "",
-    tracestate: str = "",
-    links: Sequence[Mapping[str, str]] = (),
-    attributes: Mapping[str, AttributeValue] | None = None,
-) -> Span:
-    """A recorded span: under the traceparent when there is one, else under the current span, else a root.
-
-    The caller has decided that the trace is recorded. The span isn't made current, and the caller ends it.
-    """
-    context: Context | None = None
-    remote = _parse(traceparent, tracestate) if traceparent else None
-    if remote is not None:
-        context = trace.set_span_in_context(trace.NonRecordingSpan(remote), Context())
-    elif traceparent or not trace.get_current_span().get_span_context().is_valid:
-        context = _ROOT
-    return _active.tracer.start_span(
-        name, context, kind, attributes, [Link(linked) for each in links if (linked := _parse_carrier(each))]
-    )
 
 
 @contextlib.contextmanager
@@ -210,10 +188,12 @@ def span(
             if detached is not None:
                 otel_context.detach(detached)
         return
-    tracestate = carrier.get("tracestate", "") if carrier else ""
-    started = start(
-        name, _KINDS[kind], traceparent=traceparent, tracestate=tracestate, links=links, attributes=attributes
-    )
+    remote = _parse_carrier(carrier) if carrier else None
+    context = trace.set_span_in_context(trace.NonRecordingSpan(remote), Context()) if remote else None
+    linked = [Link(found) for each in links if (found := _parse_carrier(each))]
+    root = root_recorded.set(True)
+    started = _active.tracer.start_span(name, context, _KINDS[kind], attributes, linked)
+    root_recorded.reset(root)
     token = otel_context.attach(trace.set_span_in_context(started))
     try:
         yield started
@@ -227,13 +207,13 @@ def span(
         started.end()
 
 
-def inject(span: Span | None = None) -> dict[str, str]:
-    """The headers of the current trace (or of the span), recorded or not, for a call to a peer or an event.
+def inject() -> dict[str, str]:
+    """The headers of the current trace, recorded or not, for a call to a peer or an event.
 
     Work whose trace nobody decided about counts as left out: who wants it traced opens a span() first.
     {} in a process that never called setup(): there the receiver decides.
     """
-    current = (span or trace.get_current_span()).get_span_context()
+    current = trace.get_current_span().get_span_context()
     if current.is_valid:
         headers = {"traceparent": f"00-{current.trace_id:032x}-{current.span_id:016x}-{current.trace_flags:02x}"}
         if current.trace_state:
@@ -275,18 +255,5 @@ def _decide(traceparent: str) -> bool:
 
 
 def _parse_carrier(carrier: Mapping[str, str]) -> SpanContext | None:
-    return _parse(carrier.get("traceparent", ""), carrier.get("tracestate", ""))
-
-
-def _parse(traceparent: str, tracestate: str) -> SpanContext | None:
-    matched = _TRACEPARENT.fullmatch(traceparent)
-    if not matched:
-        return None
-    state = TraceState.from_header([tracestate]) if tracestate else None
-    return SpanContext(
-        trace_id=int(matched[1], 16),
-        span_id=int(matched[2], 16),
-        is_remote=True,
-        trace_flags=TraceFlags(int(matched[3], 16)),
-        trace_state=state,
-    )
+    found = trace.get_current_span(_W3C.extract(carrier, Context())).get_span_context()
+    return found if found.is_valid else None

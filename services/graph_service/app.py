@@ -97,7 +97,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     services = [(graph_pb2.DESCRIPTOR.services_by_name["GraphService"], servicer)]
     # Where memory is never to hold anything, nobody need look.
     ready = {"GetNeighbors": parts.l1.answer} if parts.l1.used else None
-    server = GrpcServer(settings, services, raw=("GetNeighbors",), ready=ready)
+    server = GrpcServer(settings, services, raw=("GetNeighbors",), fast_paths=ready)
 
     watch_outbox(metrics, outbox)
     watch_l1(metrics, parts.l1)

@@ -16,11 +16,10 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from shared import telemetry
 from shared.errors import Brain2Error, Cancelled, DeadlineExceeded, Unavailable
-from shared.grpc import deadline, status
+from shared.grpc import deadline, status, tracing
 from shared.ids import Clock, SystemClock
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, RetryBudget
@@ -144,13 +143,11 @@ class _Method:
         self.target = target
         self._timeout = timeout
         self.attempts = attempts
-        self.name = f"{method.containing_service.full_name}/{method.name}"
+        self.path = f"/{method.containing_service.full_name}/{method.name}"
         self.reads = method.name.startswith(_READS)
         make = target.channel.unary_stream if method.server_streaming else target.channel.unary_unary
         parse: Callable[[bytes], Any] = GetMessageClass(method.output_type).FromString
-        self._call: Callable[..., Any] = make(
-            f"/{self.name}", request_serializer=_serialize, response_deserializer=parse
-        )
+        self._call: Callable[..., Any] = make(self.path, request_serializer=_serialize, response_deserializer=parse)
 
     def _failed(self, failure: grpc.aio.AioRpcError, limit: float | None) -> tuple[Brain2Error, bool | None]:
         """The error, and what it says about the peer: whether it is well, or (None) nothing."""
@@ -202,40 +199,26 @@ class _Unary(_Method):
     async def __call__(self, request: Any, timeout: float | None = None, *, idempotent: bool | None = None) -> Any:
         limit = deadline.with_timeout(self._timeout if timeout is None else timeout)
         self.target.budget.deposit()
-        if not telemetry.is_recording():
-            return await self._tried(request, limit, idempotent, None)
-        span = telemetry.start(self.name, SpanKind.CLIENT)
-        try:
-            answer = await self._tried(request, limit, idempotent, span)
-            _describe(span, self, "OK")
-            return answer
-        except Brain2Error as error:
-            _describe(span, self, error.kind, error.message)
-            raise
-        except asyncio.CancelledError:
-            _describe(span, self, "CANCELLED")
-            raise
-        finally:
-            span.end()
-
-    async def _tried(self, request: Any, limit: float, idempotent: bool | None, span: Span | None) -> Any:
         ends = monotonic() + limit
         retries: _Retries | None = None
         while True:
             try:
-                return await self._once(request, limit, span)
+                return await self._once(request, limit)
             except Unavailable as error:
                 retries = retries or _Retries(self, request, idempotent)
                 wait = retries.wait(error, ends - monotonic())
             await asyncio.sleep(wait)
             limit = ends - monotonic()
 
-    async def _once(self, request: Any, limit: float, span: Span | None) -> Any:
+    async def _once(self, request: Any, limit: float) -> Any:
         breaker = self.target.breaker
         permit = breaker.enter()
         verdict: bool | None = None
         try:
-            answer = await self._call(request, timeout=limit, metadata=_headers(span))
+            if telemetry.is_recording():
+                answer = await tracing.record_unary(self._call, self.path, request, limit)
+            else:
+                answer = await self._call(request, timeout=limit, metadata=_headers())
             verdict = True
             self.target.lost_at = None
             return answer
@@ -259,50 +242,38 @@ class _Stream(_Method):
         limit = None if unbounded else deadline.with_timeout(math.inf if timeout is None else timeout)
         ends = None if limit is None else monotonic() + limit
         self.target.budget.deposit()
-        # Never made current: between two messages it would be the reader's current span.
-        span = telemetry.start(self.name, SpanKind.CLIENT) if telemetry.is_recording() else None
         retries: _Retries | None = None
         begun = False
-        try:
-            while True:
-                try:
-                    async with contextlib.aclosing(self._once(request, limit, span)) as answers:
-                        async for answer in answers:
-                            begun = True
-                            yield answer
-                    break
-                except Unavailable as error:
-                    if begun:
-                        raise
-                    retries = retries or _Retries(self, request, idempotent)
-                    wait = retries.wait(error, self._timeout if ends is None else ends - monotonic())
-                await asyncio.sleep(wait)
-                limit = None if ends is None else ends - monotonic()
-            _describe(span, self, "OK")
-        except Brain2Error as error:
-            _describe(span, self, error.kind, error.message)
-            raise
-        except (GeneratorExit, asyncio.CancelledError):
-            _describe(span, self, "CANCELLED")
-            raise
-        finally:
-            if span is not None:
-                span.end()
+        while True:
+            try:
+                async with contextlib.aclosing(self._once(request, limit)) as answers:
+                    async for answer in answers:
+                        begun = True
+                        yield answer
+                return
+            except Unavailable as error:
+                if begun:
+                    raise
+                retries = retries or _Retries(self, request, idempotent)
+                wait = retries.wait(error, self._timeout if ends is None else ends - monotonic())
+            await asyncio.sleep(wait)
+            limit = None if ends is None else ends - monotonic()
 
-    async def _once(self, request: Any, limit: float | None, span: Span | None) -> AsyncGenerator[Any]:
+    async def _once(self, request: Any, limit: float | None) -> AsyncGenerator[Any]:
         breaker = self.target.breaker
         permit = breaker.enter()
         verdict: bool | None = None
         answered = False
-        call = self._call(request, timeout=limit, metadata=_headers(span))
+        record = tracing.record_stream if telemetry.is_recording() else _stream
         try:
-            async for answer in call:
-                if not answered:
-                    # A stream may last for hours: the breaker's question is answered by the first message.
-                    answered = True
-                    self.target.lost_at = None
-                    breaker.exit(permit, True)
-                yield answer
+            async with contextlib.aclosing(record(self._call, self.path, request, limit)) as answers:
+                async for answer in answers:
+                    if not answered:
+                        # A stream may last for hours: its first message already shows the breaker that the peer is up.
+                        answered = True
+                        self.target.lost_at = None
+                        breaker.exit(permit, True)
+                    yield answer
             verdict = True
         except grpc.aio.AioRpcError as failure:
             error, verdict = self._failed(failure, limit)
@@ -312,27 +283,26 @@ class _Stream(_Method):
                 raise
             raise Cancelled("the channel was closed during the call") from None
         finally:
-            call.cancel()  # does nothing to a call that is over
             if not answered:
                 breaker.exit(permit, verdict)
 
 
-def _describe(span: Span | None, method: _Method, code: str, message: str | None = None) -> None:
-    if span is None:
-        return
-    span.set_attributes({"rpc.system.name": "grpc", "rpc.method": method.name, "server.address": method.target.name})
-    span.set_attribute("rpc.response.status_code", code)
-    if message is not None:
-        span.set_attribute("error.type", code)
-        span.set_status(Status(StatusCode.ERROR, message))
+async def _stream(send: Any, path: str, request: Any, timeout: float | None) -> AsyncGenerator[Any]:
+    """What tracing.record_stream() does, without a span."""
+    call = send(request, timeout=timeout, metadata=_headers())
+    try:
+        async for answer in call:
+            yield answer
+    finally:
+        call.cancel()  # does nothing to a call that has ended
 
 
 def _serialize(request: Any) -> bytes:
     return request if type(request) is bytes else request.SerializeToString()
 
 
-def _headers(span: Span | None) -> tuple[tuple[str, str], ...]:
-    return tuple(telemetry.inject(span).items())
+def _headers() -> tuple[tuple[str, str], ...]:
+    return tuple(telemetry.inject().items())
 
 
 def _is_cancelled() -> bool:

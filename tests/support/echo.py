@@ -1,11 +1,9 @@
-"""A service of the tests' own, with all kinds of methods: the gRPC kernel is tested without any context's .proto.
+"""A service of the tests' own, with both kinds of methods: the gRPC kernel is tested without any context's .proto.
 
 message Echo { string text = 1; string request_id = 2; }
 service EchoService {
   rpc GetEcho(Echo) returns (Echo);        rpc CreateEcho(Echo) returns (Echo);       rpc RawEcho(Echo) returns (Echo);
   rpc ListEchoes(Echo) returns (stream Echo);  rpc WatchEchoes(Echo) returns (stream Echo);
-  rpc GatherEchoes(stream Echo) returns (Echo);
-  rpc ExchangeEchoes(stream Echo) returns (stream Echo);
 }
 """
 
@@ -20,19 +18,11 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from shared.config import ServerConfig
-from shared.grpc.middleware import Middleware, Ready
+from shared.grpc.middleware import FastPath, Middleware
 from shared.grpc.server import GrpcServer
 
-# name -> (client streams, server streams)
-_METHODS = {
-    "GetEcho": (False, False),
-    "CreateEcho": (False, False),
-    "RawEcho": (False, False),
-    "ListEchoes": (False, True),
-    "WatchEchoes": (False, True),
-    "GatherEchoes": (True, False),
-    "ExchangeEchoes": (True, True),
-}
+# name -> whether it is a server stream
+_METHODS = {"GetEcho": False, "CreateEcho": False, "RawEcho": False, "ListEchoes": True, "WatchEchoes": True}
 
 
 def _service() -> ServiceDescriptor:
@@ -41,13 +31,12 @@ def _service() -> ServiceDescriptor:
     for number, field in enumerate(("text", "request_id"), start=1):
         message.field.add(name=field, number=number, type="TYPE_STRING", label="LABEL_OPTIONAL")
     service = file.service.add(name="EchoService")
-    for name, (from_client, from_server) in _METHODS.items():
+    for name, server_streaming in _METHODS.items():
         service.method.add(
             name=name,
             input_type=".brain2.tests.v1.Echo",
             output_type=".brain2.tests.v1.Echo",
-            client_streaming=from_client,
-            server_streaming=from_server,
+            server_streaming=server_streaming,
         )
     pool = descriptor_pool.Default()  # the one that reflection answers from
     pool.AddSerializedFile(file.SerializeToString())
@@ -94,13 +83,6 @@ class EchoServicer:
         yield request
         await asyncio.Event().wait()
 
-    async def GatherEchoes(self, requests: AsyncIterator[Any], context: Any) -> Any:
-        return Echo(text="".join([each.text async for each in requests]))
-
-    async def ExchangeEchoes(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-        async for each in requests:
-            yield each
-
 
 def settings(**changed: Any) -> ServerConfig:
     """Settings for a server on a free port of loopback."""
@@ -120,12 +102,12 @@ async def serving(
     *,
     middleware: Sequence[Middleware] = (),
     raw: Sequence[str] = ("RawEcho",),
-    ready: Mapping[str, Ready] | None = None,
+    fast_paths: Mapping[str, FastPath] | None = None,
     **changed: Any,
 ) -> AsyncIterator[str]:
     """A running server of EchoService; gives its target."""
     services = [(SERVICE, servicer or EchoServicer())]
-    server = GrpcServer(settings(**changed), services, middleware=middleware, raw=raw, ready=ready)
+    server = GrpcServer(settings(**changed), services, middleware=middleware, raw=raw, fast_paths=fast_paths)
     port = await server.start()
     try:
         yield changed.get("listen", f"127.0.0.1:{port}")

@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from shared import errors
 from shared.grpc import middleware
-from shared.grpc.middleware import Guard, MethodInfo
+from shared.grpc.middleware import MethodInfo, ServerCalls
 from shared.ids import check_id
 from tests.support.echo import NAME, SERVICE, Echo, settings
 
@@ -40,7 +40,7 @@ class SynchronousView:
 
     def __init__(self, method: Callable[[Any, Any], Any]) -> None:
         info = MethodInfo(service=NAME, name="GetEcho", request_type=Echo)
-        self._serve: Callable[[Any, Any], Awaitable[bytes]] = middleware.unary(info, method, Guard(settings()))
+        self._serve: Callable[[Any, Any], Awaitable[bytes]] = middleware.unary(info, method, ServerCalls(settings()))
 
     def GetEcho(self, request: Any, context: Any) -> Any:
         """grpc_testing hands over messages; our functions take and give bytes."""
