@@ -244,6 +244,21 @@ class ServerConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class CommandConfig:
+    """What a command-line tool reads for its own trace."""
+
+    trace_ratio: float = env_field(
+        1.0, env="BRAIN2_TRACE_RATIO", why="the share of the runs that are recorded", check=between(0, 1)
+    )
+    otlp_endpoint: str = env_field(
+        "",
+        env="OTEL_EXPORTER_OTLP_ENDPOINT",
+        why="the OTLP gRPC collector that gets the spans; empty = the services decide for each call",
+        check=url("http", "https"),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StoreConfig:
     """The stores that the services share."""
 

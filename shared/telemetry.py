@@ -13,10 +13,10 @@ import logging
 import random
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
@@ -30,7 +30,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes, AttributeValue
 
+from shared.config import CommandConfig, load
+
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # traceparent of the current trace when it isn't recorded; see the module's docstring.
 unsampled: ContextVar[str | None] = ContextVar("brain2_unsampled", default=None)
@@ -143,6 +146,19 @@ def setup(service: str, config: TraceConfig, *, exporter: SpanExporter | None = 
     propagate.set_global_textmap(_W3C)  # no baggage: only recorded calls would hand it on
     _active = Telemetry(provider, config.trace_ratio, records=exporter is not None)
     return _active
+
+
+async def run_command(name: str, work: Awaitable[T]) -> T:
+    """Await the work of a command-line tool inside a root span, so that all calls of one run belong to one trace.
+
+    Without a collector (CommandConfig) there is no span, and the services decide for each call whether to record it.
+    """
+    config = load(CommandConfig)
+    if not config.otlp_endpoint:
+        return await work
+    async with setup(name, config):
+        with span(name):
+            return await work
 
 
 def active() -> Telemetry:

@@ -13,6 +13,7 @@ from deploy.local import stack
 from deploy.local.console import Console, LaunchError
 from deploy.local.demo.client import BrokenError, Client
 from deploy.local.demo.tour import Tour
+from shared import telemetry
 from shared.errors import Brain2Error
 from shared.grpc.client import Channels
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--user", default=f"demo-{secrets.token_hex(3)}", help="default: a fresh one")
     arguments = parser.parse_args(argv)
     try:
-        asyncio.run(_run(arguments, Console()))
+        asyncio.run(telemetry.run_command("demo", _run(arguments, Console())))
     except KeyboardInterrupt:
         return 130
     except (LaunchError, BrokenError) as error:

@@ -21,6 +21,7 @@ from deploy.local.importer.send import GaveUpError, Importer, Stubs
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
+from shared import telemetry
 from shared.errors import Brain2Error, InvalidArgument, Violations
 from shared.grpc.client import Channels
 from shared.ids import check_user_id
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     add_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
-        return asyncio.run(_run(arguments, Console()))
+        return asyncio.run(telemetry.run_command("import", _run(arguments, Console())))
     except LaunchError as error:
         print(f"brain2: {error}", file=sys.stderr)
         return 1

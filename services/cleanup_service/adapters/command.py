@@ -16,6 +16,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from protos.cleanup.v1 import cleanup_pb2
+from shared import telemetry
 from shared.errors import Brain2Error
 from shared.grpc.client import Channels
 
@@ -24,7 +25,7 @@ _PAGE = 200
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit code."""
-    return asyncio.run(_run(options(arguments)))
+    return asyncio.run(telemetry.run_command("reconcile", _run(options(arguments))))
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:

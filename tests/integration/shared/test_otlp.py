@@ -15,6 +15,8 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from shared import logs, telemetry
 from shared.config import ServerConfig
+from shared.grpc.client import Channels
+from tests.support.echo import SERVICE, Echo, EchoServicer, serving
 
 
 class Sink(trace_service_pb2_grpc.TraceServiceServicer):
@@ -79,3 +81,32 @@ async def test_a_collector_that_is_away_breaks_nothing(log: io.StringIO) -> None
     assert time.monotonic() - began < 10
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert len(lines) <= 5, lines
+
+
+async def test_the_calls_of_a_command_are_one_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    async def unary(request: Any, context: Any) -> Any:
+        seen.append(dict(iter(context.invocation_metadata())).get("traceparent", ""))
+        return request
+
+    async with serving(EchoServicer(unary)) as target, collector() as (endpoint, sink):
+
+        async def work() -> str:
+            async with Channels() as channels:
+                stub = channels.stub(target, SERVICE)
+                for _ in range(2):
+                    await stub.CreateEcho(Echo())
+            return "done"
+
+        monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+        assert await telemetry.run_command("import", work()) == "done"
+        assert (seen, sink.got) == (["", ""], [])  # the services decide
+        seen.clear()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+        assert await telemetry.run_command("import", work()) == "done"
+    spans = {span.name: span for batch in sink.got for each in batch.scope_spans for span in each.spans}
+    root, call = spans["import"], spans["/brain2.tests.v1.EchoService/CreateEcho"]
+    assert (root.parent_span_id, call.parent_span_id) == (b"", root.span_id)
+    assert {header[3:35] for header in seen} == {root.trace_id.hex()}
+    assert all(telemetry.is_sampled(header) for header in seen)
