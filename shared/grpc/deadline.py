@@ -1,12 +1,9 @@
-"""The deadline of the call that is being served, for whatever that call makes others do.
+"""The deadline of the call that is being served, which limits the calls that it makes.
 
-The server only stores a reference to the call; the time is asked for when somebody needs it. Tasks that a call starts
-inherit it; work that must outlive the call (filling a cache for others, publishing) steps out of it with detached().
+The server stores a reference to the call; the remaining time is computed when it is asked for. Tasks that a call starts
+inherit its deadline. No library does this: gRPC hands a deadline on only between two calls in C++ and Java.
 """
 
-import contextlib
-import time
-from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -14,21 +11,9 @@ from shared.errors import DeadlineExceeded
 
 
 class HasDeadline(Protocol):
-    """A call: grpc.aio.ServicerContext, or the Until below."""
+    """The part of grpc.aio.ServicerContext that this module reads."""
 
     def time_remaining(self) -> float | None: ...
-
-
-class Until:
-    """A moment on the monotonic clock, in seconds, as a deadline."""
-
-    __slots__ = ("_at",)
-
-    def __init__(self, at: float) -> None:
-        self._at = at
-
-    def time_remaining(self) -> float:
-        return max(self._at - time.monotonic(), 0.0)
 
 
 # The call that is being served; None outside of one.
@@ -42,9 +27,9 @@ def remaining() -> float | None:
 
 
 def with_timeout(default: float) -> float:
-    """Seconds that an outgoing call may take: the default, or less when the current call has less left.
+    """Seconds that an outgoing call may take: the default, or what the current call has left if that is less.
 
-    DeadlineExceeded when nothing is left: the answer would come too late for the caller.
+    Raises DeadlineExceeded when the current call has nothing left, because the answer would come too late.
     """
     left = remaining()
     if left is None or left > default:
@@ -52,23 +37,3 @@ def with_timeout(default: float) -> float:
     if left <= 0:
         raise DeadlineExceeded("the deadline of the call has passed")
     return left
-
-
-@contextlib.contextmanager
-def within(seconds: float) -> Iterator[None]:
-    """Calls made in the block get this many seconds altogether, or what the current call has left if that is less."""
-    token = current.set(Until(time.monotonic() + with_timeout(seconds)))
-    try:
-        yield
-    finally:
-        current.reset(token)
-
-
-@contextlib.contextmanager
-def detached() -> Iterator[None]:
-    """Calls made in the block, and tasks started in it, no longer depend on the current call's deadline."""
-    token = current.set(None)
-    try:
-        yield
-    finally:
-        current.reset(token)

@@ -74,7 +74,7 @@ class GrpcServer:
         self._deadlines: asyncio.Task[None] | None = None
 
     async def start(self) -> int:
-        """Listen and serve; returns the port. Raises BindError when the address can't be listened on."""
+        """Listen and serve; returns the port, 0 for a unix socket. Raises BindError when it can't listen."""
         server = grpc.aio.server(options=_options(self._config))
         recorded = [(info, await tracing.record_server(info.path, serve)) for info, serve in self._methods]
         server.add_generic_rpc_handlers((_Methods(self._methods, recorded),))

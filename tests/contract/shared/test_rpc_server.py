@@ -1,6 +1,7 @@
 """The server's own promises: health, reflection, its address, middleware, the drain."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -125,6 +126,11 @@ async def test_reflection_lists_the_services() -> None:
         (reply,) = [each async for each in replies]
         names = {each.name for each in reply.list_services_response.service}
         assert names == {NAME, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+
+
+async def test_unix_sockets_are_served(tmp_path: Path) -> None:
+    async with serving(listen=f"unix:{tmp_path}/brain2.sock") as target, Channels() as channels:
+        assert (await channels.stub(target, SERVICE).GetEcho(Echo(text="a"))).text == "a"
 
 
 async def test_a_taken_port_is_one_clear_error() -> None:

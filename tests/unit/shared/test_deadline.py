@@ -1,13 +1,11 @@
 """The deadline of the current call, as outgoing calls see it."""
 
 import asyncio
-import time
 
 import pytest
 
 from shared.errors import DeadlineExceeded
 from shared.grpc import deadline
-from shared.grpc.deadline import Until
 
 
 class Call:
@@ -35,33 +33,12 @@ def test_no_time_left_is_an_error_at_once() -> None:
     deadline.current.reset(token)
 
 
-def test_blocks_nest_and_never_lengthen() -> None:
-    assert deadline.remaining() is None
-    with deadline.within(10):
-        with deadline.within(60):
-            left = deadline.remaining()
-            assert left is not None
-            assert left <= 10
-        with deadline.within(1):
-            left = deadline.remaining()
-            assert left is not None
-            assert left <= 1
-        with deadline.detached():
-            assert deadline.with_timeout(30) == 30
-    assert deadline.remaining() is None
-
-
-async def test_tasks_inherit_it_and_detached_ones_do_not() -> None:
+async def test_tasks_inherit_it() -> None:
     async def look() -> float | None:
         return deadline.remaining()
 
-    with deadline.within(10):
-        inherited = asyncio.create_task(look())
-        with deadline.detached():
-            free = asyncio.create_task(look())
-    assert await inherited is not None
-    assert await free is None
-
-
-def test_a_moment_that_has_passed_leaves_nothing() -> None:
-    assert Until(time.monotonic() - 5).time_remaining() == 0
+    token = deadline.current.set(Call(10.0))
+    inherited = asyncio.create_task(look())
+    deadline.current.reset(token)
+    assert await inherited == 10.0
+    assert await asyncio.create_task(look()) is None
