@@ -20,7 +20,8 @@ async def main(port: str, method: str, request: str, calls: str, streams: str) -
             nonlocal left, received
             while left > 0:
                 left -= 1
-                received += len(await call(body))
+                answer = await call(body)
+                received += len(answer)  # not in one line: `received` would be read before the wait
 
         began = time.perf_counter()
         await asyncio.gather(*(worker() for _ in range(int(streams))))
