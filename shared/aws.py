@@ -1,6 +1,6 @@
-"""AWS clients, made once a process and reused, and what their errors mean in Brain2's terms.
+"""AWS clients (aioboto3), made once a process, and the translation of their errors into Brain2's.
 
-Each service's endpoint is its own setting, so that DynamoDB may be Amazon's while SQS is a local one.
+Each AWS service has an endpoint of its own in the config, so that DynamoDB can be Amazon's while SQS is a local one.
 """
 
 from collections.abc import Sequence
@@ -52,13 +52,13 @@ _MISSING = {
     "QueueDoesNotExist",
     "ResourceNotFoundException",
 }
-#: What a caller of an AWS client may catch and hand to translate().
+# The errors of an AWS client: callers catch these and hand them to translate().
 AWS_ERRORS = (boto.BotoCoreError, boto.ClientError, aiohttp.ClientError, OSError, TimeoutError)
 _CONNECTION = (boto.HTTPClientError, boto.ConnectionError, aiohttp.ClientError, OSError, TimeoutError)
 
 
 class AwsConfig(Protocol):
-    """The part of a service's settings that is about AWS; an empty endpoint is AWS's own."""
+    """The part of a service's config that this module reads. An empty endpoint is that of AWS."""
 
     @property
     def region(self) -> str: ...
@@ -72,30 +72,32 @@ class AwsConfig(Protocol):
     def s3_endpoint(self) -> str: ...
 
 
-def _config(service: str, pool: int, *, own_endpoint: bool) -> aiobotocore.config.AioConfig:
-    # A long poll of SQS is silent for 20 s; nothing else that we ask may take that long.
+def _client_config(service: str, pool: int, *, own_endpoint: bool) -> aiobotocore.config.AioConfig:
+    # A long poll of SQS waits up to 20 s for a message; no other request may take that long.
     read_timeout = {"sqs": 25.0, "s3": 10.0}.get(service, 3.0)
     return aiobotocore.config.AioConfig(
         connect_timeout=1.0,
         read_timeout=read_timeout,
         max_pool_connections=pool,
-        # shared/dynamo retries by itself: it knows which writes may be done twice, and botocore's first wait is up to
+        # shared/dynamo has its own retries: it knows which writes may be repeated, and botocore's first wait is up to
         # 1 s.
         retries={"mode": "standard", "total_max_attempts": 1 if service == "dynamodb" else 3},
-        # Validation is a third of a batch's cost, and the marshalling already knows the shapes.
+        # botocore's validation is a third of the cost of a batch, and the code that marshals knows the shapes already.
         parameter_validation=service not in ("dynamodb", "events", "sqs"),
-        # botocore puts its own together anew for each call, which is a twentieth of the call.
+        # botocore would build the header anew for each call, which is a twentieth of the call's cost.
         user_agent=f"Brain2 aiobotocore/{aiobotocore.__version__}",
-        # Buckets as host names need a DNS that knows them, which AWS has and a local server hasn't.
+        # With its own endpoint the bucket is in the path: only AWS's DNS resolves buckets as host names.
         s3={"addressing_style": "path" if own_endpoint else "auto"},
     )
 
 
 class Aws:
-    """One session and its clients: `async with Aws(settings) as aws: aws.dynamodb.get_item(...)`.
+    """One session and its clients: `async with Aws(config) as aws: aws.dynamodb.get_item(...)`.
 
-    use: the services to make clients for (a client costs some 50 ms and 5 MB). pool: connections a client keeps at
-    most. Nothing is sent before the first call. Credentials come from where AWS's own tools find them.
+    use: the AWS services to make clients for; a client costs about 50 ms and 5 MB.
+    pool: how many connections a client keeps at most.
+
+    Nothing is sent before the first call. Credentials are found as AWS's own tools find them.
     """
 
     dynamodb: "DynamoDBClient"
@@ -103,26 +105,26 @@ class Aws:
     sqs: "SQSClient"
     s3: "S3Client"
 
-    def __init__(self, settings: AwsConfig, *, use: Sequence[str] = ALL, pool: int = 64) -> None:
-        self._settings = settings
+    def __init__(self, config: AwsConfig, *, use: Sequence[str] = ALL, pool: int = 64) -> None:
+        self._config = config
         self._use = use
         self._pool = pool
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Aws":
         endpoints = {
-            "dynamodb": self._settings.dynamodb_endpoint,
-            "events": self._settings.eventbridge_endpoint,
-            "sqs": self._settings.sqs_endpoint,
-            "s3": self._settings.s3_endpoint,
+            "dynamodb": self._config.dynamodb_endpoint,
+            "events": self._config.eventbridge_endpoint,
+            "sqs": self._config.sqs_endpoint,
+            "s3": self._config.s3_endpoint,
         }
-        session = aioboto3.Session(region_name=self._settings.region)
+        session = aioboto3.Session(region_name=self._config.region)
         try:
             for name in self._use:
                 making: Any = session.client(
                     name,  # type: ignore[call-overload]  # the stubs want a literal
                     endpoint_url=endpoints[name] or None,
-                    config=_config(name, self._pool, own_endpoint=bool(endpoints[name])),
+                    config=_client_config(name, self._pool, own_endpoint=bool(endpoints[name])),
                 )
                 setattr(self, name, await self._stack.enter_async_context(making))
         except BaseException:
@@ -139,7 +141,7 @@ class Aws:
 
     def __getattr__(self, name: str) -> Any:
         if name in ALL:
-            raise RuntimeError(f"the {name} client isn't there: Aws isn't entered, or was told to use {self._use} only")
+            raise RuntimeError(f"there is no {name} client: Aws isn't entered, or its use is {self._use} only")
         raise AttributeError(name)
 
 
@@ -148,7 +150,7 @@ class ScanForbidden(AssertionError):
 
 
 def forbid_scan(client: "DynamoDBClient") -> None:
-    """Make any Scan of this client fail before it is sent; in production the role denies it too."""
+    """Make any Scan of this client fail before it is sent. In production the IAM role denies it as well."""
 
     def refuse(**_: object) -> None:
         raise ScanForbidden("Brain2 never scans: design a key or an index for this read")
@@ -157,18 +159,19 @@ def forbid_scan(client: "DynamoDBClient") -> None:
 
 
 def error_code(error: BaseException) -> str:
-    """AWS's own code of an error, "" when it has none (no answer came)."""
+    """AWS's code of an error, or "" when there is none because no answer came."""
     if isinstance(error, boto.ClientError):
         return str(error.response.get("Error", {}).get("Code", ""))
     return ""
 
 
 def translate(error: BaseException, what: str) -> Brain2Error:
-    """The Brain2 error that says what an error of an AWS client means; raise it `from` the original.
+    """Return the Brain2 error for an error of an AWS client; raise it `from` the original.
 
-    what: the operation, for the message ("DynamoDB PutItem"). Throttling is ResourceExhausted with retry_after; no
-    answer, or one of 5xx, Unavailable; a refusal of our credentials, or a request that AWS finds malformed, Internal:
-    it isn't the caller's fault.
+    what: the operation, for the message ("DynamoDB PutItem").
+
+    Throttling becomes ResourceExhausted with retry_after. No answer, or an answer of 5xx, becomes Unavailable. Refused
+    credentials and requests that AWS calls malformed become Internal, because they aren't the caller's fault.
     """
     if isinstance(error, Brain2Error):
         return error
@@ -182,7 +185,7 @@ def translate(error: BaseException, what: str) -> Brain2Error:
         if code in _REFUSED:
             return Internal(f"{what} was refused: {code}", reason="STORE_ACCESS_DENIED")
         if code in _MISSING:
-            return Unavailable(f"{what}: what it needs isn't there: {error}", reason="STORE_NOT_DEPLOYED")
+            return Unavailable(f"{what}: the table, queue or bucket is missing: {error}", reason="STORE_NOT_DEPLOYED")
         if code in ("EntityTooLarge", "InvalidMessageContents", "RequestEntityTooLargeException"):
             return InvalidArgument(f"{what}: too large or not valid text", reason="STORE_REFUSED_CONTENT")
         return Internal(f"{what} failed: {error}", reason="STORE_REFUSED")

@@ -1,7 +1,8 @@
-"""A service's settings: frozen dataclasses read from the environment, checked whole before anything starts.
+"""The config of a process: frozen dataclasses that are read from the environment and checked before anything starts.
 
-Each field says which variable it comes from and why it exists; load() reports every bad variable at once, so that an
-operator mends a deployment in one go. An empty variable counts as absent: that is how manifests spell "the default".
+Each field names its variable and its purpose. load() reports all wrong variables at once, so that an operator can mend
+a deployment in one step. An empty variable means the default, because manifests can't leave a variable out. pydantic-
+settings was considered: it reports wrong fields but not their variables, and is one more compiled dependency.
 """
 
 import dataclasses
@@ -13,13 +14,13 @@ from urllib.parse import urlsplit
 
 MISSING = dataclasses.MISSING
 T = TypeVar("T")
-# A check returns what is allowed when the value isn't, else None.
+# A check returns None for an allowed value, and else a text that says what is allowed.
 Check = Callable[[Any], str | None]
 _KEY = "brain2.env"
 
 
 class ConfigError(Exception):
-    """The environment doesn't make a configuration; str() is one line per bad variable."""
+    """The environment is wrong. problems: one line for each wrong variable."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -44,20 +45,23 @@ def env_field(
     check: Check | None = None,
     secret: bool = False,
 ) -> Any:
-    """A dataclass field that load() reads from the variable `env`; without a default it is required.
+    """A dataclass field that load() reads from the variable `env`. Without a default the variable is required.
 
-    parse: text -> value, ValueError when it can't (str, int, float, bool are known by the field's annotation).
-    check: what is allowed, when the value isn't. secret: never show the value, neither in errors nor in repr.
+    why: the purpose of the variable, for errors and for the docs.
+    parse: makes the value from the text, and raises ValueError. Without it the field's annotation decides (str, int,
+        float or bool).
+    check: says what is allowed when the value isn't.
+    secret: the value is shown neither in errors nor in the repr.
     """
     metadata = {_KEY: _EnvField(env, why, parse, check, secret)}
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 def load(cls: type[T], env: Mapping[str, str] = os.environ) -> T:
-    """An instance of the class from the environment. ConfigError lists every bad variable and why it matters."""
+    """Make an instance of the class from the environment. Raises ConfigError with every wrong variable."""
     values: dict[str, Any] = {}
     problems: list[str] = []
-    for name, declared, kind, default in _settings(cls):
+    for name, declared, kind, default in _fields(cls):
         text = env.get(declared.env, "").strip()
         if not text:
             if default is MISSING:
@@ -79,15 +83,15 @@ def load(cls: type[T], env: Mapping[str, str] = os.environ) -> T:
 
 
 def describe(cls: type[Any]) -> str:
-    """The variables of a settings class as a Markdown table, for the docs and for people who ask."""
+    """The variables of a config class as a Markdown table, for the docs and for --help."""
     lines = ["| variable | default | why |", "|---|---|---|"]
-    for _, declared, _, default in _settings(cls):
+    for _, declared, _, default in _fields(cls):
         shown = "(required)" if default is MISSING else "(empty)" if default == "" else f"`{default}`"
         lines.append(f"| {declared.env} | {shown} | {declared.why} |")
     return "\n".join(lines)
 
 
-def _settings(cls: type[Any]) -> list[tuple[str, _EnvField, Any, Any]]:
+def _fields(cls: type[Any]) -> list[tuple[str, _EnvField, Any, Any]]:
     hints = get_type_hints(cls)
     return [
         (field.name, field.metadata[_KEY], hints[field.name], field.default)
@@ -124,7 +128,7 @@ _PARSERS: Mapping[Any, Callable[[str], Any]] = {
 
 
 def between(low: float, high: float) -> Check:
-    """Low and high are allowed too; NaN is not."""
+    """Allow the numbers from low to high, both included; NaN is not allowed."""
     return lambda value: None if low <= value <= high else f"between {low:g} and {high:g}"
 
 
@@ -137,7 +141,7 @@ def one_of(*allowed: str) -> Check:
 
 
 def url(*schemes: str) -> Check:
-    """An address with one of these schemes and a host."""
+    """Allow an address that has one of these schemes and a host."""
 
     def check(value: str) -> str | None:
         wanted = "an address like " + " or ".join(f"{scheme}://host:port" for scheme in schemes)
@@ -152,7 +156,7 @@ def url(*schemes: str) -> Check:
 
 
 def target(value: str) -> str | None:
-    """Where a gRPC server listens or is found: host:port, [v6]:port, unix:path, or a resolver's dns:///host:port."""
+    """Check the address of a gRPC server: host:port, [v6]:port, unix:path, or a resolver's dns:///host:port."""
     if re.fullmatch(r"unix:.+|(dns|ipv4|ipv6|unix-abstract|xds):\S+", value):
         return None
     matched = re.fullmatch(r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})", value)
@@ -161,7 +165,7 @@ def target(value: str) -> str | None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """What every service's process needs, whatever it serves."""
+    """The config that the processes of all services need."""
 
     listen: str = env_field(
         "127.0.0.1:50051",
@@ -260,7 +264,7 @@ class CommandConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoreConfig:
-    """The stores that the services share."""
+    """The stores, which all services share."""
 
     region: str = env_field(env="AWS_REGION", why="the region of the table, bus, queues and bucket")
     dynamodb_endpoint: str = env_field(

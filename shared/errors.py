@@ -1,7 +1,7 @@
-"""The one closed tree of errors that Brain2 raises, answers and rebuilds on the other side of a call.
+"""The errors of Brain2: a closed tree that is raised, answered over gRPC, and rebuilt by the client of the call.
 
-A class is a kind, and a kind is a gRPC status code (shared/grpc/status.py holds the table). `reason` is what a program
-reads, `message` what a person reads. The module is pure: the core of a context raises these without knowing gRPC.
+Each class stands for one gRPC status code (shared/grpc/status.py). `reason` is for programs, `message` for people. The
+module imports no gRPC, so that the core of a context can raise these errors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,22 +14,25 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One field of a request that is wrong: its path in the proto ("node.title") and what would be right."""
+    """A wrong field of a request: its path in the proto ("node.title"), and a description of what is allowed."""
 
     field: str
     description: str
 
 
 class Brain2Error(Exception):
-    """The root of the tree; never raised itself.
+    """The root of the tree; only its subclasses are raised.
 
-    message: one sentence for a person. reason: UPPER_SNAKE, stable, part of the contract (docs/contracts.md).
-    metadata: more facts for a program. violations: the fields at fault. retry_after: seconds until the next try.
+    message: one sentence for a person.
+    reason: UPPER_SNAKE text for programs, stable, part of the contract (docs/contracts.md); by default the code's name.
+    metadata: more facts for a program.
+    violations: the wrong fields.
+    retry_after: seconds until the caller may try again.
     """
 
     kind: ClassVar[str] = "UNKNOWN"
-    # Whether the same request may succeed later without anybody changing anything: consumers leave the message to
-    # redrive, callers may try again (if the call is idempotent).
+    # Whether the same request may succeed later although nothing was changed: a consumer leaves the message in the
+    # queue, and a caller may repeat an idempotent call.
     transient: ClassVar[bool] = False
 
     def __init__(
@@ -53,77 +56,77 @@ class Brain2Error(Exception):
 
 
 class InvalidArgument(Brain2Error):
-    """The request is wrong whatever the state of the system."""
+    """The request is wrong, whatever the state of the system is."""
 
     kind = "INVALID_ARGUMENT"
 
 
 class NotFound(Brain2Error):
-    """What the request names isn't there (or isn't this user's: the two look alike on purpose)."""
+    """The object doesn't exist, or belongs to another user: a caller can't tell the two apart, on purpose."""
 
     kind = "NOT_FOUND"
 
 
 class AlreadyExists(Brain2Error):
-    """What the request would create is there already."""
+    """The object to create exists already."""
 
     kind = "ALREADY_EXISTS"
 
 
 class FailedPrecondition(Brain2Error):
-    """The state of the system forbids it, and trying again without changing the state won't help."""
+    """The state of the system forbids the request, and a repetition fails until the state is changed."""
 
     kind = "FAILED_PRECONDITION"
 
 
 class Aborted(Brain2Error):
-    """Another writer came first: read again, decide again, then try again."""
+    """Another writer was first: the caller must read again before it tries again."""
 
     kind = "ABORTED"
     transient = True
 
 
 class OutOfRange(Brain2Error):
-    """Past the end of something that may grow."""
+    """The position is behind the end of a list or log that may grow."""
 
     kind = "OUT_OF_RANGE"
 
 
 class PermissionDenied(Brain2Error):
-    """The caller is known and isn't allowed to."""
+    """The caller is known but has no permission."""
 
     kind = "PERMISSION_DENIED"
 
 
 class Unauthenticated(Brain2Error):
-    """The caller isn't known."""
+    """The caller isn't authenticated."""
 
     kind = "UNAUTHENTICATED"
 
 
 class ResourceExhausted(Brain2Error):
-    """Too much at once, or a quota is used up; retry_after says when to come back."""
+    """A limit or quota is reached; retry_after is when the caller may try again."""
 
     kind = "RESOURCE_EXHAUSTED"
     transient = True
 
 
 class Unavailable(Brain2Error):
-    """Something that is needed doesn't answer just now; whether the work was done is not known."""
+    """A dependency doesn't answer now. It is unknown whether the work was done."""
 
     kind = "UNAVAILABLE"
     transient = True
 
 
 class DeadlineExceeded(Brain2Error):
-    """The caller's time ran out; whether the work was done is not known."""
+    """The deadline of the call has passed. It is unknown whether the work was done."""
 
     kind = "DEADLINE_EXCEEDED"
     transient = True
 
 
 class Cancelled(Brain2Error):
-    """The caller went away."""
+    """The caller cancelled the call."""
 
     kind = "CANCELLED"
     transient = True
@@ -136,13 +139,13 @@ class Unimplemented(Brain2Error):
 
 
 class DataLoss(Brain2Error):
-    """Stored data can't be read back."""
+    """Stored data is lost or can't be decoded."""
 
     kind = "DATA_LOSS"
 
 
 class Internal(Brain2Error):
-    """A defect of ours; metadata["error_id"] finds it in the log."""
+    """A defect of the server; metadata["error_id"] is the id of its log line."""
 
     kind = "INTERNAL"
 
@@ -172,7 +175,7 @@ KINDS: Mapping[str, type[Brain2Error]] = MappingProxyType(
 
 
 class Violations:
-    """Collects every field that is wrong, so that a caller hears of all of them at once."""
+    """Collects the wrong fields of a request, so that one error reports them all."""
 
     def __init__(self) -> None:
         self._found: list[FieldViolation] = []
@@ -184,7 +187,7 @@ class Violations:
         self._found.append(FieldViolation(field, description))
 
     def raise_if_any(self, message: str = "invalid request") -> None:
-        """Raise InvalidArgument with all that was added; do nothing when nothing was."""
+        """Raise InvalidArgument with the collected fields; do nothing when there are none."""
         if self._found:
             first = self._found[0]
             raise InvalidArgument(f"{message}: {first.field}: {first.description}", violations=self._found)

@@ -1,7 +1,8 @@
 """The log: one JSON object a line on stderr, with the ids of the trace that the line belongs to.
 
-`log.info("words", extra={"node_id": ...})`: the words stay constant so that they can be searched for, what varies goes
-into extra. Lines of libraries are written alike, but a library that repeats itself is cut short.
+`log.info("note hidden", extra={"node_id": ...})`: the message is constant, so that it can be searched for; what varies
+goes into extra. Lines of libraries have the same format, and repeated ones are dropped. structlog and python-json-
+logger were considered: both would still need these two classes, since lines of libraries come through `logging`.
 """
 
 import json
@@ -13,13 +14,13 @@ from typing import Any, TextIO
 from shared import telemetry
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-# These report each failed attempt; while a collector or a peer is away that is the same line again and again.
+# These libraries log each failed attempt: while a collector or a peer is away that is one line many times.
 _REPEATERS = ("opentelemetry", "grpc", "aiobotocore", "botocore", "asyncio")
 _QUIET_SECONDS = 60.0
 
 
 class JsonFormatter(logging.Formatter):
-    """ts (UTC, milliseconds), level, service, logger, msg, trace_id, span_id, what extra= gives, and the traceback."""
+    """Writes ts (UTC, ms), level, service, logger, msg, trace_id, span_id, the fields of extra=, and the traceback."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -46,7 +47,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class Unrepeated(logging.Filter):
-    """Lets the same message of a chatty library through once a minute."""
+    """Lets the same message of a library through once in quiet_seconds."""
 
     def __init__(self, quiet_seconds: float = _QUIET_SECONDS) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Unrepeated(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.partition(".")[0] not in _REPEATERS:
             return True
-        # The text before it is filled in; where a library fills it itself, its place in the code stands for it.
+        # The place in the code identifies a message, because its text may hold numbers that vary.
         key = (record.name, record.lineno)
         last = self._last.get(key)
         if last is not None and record.created - last < self._quiet:
@@ -66,7 +67,7 @@ class Unrepeated(logging.Filter):
 
 
 def setup(level: str, service: str, *, stream: TextIO | None = None) -> None:
-    """Send this process's log to stderr (or the stream) from `level` on; libraries from WARNING on."""
+    """Write the log of this process to stderr or the stream: from `level` on, of libraries from WARNING on."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(service))
     handler.addFilter(Unrepeated())

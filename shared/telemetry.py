@@ -1,10 +1,12 @@
-"""Traces: one decision per trace, made where the request enters, and next to no cost for traces that aren't recorded.
+"""Traces: one decision per trace, made where the request enters, and almost no cost for traces that aren't recorded.
 
-The SDK is asked only once a trace is known to be recorded. What is known about the others is one context variable:
-    None   nothing was decided yet (start-up, a background loop): the next span() decides by the ratio;
-    ""     decided here: not recorded; ids are made up only when somebody needs them (a call to a peer, an event);
-    header the traceparent that came with a call or an event and says "not recorded".
-So a peer never decides again about a trace that this process left out, and logs of both sides carry the same trace id.
+The OpenTelemetry SDK is called for recorded traces only. The state of the others is one context variable, `unsampled`:
+    None   nothing is decided yet (start-up, a background loop): the next span() decides by the ratio;
+    ""     this process decided not to record; it makes ids when they are needed, for a call to a peer or an event;
+    header the traceparent that came with a call or an event and whose flags mean "not recorded".
+Therefore a peer never decides again about a trace that this process left out, and the logs of both sides have the same
+trace id. The SDK's own sampler was measured instead: it makes a span object for every call, which costs a third of the
+throughput (docs/adr/0002). Spans of calls are made by shared/grpc/tracing.py.
 """
 
 import asyncio
@@ -62,7 +64,7 @@ class TraceConfig(Protocol):
 
 
 class _RatioSampler(Sampler):
-    """Follows the parent, or what was decided before; only the roots of other libraries are sampled here."""
+    """Follows the parent span or an earlier decision. Without either, it samples by the ratio."""
 
     def __init__(self, ratio: float) -> None:
         self._others = ParentBased(TraceIdRatioBased(ratio))
@@ -89,15 +91,15 @@ class _RatioSampler(Sampler):
 
 
 class Telemetry:
-    """What setup() made: the tracer, the ratio, and the way to end them.
+    """The tracing of a process, made by setup().
 
-    `await life.enter(telemetry.setup(...))` as the first resource: then the spans of the drain are sent as well.
+    Enter it as the first resource, `await life.enter(telemetry.setup(...))`, so that it also sends the drain's spans.
     """
 
     def __init__(self, provider: TracerProvider, ratio: float, *, records: bool) -> None:
         self.provider = provider
         self.tracer = provider.get_tracer("brain2")
-        # Without an exporter nobody would see a span, so none is made; headers are still handed on.
+        # Without an exporter no span is made; headers are still handed on.
         self.records = records
         self.ratio = ratio if records else 0.0
 
@@ -110,12 +112,12 @@ class Telemetry:
         await asyncio.to_thread(self.shutdown)
 
     def shutdown(self, timeout: float = 2.0) -> None:
-        """Send what is left, for `timeout` seconds at most: a collector that is away must not hold up the process."""
+        """Send the remaining spans. A collector that is away delays the process for at most `timeout` seconds."""
         worker = threading.Thread(target=self.provider.shutdown, name="telemetry-shutdown", daemon=True)
         worker.start()
         worker.join(timeout)
         if worker.is_alive():
-            log.warning("the trace collector doesn't answer, the last spans are dropped")
+            log.warning("the trace collector doesn't answer; the last spans are dropped")
 
 
 _OFF = Telemetry(TracerProvider(shutdown_on_exit=False), 0.0, records=False)
@@ -123,13 +125,14 @@ _active = _OFF
 
 
 def setup(service: str, config: TraceConfig, *, exporter: SpanExporter | None = None) -> Telemetry:
-    """Start tracing for this process: OTLP over gRPC to config.otlp_endpoint, else no recording at all.
+    """Start the tracing of this process; a later call replaces an earlier one.
 
-    exporter: takes the place of OTLP (tests). The last call wins.
+    exporter: receives the spans. Without it they go to config.otlp_endpoint by OTLP over gRPC; without that endpoint
+        nothing is recorded.
     """
     global _active
     if exporter is None and config.otlp_endpoint:
-        # Imported late: it costs 50 ms, and most processes (tools, tests) have no collector.
+        # Imported here because the import costs 50 ms and most processes have no collector.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
         insecure = not config.otlp_endpoint.startswith("https://")
@@ -162,13 +165,13 @@ async def run_command(name: str, work: Awaitable[T]) -> T:
 
 
 def active() -> Telemetry:
-    """What setup() made last; before that, one that records nothing."""
+    """The tracing that setup() made last; before that, one that records nothing."""
     return _active
 
 
 def is_sampled(traceparent: str) -> bool:
     """Whether the caller records this trace. Only the length and the flags are checked."""
-    # The low bit of the flags is in the last character.
+    # The lowest bit of the flags is in the last character.
     return len(traceparent) >= SHORTEST and traceparent[SHORTEST - 1] in "13579bdf"
 
 
@@ -181,11 +184,13 @@ def span(
     links: Sequence[Mapping[str, str]] = (),
     attributes: Mapping[str, AttributeValue] | None = None,
 ) -> Iterator[Span]:
-    """Do the block inside a span; without a recorded trace the block gets a span that ignores everything.
+    """Run the block inside a span; if the trace isn't recorded, the block gets a span that does nothing.
 
-    kind: internal, producer, consumer, client. carrier: the headers of what started this work (an event's
-    traceparent and tracestate): the span continues that trace. links: carriers of traces that this work belongs to
-    as well. An exception that leaves the block marks the span as failed.
+    kind: internal, producer, consumer or client.
+    carrier: the traceparent and tracestate of the call or event that caused this work; the span continues that trace.
+    links: carriers of other traces that this work belongs to.
+
+    An exception that leaves the block sets the span's status to ERROR.
     """
     traceparent = carrier.get("traceparent", "") if carrier else ""
     if traceparent and not _TRACEPARENT.fullmatch(traceparent):
@@ -195,7 +200,7 @@ def span(
             yield INVALID_SPAN
             return
         before = unsampled.set(traceparent)
-        # A recorded span further out must not count as the parent of what another carrier left out.
+        # A recorded span around this block must not become the parent of work that another carrier left out.
         detached = otel_context.attach(Context()) if traceparent else None
         try:
             yield INVALID_SPAN
@@ -224,10 +229,10 @@ def span(
 
 
 def inject() -> dict[str, str]:
-    """The headers of the current trace, recorded or not, for a call to a peer or an event.
+    """Return the headers of the current trace, recorded or not, for a call to a peer or an event.
 
-    Work whose trace nobody decided about counts as left out: who wants it traced opens a span() first.
-    {} in a process that never called setup(): there the receiver decides.
+    Outside of any trace they say "not recorded"; work that is to be traced opens a span() first. In a process that
+    never called setup() the result is {}, and the receiver decides.
     """
     current = trace.get_current_span().get_span_context()
     if current.is_valid:
@@ -241,13 +246,13 @@ def inject() -> dict[str, str]:
             return {}
         undecided = header is None
         header = f"00-{random.getrandbits(128) | 1:032x}-{random.getrandbits(64) | 1:016x}-00"
-        if not undecided:  # else a loop that calls this once would never be traced again
+        if not undecided:  # stored in an undecided context it would keep all later work from being traced
             unsampled.set(header)
     return {"traceparent": header}
 
 
 def current_ids() -> tuple[str, str]:
-    """Trace id and span id of the current work for the log, "" where not known."""
+    """The trace id and the span id of the current work, "" where there is none."""
     current = trace.get_current_span().get_span_context()
     if current.is_valid:
         return f"{current.trace_id:032x}", f"{current.span_id:016x}"

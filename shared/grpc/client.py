@@ -1,7 +1,7 @@
-"""Calls to other services: one channel a target, and around each call a deadline, the trace, retries and a breaker.
+"""Calls to other services: one channel a target, and for each call a deadline, the trace, retries and a breaker.
 
-Stubs are made from descriptors, so nothing here knows a service. Errors come back as the classes that the server
-raised.
+Stubs are made from descriptors. A failed call raises the class of shared.errors that the server raised. gRPC's retry
+policy was considered: it can't repeat only the requests that have a request_id, and it has no breaker.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from shared.resilience.retry import Backoff, RetryBudget
 
 _READS = ("Get", "BatchGet", "List", "Find", "Search", "Check")
 _BACKOFF = Backoff(base=0.05, cap=1.0)
-# While a peer restarts: soon again, but not all at once when it is back.
+# While a peer restarts: short waits, with jitter so that not all callers return at the same moment.
 _RESTART = Backoff(base=0.05, cap=0.25)
 _OPTIONS: list[tuple[str, int | str]] = [
     # No health check here: grpcio 1.78's crashes the process when a connection that it watches is closed (ADR 0060).
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.max_send_message_length", -1),
-    # A peer that is gone without a word (its node died) is noticed within 30 s instead of TCP's quarter of an hour.
+    # A peer whose machine died is noticed within 30 s; TCP alone needs a quarter of an hour.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     # The default waits up to two minutes between attempts to connect: too long after a peer's restart.
@@ -47,9 +47,10 @@ _OPTIONS: list[tuple[str, int | str]] = [
 class Channels:
     """The channels of a process, closed together. Use as `async with Channels() as channels`.
 
-    timeout: seconds that a call may take when neither the caller nor the call being served says less.
-    attempts: tries of a call that may be repeated. patience: seconds from the loss of a target that answered before,
-    in which calls wait for it to come back, as after a restart. credentials: TLS or mTLS for all targets.
+    timeout: seconds that a call may take, unless the caller or the call being served allows less.
+    attempts: how often a call that may be repeated is tried.
+    patience: seconds in which calls wait for a target that was lost to come back, as after a restart.
+    credentials: for TLS or mTLS to all targets; None connects without encryption.
     """
 
     def __init__(
@@ -83,11 +84,11 @@ class Channels:
 
     @property
     def breakers(self) -> list[Breaker]:
-        """One for each target that there is a stub of."""
+        """The breaker of each target that has a stub."""
         return [target.breaker for target in self._targets.values()]
 
     def stub(self, target: str, service_descriptor: ServiceDescriptor) -> "Stub":
-        """The service at a target; stubs of one target share its channel, breaker and retry budget."""
+        """Make a stub of the service at a target. Stubs of one target share its channel, breaker and retry budget."""
         if target not in self._targets:
             self._targets[target] = _Target(target, self._credentials, self._clock, self._patience)
         return Stub(self._targets[target], service_descriptor, self._timeout, self._attempts)
@@ -96,7 +97,8 @@ class Channels:
 class _Target:
     def __init__(self, name: str, credentials: grpc.ChannelCredentials | None, clock: Clock, patience: float) -> None:
         self.name = name
-        # When calls stopped reaching it; None while they do. One that never answered isn't restarting: it isn't there.
+        # When calls stopped reaching the target; None while they reach it. Before its first answer a target counts as
+        # lost for ever, since it isn't restarting.
         self.lost_at: float | None = -math.inf
         self._clock = clock
         self._patience = patience
@@ -105,12 +107,12 @@ class _Target:
             if credentials is None
             else grpc.aio.secure_channel(name, credentials, options=_OPTIONS)
         )
-        # A peer that restarts is back within seconds: waiting half a minute for it would be the longer outage.
+        # A peer that restarts is back within seconds; a longer cooldown would extend the outage.
         self.breaker = Breaker(name, clock, max_cooldown=5.0)
         self.budget = RetryBudget(clock=clock)
 
     def is_restarting(self) -> bool:
-        """Asked when a call hasn't reached it: whether that is so recent that it may well be back in a moment."""
+        """Whether the target was lost less than `patience` s ago. Call it when a call hasn't reached the target."""
         now = self._clock.monotonic()
         if self.lost_at is None:
             self.lost_at = now
@@ -118,19 +120,22 @@ class _Target:
 
 
 class Stub:
-    """A service of another process: one attribute per RPC.
+    """A service of another process, with one attribute per RPC.
 
     Unary: `await stub.GetNode(request, timeout=2.0)`; server streams: `async for answer in stub.ListEdges(request)`.
-    A request may be a message or its bytes. timeout: seconds, cut to what the call being served has left. idempotent:
-    whether a call that may have been begun may be tried again; by default reads and requests with a request_id. One
-    that wasn't begun (status.NOT_BEGUN) always may. Raises the classes of shared.errors.
+    A request may be a message or its bytes. Errors are the classes of shared.errors.
+
+    timeout: seconds, limited to what the call being served has left.
+    idempotent: whether a call that the server may have begun may be tried again. The default is True for methods whose
+        idempotency_level says so and for requests with a request_id. A call that wasn't begun (status.NOT_BEGUN) is
+        always tried again.
     """
 
     def __init__(self, target: _Target, service: ServiceDescriptor, timeout: float, attempts: int) -> None:
         self._service = service.full_name
         for method in service.methods:
             if method.client_streaming:
-                continue  # no service of ours has one; whoever adds the first decides what a retry means there
+                continue  # not supported, as in server.py
             cls = _Stream if method.server_streaming else _Unary
             setattr(self, method.name, cls(target, method, timeout, attempts))
 
@@ -150,13 +155,13 @@ class _Method:
         self._call: Callable[..., Any] = make(self.path, request_serializer=_serialize, response_deserializer=parse)
 
     def _failed(self, failure: grpc.aio.AioRpcError, limit: float | None) -> tuple[Brain2Error, bool | None]:
-        """The error, and what it says about the peer: whether it is well, or (None) nothing."""
+        """The error, and the verdict for the breaker: whether the peer is healthy, or None for unknown."""
         error = status.from_rpc_error(failure)
         if isinstance(error, Unavailable):
-            # A peer that restarts is gone for a moment, and not to be cut off for longer by an open breaker.
+            # The breaker must not open for a peer that restarts: it would stay open for longer than the restart.
             return error, None if error.reason in status.NOT_BEGUN and self.target.is_restarting() else False
         if isinstance(error, DeadlineExceeded):
-            # A caller that gave it only milliseconds must not cut the peer off for everybody else.
+            # A caller that allows only milliseconds must not open the breaker for all the others.
             return error, False if limit is not None and limit >= self._timeout else None
         if isinstance(error, Cancelled):
             return error, None
@@ -165,7 +170,7 @@ class _Method:
 
 
 class _Retries:
-    """The tries of one call after the first has failed: whether there is a next one, and when."""
+    """Decides, after a try of a call has failed, whether there is another one, and when."""
 
     def __init__(self, method: _Method, request: Any, idempotent: bool | None) -> None:
         self._method = method
@@ -178,11 +183,11 @@ class _Retries:
         """Seconds to wait before the next try; raises the error when there must be none."""
         target = self._method.target
         not_begun = error.reason in status.NOT_BEGUN
-        # Tries that no server has begun are no load: they cost neither attempts nor budget, only time.
+        # A try that no server has begun causes no load: it uses neither the attempts nor the budget, only time.
         free = not_begun and target.is_restarting()
         wait = (_RESTART if free else _BACKOFF).delay(self._failed, random, error.retry_after)
         self._failed += 1
-        # An open breaker answers at once so that nobody waits; waiting for it here would undo that.
+        # An open breaker fails calls at once so that callers don't wait, so there is no wait here either.
         if wait >= left or error.reason == "BREAKER_OPEN":
             raise error
         if free:
@@ -237,7 +242,10 @@ class _Stream(_Method):
     async def __call__(
         self, request: Any, timeout: float | None = None, *, idempotent: bool | None = None
     ) -> AsyncIterator[Any]:
-        """Tried again only while nothing has come; without a timeout and outside of a call it may stay open."""
+        """Yield the answers. The call is tried again only before the first answer.
+
+        Without a timeout, and outside of a call that is being served, the stream may stay open forever.
+        """
         unbounded = timeout is None and deadline.remaining() is None
         limit = None if unbounded else deadline.with_timeout(math.inf if timeout is None else timeout)
         ends = None if limit is None else monotonic() + limit
@@ -306,6 +314,6 @@ def _headers() -> tuple[tuple[str, str], ...]:
 
 
 def _is_cancelled() -> bool:
-    # gRPC raises CancelledError as well when the channel is closed under a call; then our task isn't being cancelled.
+    # gRPC also raises CancelledError when the channel is closed during a call; then this task isn't cancelled.
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,7 +1,7 @@
 """grpc.health.v1 for our server.
 
-Not grpcio-health-checking's servicer: there a watcher that reads slowly holds the lock that a change of state needs,
-and a watcher keeps the server from draining before its grace is over.
+The servicer of grpcio-health-checking was considered: in it a slow watcher holds the lock that a change of state needs,
+and a watcher delays the stop of the server until the grace is over.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """One state for all services of a process and for "", the process itself."""
+    """The servicer. All services of a process, and "" for the process itself, have the same state."""
 
     def __init__(self, services: Iterable[str]) -> None:
         self._services = frozenset(("", *services))
@@ -27,13 +27,13 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._changed = asyncio.Event()
 
     def set(self, serving: bool) -> None:
-        """Say whether new calls are welcome; ignored once closed."""
+        """Set whether the process takes new calls; it has no effect after close()."""
         if not self._closed:
             self._serving = serving
             self._wake()
 
     def close(self) -> None:
-        """NOT_SERVING from now on; watchers hear it and are let go."""
+        """Set NOT_SERVING for good; watchers get it, and their calls end."""
         self._serving, self._closed = False, True
         self._wake()
 
@@ -45,12 +45,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         return health_pb2.HealthCheckResponse(status=state)
 
     async def Watch(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        told = None
+        sent = None
         while True:
             changed, state, closed = self._changed, self._state(request.service), self._closed
-            if state != told:
+            if state != sent:
                 yield health_pb2.HealthCheckResponse(status=state)
-                told = state
+                sent = state
             if closed:
                 return
             await changed.wait()

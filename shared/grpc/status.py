@@ -1,7 +1,8 @@
-"""Errors <-> gRPC statuses, in both directions, with nothing lost on the way.
+"""Translates errors to gRPC statuses and back, without loss.
 
-The details travel as google.rpc.Status in the trailer grpc-status-details-bin (https://google.aip.dev/193): ErrorInfo
-{reason, domain "brain2", metadata}, BadRequest with the violations, RetryInfo.
+The details are a google.rpc.Status in the trailer grpc-status-details-bin (https://google.aip.dev/193): ErrorInfo
+{reason, domain "brain2", metadata}, BadRequest with the violations, and RetryInfo. grpcio-status was considered: its
+helpers serve context.abort_with_status, which marks every span with an AbortError, and don't cut what is too long.
 """
 
 from collections.abc import Mapping
@@ -15,25 +16,25 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from shared.errors import KINDS, Brain2Error, FieldViolation, Internal, Unavailable
 
 DOMAIN = "brain2"
-# UNAVAILABLE for one of these reasons: no handler has seen the call, so that even a write may be repeated. The first is
-# the server's word, the second is found out here, on the calling side. Neither is ever handed on by a server to its own
-# caller (middleware.py): that the call to a peer wasn't begun says nothing about the call that made it.
+# UNAVAILABLE for one of these reasons means that no handler has seen the call, so even a write may be repeated. The
+# server sends the first; the client derives the second. A server never passes them on to its own caller, since its own
+# call was begun (middleware.py).
 SHUTTING_DOWN = "SHUTTING_DOWN"
 NOT_CONNECTED = "NOT_CONNECTED"
 NOT_BEGUN = frozenset((SHUTTING_DOWN, NOT_CONNECTED))
 DETAILS_KEY = "grpc-status-details-bin"
 CODES: Mapping[str, grpc.StatusCode] = {kind: grpc.StatusCode[kind] for kind in KINDS}
-# Peers may refuse headers and trailers over 8 KB in all; base64 makes a third more of these bytes.
+# Peers may refuse headers and trailers above 8 KB in all; base64 adds a third to this many bytes.
 _MOST_BYTES = 4096
 _LONGEST_TEXT = 512
 _LONGEST_VALUE = 128
 _MOST_METADATA = 12
-# How gRPC (1.78; held by tests) says that it had no connection to send a call on.
+# How the text of gRPC's error begins when it had no connection (grpcio 1.78; a test checks it).
 _UNSENT = ("failed to connect to all addresses", "connections to all backends failing", "DNS resolution failed")
 
 
 def to_status(error: Brain2Error) -> Status:
-    """The whole error as google.rpc.Status; overlong parts are cut so that it fits into the trailers."""
+    """The whole error as google.rpc.Status; long parts are cut so that it fits into the trailers."""
     code: int = CODES.get(error.kind, grpc.StatusCode.INTERNAL).value[0]
     status = Status(code=code, message=details(error))
     status.details.append(_any(ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=_metadata(error))))
@@ -56,14 +57,14 @@ def to_status(error: Brain2Error) -> Status:
 
 
 def details(error: Brain2Error) -> str:
-    """The sentence for a person, cut to what a trailer can carry."""
+    """The message of the error, cut to 512 characters."""
     return error.message if len(error.message) <= _LONGEST_TEXT else error.message[: _LONGEST_TEXT - 1] + "…"
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> Brain2Error:
-    """The error that the server raised, as the same class; without our details by the code alone (reason = code).
+    """The error that the server raised, as the same class; without our details, the class of the status code.
 
-    Two errors without details are gRPC's own and mean more than their code: see _of_grpc.
+    Two errors without details come from gRPC itself and get a reason of their own: see _of_grpc.
     """
     code = error.code()
     cls = KINDS.get(code.name, Internal)
@@ -75,13 +76,13 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> Brain2Error:
     try:
         status.ParseFromString(packed)
         return _rebuilt(cls, message, status)
-    except (DecodeError, ValueError, OverflowError):  # an extra: when unreadable it must not hide the error
+    except (DecodeError, ValueError, OverflowError):  # unreadable details must not hide the error itself
         return cls(message)
 
 
 def _of_grpc(code: grpc.StatusCode, message: str) -> Brain2Error | None:
-    # CANCELLED from the other side: a stopping server lets go so of the calls that crossed its goodbye. What it had
-    # begun ends in another way (docs/adr/0060), and a call that we cancel ourselves raises CancelledError.
+    # A stopping server ends the calls that arrive while it sends GOAWAY with CANCELLED. The calls that it had begun end
+    # in another way (docs/adr/0060), and a call that this process cancels raises CancelledError.
     if code is grpc.StatusCode.CANCELLED:
         return Unavailable("the server was stopping and didn't begin the call", reason=SHUTTING_DOWN)
     if code is grpc.StatusCode.UNAVAILABLE and message.startswith(_UNSENT):

@@ -84,8 +84,8 @@ class EchoServicer:
         await asyncio.Event().wait()
 
 
-def settings(**changed: Any) -> ServerConfig:
-    """Settings for a server on a free port of loopback."""
+def server_config(**changed: Any) -> ServerConfig:
+    """The config of a server on a free port of loopback."""
     return ServerConfig(**{"listen": "127.0.0.1:0", **changed})
 
 
@@ -107,7 +107,7 @@ async def serving(
 ) -> AsyncIterator[str]:
     """A running server of EchoService; gives its target."""
     services = [(SERVICE, servicer or EchoServicer())]
-    server = GrpcServer(settings(**changed), services, middleware=middleware, raw=raw, fast_paths=fast_paths)
+    server = GrpcServer(server_config(**changed), services, middleware=middleware, raw=raw, fast_paths=fast_paths)
     port = await server.start()
     try:
         yield changed.get("listen", f"127.0.0.1:{port}")

@@ -12,12 +12,12 @@ from shared.errors import Unavailable
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
 from shared.grpc.status import from_rpc_error
-from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, serving, settings
+from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, server_config, serving
 from tests.support.waiting import until
 
 
 async def started(servicer: EchoServicer) -> tuple[GrpcServer, str]:
-    server = GrpcServer(settings(), [(SERVICE, servicer)], raw=["RawEcho"])
+    server = GrpcServer(server_config(), [(SERVICE, servicer)], raw=["RawEcho"])
     return server, f"127.0.0.1:{await server.start()}"
 
 

@@ -14,7 +14,7 @@ from shared.grpc import deadline
 from shared.grpc.client import Channels
 from shared.grpc.middleware import Handler, MethodInfo
 from shared.grpc.server import BindError, GrpcServer
-from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, serving, settings
+from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, server_config, serving
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -91,7 +91,7 @@ async def test_trailers_of_the_servicer_survive_an_error() -> None:
 
 
 async def test_health_is_told_per_service_and_for_the_process() -> None:
-    server = GrpcServer(settings(), [(SERVICE, EchoServicer())], raw=["RawEcho"])
+    server = GrpcServer(server_config(), [(SERVICE, EchoServicer())], raw=["RawEcho"])
     port = await server.start()
     async with plain_channel(f"127.0.0.1:{port}") as channel:
         stub = health_pb2_grpc.HealthStub(channel)
@@ -135,7 +135,7 @@ async def test_unix_sockets_are_served(tmp_path: Path) -> None:
 
 async def test_a_taken_port_is_one_clear_error() -> None:
     async with serving() as target:
-        second = GrpcServer(settings(listen=target), [(SERVICE, EchoServicer())], raw=["RawEcho"])
+        second = GrpcServer(server_config(listen=target), [(SERVICE, EchoServicer())], raw=["RawEcho"])
         with pytest.raises(BindError, match=f"cannot listen on {target} .*another process"):
             await second.start()
         await second.stop(0)
@@ -151,9 +151,9 @@ def test_a_servicer_with_a_gap_is_refused_at_start() -> None:
         async def GetEcho(self, request: Any, context: Any) -> Any: ...
 
     with pytest.raises(TypeError, match=r"Half doesn't implement brain2\.tests\.v1\.EchoService/CreateEcho"):
-        GrpcServer(settings(), [(SERVICE, Half())])
+        GrpcServer(server_config(), [(SERVICE, Half())])
     with pytest.raises(TypeError, match="raw names methods that no service has: GetEchoes"):
-        GrpcServer(settings(), [(SERVICE, EchoServicer())], raw=["GetEchoes"])
+        GrpcServer(server_config(), [(SERVICE, EchoServicer())], raw=["GetEchoes"])
 
 
 async def test_middleware_wraps_once_at_start_the_first_outermost() -> None:
@@ -211,7 +211,7 @@ async def test_the_drain_lets_running_calls_end_and_takes_no_new_ones() -> None:
         await go.wait()
         return request
 
-    server = GrpcServer(settings(), [(SERVICE, EchoServicer(unary))], raw=["RawEcho"])
+    server = GrpcServer(server_config(), [(SERVICE, EchoServicer(unary))], raw=["RawEcho"])
     target = f"127.0.0.1:{await server.start()}"
     async with Channels(attempts=1) as channels:
         stub = channels.stub(target, SERVICE)
@@ -246,7 +246,7 @@ async def test_the_drain_cuts_off_what_outlasts_the_grace() -> None:
         started.set()
         await asyncio.Event().wait()
 
-    server = GrpcServer(settings(), [(SERVICE, EchoServicer(unary))], raw=["RawEcho"])
+    server = GrpcServer(server_config(), [(SERVICE, EchoServicer(unary))], raw=["RawEcho"])
     target = f"127.0.0.1:{await server.start()}"
     async with Channels(attempts=1) as channels:
         running = asyncio.create_task(channels.stub(target, SERVICE).GetEcho(Echo()))

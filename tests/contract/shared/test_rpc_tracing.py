@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from shared import errors, telemetry
 from shared.grpc.client import Channels
-from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, serving, settings
+from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, server_config, serving
 from tests.support.waiting import until
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -26,7 +26,7 @@ class Recorder:
         self._exporter = InMemorySpanExporter()
 
     def record(self, ratio: float) -> None:
-        telemetry.setup("tests", settings(trace_ratio=ratio), exporter=self._exporter)
+        telemetry.setup("tests", server_config(trace_ratio=ratio), exporter=self._exporter)
 
     def spans(self) -> list[ReadableSpan]:
         telemetry.active().provider.force_flush()

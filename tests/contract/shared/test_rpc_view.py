@@ -17,7 +17,7 @@ from shared import errors
 from shared.grpc import middleware
 from shared.grpc.middleware import MethodInfo, ServerCalls
 from shared.ids import check_id
-from tests.support.echo import NAME, SERVICE, Echo, settings
+from tests.support.echo import NAME, SERVICE, Echo, server_config
 
 METHOD = SERVICE.methods_by_name["GetEcho"]
 
@@ -40,7 +40,9 @@ class SynchronousView:
 
     def __init__(self, method: Callable[[Any, Any], Any]) -> None:
         info = MethodInfo(service=NAME, name="GetEcho", request_type=Echo)
-        self._serve: Callable[[Any, Any], Awaitable[bytes]] = middleware.unary(info, method, ServerCalls(settings()))
+        self._serve: Callable[[Any, Any], Awaitable[bytes]] = middleware.unary(
+            info, method, ServerCalls(server_config())
+        )
 
     def GetEcho(self, request: Any, context: Any) -> Any:
         """grpc_testing hands over messages; our functions take and give bytes."""

@@ -122,7 +122,7 @@ async def test_one_step_that_fails_does_not_spare_the_others(caplog: pytest.LogC
     with pytest.raises(RuntimeError, match="stuck"):
         await Lifecycle().run(main)
     assert story.told == ["open aws", "drain outbox", "close aws"]
-    assert "a part did not end well" in caplog.text
+    assert "a step of the shutdown failed" in caplog.text
 
 
 async def test_a_stop_during_the_start_calls_it_off() -> None:
