@@ -105,11 +105,6 @@ class ServerCalls:
                 self._overdue.add(context)
                 task.cancel()
 
-    @property
-    def draining(self) -> bool:
-        """Whether the drain has begun."""
-        return self._draining.is_set()
-
     async def drain(self, at_most: float) -> None:
         """End subscriptions and refuse new ones; return when no call has begun for 0.1 s, or after `at_most` s."""
         self._draining.set()

@@ -123,11 +123,6 @@ class GrpcServer:
         """How many calls are being served now."""
         return len(self._calls.running)
 
-    @property
-    def draining(self) -> bool:
-        """Whether stop() has begun: subscriptions are refused."""
-        return self._calls.draining
-
     def _bind(self, server: grpc.aio.Server) -> int:
         listen = self._config.listen
         try:
@@ -136,7 +131,7 @@ class GrpcServer:
             return server.add_secure_port(listen, self._credentials)
         except RuntimeError as error:
             raise BindError(
-                f"cannot listen on {listen} (BRAIN2_LISTEN): another process has the port, or no interface the address"
+                f"cannot listen on {listen} (BRAIN2_LISTEN): another process has the port, or the address is wrong"
             ) from error
 
 
@@ -144,9 +139,9 @@ class _Methods(grpc.GenericRpcHandler):
     """Finds the function for a call, after deciding whether its trace is recorded."""
 
     def __init__(self, plain: Sequence[tuple[MethodInfo, Serve]], recorded: Sequence[tuple[MethodInfo, Serve]]) -> None:
-        tracing = telemetry.active()
-        self._ratio = tracing.ratio
-        self._records = tracing.records
+        active = telemetry.active()
+        self._ratio = active.ratio
+        self._records = active.records
         self._plain = {info.path: _rpc_handler(info, serve) for info, serve in plain}
         self._recorded = {info.path: _rpc_handler(info, serve) for info, serve in recorded}
 

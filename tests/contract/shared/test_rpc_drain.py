@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from shared import errors
 from shared.errors import Unavailable
@@ -66,7 +67,13 @@ async def test_a_subscription_that_is_just_sending_ends_after_that_message() -> 
         call = watch(Echo(text="x").SerializeToString())
         await until(lambda: sent > 10)
         draining = asyncio.create_task(server.stop(grace=60))
-        await until(lambda: server.draining)
+        health = health_pb2_grpc.HealthStub(channel)
+
+        async def is_draining() -> bool:
+            found = await health.Check(health_pb2.HealthCheckRequest())
+            return bool(found.status == health_pb2.HealthCheckResponse.NOT_SERVING)
+
+        await until(is_draining)
         refused = watch(b"")
         for each in (call, refused):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
