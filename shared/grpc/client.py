@@ -17,6 +17,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
+from protos.options.rules import traits
 from shared import telemetry
 from shared.errors import Brain2Error, Cancelled, DeadlineExceeded, Unavailable
 from shared.grpc import deadline, status, tracing
@@ -24,7 +25,6 @@ from shared.ids import Clock, SystemClock
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, RetryBudget
 
-_READS = ("Get", "BatchGet", "List", "Find", "Search", "Check")
 _BACKOFF = Backoff(base=0.05, cap=1.0)
 # While a peer restarts: short waits, with jitter so that not all callers return at the same moment.
 _RESTART = Backoff(base=0.05, cap=0.25)
@@ -149,7 +149,7 @@ class _Method:
         self._timeout = timeout
         self.attempts = attempts
         self.path = f"/{method.containing_service.full_name}/{method.name}"
-        self.reads = method.name.startswith(_READS)
+        self.idempotent = traits(method).idempotent
         make = target.channel.unary_stream if method.server_streaming else target.channel.unary_unary
         parse: Callable[[bytes], Any] = GetMessageClass(method.output_type).FromString
         self._call: Callable[..., Any] = make(self.path, request_serializer=_serialize, response_deserializer=parse)
@@ -176,7 +176,7 @@ class _Retries:
         self._method = method
         self._may_repeat = idempotent
         if idempotent is None:
-            self._may_repeat = method.reads or bool(getattr(request, "request_id", ""))
+            self._may_repeat = method.idempotent or bool(getattr(request, "request_id", ""))
         self._failed = self._counted = 0
 
     def wait(self, error: Unavailable, left: float) -> float:

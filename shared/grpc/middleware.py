@@ -19,6 +19,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from opentelemetry import trace
 
+from protos.options.rules import MethodTraits
 from shared.config import ServerConfig
 from shared.errors import Brain2Error, DeadlineExceeded, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from shared.grpc import deadline, status
@@ -36,22 +37,22 @@ Serve = Callable[[bytes, Context], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class MethodInfo:
-    """A method as its descriptor describes it. raw: the servicer takes the request's bytes, not the message."""
+    """A method as its descriptor describes it.
+
+    traits: what the options in the .proto state: the scope that a caller needs, and whether it is a subscription.
+    raw: the servicer takes the request's bytes, not the message.
+    """
 
     service: str
     name: str
     request_type: type[Message]
+    traits: MethodTraits
     server_streaming: bool = False
     raw: bool = False
 
     @property
     def path(self) -> str:
         return f"/{self.service}/{self.name}"
-
-    @property
-    def subscription(self) -> bool:
-        """Whether the method is a stream that never ends by itself: its name begins with Watch."""
-        return self.server_streaming and self.name.startswith("Watch")
 
 
 # Wraps the servicer's method once, at start-up: authentication, rate limits. It raises shared.errors to refuse a call.
@@ -248,7 +249,7 @@ def stream(info: MethodInfo, handler: Handler, calls: ServerCalls) -> Serve:
         calls.running[context] = (asyncio.current_task(), started, True)
         try:
             responses = handler(parse(request), context)
-            if info.subscription:
+            if info.traits.subscription:
                 responses = calls.until_drain(context, responses)
             async with contextlib.aclosing(responses):
                 async for response in responses:

@@ -16,6 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from protos.options.rules import traits
 from shared import telemetry
 from shared.config import ServerConfig
 from shared.grpc import health, middleware, tracing
@@ -193,6 +194,7 @@ def _info(method: MethodDescriptor, raw: Collection[str]) -> MethodInfo:
         service=method.containing_service.full_name,
         name=method.name,
         request_type=GetMessageClass(method.input_type),
+        traits=traits(method),
         server_streaming=method.server_streaming,
         raw=method.name in raw,
     )

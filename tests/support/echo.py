@@ -2,8 +2,12 @@
 
 message Echo { string text = 1; string request_id = 2; }
 service EchoService {
-  rpc GetEcho(Echo) returns (Echo);        rpc CreateEcho(Echo) returns (Echo);       rpc RawEcho(Echo) returns (Echo);
-  rpc ListEchoes(Echo) returns (stream Echo);  rpc WatchEchoes(Echo) returns (stream Echo);
+  rpc GetEcho(Echo) returns (Echo);     // NO_SIDE_EFFECTS
+  rpc CreateEcho(Echo) returns (Echo);
+  rpc PutEcho(Echo) returns (Echo);     // IDEMPOTENT
+  rpc RawEcho(Echo) returns (Echo);
+  rpc ListEchoes(Echo) returns (stream Echo);   // NO_SIDE_EFFECTS
+  rpc WatchEchoes(Echo) returns (stream Echo);  // NO_SIDE_EFFECTS, a subscription
 }
 """
 
@@ -15,28 +19,44 @@ from typing import Any
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message_factory import GetMessageClass
 
+from protos.options.v1 import options_pb2
 from shared.config import ServerConfig
 from shared.grpc.middleware import FastPath, Middleware
 from shared.grpc.server import GrpcServer
 
-# name -> whether it is a server stream
-_METHODS = {"GetEcho": False, "CreateEcho": False, "RawEcho": False, "ListEchoes": True, "WatchEchoes": True}
+_UNARY = ("GetEcho", "CreateEcho", "PutEcho", "RawEcho")
+_STREAMS = ("ListEchoes", "WatchEchoes")
+_READS = ("GetEcho", "ListEchoes", "WatchEchoes")
+
+
+def _options(name: str) -> MethodOptions:
+    options: Any = MethodOptions()
+    if name in _READS:
+        options.idempotency_level = MethodOptions.NO_SIDE_EFFECTS
+    if name == "PutEcho":
+        options.idempotency_level = MethodOptions.IDEMPOTENT
+    options.Extensions[options_pb2.access] = options_pb2.ACCESS_READ if name in _READS else options_pb2.ACCESS_WRITE
+    options.Extensions[options_pb2.subscription] = name == "WatchEchoes"
+    return options  # type: ignore[no-any-return]
 
 
 def _service() -> ServiceDescriptor:
     file = descriptor_pb2.FileDescriptorProto(name="tests/echo.proto", package="brain2.tests.v1", syntax="proto3")
+    file.dependency.append(options_pb2.DESCRIPTOR.name)
     message = file.message_type.add(name="Echo")
     for number, field in enumerate(("text", "request_id"), start=1):
         message.field.add(name=field, number=number, type="TYPE_STRING", label="LABEL_OPTIONAL")
     service = file.service.add(name="EchoService")
-    for name, server_streaming in _METHODS.items():
+    for name in (*_UNARY, *_STREAMS):
         service.method.add(
             name=name,
             input_type=".brain2.tests.v1.Echo",
             output_type=".brain2.tests.v1.Echo",
-            server_streaming=server_streaming,
+            server_streaming=name in _STREAMS,
+            options=_options(name),
         )
     pool = descriptor_pool.Default()  # the one that reflection answers from
     pool.AddSerializedFile(file.SerializeToString())
@@ -64,6 +84,9 @@ class EchoServicer:
         return await self._unary(request, context) if self._unary else request
 
     async def CreateEcho(self, request: Any, context: Any) -> Any:
+        return await self.GetEcho(request, context)
+
+    async def PutEcho(self, request: Any, context: Any) -> Any:
         return await self.GetEcho(request, context)
 
     async def RawEcho(self, request: bytes, context: Any) -> bytes:

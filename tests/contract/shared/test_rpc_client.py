@@ -38,7 +38,8 @@ def unused_target() -> str:
 @pytest.mark.parametrize(
     ("method", "request_id", "idempotent", "calls"),
     [
-        ("GetEcho", "", None, 3),  # a read
+        ("GetEcho", "", None, 3),  # its idempotency_level is NO_SIDE_EFFECTS
+        ("PutEcho", "", None, 3),  # its idempotency_level is IDEMPOTENT
         ("CreateEcho", "r1", None, 3),  # the server recognises a repeated request_id
         ("CreateEcho", "", True, 3),  # the caller says so
         ("CreateEcho", "", None, 1),

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -154,6 +155,24 @@ def test_a_servicer_with_a_gap_is_refused_at_start() -> None:
         GrpcServer(server_config(), [(SERVICE, Half())])
     with pytest.raises(TypeError, match="raw names methods that no service has: GetEchoes"):
         GrpcServer(server_config(), [(SERVICE, EchoServicer())], raw=["GetEchoes"])
+
+
+def new_service(**options: Any) -> Any:
+    """The descriptor of a service with one method, made for this call."""
+    file = descriptor_pb2.FileDescriptorProto(name="tests/one.proto", package="brain2.tests.one", syntax="proto3")
+    file.message_type.add(name="Empty")
+    types = {"input_type": ".brain2.tests.one.Empty", "output_type": ".brain2.tests.one.Empty"}
+    file.service.add(name="OneService").method.add(name="GetEcho", **types, **options)
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool.FindServiceByName("brain2.tests.one.OneService")
+
+
+def test_methods_that_cannot_be_served_are_refused_at_start() -> None:
+    with pytest.raises(ValueError, match=r"brain2\.tests\.one\.OneService\.GetEcho has no option .*access"):
+        GrpcServer(server_config(), [(new_service(), EchoServicer())])
+    with pytest.raises(TypeError, match="GetEcho takes a stream of requests, which is not supported"):
+        GrpcServer(server_config(), [(new_service(client_streaming=True), EchoServicer())])
 
 
 async def test_middleware_wraps_once_at_start_the_first_outermost() -> None:

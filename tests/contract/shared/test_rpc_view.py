@@ -13,6 +13,7 @@ import grpc_testing
 import pytest
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
+from protos.options.rules import traits
 from shared import errors
 from shared.grpc import middleware
 from shared.grpc.middleware import MethodInfo, ServerCalls
@@ -39,7 +40,7 @@ class SynchronousView:
     """The servicer's method inside our middleware, for a harness that can't await."""
 
     def __init__(self, method: Callable[[Any, Any], Any]) -> None:
-        info = MethodInfo(service=NAME, name="GetEcho", request_type=Echo)
+        info = MethodInfo(service=NAME, name="GetEcho", request_type=Echo, traits=traits(METHOD))
         self._serve: Callable[[Any, Any], Awaitable[bytes]] = middleware.unary(
             info, method, ServerCalls(server_config())
         )
