@@ -13,7 +13,7 @@ from shared.errors import Violations
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 # 13 digits hold every millisecond until the year 2286.
 _LAST_TIME = 9_999_999_999_999
@@ -74,7 +74,7 @@ class UlidFactory:
 
 def check_id(field: str, value: str, violations: Violations) -> None:
     """Add a violation unless the value can be an id of ours: it becomes part of keys, so '#' must never get in."""
-    if not _ID.fullmatch(value):
+    if not ID_PATTERN.fullmatch(value):
         violations.add(field, "must be 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
 
 

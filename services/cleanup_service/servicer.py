@@ -49,7 +49,7 @@ class CleanupServicer:
     async def ListDeletions(
         self, request: cleanup_pb2.ListDeletionsRequest, context: Any
     ) -> cleanup_pb2.ListDeletionsResponse:
-        size = pages.page_size(request.page_size, default=50, maximum=200)
+        size = pages.page_size("page_size", request.page_size, default=50, maximum=200)
         bound = pages.fingerprint("ListDeletions", request.user_id, request.state)
         position = convert.position(bound, request.page_token)
         state = convert.state(request.state)

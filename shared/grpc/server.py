@@ -20,6 +20,7 @@ from shared import telemetry
 from shared.config import ServerConfig
 from shared.grpc import health, middleware
 from shared.grpc.middleware import Guard, Handler, MethodInfo, Middleware, Ready, with_ready
+from shared.tokens import TOKEN_SECRET
 
 # In this time the name service, a proxy, or a client that watches health has noticed.
 _LINGER_SECONDS = 1.0
@@ -53,6 +54,7 @@ class GrpcServer:
     ) -> None:
         self._settings = settings
         self._guard = Guard(settings)
+        TOKEN_SECRET.set(settings.token_secret)
         ready = ready or {}
         raw = {*raw, *ready}
         self._methods: list[tuple[MethodInfo, Handler, Ready | None]] = []

@@ -57,7 +57,7 @@ class Searching:
         if not text.strip() and not tags:
             violations.add("query", "must not be empty")
         violations.raise_if_any()
-        wanted = pages.page_size(size, default=20, maximum=100)
+        wanted = pages.page_size("page_size", size, default=20, maximum=100)
         mark = pages.fingerprint("SearchNodes", user_id, text, tuple(tags))
         state = pages.decode_token(mark, token)
         after = None if state is None else _after(state)
@@ -84,7 +84,7 @@ class Searching:
     ) -> tuple[Sequence[tuple[str, float]], str]:
         """(node id, weight) of the notes that have the word among their keywords, by node id."""
         check_ids(user_id)
-        wanted = pages.page_size(size, default=50, maximum=200)
+        wanted = pages.page_size("page_size", size, default=50, maximum=200)
         mark = pages.fingerprint("ListNodesByKeyword", user_id, keyword)
         state = pages.decode_token(mark, token) or {}
         term = await self._term(user_id, keyword)
@@ -104,7 +104,7 @@ class Searching:
     ) -> tuple[Sequence[tuple[str, int]], str]:
         """(keyword, notes that have it among theirs), most frequent first."""
         check_ids(user_id)
-        wanted = pages.page_size(size, default=100, maximum=1000)
+        wanted = pages.page_size("page_size", size, default=100, maximum=1000)
         mark = pages.fingerprint("ListKeywords", user_id, prefix)
         state = pages.decode_token(mark, token)
         after = None if state is None else (int(state["c"]), str(state["t"]))
