@@ -37,7 +37,7 @@ from shared.events.metered import watch_consumer, watch_outbox
 from shared.events.outbox import Outbox
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
-from shared.idempotency import Idempotency, Once
+from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
 from shared.metrics import Metrics
@@ -144,7 +144,7 @@ async def start(life: Lifecycle, settings: CleanupConfig) -> int:
         ledger=DynamoLedger(table, bus), owners=PeerOwners(peers), intake=intake, erasing=erasures, clock=clock
     )
 
-    servicer = CleanupServicer(intake, eraser, exporter, reconciler, Once(Idempotency(table, "cleanup", clock)))
+    servicer = CleanupServicer(intake, eraser, exporter, reconciler, Idempotency(table, "cleanup", clock))
     server = GrpcServer(settings, [(cleanup_pb2.DESCRIPTOR.services_by_name["CleanupService"], servicer)])
     consumer = Consumer(
         aws.sqs,

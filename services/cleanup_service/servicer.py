@@ -1,8 +1,8 @@
 """CleanupService as gRPC sees it: message -> use case -> message. No rules, no try."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from protos.cleanup.v1 import cleanup_pb2
 from services.cleanup_service import convert
@@ -11,13 +11,7 @@ from services.cleanup_service.usecases.export import Export
 from services.cleanup_service.usecases.intake import Intake
 from services.cleanup_service.usecases.reconcile import Reconciler
 from shared import pages
-
-
-class Once(Protocol):
-    """Requests with a request_id, carried out once."""
-
-    async def do(self, method: str, request: Any, work: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The answer: work()'s, or the one that was given to the same request before."""
+from shared.idempotency import Idempotency, IdempotentRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +22,7 @@ class CleanupServicer:
     eraser: Eraser
     exporter: Export
     reconciler: Reconciler
-    once: Once
+    idempotency: Idempotency
 
     async def QueueDeletion(self, request: cleanup_pb2.QueueDeletionRequest, context: Any) -> bytes:
         convert.check_node(request.user_id, request.node_id, request.request_id)
@@ -37,7 +31,7 @@ class CleanupServicer:
             saga = await self.intake.queue(request.user_id, request.node_id)
             return cleanup_pb2.QueueDeletionResponse(deletion=convert.deletion(saga)).SerializeToString()
 
-        return await self.once.do("QueueDeletion", request, work)
+        return await self.idempotency.run(IdempotentRequest.of("QueueDeletion", request), work)
 
     async def GetDeletion(
         self, request: cleanup_pb2.GetDeletionRequest, context: Any
@@ -70,7 +64,7 @@ class CleanupServicer:
             saga = await self.intake.retry(request.user_id, request.node_id)
             return cleanup_pb2.RetryDeletionResponse(deletion=convert.deletion(saga)).SerializeToString()
 
-        return await self.once.do("RetryDeletion", request, work)
+        return await self.idempotency.run(IdempotentRequest.of("RetryDeletion", request), work)
 
     async def EraseUser(self, request: cleanup_pb2.EraseUserRequest, context: Any) -> cleanup_pb2.EraseUserResponse:
         convert.check_erase(request)
