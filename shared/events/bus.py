@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import telemetry
 from shared.aws import AWS_ERRORS, translate
-from shared.errors import Brain2Error, Unavailable
+from shared.errors import Brain2Error
 from shared.events.envelope import Event
 from shared.resilience.breaker import Breaker
 
@@ -93,22 +93,14 @@ class Bus:
             {"EventBusName": self._name, "Source": event.source, "DetailType": event.type, "Detail": event.to_json()}
             for event in events
         ]
-        permit = self.breaker.enter()
-        ok: bool | None = None
-        try:
-            with contextlib.ExitStack() as spans:
-                for event in events:
-                    if telemetry.is_sampled(event.traceparent):
-                        spans.enter_context(_producer_span(event, self._name))
-                answer = await self._client.put_events(Entries=entries)
-            ok = True
-            return answer
-        except AWS_ERRORS as error:
-            meaning = translate(error, "EventBridge PutEvents")
-            ok = not isinstance(meaning, Unavailable)
-            raise meaning from error
-        finally:
-            self.breaker.exit(permit, ok)
+        with self.breaker.enter(), contextlib.ExitStack() as spans:
+            for event in events:
+                if telemetry.is_sampled(event.traceparent):
+                    spans.enter_context(_producer_span(event, self._name))
+            try:
+                return await self._client.put_events(Entries=entries)
+            except AWS_ERRORS as error:
+                raise translate(error, "EventBridge PutEvents") from error
 
 
 def _producer_span(event: Event, bus: str) -> Any:

@@ -21,7 +21,7 @@ from shared.redis.connection import Argument, Command, Connection, ReplyError, c
 from shared.redis.script import Script
 from shared.redis.subscription import Subscription
 from shared.resilience.breaker import Breaker
-from shared.resilience.retry import Backoff, Rng, Sleep
+from shared.resilience.retry import Backoff, Rng, Sleep, retry
 
 log = logging.getLogger(__name__)
 
@@ -126,25 +126,18 @@ class Redis:
         time. ReplyError: Redis refused the command. Not for commands that block or subscribe: see client and
         subscribe().
         """
-        permit = self._breaker.enter()
-        ok: bool | None = None
-        try:
-            if self._cluster is not None:
-                reply = await self._cluster.call(args)
-            else:
-                reply = await self._pick().send(pack((args,)), 1)
-            ok = True
-            return reply
-        except ReplyError as error:
-            ok = True
-            source = self._unknown_script(error, args)
-            if source is None:
+        with self._breaker.enter() as permit:
+            try:
+                if self._cluster is not None:
+                    return await self._cluster.call(args)
+                return await self._pick().send(pack((args,)), 1)
+            except ReplyError as error:
+                source = self._unknown_script(error, args)
+                if source is None:
+                    raise
+            except Unavailable as error:
+                permit.end(_outcome(error))
                 raise
-        except Unavailable as error:
-            ok = _harmless(error)
-            raise
-        finally:
-            self._breaker.exit(permit, ok)
         return await self.call("EVAL", source, *args[2:])
 
     async def pipeline(self, commands: Sequence[Command], *, return_errors: bool = False) -> list[Any]:
@@ -154,24 +147,20 @@ class Redis:
         """
         if not commands:
             return []
-        permit = self._breaker.enter()
-        ok: bool | None = None
-        try:
-            if self._cluster is not None:
-                replies = await self._cluster.pipeline(commands)
-            else:
-                answer = await self._pick().send(pack(commands), len(commands))
-                replies = answer if len(commands) > 1 else [answer]
-            ok = True
-        except ReplyError as error:  # a pipeline of one: its future carries the error
-            ok, replies = True, [error]
-        except Unavailable as error:
-            ok = _harmless(error)
-            if not return_errors or error.reason not in ("REDIS_NOT_READY",):
-                raise
-            replies = [error]
-        finally:
-            self._breaker.exit(permit, ok)
+        with self._breaker.enter() as permit:
+            try:
+                if self._cluster is not None:
+                    replies = await self._cluster.pipeline(commands)
+                else:
+                    answer = await self._pick().send(pack(commands), len(commands))
+                    replies = answer if len(commands) > 1 else [answer]
+            except ReplyError as error:  # a pipeline of one: its future carries the error
+                replies = [error]
+            except Unavailable as error:
+                permit.end(_outcome(error))
+                if not return_errors or error.reason != "REDIS_NOT_READY":
+                    raise
+                replies = [error]
         for at, reply in enumerate(replies):
             source = self._unknown_script(reply, commands[at])
             if source is not None:
@@ -259,18 +248,21 @@ class Redis:
 
     def _reconnect(self, slot: int) -> None:
         async def until_connected() -> None:
-            attempt = 0
-            while not self._closed:
-                await self._sleep(self._backoff.delay(attempt, self._rng))
-                attempt += 1
-                try:
-                    await self._connect(slot)
-                except Unavailable as error:
-                    if attempt == 1:
-                        log.info("Redis can't be reached yet", extra={"error": str(error)})
-                    continue
-                log.info("connected to Redis again", extra={"address": str(self._address)})
-                return
+            await self._sleep(self._backoff.delay(0, self._rng))
+            await retry(
+                lambda: self._connect(slot),
+                attempts=None,
+                when=went_on,
+                backoff=self._backoff,
+                sleep=self._sleep,
+                rng=self._rng,
+            )
+            log.info("connected to Redis again", extra={"address": str(self._address)})
+
+        def went_on(error: BaseException, made: int) -> bool:
+            if made == 1:
+                log.info("Redis can't be reached yet", extra={"error": str(error)})
+            return not self._closed
 
         self._reconnecting[slot] = asyncio.get_running_loop().create_task(until_connected())
 
@@ -288,6 +280,6 @@ class Redis:
             await self._client.aclose()
 
 
-def _harmless(error: Unavailable) -> bool | None:
-    """Whether an Unavailable speaks against the server (False), or only against how much we ask of it (None)."""
-    return None if error.reason in ("REDIS_OVERLOADED",) or "OOM" in error.message else False
+def _outcome(error: Unavailable) -> bool | None:
+    """What an Unavailable says of the server: that it fails (False), or only that too much is asked of it (None)."""
+    return None if error.reason == "REDIS_OVERLOADED" or "OOM" in error.message else False
