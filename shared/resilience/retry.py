@@ -72,11 +72,6 @@ class RetryBudget:
         return True
 
 
-def is_transient(error: BaseException) -> bool:
-    """Whether the same call may succeed later without anybody changing anything."""
-    return isinstance(error, Brain2Error) and error.transient
-
-
 async def retry(
     fn: Callable[[], Awaitable[T]],
     *,
