@@ -1,4 +1,4 @@
-"""One request to DynamoDB: counted, behind the breaker, its error translated, and tried again where that is safe."""
+"""Sends one request to DynamoDB: counts it, passes the breaker, translates errors, repeats it where safe."""
 
 import asyncio
 import random as _random
@@ -14,8 +14,7 @@ from shared.errors import Aborted, Brain2Error, Internal, InvalidArgument, Resou
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, Rng, Sleep, retry
 
-#: How often each operation was sent since the process began, retries included; a test asserts that "Scan" is never in
-#: it.
+#: How often each operation was sent since the process began, retries included. A test asserts that it has no "Scan".
 operations: Counter[str] = Counter()
 
 _METHODS = {
@@ -32,7 +31,10 @@ _BUSY = {"ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceed
 
 
 class Caller:
-    """Sends requests of one client. attempts: tries in all for what was throttled or met another transaction."""
+    """Sends requests of one client.
+
+    attempts: tries in all for a request that was throttled or met another transaction.
+    """
 
     def __init__(
         self,
@@ -92,7 +94,7 @@ class Caller:
 
 
 def meaning_of(error: BaseException, operation: str) -> Brain2Error:
-    """As shared.aws.translate, with DynamoDB's own errors: conditions, transactions and sizes."""
+    """The Brain2 error for an error of the client: that of shared.aws.translate, or one of DynamoDB's own."""
     code = error_code(error)
     response: Mapping[str, Any] = getattr(error, "response", {})
     if code == "ConditionalCheckFailedException":
