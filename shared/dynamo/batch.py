@@ -85,7 +85,7 @@ def _written(request: Request) -> Key:
 
 
 async def _in_chunks(all_: list[Any], size: int, work: Callable[[Sequence[Any]], Awaitable[None]]) -> None:
-    """Do the chunks, some at once. If some are left unprocessed, the others are done, and one error lists all of them."""
+    """Do the chunks, some at once. All others are done when some are left unprocessed; one error lists those."""
     if len(all_) <= size:
         if all_:
             await work(all_)
