@@ -10,8 +10,9 @@ from services.cleanup_service.usecases.erase import Eraser
 from services.cleanup_service.usecases.export import Export
 from services.cleanup_service.usecases.intake import Intake
 from services.cleanup_service.usecases.reconcile import Reconciler
-from shared import pages
 from shared.idempotency import Idempotency, IdempotentRequest
+from shared.pages import page_size
+from shared.tokens import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class CleanupServicer:
     async def ListDeletions(
         self, request: cleanup_pb2.ListDeletionsRequest, context: Any
     ) -> cleanup_pb2.ListDeletionsResponse:
-        size = pages.page_size("page_size", request.page_size, default=50, maximum=200)
-        bound = pages.fingerprint("ListDeletions", request.user_id, request.state)
+        size = page_size("page_size", request.page_size, default=50, maximum=200)
+        bound = fingerprint("ListDeletions", request.user_id, request.state)
         position = convert.position(bound, request.page_token)
         state = convert.state(request.state)
         if request.user_id:
