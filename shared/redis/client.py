@@ -36,7 +36,7 @@ class RedisConfig(Protocol):
 
 
 class Redis:
-    """`async with Redis(settings) as redis: await redis.call("GET", key)`. Replies are RESP2: bytes, int, None, lists.
+    """`async with Redis(config) as redis: await redis.call("GET", key)`. Replies are RESP2: bytes, int, None, lists.
 
     timeout: seconds for one reply.
     connect_timeout: seconds for making a connection.
@@ -49,7 +49,7 @@ class Redis:
 
     def __init__(
         self,
-        settings: RedisConfig,
+        config: RedisConfig,
         *,
         breaker: Breaker | None = None,
         clock: Clock | None = None,
@@ -62,9 +62,9 @@ class Redis:
         sleep: Sleep = asyncio.sleep,
         rng: Rng = _random,
     ) -> None:
-        self._url = settings.redis_url
-        self._address: Address = parse(settings.redis_url)
-        self._cluster = Cluster(self._url, timeout, connect_timeout) if settings.redis_cluster else None
+        self._url = config.redis_url
+        self._address: Address = parse(config.redis_url)
+        self._cluster = Cluster(self._url, timeout, connect_timeout) if config.redis_cluster else None
         self._breaker = breaker or Breaker("redis", clock or SystemClock(), failures=10, max_cooldown=5.0)
         self._name = name
         self._timeout = timeout
