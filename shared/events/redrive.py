@@ -4,8 +4,8 @@
 
 In a service's image queue and dead-letter queue are the service's own (BRAIN2_QUEUE_URL, BRAIN2_DLQ_URL). One JSON
 object a line for each letter, then the counts; exit code 0, or 1 when something couldn't be sent back. Letters that
-come while this runs are left, so that a message that fails again at once is not sent again and again. A crash between the
-send and the delete leaves a duplicate, which consumers ignore.
+come while this runs are left, so that a message that fails again is not sent again and again. A crash between the send
+and the delete leaves a duplicate, which consumers ignore.
 
 SQS's own StartMessageMoveTask moves only letters that SQS itself has put there, not those that a consumer sent.
 """
