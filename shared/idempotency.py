@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from protos import table
 from shared.dynamo import Condition, ConditionFailed, Item, Key, Put, Table
 from shared.errors import Aborted, AlreadyExists, InvalidArgument
 from shared.idempotent import IdempotentRequest
@@ -30,16 +31,16 @@ _DIGITS = 32
 class Idempotency:
     """The idempotency records of one service, kept for ttl_seconds. An expired record counts as absent.
 
-    A record is an item IDEMP#<service>#<user_id> / <request_id> with fingerprint, state ("running" or "done") and
-    expires_at. When running it has owner and lease_until_ms. When done it has one of
+    A record (protos/table.py) has fingerprint, state ("running" or "done") and expires_at. When running it has owner and
+    lease_until_ms. When done it has one of
     - response: the bytes of the answer;
     - compressed: the same, compressed by zlib;
-    - pieces and pieces_of: in how many items <request_id>#piece#<pieces_of>#<n> the compressed bytes are. They are
+    - pieces and pieces_of: in how many items the compressed bytes are, and the owner in their keys. They are
       written before the record that refers to them, and expire with it.
     """
 
-    def __init__(self, table: Table, service: str, clock: Clock, ttl_seconds: int = 86_400) -> None:
-        self._table = table
+    def __init__(self, items: Table, service: str, clock: Clock, ttl_seconds: int = 86_400) -> None:
+        self._table = items
         self._service = service
         self._clock = clock
         self._ttl = ttl_seconds
@@ -181,12 +182,12 @@ class Idempotency:
         ]
 
     def _piece_keys(self, request: IdempotentRequest, owner: str, count: int) -> list[Key]:
-        pk, sk = self.key(request)
-        return [(pk, f"{sk}#piece#{owner}#{number:04d}") for number in range(count)]
+        ids = (self._service, request.user_id, request.request_id)
+        return [table.idempotency_piece_key(*ids, owner, number) for number in range(count)]
 
     def key(self, request: IdempotentRequest) -> Key:
         """The key of the request's record."""
-        return f"IDEMP#{self._service}#{request.user_id}", request.request_id
+        return table.idempotency_key(self._service, request.user_id, request.request_id)
 
     def _base(self, request: IdempotentRequest) -> Item:
         pk, sk = self.key(request)

@@ -11,12 +11,12 @@ import contextlib
 import logging
 import random as _random
 import secrets
-import zlib
 from collections import Counter, deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from protos.table import OUTBOX_SHARDS, outbox_partition, outbox_shard
 from shared.dynamo import Put, Table
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.bus import CALL_BYTES, CALL_ENTRIES, Bus, Refused, entry_bytes
@@ -57,7 +57,7 @@ class Outbox:
         service: str,
         bus: str,
         clock: Clock,
-        shards: int = 8,
+        shards: int = OUTBOX_SHARDS,
         publishers: int = 2,
         grace: float = 10.0,
         period: float = 5.0,
@@ -89,7 +89,7 @@ class Outbox:
         self._sweeper = Sweeper(
             table,
             self._bus,
-            [f"OUTBOX#{service}#{shard}" for shard in range(shards)],
+            [outbox_partition(service, shard) for shard in range(shards)],
             owner=secrets.token_hex(8),
             clock=clock,
             grace=grace,
@@ -140,8 +140,7 @@ class Outbox:
 
     def partition(self, event_id: str) -> str:
         """The PK of an event's item."""
-        # crc32, because hash() differs from process to process.
-        return f"OUTBOX#{self._service}#{zlib.crc32(event_id.encode()) % self._shards}"
+        return outbox_partition(self._service, outbox_shard(event_id, self._shards))
 
     def announce(self, *events: Event) -> None:
         """Publish soon, after the commit. Never blocks or fails: the sweeper publishes events above the bounds."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from typing import Any, NoReturn
 
+from protos.table import outbox_lease_key
 from shared.dynamo import Condition, ConditionFailed, Item, Table
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.bus import Bus, calls
@@ -161,9 +162,10 @@ class Sweeper:
     async def _lease(self, partition: str) -> bool:
         """Take or renew the lease of a shard; False while another replica has it."""
         now = self._clock.now_ms()
+        pk, sk = outbox_lease_key(partition)
         lease: dict[str, Any] = {
-            "PK": f"{partition}-lease",
-            "SK": "lease",
+            "PK": pk,
+            "SK": sk,
             "owner": self._owner,
             "until_ms": now + int(LEASE_SECONDS * 1000),
             "expires_at": now // 1000 + 86_400,
@@ -182,6 +184,6 @@ class Sweeper:
     async def _release(self, partition: str) -> None:
         mine = Condition("#owner = :me", {"#owner": "owner"}, {":me": self._owner})
         try:
-            await self._table.delete((f"{partition}-lease", "lease"), condition=mine)
+            await self._table.delete(outbox_lease_key(partition), condition=mine)
         except Brain2Error:
             return  # another replica has taken it over, or it expires by itself
