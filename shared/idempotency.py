@@ -31,8 +31,8 @@ _DIGITS = 32
 class Idempotency:
     """The idempotency records of one service, kept for ttl_seconds. An expired record counts as absent.
 
-    A record (protos/table.py) has fingerprint, state ("running" or "done") and expires_at. When running it has owner and
-    lease_until_ms. When done it has one of
+    A record (protos/table.py) has fingerprint, state ("running" or "done") and expires_at. When running it has owner
+    and lease_until_ms. When done it has one of
     - response: the bytes of the answer;
     - compressed: the same, compressed by zlib;
     - pieces and pieces_of: in how many items the compressed bytes are, and the owner in their keys. They are

@@ -246,7 +246,7 @@ def check_erasure_id(erasure_id: str) -> None:
 
 
 # A key of one of the indexes that list deletions; both begin with a time.
-_TOKENS = TokenCodec(PAGE, str, {"at": Text(320, re.compile(r"TIMESTAMP#[0-9]{13}#[A-Za-z0-9._@#-]+"))})
+_TOKENS = TokenCodec(PAGE, str, {"at": Text(320, re.compile(r"[A-Z]+#[0-9]{13}#[A-Za-z0-9._@#-]+"))})
 
 
 def position(bound: str, token: str) -> str:
