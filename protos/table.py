@@ -203,6 +203,11 @@ def idempotency_key(service: str, user_id: str, request_id: str) -> Key:
     return f"IDEMP#{service}#{user_id}", request_id
 
 
+def idempotency_piece_key(service: str, user_id: str, request_id: str, owner: str, number: int) -> Key:
+    """The key of a piece of a large stored answer; owner: the arrival of the request that has written it."""
+    return f"IDEMP#{service}#{user_id}", f"{request_id}#piece#{owner}#{number:04d}"
+
+
 def journal_partition(shard: int) -> str:
     """A partition of the graph's journal."""
     return f"GRAPH#JOURNAL#{shard}"
@@ -413,6 +418,13 @@ ITEMS = (
     ),
     Item("lease of an outbox shard", "each", "OUTBOX#<service>#<shard>-lease", "lease"),
     Item("idempotency record (expires)", "each", "IDEMP#<service>#<user_id>", "<request_id>", removers=(_ERASING,)),
+    Item(
+        "piece of a large stored answer (expires)",
+        "each",
+        "IDEMP#<service>#<user_id>",
+        "<request_id>#piece#<owner>#<number>",
+        removers=(_ERASING,),
+    ),
 )
 
 # What no other module may spell: the beginnings of keys and of index keys.

@@ -191,6 +191,13 @@ class ServerConfig:
         why="the largest request or response; each one is held in memory whole",
         check=between(1024, 256 * 1024 * 1024),
     )
+    token_secret: str = env_field(
+        "",
+        env="BRAIN2_TOKEN_SECRET",
+        why="signs page, resume and consistency tokens, the same for all replicas; several separated by commas: the "
+        "first signs, all verify; empty = not signed",
+        secret=True,
+    )
     default_deadline_seconds: float = env_field(
         30.0,
         env="BRAIN2_DEFAULT_DEADLINE_SECONDS",

@@ -1,95 +1,158 @@
-"""A request that carries a request_id is carried out once, however often it is sent, and answered alike each time.
+"""A request that carries a request_id is carried out once, however often it is sent, and is answered alike each time.
 
-A write that is one transaction includes record() in it: the answer is kept if and only if the write happened. A write
-of several transactions holds a lease meanwhile: begin(), the work in steps that may be repeated, complete().
+A write that is one transaction includes record() in it: the answer is stored if and only if the write happened. A write
+of several transactions holds a lease meanwhile: begin(), the work in steps that may be repeated, then complete() or
+abandon(); run() does the three.
+
+Library considered: the idempotency utility of aws-lambda-powertools has the same records and the same lease, but it is
+synchronous, and it can't put a record into the transaction of the write.
 """
 
-import hashlib
-import secrets
+import asyncio
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from shared.dynamo import Condition, ConditionFailed, Item, Key, Put, Table, TransactionCancelled
-from shared.errors import Aborted, AlreadyExists, InvalidArgument, Violations
-from shared.ids import Clock, check_id, check_user_id
+from protos import table
+from shared.dynamo import Condition, ConditionFailed, Item, Key, Put, Table
+from shared.errors import Aborted, AlreadyExists, InvalidArgument
+from shared.idempotent import IdempotentRequest
+from shared.ids import Clock
 
-_MOST_LEASES = 10_000
-MAX_RESPONSE_BYTES = 300_000
-"""A larger answer isn't kept, only that the work was done; the same request again is ALREADY_EXISTS."""
+__all__ = ["MAX_PLAIN_BYTES", "Idempotency", "IdempotentRequest"]
+
+MAX_PLAIN_BYTES = 300_000
+"""Answers above this many bytes are compressed; what is still larger then is stored in pieces of this size."""
+
+# Digits of a fingerprint that are compared: some records have longer ones.
+_DIGITS = 32
 
 
-class Once:
-    """Calls of several steps that end in one answer: with a request_id the work is done once, and its answer kept.
+class Idempotency:
+    """The idempotency records of one service, kept for ttl_seconds. An expired record counts as absent.
 
-    For servicers: the request has user_id and request_id. A failure is not kept: a repeat may try at once.
+    A record (protos/table.py) has fingerprint, state ("running" or "done") and expires_at. When running it has owner
+    and lease_until_ms. When done it has one of
+    - response: the bytes of the answer;
+    - compressed: the same, compressed by zlib;
+    - pieces and pieces_of: in how many items the compressed bytes are, and the owner in their keys. They are
+      written before the record that refers to them, and expire with it.
     """
 
-    def __init__(self, idempotency: "Idempotency") -> None:
-        self._idempotency = idempotency
+    def __init__(self, items: Table, service: str, clock: Clock, ttl_seconds: int = 86_400) -> None:
+        self._table = items
+        self._service = service
+        self._clock = clock
+        self._ttl = ttl_seconds
 
-    async def do(self, method: str, request: Any, work: Callable[[], Awaitable[bytes]]) -> bytes:
-        """work()'s answer, or the one that was given to the same request before.
+    async def find(self, request: IdempotentRequest) -> bytes | None:
+        """The answer that was given; None when the request is new, or a lease on it has run out.
 
-        InvalidArgument (a bad id; REQUEST_ID_REUSED), Aborted (REQUEST_IN_PROGRESS).
+        InvalidArgument (REQUEST_ID_REUSED): the id was used for another request.
+        Aborted (REQUEST_IN_PROGRESS, with retry_after): it is being carried out.
+        AlreadyExists (RESPONSE_NOT_KEPT): it was carried out, but its answer is not stored; see record().
         """
-        if not request.request_id:
+        return await self._answer(await self._table.get(self.key(request), consistent=True), request)
+
+    def record(self, request: IdempotentRequest, answer: bytes) -> Put:
+        """The operation that stores the answer, for the write's own transaction. It fails if there is a record already.
+
+        An answer above MAX_PLAIN_BYTES when compressed is not stored, only that the work was done: a transaction can't
+        hold it. Use run() for requests with such answers.
+        """
+        now = self._clock.now_ms() // 1000
+        absent = Condition("attribute_not_exists(PK) OR #e <= :now", {"#e": "expires_at"}, {":now": now})
+        stored: dict[str, Any] = {"response": answer}
+        if len(answer) > MAX_PLAIN_BYTES:
+            compressed = _compress(answer)
+            stored = {"compressed": compressed} if len(compressed) <= MAX_PLAIN_BYTES else {}
+        return Put(self._base(request) | {"state": "done"} | stored, absent)
+
+    async def run(self, request: IdempotentRequest | None, work: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The answer of work(), or the one that was given to the same request before.
+
+        request: None = work() is done whatever was done before.
+        A failure is not stored: the request may be sent again at once.
+        Errors: those of find(), complete() and work().
+        """
+        if request is None:
             return await work()
-        violations = Violations()
-        check_user_id("user_id", request.user_id, violations)
-        check_id("request_id", request.request_id, violations)
-        violations.raise_if_any()
-        body = method.encode() + b"\0" + request.SerializeToString(deterministic=True)
-        claim = (request.user_id, request.request_id, self._idempotency.fingerprint(body))
-        known = await self._idempotency.begin(*claim)
+        known = await self.begin(request)
         if known is not None:
             return known
         try:
             answer = await work()
-        except BaseException:  # a caller that went away, too
-            await self._idempotency.forget(*claim)
+        except BaseException:  # the caller went away, too
+            await self.abandon(request)
             raise
-        await self._idempotency.complete(*claim, answer)
+        await self.complete(request, answer)
         return answer
 
+    async def begin(self, request: IdempotentRequest, *, lease_seconds: float = 30.0) -> bytes | None:
+        """The answer if it was given before. None: carry it out, request.owner holds the lease for lease_seconds.
 
-class Idempotency:
-    """Records of one service, kept for ttl_seconds. A record that has expired counts as absent, removed or not."""
-
-    def __init__(self, table: Table, service: str, clock: Clock, ttl_seconds: int = 86_400) -> None:
-        self._table = table
-        self._service = service
-        self._clock = clock
-        self._ttl = ttl_seconds
-        # The leases that this process holds: (user, request_id) -> (owner, until_ms).
-        self._leases: dict[tuple[str, str], tuple[str, int]] = {}
-
-    def fingerprint(self, request_bytes: bytes) -> str:
-        """What tells two requests apart that carry one request_id.
-
-        Give bytes that are equal for equal requests: message.SerializeToString(deterministic=True), not those off the
-        wire.
+        Errors: those of find(). A holder that dies leaves the lease to run out. Who takes it over then repeats the
+        steps, so each of them must be idempotent by itself.
         """
-        return hashlib.sha256(request_bytes).hexdigest()[:32]
+        now = self._clock.now_ms()
+        running = self._base(request) | {
+            "state": "running",
+            "owner": request.owner,
+            "lease_until_ms": now + int(lease_seconds * 1000),
+        }
+        free = Condition(
+            "attribute_not_exists(PK) OR #e <= :s OR (#state = :running AND #until <= :ms AND begins_with(#f, :f))",
+            {"#e": "expires_at", "#state": "state", "#until": "lease_until_ms", "#f": "fingerprint"},
+            {":s": now // 1000, ":running": "running", ":ms": now, ":f": request.fingerprint[:_DIGITS]},
+        )
+        try:
+            await self._table.put(running, condition=free)
+        except ConditionFailed as failed:
+            answer = await self._answer(failed.item, request)
+            if answer is None:
+                # The lease ran out, or was given back, after the write had failed.
+                raise Aborted(
+                    "the same request was being carried out", reason="REQUEST_IN_PROGRESS", retry_after=0.1
+                ) from failed
+            return answer
+        return None
 
-    def key(self, user: str, request_id: str) -> Key:
-        """Where the record of a request is."""
-        return f"IDEMP#{self._service}#{user}", request_id
+    async def complete(self, request: IdempotentRequest, answer: bytes) -> None:
+        """Store the answer, of any size, and end the lease.
 
-    async def find(self, user: str, request_id: str, fingerprint: str) -> bytes | None:
-        """The answer that was given, None when the request is new (or a lease on it has run out).
-
-        InvalidArgument (REQUEST_ID_REUSED): the id was used for another request. Aborted (REQUEST_IN_PROGRESS, with
-        retry_after): it is being carried out just now. AlreadyExists (RESPONSE_NOT_KEPT): done, the answer was too
-        large.
+        Aborted (REQUEST_LEASE_LOST): the lease ran out and another arrival of the request has taken over.
         """
-        return self.read(await self._table.get(self.key(user, request_id), consistent=True), fingerprint)
+        stored: dict[str, Any] = {"response": answer}
+        if len(answer) > MAX_PLAIN_BYTES:
+            compressed = await asyncio.to_thread(_compress, answer)
+            stored = {"compressed": compressed}
+            if len(compressed) > MAX_PLAIN_BYTES:
+                pieces = [compressed[at : at + MAX_PLAIN_BYTES] for at in range(0, len(compressed), MAX_PLAIN_BYTES)]
+                await self._table.batch_write(puts=self._pieces(request, pieces))
+                stored = {"pieces": len(pieces), "pieces_of": request.owner}
+        try:
+            done = self._base(request) | {"state": "done"} | stored
+            await self._table.put(done, condition=_held_by(request))
+        except ConditionFailed as failed:
+            # The record is ours if the answer to our first try got lost; a twin's equal answer is as good.
+            there = failed.item or {}
+            same = there.get("state") == "done" and there["fingerprint"][:_DIGITS] == request.fingerprint[:_DIGITS]
+            if not same or await self._answer(failed.item, request) != answer:
+                raise Aborted("another has taken over this request", reason="REQUEST_LEASE_LOST") from failed
 
-    def read(self, item: Item | None, fingerprint: str) -> bytes | None:
-        """What find() makes of a stored record; for adapters that were handed one by a cancelled transaction."""
+    async def abandon(self, request: IdempotentRequest) -> None:
+        """End the lease without an answer: the request may be carried out anew at once. Without the lease, nothing."""
+        try:
+            await self._table.delete(self.key(request), condition=_held_by(request))
+        except ConditionFailed:
+            return
+
+    async def _answer(self, item: Item | None, request: IdempotentRequest) -> bytes | None:
+        """What find() answers for a stored record."""
         now = self._clock.now_ms()
         if item is None or item["expires_at"] <= now // 1000:
             return None
-        if item["fingerprint"] != fingerprint:
+        if item["fingerprint"][:_DIGITS] != request.fingerprint[:_DIGITS]:
             raise InvalidArgument("this request_id was used for another request", reason="REQUEST_ID_REUSED")
         if item["state"] == "running":
             left = item["lease_until_ms"] - now
@@ -98,101 +161,45 @@ class Idempotency:
             raise Aborted(
                 "the same request is being carried out", reason="REQUEST_IN_PROGRESS", retry_after=min(left / 1000, 1.0)
             )
-        if "response" not in item:
-            raise AlreadyExists(
-                "the request was carried out; its answer was too large to keep", reason="RESPONSE_NOT_KEPT"
-            )
-        response: bytes = item["response"]
-        return response
+        if "response" in item:
+            response: bytes = item["response"]
+            return response
+        compressed: bytes | None = item.get("compressed")
+        if "pieces" in item:
+            keys = self._piece_keys(request, item["pieces_of"], item["pieces"])
+            found = await self._table.batch_get(keys, consistent=True)
+            compressed = b"".join(found[key]["piece"] for key in keys) if len(found) == len(keys) else None
+        if compressed is None:
+            raise AlreadyExists("the request was carried out; its answer is not stored", reason="RESPONSE_NOT_KEPT")
+        return await asyncio.to_thread(zlib.decompress, compressed)
 
-    def replayed(self, cancelled: TransactionCancelled, position: int, fingerprint: str) -> bytes | None:
-        """After a transaction with record() at `position` was cancelled: the answer of the twin that came first, or
-        None when the record isn't what failed. Raises as find()."""
-        reason = cancelled.reasons[position]
-        return self.read(reason.item, fingerprint) if reason.failed else None
+    def _pieces(self, request: IdempotentRequest, pieces: list[bytes]) -> list[Item]:
+        expires_at = self._expires_at()
+        keys = self._piece_keys(request, request.owner, len(pieces))
+        return [
+            {"PK": pk, "SK": sk, "piece": piece, "expires_at": expires_at}
+            for (pk, sk), piece in zip(keys, pieces, strict=True)
+        ]
 
-    def record(self, user: str, request_id: str, fingerprint: str, response: bytes) -> Put:
-        """The operation that keeps the answer, for the write's own transaction; it fails if there is a record
-        already."""
-        now = self._clock.now_ms() // 1000
-        absent = Condition("attribute_not_exists(PK) OR #e <= :now", {"#e": "expires_at"}, {":now": now})
-        return Put(self._done(user, request_id, fingerprint, response), absent)
+    def _piece_keys(self, request: IdempotentRequest, owner: str, count: int) -> list[Key]:
+        ids = (self._service, request.user_id, request.request_id)
+        return [table.idempotency_piece_key(*ids, owner, number) for number in range(count)]
 
-    async def begin(self, user: str, request_id: str, fingerprint: str, *, lease_seconds: float = 30.0) -> bytes | None:
-        """For writes of several transactions: the answer if it was given before; None = carry it out, you hold the
-        lease.
+    def key(self, request: IdempotentRequest) -> Key:
+        """The key of the request's record."""
+        return table.idempotency_key(self._service, request.user_id, request.request_id)
 
-        Raises as find(). End it with complete() or forget(). A holder that dies leaves the lease to run out; who
-        takes it over then repeats the steps, so each of them must be idempotent by itself.
-        """
-        now = self._clock.now_ms()
-        owner = secrets.token_hex(8)
-        until_ms = now + int(lease_seconds * 1000)
-        running = {
-            **self._base(user, request_id, fingerprint),
-            "state": "running",
-            "owner": owner,
-            "lease_until_ms": until_ms,
-        }
-        free = Condition(
-            "attribute_not_exists(PK) OR #e <= :s OR (#state = :running AND #until <= :ms AND #f = :f)",
-            {"#e": "expires_at", "#state": "state", "#until": "lease_until_ms", "#f": "fingerprint"},
-            {":s": now // 1000, ":running": "running", ":ms": now, ":f": fingerprint},
-        )
-        try:
-            await self._table.put(running, condition=free)
-        except ConditionFailed as failed:
-            answer = self.read(failed.item, fingerprint)
-            if answer is None:
-                # It ran out, or was forgotten, between the write and now.
-                raise Aborted(
-                    "the same request was being carried out", reason="REQUEST_IN_PROGRESS", retry_after=0.1
-                ) from failed
-            return answer
-        self._remember(user, request_id, owner, until_ms)
-        return None
+    def _base(self, request: IdempotentRequest) -> Item:
+        pk, sk = self.key(request)
+        return {"PK": pk, "SK": sk, "fingerprint": request.fingerprint, "expires_at": self._expires_at()}
 
-    def completion(self, user: str, request_id: str, fingerprint: str, response: bytes) -> Put:
-        """complete() as an operation for the last transaction of the work; fails when the lease was taken over."""
-        return Put(self._done(user, request_id, fingerprint, response), self._held_by_us(user, request_id))
+    def _expires_at(self) -> int:
+        return self._clock.now_ms() // 1000 + self._ttl
 
-    async def complete(self, user: str, request_id: str, fingerprint: str, response: bytes) -> None:
-        """Keep the answer and end the lease. Aborted (REQUEST_LEASE_LOST) when it ran out and another took over."""
-        put = self.completion(user, request_id, fingerprint, response)
-        try:
-            await self._table.put(put.item, condition=put.condition)
-        except ConditionFailed as failed:
-            there = failed.item or {}
-            # Our own first try, whose answer got lost, or a twin that came to the same end: as good as ours.
-            if there.get("fingerprint") != fingerprint or there.get("response") != response:
-                raise Aborted("another has taken over this request", reason="REQUEST_LEASE_LOST") from failed
-        self._leases.pop((user, request_id), None)
 
-    async def forget(self, user: str, request_id: str, fingerprint: str) -> None:
-        """The work failed and may be begun anew at once. Does nothing when the lease is no longer ours."""
-        try:
-            await self._table.delete(self.key(user, request_id), condition=self._held_by_us(user, request_id))
-        except ConditionFailed:
-            pass  # taken over, or gone already
-        self._leases.pop((user, request_id), None)
+def _held_by(request: IdempotentRequest) -> Condition:
+    return Condition("#owner = :owner", {"#owner": "owner"}, {":owner": request.owner})
 
-    def _remember(self, user: str, request_id: str, owner: str, until_ms: int) -> None:
-        if len(self._leases) >= _MOST_LEASES:
-            # Work that ended without a word; its leases have run out in the table, too.
-            now = self._clock.now_ms()
-            self._leases = {key: held for key, held in self._leases.items() if held[1] > now}
-        self._leases[user, request_id] = (owner, until_ms)
 
-    def _held_by_us(self, user: str, request_id: str) -> Condition:
-        owner, _ = self._leases.get((user, request_id), ("", 0))
-        return Condition("#owner = :owner", {"#owner": "owner"}, {":owner": owner})
-
-    def _base(self, user: str, request_id: str, fingerprint: str) -> Item:
-        pk, sk = self.key(user, request_id)
-        return {"PK": pk, "SK": sk, "fingerprint": fingerprint, "expires_at": self._clock.now_ms() // 1000 + self._ttl}
-
-    def _done(self, user: str, request_id: str, fingerprint: str, response: bytes) -> Item:
-        item = {**self._base(user, request_id, fingerprint), "state": "done"}
-        if len(response) <= MAX_RESPONSE_BYTES:
-            item["response"] = response
-        return item
+def _compress(answer: bytes) -> bytes:
+    return zlib.compress(answer, 1)

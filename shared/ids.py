@@ -1,7 +1,9 @@
-"""Identifiers and time: both injected, both sortable as text.
+"""Identifiers and time, both injected and both sortable as text.
 
 New ids are ULIDs (https://github.com/ulid/spec): 48 bits of milliseconds and 80 random bits as 26 Crockford base 32
-characters, so ids that one process makes sort in the order in which it made them.
+characters, so ids of one process sort in the order in which it made them.
+
+Library considered: python-ulid, which takes neither a clock nor random bits as parameters.
 """
 
 import random as _random
@@ -13,14 +15,14 @@ from shared.errors import Violations
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 # 13 digits hold every millisecond until the year 2286.
 _LAST_TIME = 9_999_999_999_999
 
 
 class Clock(Protocol):
-    """What time it is, so that a test can say so."""
+    """The time; a test gives its own clock."""
 
     def now_ms(self) -> int:
         """Milliseconds since 1970-01-01 UTC; may jump when the machine's clock is set."""
@@ -73,13 +75,13 @@ class UlidFactory:
 
 
 def check_id(field: str, value: str, violations: Violations) -> None:
-    """Add a violation unless the value can be an id of ours: it becomes part of keys, so '#' must never get in."""
-    if not _ID.fullmatch(value):
+    """Add a violation unless the value is a valid id. Ids become parts of keys, so they have no '#'."""
+    if not ID_PATTERN.fullmatch(value):
         violations.add(field, "must be 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
 
 
 def check_user_id(field: str, value: str, violations: Violations) -> None:
-    """As check_id, for the ids of users: they are the caller's, often e-mail addresses."""
+    """Add a violation unless the value is a valid id of a user; those are chosen by callers, often e-mail addresses."""
     if not _USER_ID.fullmatch(value):
         violations.add(field, "must be 1 to 128 of A-Z a-z 0-9 . _ @ -, the first a letter or digit")
 

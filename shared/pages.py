@@ -47,11 +47,15 @@ def decode_token(fingerprint: str, token: str) -> Mapping[str, Any] | None:
     return state
 
 
-def page_size(requested: int, *, default: int, maximum: int) -> int:
-    """0 -> default, more than the maximum -> the maximum. InvalidArgument when negative."""
+def page_size(field: str, requested: int, *, default: int, maximum: int) -> int:
+    """How many entries to answer: the default for 0, at most the maximum.
+
+    field: the name of the field in the request, for the error.
+    InvalidArgument when the number is negative.
+    """
     if requested < 0:
         why = "must not be negative"
-        raise InvalidArgument(f"page_size {why}", violations=[FieldViolation("page_size", why)])
+        raise InvalidArgument(f"{field} {why}", violations=[FieldViolation(field, why)])
     return min(requested or default, maximum)
 
 

@@ -37,7 +37,7 @@ from shared.events.metered import watch_consumer, watch_outbox
 from shared.events.outbox import Outbox
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
-from shared.idempotency import Idempotency, Once
+from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
 from shared.metrics import Metrics
@@ -143,7 +143,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     )
 
     servicer = CleanupServicer(
-        deletions, eraser, GrpcUserDataReader(peers), reconciler, Once(Idempotency(table, "cleanup", clock))
+        deletions, eraser, GrpcUserDataReader(peers), reconciler, Idempotency(table, "cleanup", clock)
     )
     server = GrpcServer(config, [(cleanup_pb2.DESCRIPTOR.services_by_name["CleanupService"], servicer)])
     consumer = Consumer(

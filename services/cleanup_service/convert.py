@@ -6,6 +6,7 @@ importer (python -m deploy.local import) reads these lines.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -23,9 +24,9 @@ from services.cleanup_service.model.erasure import Erasure
 from services.cleanup_service.model.findings import Finding, ReconcileReport
 from services.cleanup_service.model.saga import Cascade, Deletion, Restore, Saga, State, Step
 from services.cleanup_service.ports import Record
-from shared import pages
 from shared.errors import InvalidArgument, Violations
 from shared.events.envelope import Event
+from shared.tokens import PAGE, Text, TokenCodec
 
 M = TypeVar("M", bound=Message)
 _LINES_BYTES = 2 * 1024 * 1024
@@ -205,14 +206,17 @@ def settings_record(context: str, settings: Message) -> dict[str, Any]:
     return {"kind": "settings", "context": context, "settings": values}
 
 
+# A key of one of the indexes that list deletions; both begin with a time.
+_TOKENS = TokenCodec(PAGE, str, {"at": Text(320, re.compile(r"[A-Z]+#[0-9]{13}#[A-Za-z0-9._@#-]+"))})
+
+
 def position(bound: str, token: str) -> str:
-    """Where a page begins, "" for the first. Raises InvalidArgument for a token of another request."""
-    found = pages.decode_token(bound, token)
-    return str(found["at"]) if found else ""
+    """Where a page begins, "" for the first. Raises InvalidArgument (PAGE_TOKEN_INVALID) otherwise."""
+    return _TOKENS.decode(bound, token) or ""
 
 
 def page_token(bound: str, position: str) -> str:
-    return pages.encode_token(bound, {"at": position}) if position else ""
+    return _TOKENS.encode(bound, position) if position else ""
 
 
 def millis(time: Timestamp) -> int:

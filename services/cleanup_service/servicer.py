@@ -16,8 +16,9 @@ from services.cleanup_service.usecases.list_deletions import list_deletions_in_s
 from services.cleanup_service.usecases.queue_deletion import queue_deletion
 from services.cleanup_service.usecases.reconcile_user import UserReconciler
 from services.cleanup_service.usecases.retry_deletion import retry_deletion
-from shared import pages
-from shared.idempotency import Once
+from shared.idempotency import Idempotency, IdempotentRequest
+from shared.pages import page_size
+from shared.tokens import fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class CleanupServicer:
     eraser: UserEraser
     reader: UserDataReader
     reconciler: UserReconciler
-    once: Once
+    idempotency: Idempotency
 
     async def QueueDeletion(self, request: cleanup_pb2.QueueDeletionRequest, context: Any) -> bytes:
         validation.check_deletion(request.user_id, request.node_id, request.request_id)
@@ -37,7 +38,7 @@ class CleanupServicer:
             saga = await queue_deletion(self.deletions, request.user_id, request.node_id)
             return cleanup_pb2.QueueDeletionResponse(deletion=convert.deletion(saga)).SerializeToString()
 
-        return await self.once.do("QueueDeletion", request, work)
+        return await self.idempotency.run(IdempotentRequest.of("QueueDeletion", request), work)
 
     async def GetDeletion(
         self, request: cleanup_pb2.GetDeletionRequest, context: Any
@@ -49,8 +50,8 @@ class CleanupServicer:
     async def ListDeletions(
         self, request: cleanup_pb2.ListDeletionsRequest, context: Any
     ) -> cleanup_pb2.ListDeletionsResponse:
-        size = pages.page_size(request.page_size, default=50, maximum=200)
-        bound = pages.fingerprint("ListDeletions", request.user_id, request.state)
+        size = page_size("page_size", request.page_size, default=50, maximum=200)
+        bound = fingerprint("ListDeletions", request.user_id, request.state)
         position = convert.position(bound, request.page_token)
         state = convert.state(request.state)
         validation.check_list_deletions(request.user_id, state)
@@ -70,7 +71,7 @@ class CleanupServicer:
             saga = await retry_deletion(self.deletions, request.user_id, request.node_id)
             return cleanup_pb2.RetryDeletionResponse(deletion=convert.deletion(saga)).SerializeToString()
 
-        return await self.once.do("RetryDeletion", request, work)
+        return await self.idempotency.run(IdempotentRequest.of("RetryDeletion", request), work)
 
     async def EraseUser(self, request: cleanup_pb2.EraseUserRequest, context: Any) -> cleanup_pb2.EraseUserResponse:
         validation.check_erase_user(request.user_id, request.confirm_user_id)

@@ -128,7 +128,7 @@ def neighbors_query(request: graph_pb2.GetNeighborsRequest) -> Query:
     return Query(
         request.user_id,
         request.node_id,
-        page_size(request.page_size, default=50, maximum=1000),
+        page_size("page_size", request.page_size, default=50, maximum=1000),
         order,
         request.min_weight,
         frozenset(request.types),

@@ -3,13 +3,14 @@
 Every implementation passes the suite of its port in tests/contract/graph/.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from services.graph_service.model.edge import Edge, EdgeKey
 from services.graph_service.model.neighbors import Neighbor, Position
+from shared.idempotent import IdempotentRequest
 
 # The list of a user's hidden notes goes through the same caches as the lists of neighbours, under a name that no note
 # has.
@@ -37,15 +38,7 @@ class Change:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Once:
-    """A request_id with what is needed to answer it again. encode and decode: the use case's result <-> bytes."""
-
-    user: str
-    request_id: str
-    fingerprint: str
-    encode: Callable[[Any], bytes]
-    decode: Callable[[bytes], Any]
+Once: TypeAlias = IdempotentRequest
 
 
 @dataclass(frozen=True, slots=True)

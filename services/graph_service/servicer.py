@@ -111,16 +111,16 @@ class GraphServicer:
         return await self.neighbors.batch(
             request.user_id,
             request.node_ids,
-            page_size(request.limit, default=10, maximum=100),
+            page_size("limit", request.limit, default=10, maximum=100),
             request.min_weight,
             tokens.decode(request.consistency_token),
         )
 
     async def GetSubgraph(self, request: graph_pb2.GetSubgraphRequest, context: Any) -> graph_pb2.GetSubgraphResponse:
         bounds = Bounds(
-            page_size(request.max_hops, default=2, maximum=3),
-            page_size(request.max_fanout, default=25, maximum=200),
-            page_size(request.max_nodes, default=250, maximum=2000),
+            page_size("max_hops", request.max_hops, default=2, maximum=3),
+            page_size("max_fanout", request.max_fanout, default=25, maximum=200),
+            page_size("max_nodes", request.max_nodes, default=250, maximum=2000),
         )
         found = await self.walks.subgraph(
             request.user_id,
@@ -139,8 +139,8 @@ class GraphServicer:
             request.user_id,
             request.source_id,
             request.target_id,
-            max_hops=page_size(request.max_hops, default=6, maximum=10),
-            max_visited=page_size(request.max_visited, default=10_000, maximum=50_000),
+            max_hops=page_size("max_hops", request.max_hops, default=6, maximum=10),
+            max_visited=page_size("max_visited", request.max_visited, default=10_000, maximum=50_000),
             token=tokens.decode(request.consistency_token),
         )
         return convert.path(found)
@@ -160,11 +160,11 @@ class GraphServicer:
     async def GetGraphStats(
         self, request: graph_pb2.GetGraphStatsRequest, context: Any
     ) -> graph_pb2.GetGraphStatsResponse:
-        top = page_size(request.top_hubs, default=10, maximum=100)
+        top = page_size("top_hubs", request.top_hubs, default=10, maximum=100)
         return convert.stats(await self.whole.stats(request.user_id, top))
 
     async def WarmCache(self, request: graph_pb2.WarmCacheRequest, context: Any) -> graph_pb2.WarmCacheResponse:
-        most = page_size(request.max_nodes, default=10_000, maximum=1_000_000)
+        most = page_size("max_nodes", request.max_nodes, default=10_000, maximum=1_000_000)
         warmed, truncated = await self.whole.warm(request.user_id, request.node_ids, most)
         return graph_pb2.WarmCacheResponse(warmed=warmed, truncated=truncated)
 

@@ -30,7 +30,7 @@ from shared.events.metered import watch_outbox
 from shared.events.outbox import Outbox
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
-from shared.idempotency import Idempotency, Once
+from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
 from shared.metrics import Metrics
@@ -94,7 +94,7 @@ async def start(life: Lifecycle, settings: NodeConfig) -> int:
         reading=Reading(store, max_answer_bytes=settings.max_message_bytes),
         settings=Settings(settings_store, defaults, retentions),
         replaying=Replaying(store, teller, clock),
-        once=Once(idempotency),
+        idempotency=idempotency,
     )
     server = GrpcServer(settings, [(node_pb2.DESCRIPTOR.services_by_name["NodeService"], servicer)])
 

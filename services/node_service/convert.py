@@ -3,8 +3,6 @@
 What can't be said in the model is refused here (a time that is no time, a garbled token): InvalidArgument.
 """
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,6 +27,7 @@ from services.node_service.model import (
 from services.node_service.ports import Request
 from shared.errors import Brain2Error, FieldViolation, InvalidArgument
 from shared.grpc.status import CODES
+from shared.tokens import CONSISTENCY, NODE_ID, Integer, ListOf, TokenCodec
 
 VIEWS: Mapping[int, View] = {
     node_pb2.NODE_VIEW_UNSPECIFIED: View.FULL,
@@ -129,25 +128,21 @@ def time(message: Timestamp, field: str, *, up: bool = False) -> int:
     return message.seconds * 1000 + (message.nanos + (999_999 if up else 0)) // 1_000_000
 
 
+def _versions(node_ids: Sequence[str], versions: Sequence[int]) -> Mapping[str, int]:
+    return dict(zip(node_ids, versions, strict=True))
+
+
+_TOKENS = TokenCodec(CONSISTENCY, _versions, {"n": ListOf(NODE_ID, 20), "v": ListOf(Integer(0, 2**63 - 1), 20)})
+
+
 def token(*notes: Title) -> str:
-    """The consistency token of a write: the versions that a reader must see. Not a secret, not a proof."""
-    text = "1:" + ",".join(f"{each.node_id}={each.version}" for each in notes)
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    """The consistency token of a write: the versions that a reader must see."""
+    return _TOKENS.encode("node", [each.node_id for each in notes], [each.version for each in notes])
 
 
 def seen(value: str) -> Mapping[str, int]:
-    """The versions of a consistency token by node id; nothing for an empty one."""
-    if not value:
-        return {}
-    try:
-        raw = base64.b64decode(value.encode("ascii") + b"=" * (-len(value) % 4), altchars=b"-_", validate=True)
-        kind, _, notes = raw.decode("ascii").partition(":")
-        if kind != "1":
-            raise ValueError
-        pairs = (each.rpartition("=") for each in notes.split(",") if each)
-        return {node_id: int(version) for node_id, _, version in pairs}
-    except (ValueError, binascii.Error):
-        raise _refused("consistency_token", "is not one of ours") from None
+    """The versions of a consistency token by node id; none for "". InvalidArgument (CONSISTENCY_TOKEN_INVALID)."""
+    return _TOKENS.decode("node", value) or {}
 
 
 def bound(request: node_pb2.ListNodesRequest, field: str) -> int | None:

@@ -13,7 +13,7 @@ from services.node_service.usecases.reading import Reading
 from services.node_service.usecases.replaying import Replaying
 from services.node_service.usecases.settings import Settings
 from services.node_service.usecases.writing import Writing
-from shared.idempotency import Once
+from shared.idempotency import Idempotency, IdempotentRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class NodeServicer:
     reading: Reading
     settings: Settings
     replaying: Replaying
-    once: Once
+    idempotency: Idempotency
 
     async def CreateNode(self, request: node_pb2.CreateNodeRequest, context: Any) -> node_pb2.CreateNodeResponse:
         node = await self.writing.create_node(
@@ -123,4 +123,4 @@ class NodeServicer:
             )
             return node_pb2.UpdateUserSettingsResponse(settings=convert.settings(known)).SerializeToString()
 
-        return await self.once.do("UpdateUserSettings", request, work)
+        return await self.idempotency.run(IdempotentRequest.of("UpdateUserSettings", request), work)

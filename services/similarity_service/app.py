@@ -29,7 +29,7 @@ from shared.events.consumer import Consumer
 from shared.events.metered import watch_consumer
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
-from shared.idempotency import Idempotency, Once
+from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
 from shared.metrics import Metrics
@@ -86,7 +86,7 @@ async def start(life: Lifecycle, settings: SimilarityConfig) -> Parts:
         indexing=indexing,
         reindexing=Reindexing(records, library, preferences, nodes, indexing, linking),
         preferences=preferences,
-        once=Once(Idempotency(table, "similarity", clock)),
+        idempotency=Idempotency(table, "similarity", clock),
     )
     server = GrpcServer(settings, [(similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"], servicer)])
     handlers = subscriber.handlers(indexing, linking, nodes)

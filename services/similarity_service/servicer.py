@@ -12,7 +12,7 @@ from services.similarity_service.usecases.indexing import Indexing
 from services.similarity_service.usecases.preferences import Preferences
 from services.similarity_service.usecases.reindexing import Reindexing
 from services.similarity_service.usecases.searching import Searching
-from shared.idempotency import Once
+from shared.idempotency import Idempotency, IdempotentRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class SimilarityServicer:
     indexing: Indexing
     reindexing: Reindexing
     preferences: Preferences
-    once: Once
+    idempotency: Idempotency
 
     async def ExtractKeywords(self, request: pb.ExtractKeywordsRequest, context: Any) -> pb.ExtractKeywordsResponse:
         found = await self.finding.extract_keywords(
@@ -97,4 +97,4 @@ class SimilarityServicer:
             )
             return convert.updated(choices).SerializeToString()
 
-        return await self.once.do("UpdateUserSettings", request, work)
+        return await self.idempotency.run(IdempotentRequest.of("UpdateUserSettings", request), work)

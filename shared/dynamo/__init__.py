@@ -1,5 +1,7 @@
-"""Brain2-Main through plain Python values: keys, conditions, pages, transactions and batches that handle what comes
-back unprocessed. There is no scan, on purpose (docs/adr/0007)."""
+"""The table Brain2-Main through plain Python values: keys, conditions, pages, transactions and batches.
+
+There is no scan, on purpose. Libraries measured: aioboto3's resources and aiodynamo (docs/adr/0007).
+"""
 
 from shared.dynamo.model import (
     ABSENT,

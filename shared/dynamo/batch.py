@@ -1,4 +1,4 @@
-"""Any number of keys or items at once: chunks of what DynamoDB takes, what it hands back unprocessed tried again."""
+"""Reads and writes any number of items, in chunks that DynamoDB takes; unprocessed ones are sent again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -12,14 +12,14 @@ from shared.errors import Unavailable
 
 GET_CHUNK = 100
 WRITE_CHUNK = 25
-# Chunks under way at once: enough to hide the round trip, too few to starve others of connections.
+# Chunks under way at once: they hide the round trip and leave connections to other calls.
 _PARALLEL = 4
-# Tries in a row that got nothing done before giving up; progress starts the count anew.
+# Attempts in a row without progress, after which Unprocessed is raised.
 _FRUITLESS = 8
 
 
 class Unprocessed(Unavailable):
-    """DynamoDB kept handing these keys back; everything else was done. left: the keys, in no order."""
+    """DynamoDB returned these keys as unprocessed each time; all others were done. left: the keys, in any order."""
 
     def __init__(self, operation: str, left: Sequence[Key]) -> None:
         named = ", ".join(f"{pk} / {sk}" for pk, sk in left[:10])
@@ -59,7 +59,7 @@ async def batch_get(
 
 
 async def batch_write(caller: Caller, table: str, puts: Iterable[Item], deletes: Iterable[Key]) -> None:
-    """Write all; one request for each key: the last put wins, and a put wins over a delete."""
+    """Write all, with one request for each key: the last put wins, and a put wins over a delete."""
     requests: dict[Key, Request] = {key: {"DeleteRequest": {"Key": key_of(key)}} for key in deletes}
     for item in puts:
         requests[item["PK"], item["SK"]] = {"PutRequest": {"Item": marshal_item(item)}}
@@ -85,7 +85,7 @@ def _written(request: Request) -> Key:
 
 
 async def _in_chunks(all_: list[Any], size: int, work: Callable[[Sequence[Any]], Awaitable[None]]) -> None:
-    """Do the chunks, a few at once. All are tried even if one fails; what is left of each is told as one error."""
+    """Do the chunks, some at once. All others are done when some are left unprocessed; one error lists those."""
     if len(all_) <= size:
         if all_:
             await work(all_)

@@ -1,9 +1,10 @@
-"""One request to DynamoDB: counted, behind the breaker, its error translated, and tried again where that is safe."""
+"""Sends one request to DynamoDB: counts it, passes the breaker, translates errors, repeats it where safe."""
 
 import asyncio
 import random as _random
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from shared.aws import AWS_ERRORS, error_code, translate
@@ -11,10 +12,9 @@ from shared.dynamo.marshal import unmarshal_item
 from shared.dynamo.model import ConditionFailed, Reason, TransactionCancelled
 from shared.errors import Aborted, Brain2Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from shared.resilience.breaker import Breaker
-from shared.resilience.retry import Backoff, Rng, Sleep
+from shared.resilience.retry import Backoff, Rng, Sleep, retry
 
-#: How often each operation was sent since the process began, retries included; a test asserts that "Scan" is never in
-#: it.
+#: How often each operation was sent since the process began, retries included. A test asserts that it has no "Scan".
 operations: Counter[str] = Counter()
 
 _METHODS = {
@@ -31,7 +31,10 @@ _BUSY = {"ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceed
 
 
 class Caller:
-    """Sends requests of one client. attempts: tries in all for what was throttled or met another transaction."""
+    """Sends requests of one client.
+
+    attempts: tries in all for a request that was throttled or met another transaction.
+    """
 
     def __init__(
         self,
@@ -53,53 +56,45 @@ class Caller:
     async def send(self, operation: str, request: Mapping[str, Any], *, again: bool) -> Mapping[str, Any]:
         """The answer to one request.
 
-        again: whether it may be done twice, and so be repeated when no answer came. What was throttled, or met another
-        transaction, wasn't done at all and is always repeated, with full jitter.
+        again: whether it may be done twice, and so be sent again when no answer came. A request that was throttled, or
+        that met another transaction, was not done at all, and is always sent again, with full jitter.
         """
-        attempt = 0
-        while True:
-            try:
-                return await self._once(operation, request)
-            except (Unavailable, ResourceExhausted, Aborted) as error:
-                attempt += 1
-                if not self._worth_another(error, attempt, again):
-                    raise
-                wait = self._backoff.delay(attempt - 1, self._rng)
-            await self._sleep(wait)
+
+        def worth_another(error: BaseException, made: int) -> bool:
+            if isinstance(error, Unavailable):
+                # A connection that the server closed while it was idle deserves a second try, a dead store no sixth.
+                return again and error.reason != "BREAKER_OPEN" and made < 3
+            return isinstance(error, ResourceExhausted) or (
+                isinstance(error, Aborted) and error.reason == "TRANSACTION_CONFLICT"
+            )
+
+        return await retry(
+            lambda: self._once(operation, request),
+            attempts=self._attempts,
+            on=(Unavailable, ResourceExhausted, Aborted),
+            when=worth_another,
+            backoff=self._backoff,
+            heed_retry_after=False,  # the backoff is made for DynamoDB's own pace; retry_after is for our callers
+            sleep=self._sleep,
+            rng=self._rng,
+        )
 
     async def pause(self, attempt: int) -> None:
         """Wait before the retry that follows `attempt` (0 = the first try)."""
         await self._sleep(self._backoff.delay(attempt, self._rng))
 
-    def _worth_another(self, error: Brain2Error, attempt: int, again: bool) -> bool:
-        if isinstance(error, Unavailable):
-            # Three tries: a connection that the server closed while it was idle deserves a second, a dead store no
-            # sixth.
-            return again and error.reason != "BREAKER_OPEN" and attempt < min(3, self._attempts)
-        return (isinstance(error, ResourceExhausted) or error.reason == "TRANSACTION_CONFLICT") and (
-            attempt < self._attempts
-        )
-
     async def _once(self, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        breaker = self._breaker
-        permit = breaker.enter() if breaker is not None else 0
-        operations[operation] += 1
-        ok: bool | None = None
-        try:
-            answer: Mapping[str, Any] = await getattr(self._client, _METHODS[operation])(**request)
-            ok = True
-            return answer
-        except AWS_ERRORS as error:
-            meaning = meaning_of(error, operation)
-            ok = not isinstance(meaning, Unavailable)
-            raise meaning from error
-        finally:
-            if breaker is not None:
-                breaker.exit(permit, ok)
+        with self._breaker.enter() if self._breaker is not None else nullcontext():
+            operations[operation] += 1
+            try:
+                answer: Mapping[str, Any] = await getattr(self._client, _METHODS[operation])(**request)
+                return answer
+            except AWS_ERRORS as error:
+                raise meaning_of(error, operation) from error
 
 
 def meaning_of(error: BaseException, operation: str) -> Brain2Error:
-    """As shared.aws.translate, with DynamoDB's own errors: conditions, transactions and sizes."""
+    """The Brain2 error for an error of the client: that of shared.aws.translate, or one of DynamoDB's own."""
     code = error_code(error)
     response: Mapping[str, Any] = getattr(error, "response", {})
     if code == "ConditionalCheckFailedException":

@@ -1,4 +1,4 @@
-"""What is said to a table and what it says back. No client in here."""
+"""The operations on a table and their results, as plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Change nothing, but let the transaction pass only when the condition holds."""
+    """Change nothing; cancel the transaction unless the condition holds."""
 
     key: Key
     condition: Condition
@@ -104,7 +104,7 @@ class Reason:
 
 
 class ConditionFailed(Aborted):
-    """The condition of a single write didn't hold. item: what is stored, None when nothing is."""
+    """The condition of a single write did not hold. item: what is stored, None when nothing is."""
 
     def __init__(self, item: Item | None) -> None:
         super().__init__("another writer came first, or the item isn't as expected", reason="CONDITION_FAILED")

@@ -1,4 +1,4 @@
-"""Builds the requests: pure functions from what a caller says to what DynamoDB's JSON wants."""
+"""Builds requests: pure functions from plain values to DynamoDB's JSON."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -85,10 +85,10 @@ def just_before(text: str) -> str:
 def sort_range(
     begins_with: str | None, between: tuple[str, str] | None, after: str | None, before: str | None
 ) -> tuple[str | None, str | None]:
-    """All that is said about the sort key as one inclusive range (None = open); the end may be before the start.
+    """All conditions on the sort key as one inclusive range (None = open); the end may be before the start.
 
-    DynamoDB takes one condition on the sort key, and an ExclusiveStartKey must lie inside it; a range has neither
-    trouble. Text of code points sorts as its UTF-8 bytes do, which is DynamoDB's order.
+    DynamoDB takes one condition on the sort key, and an ExclusiveStartKey must lie inside it; one range
+    fulfils both. Text of code points sorts as its UTF-8 bytes do, which is DynamoDB's order.
     """
     lows = [begins_with] if begins_with else []
     highs = [begins_with + _LAST] if begins_with else []

@@ -1,4 +1,4 @@
-"""PutEvents: at most ten entries and 256 KB a call, each entry with an outcome of its own."""
+"""Publishes by PutEvents: at most ten entries and 256 KB a call, each entry with an outcome of its own."""
 
 import contextlib
 import logging
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared import telemetry
 from shared.aws import AWS_ERRORS, translate
-from shared.errors import Brain2Error, Unavailable
+from shared.errors import Brain2Error
 from shared.events.envelope import Event
 from shared.resilience.breaker import Breaker
 
@@ -19,17 +19,21 @@ log = logging.getLogger(__name__)
 
 CALL_ENTRIES = 10
 CALL_BYTES = 256 * 1024
-# Entries that come to these ends will come to them again.
-_HOPELESS = {"InvalidArgument", "MalformedDetail", "InvalidAccountIdException", "NotAuthorizedForSourceException"}
+# Error codes that an entry will get each time it is sent.
+_PERMANENT = {"InvalidArgument", "MalformedDetail", "InvalidAccountIdException", "NotAuthorizedForSourceException"}
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One event that the bus didn't take. code: EventBridge's, or the reason of the error of the whole call."""
+    """One event that the bus did not take.
+
+    code: EventBridge's for the entry, or the reason of the error of the whole call.
+    permanent: it would be refused again.
+    """
 
     event: Event
     code: str
-    hopeless: bool
+    permanent: bool
 
 
 def entry_bytes(event: Event) -> int:
@@ -61,21 +65,21 @@ class Bus:
         self.breaker = breaker
 
     async def publish(self, events: Sequence[Event]) -> tuple[list[Event], list[Refused]]:
-        """One call (see calls()): those that are on the bus now, and those that aren't. Raises nothing of AWS's."""
+        """Publish the events of one call (see calls()): those that the bus took, and those that it did not."""
         try:
             answer = await self._put(events)
         except Brain2Error as error:
             if not error.transient and len(events) > 1:
-                # The call was malformed: one entry must not take nine others with it.
+                # One malformed entry fails the whole call.
                 return await self._one_by_one(events)
-            return [], [Refused(event, error.reason, hopeless=not error.transient) for event in events]
+            return [], [Refused(event, error.reason, permanent=not error.transient) for event in events]
         if not answer.get("FailedEntryCount"):
             return list(events), []
         taken, refused = [], []
         for event, result in zip(events, answer["Entries"], strict=True):
             code = result.get("ErrorCode")
             if code:
-                refused.append(Refused(event, code, hopeless=code in _HOPELESS))
+                refused.append(Refused(event, code, permanent=code in _PERMANENT))
             else:
                 taken.append(event)
         return taken, refused
@@ -93,22 +97,14 @@ class Bus:
             {"EventBusName": self._name, "Source": event.source, "DetailType": event.type, "Detail": event.to_json()}
             for event in events
         ]
-        permit = self.breaker.enter()
-        ok: bool | None = None
-        try:
-            with contextlib.ExitStack() as spans:
-                for event in events:
-                    if telemetry.is_sampled(event.traceparent):
-                        spans.enter_context(_producer_span(event, self._name))
-                answer = await self._client.put_events(Entries=entries)
-            ok = True
-            return answer
-        except AWS_ERRORS as error:
-            meaning = translate(error, "EventBridge PutEvents")
-            ok = not isinstance(meaning, Unavailable)
-            raise meaning from error
-        finally:
-            self.breaker.exit(permit, ok)
+        with self.breaker.enter(), contextlib.ExitStack() as spans:
+            for event in events:
+                if telemetry.is_sampled(event.traceparent):
+                    spans.enter_context(_producer_span(event, self._name))
+            try:
+                return await self._client.put_events(Entries=entries)
+            except AWS_ERRORS as error:
+                raise translate(error, "EventBridge PutEvents") from error
 
 
 def _producer_span(event: Event, bus: str) -> Any:

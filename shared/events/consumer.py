@@ -1,8 +1,13 @@
-"""Hears a queue of events: long polls, bounded concurrency, and for each message one of four ends.
+"""Consumes a queue of events: long polls, bounded concurrency, and one of four outcomes for each message.
 
-Handled: deleted, but only then. Of no use here (unknown type): deleted and counted. Never going to work (unparseable,
-InvalidArgument): to the dead-letter queue with its reason. Not working now: back on the queue, for longer each time.
+- handled: the message is deleted, and not before;
+- unknown: no handler for its event type; it is deleted and counted;
+- dead: it can never be handled (malformed, InvalidArgument); it is sent to the dead-letter queue with the reason;
+- postponed: it can't be handled now; it is hidden, for longer each time, and received again.
+
 Delivery is at least once and in any order: handlers compare versions.
+
+Library considered: loafer has neither a breaker nor a drain that makes unfinished messages visible again.
 """
 
 import asyncio
@@ -15,9 +20,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from shared import telemetry
-from shared.errors import Brain2Error, InvalidArgument
+from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.envelope import Event
-from shared.events.queue import TEN, Message, Queue
+from shared.events.queue import BATCH, Message, Queue
 from shared.ids import Clock
 from shared.resilience.breaker import Breaker, Permit, unreachable
 from shared.resilience.retry import Backoff, Rng, Sleep
@@ -29,21 +34,25 @@ log = logging.getLogger(__name__)
 
 Handler = Callable[[Event], Awaitable[None]]
 
-# Seconds that a message is put back for after its first, second ... failure. After the fifth, SQS moves it to the
-# dead-letter queue (maxReceiveCount): these give an outage more than five minutes.
+# Seconds for which a message is hidden after its first, second ... failure. After the fifth, SQS moves it to the
+# dead-letter queue (maxReceiveCount), so an outage of five minutes loses no message.
 BACKOFFS = (2.0, 10.0, 60.0, 240.0, 240.0)
-# XML 1.0 has no place for these, and SQS refuses them in an attribute.
-_UNSPEAKABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Characters that XML 1.0 does not allow; SQS refuses them in an attribute.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Consumer:
     """`supervise("consumer", consumer.run())` and `on_drain(consumer.drain)`.
 
-    handlers: event type -> what to do; it is called in the event's trace, up to `concurrency` at once, each for at most
-    handler_timeout seconds. visibility: seconds a message is hidden from others; extended at half of it while the
-    work goes on. permanent: errors that another try won't mend.
-
-    When the handlers' dependencies are down, a breaker stops receiving, so that messages aren't used up by trying.
+    handlers: event type -> function that handles the event; it runs in the trace of the event.
+    concurrency: messages in flight at once, at most.
+    receivers: long polls at once.
+    wait_seconds: how long a poll waits for the first message.
+    visibility: seconds for which a message is hidden from other consumers; extended at half of it, while in flight.
+    handler_timeout: seconds that one call of a handler may take.
+    backoffs: see BACKOFFS.
+    permanent: errors after which another try can't help.
+    breaker: stops receiving while the handlers' dependencies are down, so that messages keep their receives.
     counts: received, handled, unknown, dead, postponed.
     """
 
@@ -83,7 +92,7 @@ class Consumer:
         self._rng = rng
         self._backoff = Backoff(base=0.2, cap=10.0)
         self._queue = Queue(sqs_client, queue_url, visibility=visibility, backoff=self._backoff, sleep=sleep, rng=rng)
-        self._in_hand: set[Message] = set()
+        self._in_flight: set[Message] = set()
         self._tasks: dict[asyncio.Task[None], Message] = {}
         self._reserved = 0
         self._room = asyncio.Event()
@@ -91,24 +100,26 @@ class Consumer:
         self._draining = False
         self._stopped = asyncio.Event()
         self.counts: Counter[str] = Counter()
-        # The greatest age of an event taken up since lag() was last called, seconds.
+        # Seconds: the greatest age of an event whose handling began since the last call of lag().
         self._lag = 0.0
 
     @property
     def in_flight(self) -> int:
-        """Messages in hand: being handled, or waiting for their dependency."""
-        return len(self._in_hand)
+        """Messages that are being handled, or that wait for the breaker."""
+        return len(self._in_flight)
 
     @property
     def breaker(self) -> Breaker:
-        """Whether what the handlers need answers."""
+        """The breaker of the handlers."""
         return self._breaker
 
     def lag(self) -> float:
-        """How far behind the events this process is, seconds: the greatest age of one that was taken up since the last
-        call or is still in hand; 0 when nothing came."""
+        """The greatest age, in seconds, of an event whose handling began since the last call, or that is in flight.
+
+        0 when there was none.
+        """
         now = self._clock.now_ms()
-        waiting = [(now - message.event_ms) / 1000 for message in self._in_hand if message.event_ms is not None]
+        waiting = [(now - message.event_ms) / 1000 for message in self._in_flight if message.event_ms is not None]
         lag, self._lag = max(self._lag, *waiting, 0.0), 0.0
         return lag
 
@@ -121,13 +132,13 @@ class Consumer:
         return sum((await self._queue.depth(self._dlq_url)).values())
 
     async def run(self) -> None:
-        """Receive and handle until drain(). Cancelled, it stops at once; what was in hand comes back by itself."""
+        """Receive and handle until drain(). Cancelled, it stops at once, and messages in flight are received again."""
         if self._draining:
             return
         loop = asyncio.get_running_loop()
         helpers = [
             loop.create_task(self._queue.run_deleter(), name="sqs-deleter"),
-            loop.create_task(self._keep_hidden(), name="sqs-heartbeat"),
+            loop.create_task(self._heartbeat(), name="sqs-heartbeat"),
         ]
         self._receiving = [loop.create_task(self._receive(), name=f"sqs-receiver-{n}") for n in range(self._receivers)]
         stopped = loop.create_task(self._stopped.wait())
@@ -145,7 +156,7 @@ class Consumer:
             await asyncio.gather(*everything, return_exceptions=True)
 
     async def drain(self, timeout: float = 10.0) -> None:
-        """Receive no more, finish what is in hand within `timeout` seconds, give the rest back at once."""
+        """Receive no more, finish the messages in flight within `timeout` seconds, make the others visible at once."""
         self._draining = True
         for task in self._receiving:
             task.cancel()
@@ -156,9 +167,9 @@ class Consumer:
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
-        # One that was handled in the last instant has left _in_hand: it must be deleted, not given back.
-        await self._queue.extend([message for message in unfinished.values() if message in self._in_hand], 0)
-        self._in_hand.clear()
+        # A message that has left _in_flight was handled in the last moment: it is deleted, not given back.
+        await self._queue.extend([message for message in unfinished.values() if message in self._in_flight], 0)
+        self._in_flight.clear()
         if not self._stopped.is_set() and self._receiving:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(timeout, 1.0)):
@@ -174,7 +185,7 @@ class Consumer:
                 attempt = 0
             except Brain2Error as error:
                 found = []
-                log.warning("can't receive events now", extra={"error": str(error)})
+                log.warning("events can't be received now", extra={"error": str(error)})
                 attempt += 1
             finally:
                 self._reserved -= most
@@ -185,7 +196,7 @@ class Consumer:
                 await self._sleep(self._backoff.delay(attempt, self._rng))
 
     async def _reserve(self) -> int:
-        """Wait for room, and until the breaker lets something through; how many messages to ask for."""
+        """Wait until the breaker and the concurrency allow messages; the number of messages to ask for."""
         while True:
             state = self._breaker.state
             if state == "open":
@@ -193,9 +204,9 @@ class Consumer:
                 continue
             # Half open, one message at a time is enough to find out.
             limit = self._concurrency if state == "closed" else 1
-            free = limit - self._reserved - len(self._in_hand)
+            free = limit - self._reserved - len(self._in_flight)
             if free > 0:
-                most = min(TEN, free)
+                most = min(BATCH, free)
                 self._reserved += most
                 return most
             self._room.clear()
@@ -204,7 +215,7 @@ class Consumer:
     def _start(self, message: Message) -> None:
         self.counts["received"] += 1
         message.extend_at = self._clock.monotonic() + self._visibility / 2
-        self._in_hand.add(message)
+        self._in_flight.add(message)
         task = asyncio.get_running_loop().create_task(self._process(message))
         self._tasks[task] = message
         task.add_done_callback(self._finished)
@@ -213,109 +224,101 @@ class Consumer:
         self._tasks.pop(task, None)
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a message could not be settled, it will come again", exc_info=error)
+            log.error("a message could not be processed, it will be received again", exc_info=error)
 
     async def _process(self, message: Message) -> None:
         try:
             try:
                 event = Event.from_body(message.body)
             except InvalidArgument as error:
-                await self._bury(message, error, "")
+                await self._send_to_dead_letters(message, error, "")
                 return
             message.event_ms = event.time_ms
             handler = self._handlers.get(event.type)
             if handler is None:
                 self.counts["unknown"] += 1
-                self._settle(message)
+                self._delete(message)
                 return
             await self._handle(message, event, handler)
         finally:
             if not self._draining:
-                self._in_hand.discard(message)
+                self._in_flight.discard(message)
 
     async def _handle(self, message: Message, event: Event, handler: Handler) -> None:
-        permit = await self._admitted()
-        ok: bool | None = None
-        try:
+        with await self._permit() as permit:
             self._lag = max(self._lag, (self._clock.now_ms() - event.time_ms) / 1000)
-            with telemetry.span(
-                f"process {event.type}",
-                kind="consumer",
-                carrier=event.carrier,
-                attributes=_attributes(message, event) if telemetry.is_sampled(event.traceparent) else None,
-            ):
-                async with asyncio.timeout(self._handler_timeout):
-                    await handler(event)
-            ok = True
-        except self._permanent as error:
-            ok = True
-            self._breaker.exit(permit, ok)
-            await self._bury(message, error, event.type)
-        except Exception as error:
-            ok = not unreachable(error)
-            self._breaker.exit(permit, ok)
-            await self._postpone(message, event, error)
-        else:
-            self.counts["handled"] += 1
-            self._settle(message)
-            self._breaker.exit(permit, ok)
-        finally:
-            if ok is None:
-                self._breaker.exit(permit, None)
+            try:
+                with telemetry.span(
+                    f"process {event.type}",
+                    kind="consumer",
+                    carrier=event.carrier,
+                    attributes=_attributes(message, event) if telemetry.is_sampled(event.traceparent) else None,
+                ):
+                    async with asyncio.timeout(self._handler_timeout):
+                        await handler(event)
+            except self._permanent as error:
+                permit.end(True)
+                await self._send_to_dead_letters(message, error, event.type)
+            except Exception as error:
+                permit.end(not unreachable(error))
+                await self._postpone(message, event, error)
+            else:
+                self.counts["handled"] += 1
+                self._delete(message)
 
-    async def _admitted(self) -> Permit:
-        """Wait until the breaker lets a message through: one in hand is kept, not used up, while all is down."""
+    async def _permit(self) -> Permit:
+        """Wait until the breaker lets a message through. Meanwhile the message stays in flight and hidden."""
         while True:
             try:
                 return self._breaker.enter()
-            except Brain2Error as error:
+            except Unavailable as error:
                 await self._sleep(max(error.retry_after or 0.0, 0.05))
 
-    def _settle(self, message: Message) -> None:
-        self._in_hand.discard(message)
+    def _delete(self, message: Message) -> None:
+        self._in_flight.discard(message)
         self._queue.delete_soon(message)
 
-    async def _bury(self, message: Message, error: Exception, event_type: str) -> None:
+    async def _send_to_dead_letters(self, message: Message, error: Exception, event_type: str) -> None:
         reason = error.reason if isinstance(error, Brain2Error) else type(error).__name__
         attributes = {
             "reason": reason,
-            "error": _UNSPEAKABLE.sub("?", str(error))[:500],
-            "type": _UNSPEAKABLE.sub("?", event_type)[:200],
+            "error": _NOT_XML.sub("?", str(error))[:500],
+            "type": _NOT_XML.sub("?", event_type)[:200],
             "service": self._service,
         }
-        log.error("an event goes to the dead-letter queue", extra={**attributes, "message_id": message.id})
+        log.error("an event is sent to the dead-letter queue", extra={**attributes, "message_id": message.id})
         try:
-            await self._queue.bury(self._dlq_url, message, attributes)
+            await self._queue.send_to_dead_letters(self._dlq_url, message, attributes)
         except Brain2Error as failure:
-            # Then SQS will bury it, after its last receive.
-            log.warning("can't reach the dead-letter queue", extra={"error": str(failure)})
-            await self._put_back(message)
+            # SQS moves it there itself after its last receive.
+            log.warning("the dead-letter queue can't be reached", extra={"error": str(failure)})
+            await self._hide(message)
             return
         self.counts["dead"] += 1
-        self._settle(message)
+        self._delete(message)
 
     async def _postpone(self, message: Message, event: Event, error: Exception) -> None:
         known = isinstance(error, Brain2Error | TimeoutError | OSError)
         log.warning(
-            "an event can't be handled now, it comes again",
+            "an event can't be handled now, it will be received again",
             extra={"type": event.type, "event_id": event.id, "receives": message.receives, "error": repr(error)},
             exc_info=None if known else error,
         )
-        await self._put_back(message)
+        await self._hide(message)
 
-    async def _put_back(self, message: Message) -> None:
+    async def _hide(self, message: Message) -> None:
         self.counts["postponed"] += 1
-        # No longer in hand before the wait: the heartbeat must not stretch what is being set here.
-        self._in_hand.discard(message)
+        # Taken out first, because the heartbeat would extend the visibility that is set here.
+        self._in_flight.discard(message)
         wait = self._backoffs[min(message.receives, len(self._backoffs)) - 1]
         await self._queue.extend([message], wait * (1 + self._rng.random() / 5))
 
-    async def _keep_hidden(self) -> None:
-        """One heartbeat for all that is in hand."""
+    async def _heartbeat(self) -> None:
+        """Extend the visibility of all messages in flight when it is due."""
         while True:
             await self._sleep(self._visibility / 4)
             now = self._clock.monotonic()
-            due = [message for message in self._in_hand if message.extend_at <= now]
+            due = [message for message in self._in_flight if message.extend_at <= now]
             if due:
                 await self._queue.extend(due, self._visibility)
                 for message in due:

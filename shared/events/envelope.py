@@ -1,8 +1,9 @@
-"""The envelope of every event: CloudEvents 1.0 as JSON (https://github.com/cloudevents/spec), W3C trace context
-included.
+"""The envelope of every event: CloudEvents 1.0 as JSON (https://github.com/cloudevents/spec), with W3C trace context.
 
 Pure. The extension attributes are brain2user, brain2version and brain2replay: CloudEvents allows lower-case letters and
 digits only.
+
+Library considered: cloudevents, whose event is an untyped dict of attributes.
 """
 
 import json
@@ -23,11 +24,14 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that has happened to one note.
+    """A fact that has happened to one note. new_event() makes one.
 
-    type: "node.created"; source: "brain2.node"; version: the note's version after it; time_ms: when, ms since 1970;
-    data: the JSON form of the message in protos/<context>/v1/events.proto. replay: it was told before, and is told once
-    more for those who have lost it.
+    type: for example "node.created".
+    source: for example "brain2.node".
+    version: the note's version after it.
+    time_ms: when it happened, ms since 1970.
+    data: the JSON form of the message in protos/<context>/v1/events.proto.
+    replay: it was published before, and is published again for consumers that have lost it.
     """
 
     id: str
@@ -77,8 +81,7 @@ class Event:
     def from_json(body: str | bytes | Mapping[str, Any]) -> "Event":
         """The event in a JSON text or an already parsed object; unknown attributes are ignored.
 
-        InvalidArgument (reason EVENT_MALFORMED) says what is missing or wrong: such a message is never going to be
-        right.
+        InvalidArgument (EVENT_MALFORMED) names what is missing or wrong; another try can't help.
         """
         try:
             envelope = body if isinstance(body, Mapping) else json.loads(body)
@@ -127,7 +130,7 @@ class Event:
 
 def new_event(
     ids: IdFactory,
-    clock: Clock,
+    when: Clock | int,
     *,
     source: str,
     type: str,
@@ -136,8 +139,13 @@ def new_event(
     version: int,
     data: Mapping[str, Any],
     carrier: Mapping[str, str] | None = None,
+    replay: bool = False,
 ) -> Event:
-    """An event of now with a new id. carrier: what telemetry.inject() gives."""
+    """An event with a new id; the parameters that are not listed here are those of Event.
+
+    when: when it happened: a clock (now), or ms since 1970.
+    carrier: the trace context, as telemetry.inject() gives it.
+    """
     carrier = carrier or {}
     return Event(
         id=ids.new_id(),
@@ -146,10 +154,11 @@ def new_event(
         user_id=user_id,
         node_id=node_id,
         version=version,
-        time_ms=clock.now_ms(),
+        time_ms=when if isinstance(when, int) else when.now_ms(),
         data=data,
         traceparent=carrier.get("traceparent", ""),
         tracestate=carrier.get("tracestate", ""),
+        replay=replay,
     )
 
 

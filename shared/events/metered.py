@@ -1,18 +1,18 @@
-"""What a consumer and an outbox tell of themselves (docs/operations.md, Metrics)."""
+"""The metrics of a consumer and of an outbox (docs/operations.md, Metrics)."""
 
 from shared.events.consumer import Consumer
 from shared.events.outbox import Outbox
 from shared.metrics import Metrics
 
-# Of the consumer's and the outbox's counts; all are sent from the start, so that a rate can be taken of the first one.
+# Keys of the counts; all are sent from the start, so that a rate can be computed at the first event.
 OUTCOMES = ("received", "handled", "unknown", "dead", "postponed")
 ENDS = ("published", "refused", "left", "overflow", "swept")
 
 
 def watch_consumer(metrics: Metrics, consumer: Consumer) -> None:
-    """Lag, depth of its queue and its dead letters, what became of its messages."""
+    """Lag, messages in flight, depths of its queue and dead-letter queue, outcomes of its messages."""
     metrics.gauge("brain2.consumer.lag", "s", consumer.lag)
-    metrics.gauge("brain2.consumer.in_hand", "{message}", lambda: consumer.in_flight)
+    metrics.gauge("brain2.consumer.in_flight", "{message}", lambda: consumer.in_flight)
     metrics.counter(
         "brain2.consumer.messages",
         "{message}",
@@ -24,7 +24,7 @@ def watch_consumer(metrics: Metrics, consumer: Consumer) -> None:
 
 
 def watch_outbox(metrics: Metrics, outbox: Outbox) -> None:
-    """What is on its way, how old the oldest that was left is, what became of the events."""
+    """Events in flight, age of the oldest event, outcomes of the events."""
     metrics.gauge("brain2.outbox.queued", "{event}", lambda: outbox.queued)
     metrics.gauge("brain2.outbox.age", "s", outbox.age)
     metrics.counter(

@@ -1,8 +1,9 @@
-"""The transactional outbox: an event is an item in the write's own transaction, so it exists if and only if the write
-does. Publishing follows in the background and then deletes the item; the sweeper publishes what a crash left behind.
+"""The transactional outbox: an event is an item of the write's own transaction, so it exists if and only if the write
+does. Background publishers publish it and then delete the item; the sweeper publishes what they did not.
 
-Delivery is at least once, in any order (docs/adr/0005). Between the commit and the delete there is no instant at
-which the event is held by memory alone.
+Delivery is at least once, in any order. docs/outbox.md has the states of an event and the invariants.
+
+Library considered: none for DynamoDB; DynamoDB Streams with EventBridge Pipes was (docs/adr/0005).
 """
 
 import asyncio
@@ -10,38 +11,42 @@ import contextlib
 import logging
 import random as _random
 import secrets
-import zlib
 from collections import Counter, deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from protos.table import OUTBOX_SHARDS, outbox_partition, outbox_shard
 from shared.dynamo import Put, Table
-from shared.errors import Brain2Error, InvalidArgument
-from shared.events.bus import CALL_BYTES, CALL_ENTRIES, Bus, Refused, calls, entry_bytes
+from shared.errors import Brain2Error, InvalidArgument, Unavailable
+from shared.events.bus import CALL_BYTES, CALL_ENTRIES, Bus, Refused, entry_bytes
 from shared.events.envelope import MAX_BYTES, Event
 from shared.events.sweeper import Sweeper
 from shared.ids import Clock
 from shared.resilience.breaker import Breaker
-from shared.resilience.retry import Backoff, Rng, Sleep
+from shared.resilience.retry import Backoff, Rng, Sleep, retry
 
 if TYPE_CHECKING:
     from types_aiobotocore_events import EventBridgeClient
 
 log = logging.getLogger(__name__)
 
-# What is announced beyond this is left to the sweeper: memory stays bounded while the bus is away.
+# Events beyond these bounds are left to the sweeper, so that memory stays bounded while the bus is unavailable.
 _MOST_QUEUED = 10_000
 _MOST_QUEUED_BYTES = 32 * 1024 * 1024
-_TRIES = 3
+_ATTEMPTS = 3
 
 
 class Outbox:
     """`async with Outbox(...)` runs `publishers` background publishers; supervise run_sweeper() beside it.
 
-    service: "node". bus: the name or ARN of the event bus. shards: partitions of the outbox; may be raised, never
-    lowered while items are left. grace: seconds after which the sweeper takes an item for left behind. period: mean
-    seconds between sweeps. counts: published, refused, left (to the sweeper), overflow, swept.
+    service: for example "node".
+    bus: the name or ARN of the event bus.
+    shards: partitions of the outbox; it may be raised, but not be lowered while items are left.
+    grace: seconds after which the sweeper publishes an item.
+    period: mean seconds between sweeps.
+    most_queued: events announced and not yet published; further ones are left to the sweeper.
+    counts: published, refused, left (to the sweeper at the drain), overflow, swept.
     """
 
     def __init__(
@@ -52,7 +57,7 @@ class Outbox:
         service: str,
         bus: str,
         clock: Clock,
-        shards: int = 8,
+        shards: int = OUTBOX_SHARDS,
         publishers: int = 2,
         grace: float = 10.0,
         period: float = 5.0,
@@ -73,7 +78,8 @@ class Outbox:
         self._most_queued = most_queued
         self._queue: deque[Event] = deque()
         self._queued_bytes = 0
-        self._mine: set[str] = set()  # announced here and not yet dealt with: the sweeper leaves them alone
+        # Ids of events that were announced and are not yet published or given up; the sweeper skips them.
+        self._in_flight: set[str] = set()
         self._accepting = False
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -83,12 +89,12 @@ class Outbox:
         self._sweeper = Sweeper(
             table,
             self._bus,
-            [f"OUTBOX#{service}#{shard}" for shard in range(shards)],
+            [outbox_partition(service, shard) for shard in range(shards)],
             owner=secrets.token_hex(8),
             clock=clock,
             grace=grace,
             period=period,
-            skip=self._mine,
+            skip=self._in_flight,
             counts=self.counts,
             sleep=sleep,
             rng=rng,
@@ -107,23 +113,23 @@ class Outbox:
 
     @property
     def queued(self) -> int:
-        """Events announced and not yet dealt with."""
-        return len(self._mine)
+        """Events that were announced and are not yet published or given up."""
+        return len(self._in_flight)
 
     @property
     def breaker(self) -> Breaker:
-        """Whether the bus answers."""
+        """The breaker of the calls to the bus."""
         return self._bus.breaker
 
     def age(self) -> float:
-        """Age of the oldest event in the outbox, whichever process wrote it, at the last sweep; seconds, 0 for none."""
+        """Seconds since the oldest event that the last sweep found, of any process; 0 when it found none."""
         return self._sweeper.age()
 
     def put(self, event: Event) -> Put:
         """The operation to include in the write's transaction.
 
-        InvalidArgument (reason EVENT_TOO_LARGE) for an event that could never be published: better no write than one
-        that nobody hears of.
+        InvalidArgument (EVENT_TOO_LARGE) for an event above MAX_BYTES: it could never be published, so the write must
+        not happen.
         """
         text = event.to_json()
         if len(text) > MAX_BYTES or (not text.isascii() and len(text.encode()) > MAX_BYTES):
@@ -134,11 +140,10 @@ class Outbox:
 
     def partition(self, event_id: str) -> str:
         """The PK of an event's item."""
-        # crc32 and not hash(): every process must come to the same answer.
-        return f"OUTBOX#{self._service}#{zlib.crc32(event_id.encode()) % self._shards}"
+        return outbox_partition(self._service, outbox_shard(event_id, self._shards))
 
     def announce(self, *events: Event) -> None:
-        """After the commit: publish soon. Never blocks or fails; what doesn't fit is left to the sweeper."""
+        """Publish soon, after the commit. Never blocks or fails: the sweeper publishes events above the bounds."""
         for event in events:
             size = entry_bytes(event)
             full = len(self._queue) >= self._most_queued or self._queued_bytes + size > _MOST_QUEUED_BYTES
@@ -147,21 +152,21 @@ class Outbox:
                 continue
             self._queue.append(event)
             self._queued_bytes += size
-            self._mine.add(event.id)
+            self._in_flight.add(event.id)
         if self._queue:
             self._idle.clear()
             self._wake.set()
 
     async def sweep(self) -> int:
-        """Publish what was left behind for longer than the grace; how many were. Raises when that can't be done now."""
+        """Publish what is older than the grace; the number of events. Raises the first error, after all shards."""
         return await self._sweeper.sweep()
 
     async def run_sweeper(self) -> None:
-        """Sweep for ever, at jittered intervals; a sweep that fails is logged and the next comes later."""
+        """Sweep until cancelled; a sweep that fails is logged."""
         await self._sweeper.run()
 
     async def drain(self, timeout: float = 5.0) -> None:
-        """Take no more and publish what is queued, for `timeout` seconds at most; the rest is left to a sweeper."""
+        """Accept no more events, publish the queued ones for at most `timeout` seconds, leave the rest to a sweeper."""
         self._accepting = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -170,29 +175,29 @@ class Outbox:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         self._workers = []
-        if self._mine:
-            log.warning("left events to the sweeper", extra={"events": len(self._mine)})
-            self.counts["left"] += len(self._mine)
+        if self._in_flight:
+            log.warning("left events to the sweeper", extra={"events": len(self._in_flight)})
+            self.counts["left"] += len(self._in_flight)
             self._queue.clear()
-            self._mine.clear()
+            self._in_flight.clear()
 
     async def _work(self) -> None:
         while True:
             while not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
-            batch = self._take()
+            batch = self._next_batch()
             try:
-                await self._settle(batch)
+                await self._publish(batch)
             except Exception:
-                log.exception("publishing failed, the sweeper will do it", extra={"events": len(batch)})
+                log.exception("publishing failed; the sweeper will publish these events", extra={"events": len(batch)})
             finally:
-                self._mine.difference_update(event.id for event in batch)
-                if not self._mine:
+                self._in_flight.difference_update(event.id for event in batch)
+                if not self._in_flight:
                     self._idle.set()
 
-    def _take(self) -> list[Event]:
-        """As much of the queue as one call holds."""
+    def _next_batch(self) -> list[Event]:
+        """Remove from the queue what one call to the bus may hold."""
         batch: list[Event] = []
         size = 0
         while self._queue and len(batch) < CALL_ENTRIES:
@@ -204,31 +209,33 @@ class Outbox:
             size += more
         return batch
 
-    async def _settle(self, batch: Sequence[Event]) -> None:
-        """Publish a batch and delete what the bus took; some tries, then the sweeper's."""
+    async def _publish(self, batch: Sequence[Event]) -> None:
+        """Publish a batch and delete what the bus took; after some attempts the rest is left to the sweeper."""
         left: Sequence[Event] = batch
         refused: list[Refused] = []
-        for attempt in range(_TRIES):
-            if attempt:
-                await self._sleep(self._backoff.delay(attempt - 1, self._rng, self._bus.breaker.retry_after))
+
+        async def publish() -> None:
+            nonlocal left, refused
             taken, refused = await self._bus.publish(left)
             if taken:
                 self.counts["published"] += len(taken)
-                await self._forget(taken)
-            left = [one.event for one in refused if not one.hopeless]
-            if not left:
-                break
+                await self._delete(taken)
+            left = [one.event for one in refused if not one.permanent]
+            if left:
+                raise Unavailable(
+                    "the bus did not take events", reason="BUS_UNAVAILABLE", retry_after=self._bus.breaker.retry_after
+                )
+
+        with contextlib.suppress(Unavailable):
+            await retry(publish, attempts=_ATTEMPTS, backoff=self._backoff, sleep=self._sleep, rng=self._rng)
         if refused:
             self.counts["refused"] += len(refused)
             codes = dict(Counter(one.code for one in refused))
-            log.warning("the bus didn't take events, the sweeper tries again", extra={"codes": codes})
+            log.warning("the bus did not take events, the sweeper tries again", extra={"codes": codes})
 
-    async def _forget(self, events: Sequence[Event]) -> None:
+    async def _delete(self, events: Sequence[Event]) -> None:
         try:
             await self._table.batch_write(deletes=[(self.partition(event.id), event.id) for event in events])
         except Brain2Error as error:
-            # They will be published a second time: consumers know an event by its id and version.
+            # The sweeper publishes them a second time; consumers compare versions.
             log.warning("published events are still in the outbox", extra={"error": str(error)})
-
-
-__all__ = ["Outbox", "calls"]

@@ -1,4 +1,7 @@
-"""What the consumer needs of SQS: receive, and in tens: delete, extend, release."""
+"""The operations of SQS that the consumer needs: receive one batch; delete, hide and give back in batches of ten.
+
+Library considered: aiobotocore has the calls only. The batches and the retries of partly failed ones are ours.
+"""
 
 import asyncio
 import logging
@@ -9,23 +12,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shared.aws import AWS_ERRORS, translate
-from shared.errors import Brain2Error
-from shared.resilience.retry import Backoff, Rng, Sleep
+from shared.errors import Brain2Error, Unavailable
+from shared.resilience.retry import Backoff, Rng, Sleep, retry
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
 log = logging.getLogger(__name__)
 
-TEN = 10
-_DELETE_TRIES = 4
+BATCH = 10
+_DELETE_ATTEMPTS = 4
 
 
 @dataclass(slots=True, eq=False)
 class Message:
-    """One message in hand. receives: how often it has been received, this time included.
+    """One received message.
 
-    event_ms: when the event in it happened, once it was read.
+    handle: the receipt handle.
+    receives: how often it was received, this time included.
+    extend_at: when it must be hidden for longer; seconds of Clock.monotonic().
+    event_ms: when its event happened, ms since 1970; None until the body was parsed.
     """
 
     body: str
@@ -37,7 +43,7 @@ class Message:
 
 
 class Queue:
-    """One SQS queue. Errors of the client come out as Brain2 errors, save where it says otherwise."""
+    """One SQS queue. Errors of the client are raised as Brain2 errors, except where a method logs them."""
 
     def __init__(
         self,
@@ -55,7 +61,7 @@ class Queue:
         self._backoff = backoff
         self._sleep = sleep
         self._rng = rng
-        self._done: deque[Message] = deque()
+        self._to_delete: deque[Message] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -65,7 +71,7 @@ class Queue:
         """At most ten messages, waiting up to `wait` seconds for the first (long poll)."""
         answer = await self._call(
             "receive_message",
-            MaxNumberOfMessages=min(TEN, most),
+            MaxNumberOfMessages=min(BATCH, most),
             WaitTimeSeconds=wait,
             VisibilityTimeout=int(self._visibility),
             AttributeNames=["ApproximateReceiveCount"],
@@ -81,36 +87,36 @@ class Queue:
         ]
 
     def delete_soon(self, message: Message) -> None:
-        """Delete with the next ten; run_deleter() does it."""
-        self._done.append(message)
+        """Delete with the next batch of run_deleter()."""
+        self._to_delete.append(message)
         self._idle.clear()
         self._wake.set()
 
     async def run_deleter(self) -> None:
-        """Delete what delete_soon() gave, in tens, until cancelled. What can't be deleted comes back, a duplicate."""
+        """Delete the messages of delete_soon() until cancelled. A message that can't be deleted is received again."""
         while True:
-            while not self._done:
+            while not self._to_delete:
                 self._wake.clear()
                 await self._wake.wait()
-            batch = [self._done.popleft() for _ in range(min(TEN, len(self._done)))]
+            batch = [self._to_delete.popleft() for _ in range(min(BATCH, len(self._to_delete)))]
             self._deleting += 1
             try:
                 await self._delete(batch)
             finally:
                 self._deleting -= 1
-                if not self._done and not self._deleting:
+                if not self._to_delete and not self._deleting:
                     self._idle.set()
 
     async def deleted(self) -> None:
-        """Wait until all that delete_soon() gave is dealt with."""
+        """Wait until every message of delete_soon() was deleted or given up."""
         await self._idle.wait()
 
     async def extend(self, messages: Sequence[Message], seconds: float) -> None:
-        """Hide the messages for `seconds` from now; 0 gives them back. A message that can't be is logged and left."""
-        for at in range(0, len(messages), TEN):
+        """Hide the messages for `seconds` from now; 0 makes them visible at once. Failures are logged only."""
+        for at in range(0, len(messages), BATCH):
             entries = [
                 {"Id": str(n), "ReceiptHandle": message.handle, "VisibilityTimeout": round(seconds)}
-                for n, message in enumerate(messages[at : at + TEN])
+                for n, message in enumerate(messages[at : at + BATCH])
             ]
             try:
                 answer = await self._call("change_message_visibility_batch", Entries=entries)
@@ -131,8 +137,8 @@ class Queue:
         )
         return {short: int(answer["Attributes"].get(name, 0)) for short, name in names.items()}
 
-    async def bury(self, dlq_url: str, message: Message, attributes: dict[str, str]) -> None:
-        """Put a copy with these attributes on the dead-letter queue; the original is the caller's to delete."""
+    async def send_to_dead_letters(self, dlq_url: str, message: Message, attributes: dict[str, str]) -> None:
+        """Put a copy with these attributes on the dead-letter queue. The caller deletes the original."""
         await self._call(
             "send_message",
             QueueUrl=dlq_url,
@@ -144,19 +150,29 @@ class Queue:
 
     async def _delete(self, batch: Sequence[Message]) -> None:
         left = list(batch)
-        for attempt in range(_DELETE_TRIES):
-            if attempt:
-                await self._sleep(self._backoff.delay(attempt - 1, self._rng))
+
+        async def delete() -> None:
+            nonlocal left
             entries = [{"Id": str(n), "ReceiptHandle": message.handle} for n, message in enumerate(left)]
-            try:
-                answer = await self._call("delete_message_batch", Entries=entries)
-            except Brain2Error as error:
-                log.warning("can't delete messages", extra={"error": str(error), "messages": len(left)})
-                continue
+            answer = await self._call("delete_message_batch", Entries=entries)
             left = [left[int(one["Id"])] for one in answer.get("Failed", ())]
-            if not left:
-                return
-        log.warning("handled messages stay on the queue and will come again", extra={"messages": len(left)})
+            if left:
+                raise Unavailable("SQS did not delete some of the messages", reason="QUEUE_UNPROCESSED")
+
+        try:
+            await retry(
+                delete,
+                attempts=_DELETE_ATTEMPTS,
+                on=(Brain2Error,),
+                backoff=self._backoff,
+                sleep=self._sleep,
+                rng=self._rng,
+            )
+        except Brain2Error as error:
+            log.warning(
+                "handled messages can't be deleted and will be received again",
+                extra={"messages": len(left), "error": str(error)},
+            )
 
     async def _call(self, method: str, **request: Any) -> Any:
         request.setdefault("QueueUrl", self._url)

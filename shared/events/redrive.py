@@ -3,11 +3,11 @@
     redrive [--dry-run] [--reason R] [--limit N] [--queue URL] [--dlq URL]
 
 In a service's image queue and dead-letter queue are the service's own (BRAIN2_QUEUE_URL, BRAIN2_DLQ_URL). One JSON
-object a line for each letter, then the counts; exit code 0, or 1 when something couldn't be sent back. Those that come
-while this runs are left: what dies again at once isn't sent round in circles. A crash between the send and the delete
-leaves a duplicate, which consumers are used to.
+object a line for each letter, then the counts; exit code 0, or 1 when something couldn't be sent back. Letters that
+come while this runs are left, so that a message that fails again is not sent again and again. A crash between the send
+and the delete leaves a duplicate, which consumers ignore.
 
-SQS's own StartMessageMoveTask moves only what SQS itself has put there: not what a consumer has, with its reason.
+SQS's own StartMessageMoveTask moves only letters that SQS itself has put there, not those that a consumer sent.
 """
 
 import argparse
@@ -29,16 +29,16 @@ from shared.ids import Clock, SystemClock
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-# Of a letter that SQS moved after its last receive: the consumer's log has the errors.
+# The reason of a letter that SQS moved after its last receive. The consumer's log has the errors.
 WORN_OUT = "TOO_MANY_RECEIVES"
-# How long letters that were looked at are hidden from others, at most: this one gives them back at its end.
+# Seconds for which letters are hidden from others while this runs; at its end they are made visible again.
 _HIDDEN_SECONDS = 300
 _WAIT_SECONDS = 2
 
 
 @dataclass(frozen=True)
 class RedriveConfig:
-    """Where the queues are; the services' own variables."""
+    """The queues, by the services' own variables."""
 
     region: str = config.env_field(env="AWS_REGION", why="the region of the queues")
     sqs_endpoint: str = config.env_field("", env="SQS_ENDPOINT", why="SQS's address; empty = AWS's own")
@@ -61,11 +61,11 @@ class Letter:
 
     @property
     def reason(self) -> str:
-        """The consumer's or EventBridge's, else that it was received too often."""
+        """The consumer's or EventBridge's, else WORN_OUT."""
         return self.attributes.get("reason") or self.attributes.get("ERROR_CODE") or WORN_OUT
 
     def describe(self) -> dict[str, Any]:
-        """What an operator may see: who and which event, never its text."""
+        """What an operator may see: ids and type of the event, never its content."""
         found: dict[str, Any] = {"message_id": self.id, "sent_ms": self.sent_ms, "reason": self.reason}
         found |= {name: self.attributes[name] for name in ("error", "service") if name in self.attributes}
         with contextlib.suppress(InvalidArgument):
@@ -85,9 +85,9 @@ class DeadLetters:
     async def redrive(
         self, queue_url: str, *, dry_run: bool = False, reason: str = "", limit: int = 0
     ) -> AsyncIterator[tuple[Letter, bool]]:
-        """Each letter with that reason ("" = any), and whether it was sent to the queue. limit: 0 = all.
+        """Each letter with that reason ("" = any), and whether it was sent to the queue.
 
-        What isn't sent is shown again at the end, also to whoever receives next.
+        limit: letters in all; 0 = no limit. Letters that are not sent become visible again at the end.
         """
         began = self._clock.now_ms()
         kept: list[Letter] = []
@@ -153,19 +153,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--dlq", default="", help="where from (default: BRAIN2_DLQ_URL)")
     options = parser.parse_args(arguments)
     try:
-        settings = config.load(RedriveConfig)
+        variables = config.load(RedriveConfig)
     except config.ConfigError as error:
         parser.error(str(error))
-    queue, dlq = options.queue or settings.queue_url, options.dlq or settings.dlq_url
+    queue, dlq = options.queue or variables.queue_url, options.dlq or variables.dlq_url
     if not dlq or not (queue or options.dry_run):
         parser.error("--queue and --dlq are required where BRAIN2_QUEUE_URL and BRAIN2_DLQ_URL aren't set")
-    return asyncio.run(_run(settings, queue, dlq, options))
+    return asyncio.run(_run(variables, queue, dlq, options))
 
 
-async def _run(settings: RedriveConfig, queue: str, dlq: str, options: argparse.Namespace) -> int:
+async def _run(variables: RedriveConfig, queue: str, dlq: str, options: argparse.Namespace) -> int:
     counts: Counter[str] = Counter()
     try:
-        async with Aws(settings, use=("sqs",)) as aws:
+        async with Aws(variables, use=("sqs",)) as aws:
             letters = DeadLetters(aws.sqs, dlq, SystemClock())
             redriven = letters.redrive(queue, dry_run=options.dry_run, reason=options.reason, limit=options.limit)
             async for letter, sent in redriven:

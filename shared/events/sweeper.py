@@ -1,8 +1,8 @@
-"""Publishes what was left in an outbox: by a process that died, or while the bus was away.
+"""Publishes the events that stayed in an outbox: their process died, or the bus was unavailable (docs/outbox.md).
 
-Every replica sweeps. A shard that holds nothing old costs one small query; only one that does is taken under a lease,
-so that replicas don't do the same work. The lease saves work and guards nothing: two sweepers at once publish
-duplicates, which consumers are used to.
+Every replica sweeps. A shard without old events costs one small query. Only a shard with old events is swept under a
+lease, so that replicas don't do the same work. Correctness does not depend on the lease: two sweepers at once publish
+duplicates, which consumers ignore.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence, Set
 from typing import Any, NoReturn
 
+from protos.table import outbox_lease_key
 from shared.dynamo import Condition, ConditionFailed, Item, Table
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.bus import Bus, calls
@@ -27,7 +28,15 @@ LEASE_SECONDS = 30.0
 
 
 class Sweeper:
-    """partitions: the PKs of the shards. skip: ids that this process is about to publish anyway."""
+    """Sweeps the outbox of one service.
+
+    partitions: the PKs of the shards.
+    owner: who holds a lease.
+    grace: seconds after which an event counts as overdue.
+    period: mean seconds between sweeps.
+    skip: ids of events that the publishers of this process have in flight.
+    counts: published and swept are added to it.
+    """
 
     def __init__(
         self,
@@ -55,7 +64,7 @@ class Sweeper:
         self._counts = counts if counts is not None else Counter()
         self._sleep = sleep
         self._rng = rng
-        # When the oldest event of each partition happened, where there was one.
+        # PK -> when its oldest event happened, ms since 1970.
         self._oldest: dict[str, int] = {}
 
     def age(self) -> float:
@@ -64,23 +73,24 @@ class Sweeper:
         return max((max(0, now - at) / 1000 for at in self._oldest.values()), default=0.0)
 
     async def run(self) -> NoReturn:
+        """Sweep until cancelled. The waits grow up to 16-fold while sweeps fail."""
         failures = 0
         while True:
-            # Half to one and a half periods, so that replicas drift apart; longer while it can't be done.
+            # Between 0.5 and 1.5 periods, so that replicas drift apart.
             await self._sleep(self._period * (0.5 + self._rng.random()) * 2 ** min(failures, 4))
             try:
                 if found := await self.sweep():
-                    log.info("published events that were left behind", extra={"events": found})
+                    log.info("published overdue events", extra={"events": found})
                 failures = 0
             except Brain2Error as error:
                 failures += 1
-                log.warning("can't sweep the outbox now", extra={"error": str(error)})
+                log.warning("the outbox can't be swept now", extra={"error": str(error)})
             except Exception:
                 failures += 1
                 log.exception("sweeping the outbox failed")
 
     async def sweep(self) -> int:
-        """One round over all shards; how many events were published. The first error, after all shards were tried."""
+        """Sweep all shards once; the number of events published. Raises the first error, after trying all shards."""
         gate = asyncio.Semaphore(_PARALLEL)
 
         async def one(partition: str) -> int:
@@ -99,7 +109,7 @@ class Sweeper:
         self._oldest.pop(partition, None)
         if peek.items:
             self._oldest[partition] = peek.items[0]["at"]
-        if not any(self._left_behind(item) for item in peek.items):
+        if not any(self._is_overdue(item) for item in peek.items):
             return 0
         if not await self._lease(partition):
             return 0
@@ -109,7 +119,7 @@ class Sweeper:
         try:
             while True:
                 page = await self._table.query(partition, limit=_PAGE, start=start, consistent=True)
-                done += await self._publish(partition, [item for item in page.items if self._left_behind(item)])
+                done += await self._publish(partition, [item for item in page.items if self._is_overdue(item)])
                 start = page.next_start
                 if start is None:
                     return done
@@ -120,7 +130,7 @@ class Sweeper:
         finally:
             await self._release(partition)
 
-    def _left_behind(self, item: Item) -> bool:
+    def _is_overdue(self, item: Item) -> bool:
         return item["SK"] not in self._skip and self._clock.now_ms() - item["at"] >= self._grace * 1000
 
     async def _publish(self, partition: str, items: Sequence[Item]) -> int:
@@ -129,9 +139,7 @@ class Sweeper:
             try:
                 events.append(Event.from_json(item["event"]))
             except InvalidArgument:
-                log.exception(
-                    "an outbox item holds no event; it stays for somebody to look at", extra={"id": item["SK"]}
-                )
+                log.exception("an outbox item holds no event and is left for an operator", extra={"id": item["SK"]})
         done = 0
         for batch in calls(events):
             taken, refused = await self._bus.publish(batch)
@@ -141,22 +149,23 @@ class Sweeper:
                 self._counts["published"] += len(taken)
                 self._counts["swept"] += len(taken)
             for one in refused:
-                if one.hopeless:
+                if one.permanent:
                     log.error(
-                        "the bus will never take this event; it stays in the outbox",
+                        "the bus refuses this event permanently; it stays in the outbox",
                         extra={"event_id": one.event.id, "type": one.event.type, "code": one.code},
                     )
-            waiting = [one for one in refused if not one.hopeless]
+            waiting = [one for one in refused if not one.permanent]
             if waiting:
-                raise Unavailable(f"the bus didn't take events: {waiting[0].code}", reason="BUS_UNAVAILABLE")
+                raise Unavailable(f"the bus did not take events: {waiting[0].code}", reason="BUS_UNAVAILABLE")
         return done
 
     async def _lease(self, partition: str) -> bool:
         """Take or renew the lease of a shard; False while another replica has it."""
         now = self._clock.now_ms()
+        pk, sk = outbox_lease_key(partition)
         lease: dict[str, Any] = {
-            "PK": f"{partition}-lease",
-            "SK": "lease",
+            "PK": pk,
+            "SK": sk,
             "owner": self._owner,
             "until_ms": now + int(LEASE_SECONDS * 1000),
             "expires_at": now // 1000 + 86_400,
@@ -175,7 +184,6 @@ class Sweeper:
     async def _release(self, partition: str) -> None:
         mine = Condition("#owner = :me", {"#owner": "owner"}, {":me": self._owner})
         try:
-            await self._table.delete((f"{partition}-lease", "lease"), condition=mine)
+            await self._table.delete(outbox_lease_key(partition), condition=mine)
         except Brain2Error:
-            # Taken over by another, or the table is away: it ends by itself.
-            return
+            return  # another replica has taken it over, or it expires by itself

@@ -21,6 +21,7 @@ from shared import telemetry
 from shared.config import ServerConfig
 from shared.grpc import health, middleware, tracing
 from shared.grpc.middleware import FastPath, Handler, MethodInfo, Middleware, Serve, ServerCalls, with_fast_path
+from shared.tokens import TOKEN_SECRET
 
 # Seconds in which the name service, a proxy, or a client that watches health notices that a server stops.
 _LINGER_SECONDS = 1.0
@@ -59,6 +60,7 @@ class GrpcServer:
     ) -> None:
         self._config = config
         self._calls = ServerCalls(config)
+        TOKEN_SECRET.set(config.token_secret)
         fast_paths = fast_paths or {}
         raw = {*raw, *fast_paths}
         self._methods: list[tuple[MethodInfo, Serve]] = []

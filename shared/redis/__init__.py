@@ -1,7 +1,6 @@
-"""Redis or Valkey as a cache: commands of concurrent callers share one connection and are pipelined without being
-asked.
+"""Redis or Valkey as a cache: commands of concurrent callers share one connection and are pipelined implicitly.
 
-Nothing in Redis is the truth of anything. Whoever calls it is ready for Unavailable at any moment (docs/adr/0006).
+Redis never holds the only copy of anything. A caller must handle Unavailable at any moment (docs/adr/0006).
 """
 
 from shared.redis.client import Redis, RedisConfig

@@ -1,4 +1,4 @@
-"""What a Redis URL says: where, who, which database, how sure of the certificate."""
+"""Parses a Redis URL: host, credentials, database, verification of the certificate."""
 
 import ssl
 from dataclasses import dataclass
@@ -7,18 +7,17 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is and how to enter. path: a unix socket, "" for TCP."""
+    """Where a server is, and how to log in."""
 
     host: str
     port: int
-    path: str = ""
     username: str = ""
     password: str = ""
     database: int = 0
     tls: ssl.SSLContext | None = None
 
     def __str__(self) -> str:
-        return self.path or f"{self.host}:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def greeting(self, name: str) -> list[tuple[str, ...]]:
         """The commands that a new connection starts with."""
@@ -33,19 +32,21 @@ class Address:
 
 
 def parse(url: str) -> Address:
-    """redis://, rediss:// (TLS) or unix://; the path or ?db= is the database, ?ssl_ca_certs=, ?ssl_cert_reqs=none and
-    ?ssl_check_hostname=false are redis-py's options. ValueError says what is wrong, without the password."""
+    """The address in a URL redis:// or rediss:// (TLS).
+
+    The path or ?db= is the database. ?ssl_ca_certs=, ?ssl_cert_reqs=none and ?ssl_check_hostname=false are redis-py's.
+    ValueError names what is wrong, without the password.
+    """
     parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("a Redis URL starts with redis://, rediss:// or unix://")
+    if parts.scheme not in ("redis", "rediss"):
+        raise ValueError("a Redis URL starts with redis:// or rediss://")
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    database = options.get("db", "") or (parts.path.strip("/") if parts.scheme != "unix" else "")
+    database = options.get("db", "") or parts.path.strip("/")
     if database and not database.isdigit():
         raise ValueError("the database in a Redis URL is a number")
     return Address(
         host=parts.hostname or "localhost",
         port=parts.port or 6379,
-        path=unquote(parts.path) if parts.scheme == "unix" else "",
         username=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
         database=int(database or 0),

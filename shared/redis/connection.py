@@ -1,7 +1,9 @@
 """One connection on which any number of calls are under way: replies come in the order of the commands.
 
-Commands that are issued in the same turn of the event loop leave in one write. A caller that gives up (cancelled, timed
-out) leaves its place in the queue, so the reply that still comes is dropped and not handed to the next in line.
+Commands of one turn of the event loop are sent in one write. A caller that was cancelled or timed out leaves its place
+in the queue, so that its reply is dropped and not given to the next caller.
+
+Library: hiredis parses and packs. The libraries that were measured as a whole are in docs/adr/0006.
 """
 
 import asyncio
@@ -17,16 +19,16 @@ from shared.redis.address import Address
 Argument = str | bytes | int | float
 Command = Sequence[Argument]
 
-# Its stub says a tuple of one.
+# The type stub of hiredis allows a tuple of one element only.
 _pack: Callable[[tuple[Argument, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]
 _MORE = object()
-# Timers fire a little early or late: what is due within this many seconds is due.
+# Seconds by which timers may fire early or late.
 _TICK = 0.001
-# A timer this late means that the loop was held up.
+# A timer that fires later than this many seconds means that something blocked the event loop.
 _LATE = 0.02
-# Unsent bytes at which a connection takes no more commands: the server reads slower than we write.
+# A connection with more unsent bytes than this takes no more commands: the server reads too slowly.
 _MOST_UNSENT = 32 * 1024 * 1024
-# The server says of itself that it can't serve just now; anything else is about the command.
+# Error codes by which a server reports that it can't serve now. All others are about the command.
 _NOT_NOW = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS", "OOM", "MISCONF")
 
 
@@ -104,7 +106,7 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._out.append(packed)
         if self._watch is None:
-            self._look_in(self._timeout)
+            self._watch_in(self._timeout)
         return future
 
     def close(self) -> None:
@@ -121,18 +123,17 @@ class Connection(asyncio.Protocol):
     def _unsent(self) -> int:
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
-    def _look_in(self, seconds: float) -> None:
+    def _watch_in(self, seconds: float) -> None:
         self._due = self._loop.time() + seconds
-        self._watch = self._loop.call_later(seconds, self._look)
+        self._watch = self._loop.call_later(seconds, self._check)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         """One timer for all calls: the queue is in order of age, so only its head can be too old."""
         self._watch = None
         now = self._loop.time()
         if now - self._due > _LATE:
-            # Something else kept the loop busy, and uvloop runs timers before it reads: the replies may be here
-            # already.
-            self._look_in(_TICK)
+            # The loop was blocked, and uvloop runs timers before it reads: the replies may have arrived already.
+            self._watch_in(_TICK)
             return
         oldest: float | None = None
         for place in self._queue:
@@ -146,11 +147,11 @@ class Connection(asyncio.Protocol):
             return
         silent_since = max(self._heard, self._queue[0].since)
         if now - silent_since >= self._timeout - _TICK:
-            # Not a byte in all that time: the connection is dead, or as good as.
+            # Nothing arrived for a whole timeout: the connection is dead.
             self.close()
         else:
             wake = silent_since if oldest is None else oldest
-            self._look_in(max(wake + self._timeout - now, _TICK))
+            self._watch_in(max(wake + self._timeout - now, _TICK))
 
     # asyncio.Protocol
 
@@ -189,7 +190,7 @@ class Connection(asyncio.Protocol):
                         if not place.future.done():
                             place.future.set_result(place.replies)
         except (hiredis.ProtocolError, IndexError):
-            # Bytes that aren't RESP, or a reply that nobody asked for: nothing on this stream can be trusted any more.
+            # Bytes that are not RESP, or a reply without a command: the stream can't be read any further.
             self.close()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -229,8 +230,8 @@ async def connect(
 ) -> Connection:
     """A connection that is ready for commands: connected, authenticated, its database selected.
 
-    Unavailable when that fails or takes longer than connect_timeout seconds; a wrong password too, since that is the
-    operator's to mend while callers go on without a cache.
+    Unavailable when that fails or takes longer than connect_timeout seconds, and for a wrong password: callers go on
+    without a cache while the operator corrects it.
     """
     loop = asyncio.get_running_loop()
     closed_early = False
@@ -248,13 +249,10 @@ async def connect(
     connection: Connection | None = None
     try:
         async with asyncio.timeout(connect_timeout):
-            if address.path:
-                _, connection = await loop.create_unix_connection(make, address.path)
-            else:
-                host = address.host if address.tls else None
-                _, connection = await loop.create_connection(
-                    make, address.host, address.port, ssl=address.tls, server_hostname=host
-                )
+            host = address.host if address.tls else None
+            _, connection = await loop.create_connection(
+                make, address.host, address.port, ssl=address.tls, server_hostname=host
+            )
             greeting = address.greeting(name)
             replies = await connection.send(pack([*greeting, ("PING",)]), len(greeting) + 1)
         for reply in replies:

@@ -1,4 +1,4 @@
-"""A Lua script that runs inside Redis, sent once and then named by its digest."""
+"""A Lua script that runs inside Redis, sent once and then referred to by its digest."""
 
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
@@ -21,6 +21,5 @@ class Script:
         return await self._call(*self.command(keys, args))
 
     def command(self, keys: Sequence[Argument] = (), args: Sequence[Argument] = ()) -> tuple[Argument, ...]:
-        """The command that runs it, for Redis.pipeline(); a server that doesn't know the script is sent it there
-        too."""
+        """The command that runs it, for Redis.pipeline(), which sends the script to a server that does not know it."""
         return ("EVALSHA", self.sha, len(keys), *keys, *args)

@@ -1,5 +1,7 @@
-"""Hearing channels, with the two moments that matter to a cache: when messages may have been missed, and from when on
-they are not."""
+"""Receives the messages of channels, and reports from when messages may have been missed and from when on they are not.
+
+Library: redis-py's PubSub, made again whenever it fails.
+"""
 
 import asyncio
 import contextlib
@@ -20,12 +22,13 @@ class _Client(Protocol):
 
 
 class Subscription:
-    """run() hears until it is cancelled, and comes back by itself.
+    """run() receives until it is cancelled, and subscribes again whenever the connection is lost.
 
-    on_message(channel, data) is called in order, in the loop. on_lost() is called at once when messages may have been
-    missed: before the first subscription too, so that "not subscribed" and "lost" are one state. on_ready() is called
-    when the server has confirmed the channels: whatever is published from then on is heard. A server that goes silent
-    is found out by PING within `silence` seconds, twice over.
+    on_message(channel, data): called in order, in the loop.
+    on_lost(): called at once when messages may have been missed, and before the first subscription.
+    on_ready(): called when the server has confirmed all channels: every later message is received.
+    silence: seconds without a message after which a PING is sent; after as many seconds again the connection counts as
+    lost.
     """
 
     def __init__(
@@ -57,12 +60,12 @@ class Subscription:
         self._lost()
         while True:
             try:
-                await self._hear()
+                await self._receive()
             except (exceptions.RedisError, OSError, TimeoutError) as error:
-                log.warning("not subscribed to Redis, it is tried again", extra={"error": repr(error)})
+                log.warning("not subscribed to Redis; subscribing is tried again", extra={"error": repr(error)})
             except Exception:
-                # A listener's own mistake, too: what it made of the message isn't known, so it counts as missed.
-                log.exception("hearing Redis failed, it is tried again")
+                # A listener failed, too: whether it processed the message isn't known, so the message counts as missed.
+                log.exception("receiving from Redis failed; subscribing is tried again")
             attempt = 0 if self.ready else attempt + 1
             if self.ready:
                 self._lost()
@@ -73,7 +76,7 @@ class Subscription:
         if self._on_lost is not None:
             self._on_lost()
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         pubsub = await self._redis.pubsub()
         try:
             await pubsub.subscribe(*self._channels)

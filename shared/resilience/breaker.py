@@ -1,23 +1,22 @@
-"""A circuit breaker: stop asking what doesn't answer, and find out cheaply when it answers again.
+"""A circuit breaker: stops the calls to a dependency that fails, and finds out cheaply when it answers again.
 
 Closed, every call passes and its outcome is counted. Open, every call is refused at once. After a cool-down it is half
 open: a few calls pass as probes; a success closes it, a failure opens it for twice as long. No lock is held during a
-call: what a call needs to remember is its permit.
+call.
+
+Library considered: aiobreaker and purgatory count failures in a row only, and their cool-down is fixed.
 """
 
-import asyncio
 import random as _random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Literal
 
 from shared.errors import DeadlineExceeded, Unavailable
 from shared.ids import Clock
 from shared.resilience.retry import Rng
 
-T = TypeVar("T")
 State = Literal["closed", "open", "half_open"]
-Permit = int
 
 
 def unreachable(error: BaseException) -> bool:
@@ -25,8 +24,37 @@ def unreachable(error: BaseException) -> bool:
     return isinstance(error, Unavailable | DeadlineExceeded | OSError | TimeoutError)
 
 
+class Permit:
+    """The right to make one call, which must be ended: `with breaker.enter() as permit:`.
+
+    The outcome is taken from the exception that leaves the block, unless end() was called before.
+    """
+
+    __slots__ = ("_breaker", "_ended", "generation")
+
+    def __init__(self, breaker: "Breaker", generation: int) -> None:
+        self._breaker = breaker
+        self._ended = False
+        self.generation = generation
+
+    def end(self, ok: bool | None) -> None:
+        """Count the outcome: None when nothing is known of the dependency. Only the first call counts."""
+        if not self._ended:
+            self._ended = True
+            self._breaker.count(self.generation, ok)
+
+    def __enter__(self) -> "Permit":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._ended:
+            self.end(True if error is None else self._breaker.outcome(error))
+
+
 class Breaker:
-    """Use as `await breaker.call(fn)`, as `async with breaker:`, or on a hot path as enter() and exit(permit, ok).
+    """`with breaker.enter():` around each call.
 
     Opens after `failures` failures in a row, or when at least `failures` and `ratio` of the calls of the last `window`
     seconds failed. cooldown and max_cooldown are seconds; a cool-down is stretched by up to a tenth, so that replicas
@@ -58,7 +86,7 @@ class Breaker:
         self._is_failure = is_failure
         self._rng = rng
         self._state: State = "closed"
-        # Raised at each change of state: a call that began under an older one no longer has a say.
+        # Raised at each change of state: the outcome of a call that began under an older one is not counted.
         self._generation = 0
         self._in_a_row = 0
         self._good = self._bad = self._previous_good = self._previous_bad = 0
@@ -66,7 +94,6 @@ class Breaker:
         self._cooldown = cooldown
         self._open_until = 0.0
         self._probing = 0
-        self._held: dict[asyncio.Task[object] | None, list[Permit]] = {}
         self._listeners: list[Callable[[str, State], None]] = []
 
     @property
@@ -86,10 +113,9 @@ class Breaker:
         self._listeners.append(listener)
 
     def enter(self) -> Permit:
-        """Ask to make a call: Unavailable (reason BREAKER_OPEN, with retry_after) or a permit, which exit() must
-        get."""
+        """The permit to make a call. Unavailable (BREAKER_OPEN, with retry_after in seconds) when none may be made."""
         if self._state == "closed":
-            return self._generation
+            return Permit(self, self._generation)
         if self._state == "open":
             if self._clock.monotonic() < self._open_until:
                 raise self._refusal()
@@ -97,11 +123,21 @@ class Breaker:
         if self._probing >= self._probes:
             raise self._refusal()
         self._probing += 1
-        return self._generation
+        return Permit(self, self._generation)
 
     def exit(self, permit: Permit, ok: bool | None) -> None:
-        """Say how the call ended; None when that says nothing (it was cancelled)."""
-        if permit != self._generation:
+        """The same as permit.end(ok)."""
+        permit.end(ok)
+
+    def outcome(self, error: BaseException) -> bool | None:
+        """What an error that ended a call says of the dependency: that it fails (False), answers, or nothing (None)."""
+        if not isinstance(error, Exception):
+            return None  # the call was cancelled, or the process ends
+        return not self._is_failure(error)
+
+    def count(self, generation: int, ok: bool | None) -> None:
+        """Count the outcome of a call that began in that generation."""
+        if generation != self._generation:
             return
         if self._state == "half_open":
             self._probing -= 1
@@ -117,37 +153,6 @@ class Breaker:
             self._good += 1
         elif ok is False:
             self._count_failure()
-
-    async def call(self, fn: Callable[[], Awaitable[T]]) -> T:
-        """Await fn() if calls may pass, and count how it ended."""
-        permit = self.enter()
-        try:
-            result = await fn()
-        except BaseException as error:
-            self.exit(permit, self._verdict(error))
-            raise
-        self.exit(permit, True)
-        return result
-
-    async def __aenter__(self) -> "Breaker":
-        permit = self.enter()
-        self._held.setdefault(asyncio.current_task(), []).append(permit)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        task = asyncio.current_task()
-        permits = self._held[task]
-        permit = permits.pop()
-        if not permits:
-            del self._held[task]
-        self.exit(permit, True if error is None else self._verdict(error))
-
-    def _verdict(self, error: BaseException) -> bool | None:
-        if not isinstance(error, Exception):
-            return None  # cancelled, or the process is ending: nothing is known of the dependency
-        return not self._is_failure(error)
 
     def _refusal(self) -> Unavailable:
         return Unavailable(

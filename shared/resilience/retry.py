@@ -1,7 +1,10 @@
-"""Trying again: full jitter, so that those who failed together don't come back together, within a budget, so that
-retries never multiply the load on something that is already down.
+"""Calls that failed are made again: with full jitter, so that callers that failed together don't come back together,
+and within a budget, so that retries never multiply the load on a dependency that is already down.
 
 Sources: "Exponential Backoff And Jitter" (AWS architecture blog) for the jitter; Finagle's RetryBudget for the budget.
+
+Library considered: tenacity and stamina have neither a budget nor the caller's deadline, and they build a state object
+for each call, also for one that succeeds at once.
 """
 
 import asyncio
@@ -40,6 +43,9 @@ class Backoff:
         return (at_least or 0.0) + rng.random() * ceiling
 
 
+_BACKOFF = Backoff()
+
+
 class RetryBudget:
     """Retries may be `ratio` of the calls, plus `reserve` a second so that a quiet client can retry at all."""
 
@@ -69,35 +75,43 @@ class RetryBudget:
 async def retry(
     fn: Callable[[], Awaitable[T]],
     *,
-    attempts: int = 3,
+    attempts: int | None = 3,
     on: tuple[type[BaseException], ...] = (Unavailable, ResourceExhausted),
+    when: Callable[[BaseException, int], bool] | None = None,
     backoff: Backoff | None = None,
+    heed_retry_after: bool = True,
     budget: RetryBudget | None = None,
     remaining: Callable[[], float | None] | None = None,
     sleep: Sleep = asyncio.sleep,
     rng: Rng = _random,
 ) -> T:
-    """Call fn until it succeeds, at most `attempts` times; only for work that may safely be done twice.
+    """Call fn until it succeeds; only for work that may safely be done twice.
 
-    on: errors worth another try; any other is raised at once. remaining: seconds left of the caller's deadline (None =
-    no deadline): a wait that wouldn't fit isn't begun. Raises the last error of fn, or DeadlineExceeded when no time
-    was left before the first try.
+    attempts: calls in all; None = without end.
+    on: the classes of errors after which fn is called again. Any other error is raised at once.
+    when: decides further by the error and the number of calls made so far (1 after the first).
+    heed_retry_after: wait at least as long as the error asks for.
+    budget: takes one retry from it for each call but the first.
+    remaining: seconds left of the caller's deadline (None = no deadline); a wait that would not fit is not begun.
+
+    Raises the last error of fn, or DeadlineExceeded when no time was left before the first call.
     """
-    backoff = backoff or Backoff()
     if budget is not None:
         budget.deposit()
     if remaining is not None and (left := remaining()) is not None and left <= 0:
         raise DeadlineExceeded("no time left before the first try")
-    attempt = 0
+    made = 0
     while True:
         try:
             return await fn()
         except on as error:
-            at_least = error.retry_after if isinstance(error, Brain2Error) else None
-            wait = backoff.delay(attempt, rng, at_least)
-            attempt += 1
-            if attempt >= attempts or (budget is not None and not budget.withdraw()):
+            made += 1
+            if made == attempts or (when is not None and not when(error, made)):
                 raise
+            if budget is not None and not budget.withdraw():
+                raise
+            at_least = error.retry_after if heed_retry_after and isinstance(error, Brain2Error) else None
+            wait = (backoff or _BACKOFF).delay(made - 1, rng, at_least)
             if remaining is not None and (left := remaining()) is not None and left <= wait:
                 raise
         await sleep(wait)

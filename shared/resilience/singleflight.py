@@ -1,7 +1,10 @@
 """Concurrent requests for one key become one: the first does the work, the others wait for its result.
 
-Go's golang.org/x/sync/singleflight, with cancellation: a caller that goes away doesn't take the work from the others,
-and when the last one has gone the work is stopped.
+As golang.org/x/sync/singleflight, with cancellation: the work goes on while at least one caller waits for it, and is
+cancelled when the last one has gone.
+
+Library considered: aiocache and async-lru join concurrent calls too, but they keep the result, and their first caller's
+cancellation fails the others.
 """
 
 import asyncio

@@ -38,6 +38,7 @@ from shared.dynamo import (
     Update,
 )
 from shared.events.envelope import Event, new_event
+from shared.idempotent import IdempotentRequest
 from shared.ids import Clock, IdFactory
 
 # How long the marker of a restored note still refuses late news of its deletion.
@@ -57,15 +58,15 @@ class Outbox(Protocol):
 class Receipts(Protocol):
     """What is needed of shared.idempotency.Idempotency."""
 
-    async def find(self, user: str, request_id: str, fingerprint: str) -> bytes | None: ...
+    async def find(self, request: IdempotentRequest) -> bytes | None: ...
 
-    def record(self, user: str, request_id: str, fingerprint: str, response: bytes) -> Put: ...
+    def record(self, request: IdempotentRequest, answer: bytes) -> Put: ...
 
-    async def begin(self, user: str, request_id: str, fingerprint: str) -> bytes | None: ...
+    async def begin(self, request: IdempotentRequest) -> bytes | None: ...
 
-    async def complete(self, user: str, request_id: str, fingerprint: str, response: bytes) -> None: ...
+    async def complete(self, request: IdempotentRequest, answer: bytes) -> None: ...
 
-    async def forget(self, user: str, request_id: str, fingerprint: str) -> None: ...
+    async def abandon(self, request: IdempotentRequest) -> None: ...
 
 
 class DynamoEdgeStore:
@@ -103,7 +104,7 @@ class DynamoEdgeStore:
             ops.append(Put(items.journal_item(write.journal)))
         if write.answered is not None:
             once, answer = write.answered
-            ops.append(self._receipts.record(once.user, once.request_id, once.fingerprint, answer))
+            ops.append(self._receipts.record(once, answer))
             about += [Refusal("other")] * (len(ops) - 1 - len(about))
             about.append(Refusal("receipt"))
         try:
@@ -236,16 +237,16 @@ class DynamoEdgeStore:
 
     # ------------------------------------------------------------------ receipts
     async def find(self, once: Once) -> bytes | None:
-        return await self._receipts.find(once.user, once.request_id, once.fingerprint)
+        return await self._receipts.find(once)
 
     async def begin(self, once: Once) -> bytes | None:
-        return await self._receipts.begin(once.user, once.request_id, once.fingerprint)
+        return await self._receipts.begin(once)
 
     async def complete(self, once: Once, answer: bytes) -> None:
-        await self._receipts.complete(once.user, once.request_id, once.fingerprint, answer)
+        await self._receipts.complete(once, answer)
 
     async def forget(self, once: Once) -> None:
-        await self._receipts.forget(once.user, once.request_id, once.fingerprint)
+        await self._receipts.abandon(once)
 
     # ------------------------------------------------------------------ journal
     async def journal(self, entry: Journal) -> None:

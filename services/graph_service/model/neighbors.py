@@ -1,12 +1,12 @@
 """A note's neighbours: how they are ordered, filtered and paged."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from services.graph_service.model.edge import Edge
-from shared.pages import fingerprint
+from shared.tokens import PAGE, Real, Text, TokenCodec, fingerprint
 
 
 class Direction(IntEnum):
@@ -120,20 +120,18 @@ def select(neighbors: Iterable[Neighbor], query: Query, hidden: frozenset[str]) 
     return Page(wanted[: query.limit], len(visible), len(wanted) > query.limit)
 
 
-def position_state(neighbor: Neighbor, order: Order) -> Mapping[str, Any]:
-    """A position as it travels in a page token."""
-    number, member = rank(neighbor, order)
-    return {"r": number, "m": member}
+_TOKENS: TokenCodec[Position] = TokenCodec(PAGE, lambda number, member: (number, member), {"r": Real(), "m": Text(256)})
 
 
-def position_of(state: Mapping[str, Any] | None) -> Position | None:
-    """The inverse; ValueError when the state isn't one of ours."""
-    if state is None:
-        return None
-    number, member = state.get("r"), state.get("m")
-    if not isinstance(number, int | float) or not isinstance(member, str):
-        raise ValueError("not a position")
-    return (float(number), member)
+def next_page_token(query: Query, last: Neighbor) -> str:
+    """The page token that continues after a neighbour."""
+    number, member = rank(last, query.order)
+    return _TOKENS.encode(query.fingerprint(), float(number), member)
+
+
+def position_of(query: Query, page_token: str) -> Position | None:
+    """Where a page begins; None for the first. InvalidArgument (PAGE_TOKEN_INVALID)."""
+    return _TOKENS.decode(query.fingerprint(), page_token)
 
 
 Accepts = Callable[[Neighbor], bool]

@@ -6,12 +6,11 @@ a list satisfies a token if it isn't about the token's notes or if its moment is
 was away during the write, or is another instance now), the read asks DynamoDB. See docs/adr/0021.
 """
 
-import base64
-import binascii
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.errors import FieldViolation, InvalidArgument
+from shared.tokens import CONSISTENCY, Integer, ListOf, Text, TokenCodec
 
 # Beyond that many notes a token is about all notes of the user: tokens stay short.
 _MOST_NOTES = 16
@@ -30,9 +29,27 @@ class Token:
         return self.notes is None or _hash(note) in self.notes
 
     def encode(self) -> str:
-        notes = "*" if self.notes is None else ",".join(f"{n:x}" for n in sorted(self.notes))
-        text = f"1~{self.space}~{self.stamp:x}~{self.wall_ms:x}~{notes}"
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        notes = None if self.notes is None else sorted(self.notes)
+        return _TOKENS.encode(_BOUND, self.space, self.stamp, self.wall_ms, notes)
+
+
+def _token(space: str, stamp: int, wall_ms: int, notes: Sequence[int] | None) -> Token:
+    if notes is not None and list(notes) != sorted(set(notes)):
+        raise ValueError("not sorted")
+    return Token(space, stamp, wall_ms, None if notes is None else frozenset(notes))
+
+
+_BOUND = "graph"
+_TOKENS = TokenCodec(
+    CONSISTENCY,
+    _token,
+    {
+        "s": Text(128),
+        "t": Integer(0, 2**63 - 1),
+        "w": Integer(0, 2**63 - 1),
+        "n": ListOf(Integer(0, 2**32 - 1), _MOST_NOTES, optional=True),
+    },
+)
 
 
 def token_for(space: str, stamp: int, wall_ms: int, notes: "frozenset[str] | set[str]") -> Token:
@@ -41,23 +58,8 @@ def token_for(space: str, stamp: int, wall_ms: int, notes: "frozenset[str] | set
 
 
 def decode(token: str) -> Token | None:
-    """None for "". InvalidArgument when it isn't one of ours."""
-    if not token:
-        return None
-    try:
-        text = base64.b64decode(
-            token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
-        ).decode()
-        form, space, stamp, wall, notes = text.split("~")
-        if form != "1":
-            raise ValueError(form)
-        about = None if notes == "*" else frozenset(int(n, 16) for n in notes.split(",") if n)
-        return Token(space, int(stamp, 16), int(wall, 16), about)
-    except (ValueError, binascii.Error):
-        violation = FieldViolation("consistency_token", "must be a token that a write answered")
-        raise InvalidArgument(
-            "consistency_token is not one of ours", reason="CONSISTENCY_TOKEN_INVALID", violations=[violation]
-        ) from None
+    """The token of a text; None for "". InvalidArgument (CONSISTENCY_TOKEN_INVALID) for any other text."""
+    return _TOKENS.decode(_BOUND, token)
 
 
 def _hash(note: str) -> int:

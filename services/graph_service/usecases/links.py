@@ -242,7 +242,7 @@ class Links:
             return None
         outcome: Outcome = once.decode(stored)
         # Its writer may have died before it told the caches; and the token must be one that can be verified now.
-        return outcome, await self._committer.again(_touched_key(once.user, key))
+        return outcome, await self._committer.again(_touched_key(once.user_id, key))
 
     async def _record(self, user: str, key: EdgeKey, once: Once, flag: bool) -> None:
         """Remember an answer that changed nothing."""

@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.graph_service.model.neighbors import Neighbor, Page, Position, Query, position_of, position_state, select
+from services.graph_service.model.neighbors import Neighbor, Page, Query, next_page_token, position_of, select
 from services.graph_service.model.token import Token
 from services.graph_service.ports import Codec
 from services.graph_service.usecases.adjacency import Adjacency, Found, Look
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.hubs import Hubs
 from services.graph_service.usecases.l1 import L1, Entry
-from shared.errors import FieldViolation, InvalidArgument, Unavailable, Violations
+from shared.errors import Unavailable, Violations
 from shared.ids import check_id, check_user_id
-from shared.pages import decode_token, encode_token
 
 
 class Neighbors:
@@ -62,7 +61,7 @@ class Neighbors:
         kept in memory.
         """
         if page_token:
-            query = replace(query, after=_position(query, page_token))
+            query = replace(query, after=position_of(query, page_token))
         look = await self._adjacency.look(query.user, (query.note,), token)
         if query.note in look.hidden:
             return b""
@@ -76,7 +75,7 @@ class Neighbors:
                 page = replace(page, neighbors=await self._with_titles(query.user, page.neighbors))
             following = ""
             if page.more:
-                following = encode_token(query.fingerprint(), position_state(page.neighbors[-1], query.order))
+                following = next_page_token(query, page.neighbors[-1])
             answer = self._codec.answer(self._codec.pack(page.neighbors), following, page.degree)
         if keep_as and not titles and entry is not None and look.hidden_entry is not None:
             self._l1.put_answer(keep_as, answer, entry, look.hidden_entry)
@@ -152,14 +151,6 @@ class Neighbors:
     async def _with_titles(self, user: str, neighbors: Sequence[Neighbor]) -> list[Neighbor]:
         titles = await self._existence.titles(user, [neighbor.node for neighbor in neighbors])
         return [neighbor._replace(title=titles.get(neighbor.node, "")) for neighbor in neighbors]
-
-
-def _position(query: Query, page_token: str) -> Position | None:
-    try:
-        return position_of(decode_token(query.fingerprint(), page_token))
-    except ValueError:
-        violation = FieldViolation("page_token", "is not one of ours")
-        raise InvalidArgument("page_token is not one of ours", violations=[violation]) from None
 
 
 def check_query(query: Query) -> None:

@@ -104,7 +104,7 @@ class Visibility:
     async def detach(self, user: str, note: str, max_edges: int, version: int) -> tuple[Sequence[Edge], bool]:
         """The edges removed by this call, and whether none is left. See DetachNode. version 0: no fence."""
         _check(user, note)
-        limit = page_size(max_edges, default=1000, maximum=1000)
+        limit = page_size("max_edges", max_edges, default=1000, maximum=1000)
         removed: list[Edge] = []
         while len(removed) < limit:
             group, following = await self._store.edges_at(

@@ -1,13 +1,12 @@
 """WatchEdges: a user's changes as they come, read on demand, so that a slow reader holds back only itself."""
 
 import asyncio
-import base64
-import binascii
 from collections.abc import AsyncIterator
 
 from services.graph_service.ports import ChangeFeed, ListCache
-from shared.errors import FieldViolation, InvalidArgument, OutOfRange, Violations
+from shared.errors import OutOfRange, Violations
 from shared.ids import check_user_id
+from shared.tokens import RESUME, Integer, Text, TokenCodec
 
 _PAGE = 100
 
@@ -33,7 +32,7 @@ class Watch:
         violations = Violations()
         check_user_id("user_id", user, violations)
         violations.raise_if_any()
-        space, position = self._cache.space, _decode(resume_token)
+        space, position = self._cache.space, _TOKENS.decode(_BOUND, resume_token)
         if position is None:
             last = await self._feed.last(user)
         else:
@@ -77,18 +76,15 @@ def expired() -> OutOfRange:
     )
 
 
+_BOUND = "WatchEdges"
+# An id of the Redis stream: two numbers of 64 bits.
+_TOKENS: TokenCodec[tuple[str, str]] = TokenCodec(
+    RESUME,
+    lambda space, ms, sequence: (space, f"{ms}-{sequence}"),
+    {"s": Text(128), "t": Integer(0, 2**64 - 1), "n": Integer(0, 2**64 - 1)},
+)
+
+
 def _encode(space: str, last: str) -> str:
-    return base64.urlsafe_b64encode(f"{space}~{last}".encode()).decode().rstrip("=")
-
-
-def _decode(token: str) -> tuple[str, str] | None:
-    if not token:
-        return None
-    try:
-        text = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        space, last = text.decode().split("~")
-        milliseconds, sequence = last.split("-")
-        return space, f"{int(milliseconds)}-{int(sequence)}"
-    except (ValueError, binascii.Error):
-        violation = FieldViolation("resume_token", "must be a token of this method")
-        raise InvalidArgument("resume_token is not one of ours", violations=[violation]) from None
+    milliseconds, sequence = last.split("-")
+    return _TOKENS.encode(_BOUND, space, int(milliseconds), int(sequence))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.node_service.ports import Request
-from shared.idempotency import Idempotency
+from shared.idempotency import Idempotency, IdempotentRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +13,9 @@ class IdempotentBatches:
     idempotency: Idempotency
 
     async def begin(self, user_id: str, request: Request) -> "bytes | HeldRequest":
-        known = await self.idempotency.begin(user_id, request.request_id, request.fingerprint)
-        return HeldRequest(self.idempotency, user_id, request) if known is None else known
+        own = IdempotentRequest(user_id, request.request_id, request.fingerprint)
+        known = await self.idempotency.begin(own)
+        return HeldRequest(self.idempotency, own) if known is None else known
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +23,10 @@ class HeldRequest:
     """Held (port)."""
 
     idempotency: Idempotency
-    user_id: str
-    request: Request
+    request: IdempotentRequest
 
     async def complete(self, answer: bytes) -> None:
-        await self.idempotency.complete(self.user_id, self.request.request_id, self.request.fingerprint, answer)
+        await self.idempotency.complete(self.request, answer)
 
     async def forget(self) -> None:
-        await self.idempotency.forget(self.user_id, self.request.request_id, self.request.fingerprint)
+        await self.idempotency.abandon(self.request)

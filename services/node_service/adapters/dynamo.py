@@ -15,6 +15,7 @@ from services.node_service.ports import Change, Outcome, Position, Request
 from shared.dynamo import ABSENT, Condition, Delete, Item, Key, Op, Put, Reason, Table, TransactionCancelled, Update
 from shared.errors import Brain2Error
 from shared.events.envelope import Event
+from shared.idempotent import IdempotentRequest
 from shared.ids import time_key
 
 DELETION_SHARDS = 16
@@ -40,8 +41,8 @@ class EventLog(Protocol):
 class Answers(Protocol):
     """The part of shared.idempotency.Idempotency that is used here."""
 
-    async def find(self, user: str, request_id: str, fingerprint: str) -> bytes | None: ...
-    def record(self, user: str, request_id: str, fingerprint: str, response: bytes) -> Put: ...
+    async def find(self, request: IdempotentRequest) -> bytes | None: ...
+    def record(self, request: IdempotentRequest, answer: bytes) -> Put: ...
 
 
 class Envelopes(Protocol):
@@ -132,7 +133,7 @@ class DynamoNodeStore:
         return [outcomes[index] for index in range(len(changes))]
 
     async def answer(self, user_id: str, request: Request) -> Summary | None:
-        kept = await self._answers.find(user_id, request.request_id, request.fingerprint)
+        kept = await self._answers.find(IdempotentRequest(user_id, request.request_id, request.fingerprint))
         if kept is None:
             return None
         node_id, _, note = kept.partition(b"\n")
@@ -180,7 +181,8 @@ class DynamoNodeStore:
         if change.receipt is not None:
             request, note = change.receipt.request, change.receipt.answer
             kept = note.node_id.encode() + b"\n" + codec.encode(note)
-            ops.append(self._answers.record(note.user_id, request.request_id, request.fingerprint, kept))
+            own = IdempotentRequest(note.user_id, request.request_id, request.fingerprint)
+            ops.append(self._answers.record(own, kept))
         return ops, event
 
 

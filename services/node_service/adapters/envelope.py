@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from services.node_service import convert
 from services.node_service.model import Node, NodeEvent
-from shared.events.envelope import Event
+from shared.events.envelope import Event, new_event
 from shared.ids import IdFactory
 
 # EventBridge and SQS take 256 KB; consumers are promised less, and an envelope around the envelope must fit too.
@@ -33,17 +33,15 @@ class Enveloper:
         return self._make(event, with_content=False)
 
     def _make(self, event: NodeEvent, *, with_content: bool) -> Event:
-        carrier = self._carrier()
-        return Event(
-            id=self._ids.new_id(),
+        return new_event(
+            self._ids,
+            event.time_ms,
             type=event.event_type.value,
             source="brain2.node",
             user_id=event.node.user_id,
             node_id=event.node.node_id,
             version=event.node.version,
-            time_ms=event.time_ms,
             data=convert.event_data(event, with_content=with_content),
-            traceparent=carrier.get("traceparent", ""),
-            tracestate=carrier.get("tracestate", ""),
+            carrier=self._carrier(),
             replay=self._replay,
         )

@@ -93,7 +93,7 @@ class Reading:
     ) -> Page:
         """A user's live notes created in [start_ms, end_ms), newest first. InvalidArgument (PAGE_TOKEN_INVALID)."""
         rules.require_ids(user_id)
-        limit = page_size(size, default=DEFAULT_PAGE, maximum=MAX_PAGE)
+        limit = page_size("page_size", size, default=DEFAULT_PAGE, maximum=MAX_PAGE)
         bound = fingerprint("ListNodes", user_id, start_ms, end_ms)
         state = decode_token(bound, token)
         since, until = max(start_ms or 0, 0), END_OF_TIME if end_ms is None else min(end_ms, END_OF_TIME)

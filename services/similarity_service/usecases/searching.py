@@ -14,10 +14,18 @@ from services.similarity_service.ports import Nodes, NodeText, Records
 from services.similarity_service.usecases.checks import check_ids
 from services.similarity_service.usecases.library import Library
 from services.similarity_service.usecases.preferences import Preferences
-from shared import pages
-from shared.errors import Brain2Error, InvalidArgument, Violations
+from shared.errors import Brain2Error, Violations
+from shared.pages import page_size
+from shared.tokens import NODE_ID, PAGE, Integer, Real, Text, TokenCodec, fingerprint
 
 MAX_QUERY_BYTES = 1024
+
+# Where a page goes on: after a hit, after a note, after a keyword.
+_SEARCH_TOKENS: TokenCodec[tuple[float, str]] = TokenCodec(PAGE, lambda s, n: (s, n), {"s": Real(), "n": NODE_ID})
+_NODE_TOKENS = TokenCodec(PAGE, str, {"n": NODE_ID})
+_KEYWORD_TOKENS: TokenCodec[tuple[int, str]] = TokenCodec(
+    PAGE, lambda c, t: (c, t), {"c": Integer(0, 2**53), "t": Text(512)}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +65,9 @@ class Searching:
         if not text.strip() and not tags:
             violations.add("query", "must not be empty")
         violations.raise_if_any()
-        wanted = pages.page_size(size, default=20, maximum=100)
-        mark = pages.fingerprint("SearchNodes", user_id, text, tuple(tags))
-        state = pages.decode_token(mark, token)
-        after = None if state is None else _after(state)
+        wanted = page_size("page_size", size, default=20, maximum=100)
+        mark = fingerprint("SearchNodes", user_id, text, tuple(tags))
+        after = _SEARCH_TOKENS.decode(mark, token)
 
         def question(index: UserIndex) -> tuple[Hits, list[str], Callable[[str], bool]]:
             parsed = search.parse(index, text, tags)
@@ -76,7 +83,7 @@ class Searching:
             snippet = Snippet("", ()) if node is None else snippets.snippet(language, node.text or node.title, matches)
             found.append(Found(hit.node_id, title, hit.score, snippet))
         last = hits.hits[-1] if hits.more else None
-        next_token = pages.encode_token(mark, {"s": last.score, "n": last.node_id}) if last else ""
+        next_token = _SEARCH_TOKENS.encode(mark, float(last.score), last.node_id) if last else ""
         return FoundPage(found, next_token, hits.total)
 
     async def list_nodes_by_keyword(
@@ -84,11 +91,10 @@ class Searching:
     ) -> tuple[Sequence[tuple[str, float]], str]:
         """(node id, weight) of the notes that have the word among their keywords, by node id."""
         check_ids(user_id)
-        wanted = pages.page_size(size, default=50, maximum=200)
-        mark = pages.fingerprint("ListNodesByKeyword", user_id, keyword)
-        state = pages.decode_token(mark, token) or {}
+        wanted = page_size("page_size", size, default=50, maximum=200)
+        mark = fingerprint("ListNodesByKeyword", user_id, keyword)
         term = await self._term(user_id, keyword)
-        after = str(state.get("n", ""))
+        after = _NODE_TOKENS.decode(mark, token) or ""
         kept: list[tuple[str, float]] = []
         more = True
         while more and len(kept) < wanted:
@@ -97,21 +103,20 @@ class Searching:
                 after = found[-1][0]
                 live = await self._library.ask(user_id, _live([node_id for node_id, _ in found]))
                 kept += [pair for pair in found if pair[0] in live]
-        return kept, pages.encode_token(mark, {"n": after}) if more else ""
+        return kept, _NODE_TOKENS.encode(mark, after) if more else ""
 
     async def list_keywords(
         self, user_id: str, prefix: str, size: int, token: str
     ) -> tuple[Sequence[tuple[str, int]], str]:
         """(keyword, notes that have it among theirs), most frequent first."""
         check_ids(user_id)
-        wanted = pages.page_size(size, default=100, maximum=1000)
-        mark = pages.fingerprint("ListKeywords", user_id, prefix)
-        state = pages.decode_token(mark, token)
-        after = None if state is None else (int(state["c"]), str(state["t"]))
+        wanted = page_size("page_size", size, default=100, maximum=1000)
+        mark = fingerprint("ListKeywords", user_id, prefix)
+        after = _KEYWORD_TOKENS.decode(mark, token)
         counts = await self._library.ask(user_id, _counts(prefix, wanted + 1, after))
         shown = counts[:wanted]
         more = len(counts) > wanted
-        next_token = pages.encode_token(mark, {"c": shown[-1][1], "t": shown[-1][2]}) if more else ""
+        next_token = _KEYWORD_TOKENS.encode(mark, int(shown[-1][1]), shown[-1][2]) if more else ""
         return [(form, count) for form, count, _ in shown], next_token
 
     async def _term(self, user_id: str, keyword: str) -> str:
@@ -131,13 +136,6 @@ class Searching:
         except Brain2Error:
             # Ranking doesn't need the texts: hits without snippets are worth more than no answer.
             return {}
-
-
-def _after(state: "object") -> tuple[float, str]:
-    try:
-        return float(state["s"]), str(state["n"])  # type: ignore[index]
-    except (KeyError, TypeError, ValueError):
-        raise InvalidArgument("page_token is not one of ours", reason="PAGE_TOKEN_INVALID") from None
 
 
 def _live(node_ids: Collection[str]) -> Callable[[UserIndex], set[str]]:

@@ -16,8 +16,6 @@ STILL_TO_MOVE = {
     "services/node_service/adapters/dynamo.py",
     "services/similarity_service/adapters/dynamo.py",
     "services/similarity_service/adapters/unsettled.py",
-    "shared/events/outbox.py",
-    "shared/idempotency.py",
 }
 
 

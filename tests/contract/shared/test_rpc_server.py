@@ -15,6 +15,7 @@ from shared.grpc import deadline
 from shared.grpc.client import Channels
 from shared.grpc.middleware import Handler, MethodInfo
 from shared.grpc.server import BindError, GrpcServer
+from shared.tokens import PAGE, Integer, TokenCodec
 from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, server_config, serving
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -273,3 +274,13 @@ async def test_the_drain_cuts_off_what_outlasts_the_grace() -> None:
         await server.stop(grace=0.05)
         with pytest.raises((errors.Unavailable, errors.Cancelled)):
             await running
+
+
+def test_a_server_signs_tokens_with_the_secret_of_its_config() -> None:
+    tokens = TokenCodec(PAGE, int, {"n": Integer(0, 9)})
+    GrpcServer(server_config(token_secret="new,old"), [])
+    signed = tokens.encode("f", 1)
+    assert tokens.decode("f", signed) == 1
+    GrpcServer(server_config(), [])
+    with pytest.raises(errors.InvalidArgument):
+        tokens.decode("f", signed)

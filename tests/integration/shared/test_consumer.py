@@ -248,7 +248,7 @@ async def test_work_that_takes_longer_than_the_visibility_stays_hidden_from_othe
     assert await is_empty(aws, channel.queue_url)
 
 
-async def test_drain_finishes_what_is_in_hand_and_deletes_it(aws: Aws, channel: Channel, events: Events) -> None:
+async def test_drain_finishes_what_is_in_flight_and_deletes_it(aws: Aws, channel: Channel, events: Events) -> None:
     seen = Seen()
     seen.gate.clear()
     await send(aws, channel, [events.make(n) for n in range(5)])

@@ -374,11 +374,11 @@ async def test_dying_at_any_call_loses_no_committed_event(
 
 
 class DeletesFirst(Outbox):
-    """The bug that the tests above are for: the item goes before the event is on the bus."""
+    """Has the bug that the tests above must find: it deletes the item before the event is on the bus."""
 
-    async def _settle(self, batch: Sequence[Event]) -> None:
-        await self._forget(batch)
-        await super()._settle(batch)
+    async def _publish(self, batch: Sequence[Event]) -> None:
+        await self._delete(batch)
+        await super()._publish(batch)
 
 
 async def test_the_crash_tests_find_an_outbox_that_deletes_before_it_publishes(

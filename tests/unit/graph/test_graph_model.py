@@ -13,14 +13,15 @@ from services.graph_service.model.neighbors import (
     Neighbor,
     Order,
     Query,
+    next_page_token,
     position_of,
-    position_state,
     rank,
     select,
 )
 from services.graph_service.model.token import Token, token_for
 from services.graph_service.model.walks import link
 from shared.errors import InvalidArgument, Violations
+from shared.tokens import PAGE, Integer, Text, TokenCodec
 
 
 def neighbor(node: str, weight: float = 0.5, **fields: Any) -> Neighbor:
@@ -96,18 +97,26 @@ def test_pages_are_the_whole_in_order_and_nothing_twice(
     walked: list[Neighbor] = []
     after, more = None, True
     while more:
-        page = select(found, Query("u", "n", limit, order, weight, types, direction, after), hidden)
+        query = Query("u", "n", limit, order, weight, types, direction, after)
+        page = select(found, query, hidden)
         walked += page.neighbors
         more = page.more
-        after = position_of(position_state(page.neighbors[-1], order)) if more else None
+        after = position_of(query, next_page_token(query, page.neighbors[-1])) if more else None
     assert walked == whole.neighbors
     assert walked == sorted(walked, key=lambda n: rank(n, order))
 
 
 def test_a_foreign_position_is_refused() -> None:
-    for state in ({"r": "1", "m": "x"}, {"r": 1}, {}):
-        with pytest.raises(ValueError, match="position"):
-            position_of(state)
+    query, other = Query("u", "n", 10), Query("u", "other", 10)
+    token = next_page_token(other, Neighbor("m", 1, "t", Direction.BOTH, False, 0))
+    for wrong in (
+        token,
+        "garbage",
+        TokenCodec(PAGE, tuple, {"r": Integer(0, 9), "m": Text(9)}).encode(query.fingerprint(), 1, "x"),
+    ):
+        with pytest.raises(InvalidArgument) as error:
+            position_of(query, wrong)
+        assert error.value.reason == "PAGE_TOKEN_INVALID"
 
 
 @given(st.integers(0, 2**53), st.integers(0, 2**43), st.sets(st.text("abc", min_size=1), max_size=20))

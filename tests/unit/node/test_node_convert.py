@@ -83,6 +83,7 @@ def test_garbled_tokens(token: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         convert.seen(token)
     assert [violation.field for violation in caught.value.violations] == ["consistency_token"]
+    assert caught.value.reason == "CONSISTENCY_TOKEN_INVALID"
 
 
 def test_a_request_is_recognised_by_method_and_body() -> None:

@@ -1,6 +1,8 @@
 """The breaker: when it opens, what passes while it is half open, and that no call holds it up."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -24,6 +26,11 @@ async def fails(error: Exception | None = None) -> None:
     raise error or Unavailable("down")
 
 
+async def call(breaker: Breaker, fn: Callable[[], Awaitable[Any]]) -> Any:
+    with breaker.enter():
+        return await fn()
+
+
 async def works() -> str:
     return "fine"
 
@@ -31,7 +38,7 @@ async def works() -> str:
 async def trip(breaker: Breaker, times: int = 3) -> None:
     for _ in range(times):
         with pytest.raises(Unavailable, match="down"):
-            await breaker.call(fails)
+            await call(breaker, fails)
 
 
 async def test_failures_in_a_row_open_it_and_calls_are_refused_without_being_made() -> None:
@@ -44,7 +51,7 @@ async def test_failures_in_a_row_open_it_and_calls_are_refused_without_being_mad
         made += 1
 
     with pytest.raises(Unavailable) as refused:
-        await breaker.call(counted)
+        await call(breaker, counted)
     assert (state(breaker), made, refused.value.reason) == ("open", 0, "BREAKER_OPEN")
     assert refused.value.retry_after == pytest.approx(1.05)
 
@@ -52,7 +59,7 @@ async def test_failures_in_a_row_open_it_and_calls_are_refused_without_being_mad
 async def test_a_success_in_between_starts_the_count_anew() -> None:
     breaker, _ = fresh(ratio=0.9)
     await trip(breaker, 2)
-    await breaker.call(works)
+    await call(breaker, works)
     await trip(breaker, 2)
     assert state(breaker) == "closed"
 
@@ -61,7 +68,7 @@ async def test_half_of_many_calls_failing_opens_it_though_never_in_a_row() -> No
     breaker, _ = fresh(failures=5)
     for _ in range(4):
         await trip(breaker, 1)
-        await breaker.call(works)
+        await call(breaker, works)
     assert state(breaker) == "closed"
     await trip(breaker, 1)
     assert state(breaker) == "open"
@@ -71,7 +78,7 @@ async def test_old_failures_are_forgotten() -> None:
     breaker, clock = fresh(failures=5, window=10)
     for _ in range(8):
         await trip(breaker, 1)
-        await breaker.call(works)
+        await call(breaker, works)
         clock._seconds += 6
     assert state(breaker) == "closed"
 
@@ -80,7 +87,7 @@ async def test_errors_of_the_request_do_not_count_against_the_dependency() -> No
     breaker, _ = fresh()
     for _ in range(10):
         with pytest.raises(InvalidArgument):
-            await breaker.call(lambda: fails(InvalidArgument("no")))
+            await call(breaker, lambda: fails(InvalidArgument("no")))
     assert state(breaker) == "closed"
 
 
@@ -89,15 +96,15 @@ async def test_half_open_one_probe_passes_and_its_success_closes() -> None:
     await trip(breaker)
     clock._seconds += 1.1
     gate = asyncio.Event()
-    probe = asyncio.create_task(breaker.call(gate.wait))
+    probe = asyncio.create_task(call(breaker, gate.wait))
     await asyncio.sleep(0)
     assert state(breaker) == "half_open"
     with pytest.raises(Unavailable):
-        await breaker.call(works)
+        await call(breaker, works)
     gate.set()
     await probe
     assert state(breaker) == "closed"
-    assert await breaker.call(works) == "fine"
+    assert await call(breaker, works) == "fine"
 
 
 async def test_a_failed_probe_opens_it_for_twice_as_long_up_to_a_bound() -> None:
@@ -110,7 +117,7 @@ async def test_a_failed_probe_opens_it_for_twice_as_long_up_to_a_bound() -> None
         await trip(breaker, 1)
     assert waits == pytest.approx([1.05, 2.1, 4.2, 4.2])
     clock._seconds += 5
-    await breaker.call(works)
+    await call(breaker, works)
     await trip(breaker)
     assert breaker.retry_after == pytest.approx(1.05)
 
@@ -119,12 +126,12 @@ async def test_a_cancelled_probe_gives_its_place_back() -> None:
     breaker, clock = fresh()
     await trip(breaker)
     clock._seconds += 1.1
-    probe = asyncio.create_task(breaker.call(asyncio.Event().wait))
+    probe = asyncio.create_task(call(breaker, asyncio.Event().wait))
     await asyncio.sleep(0)
     probe.cancel()
     with pytest.raises(asyncio.CancelledError):
         await probe
-    assert await breaker.call(works) == "fine"
+    assert await call(breaker, works) == "fine"
     assert state(breaker) == "closed"
 
 
@@ -142,22 +149,23 @@ async def test_a_call_that_began_before_it_opened_has_no_say_afterwards() -> Non
     assert state(breaker) == "closed"
 
 
-async def test_as_a_context_manager_each_task_has_its_own_permit() -> None:
+async def test_an_outcome_that_was_given_before_the_end_of_the_block_is_the_one_that_counts() -> None:
     breaker, _ = fresh()
-    gate = asyncio.Event()
 
-    async def use(error: bool) -> None:
-        async with breaker:
-            await gate.wait()
-            if error:
-                raise Unavailable("down")
+    async def fails_harmlessly() -> None:
+        with breaker.enter() as permit:
+            permit.end(None)
+            raise Unavailable("down")
 
-    tasks = [asyncio.create_task(use(error)) for error in (True, False, True, False)]
-    await asyncio.sleep(0)
-    gate.set()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [isinstance(result, Unavailable) for result in results] == [True, False, True, False]
-    assert not breaker._held
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            await fails_harmlessly()
+    assert state(breaker) == "closed"
+    for _ in range(3):
+        with breaker.enter() as permit:
+            permit.end(False)
+            permit.end(True)
+    assert state(breaker) == "open"
 
 
 async def test_listeners_hear_each_change() -> None:
@@ -166,5 +174,5 @@ async def test_listeners_hear_each_change() -> None:
     breaker.on_change(lambda name, state: heard.append(f"{name} {state}"))
     await trip(breaker)
     clock._seconds += 1.1
-    await breaker.call(works)
+    await call(breaker, works)
     assert heard == ["store open", "store half_open", "store closed"]

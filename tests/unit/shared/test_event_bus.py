@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.events.bus import CALL_BYTES, CALL_ENTRIES, Bus, calls, entry_bytes
@@ -25,6 +25,7 @@ def bus(answer: Any) -> tuple[Bus, Faulty, Breaker]:
     return Bus(client, "bus", breaker), client, breaker  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, MAX_BYTES - 1000), max_size=40))
 def test_calls_hold_all_events_in_order_and_keep_both_limits(sizes: list[int]) -> None:
     events = [event(number, size) for number, size in enumerate(sizes)]
@@ -63,7 +64,7 @@ async def test_entries_that_failed_are_told_apart() -> None:
     events = [event(number) for number in range(4)]
     taken, refused = await sender.publish(events)
     assert taken == [events[0], events[3]]
-    assert [(one.event, one.code, one.hopeless) for one in refused] == [
+    assert [(one.event, one.code, one.permanent) for one in refused] == [
         (events[1], "InternalFailure", False),
         (events[2], "MalformedDetail", True),
     ]
@@ -78,7 +79,7 @@ async def test_a_call_that_failed_leaves_all_for_later(error: Any, state: str) -
     for _ in range(2):
         taken, refused = await sender.publish([event(1), event(2)])
         assert taken == []
-        assert [one.hopeless for one in refused] == [False, False]
+        assert [one.permanent for one in refused] == [False, False]
     assert (breaker.state, client.calls["put_events"]) == (state, 2)
 
 
@@ -103,4 +104,4 @@ async def test_one_malformed_entry_does_not_take_the_others_with_it() -> None:
     good = [event(1), event(2)]
     taken, refused = await sender.publish([good[0], bad, good[1]])
     assert taken == good
-    assert [(one.event, one.hopeless) for one in refused] == [(bad, True)]
+    assert [(one.event, one.permanent) for one in refused] == [(bad, True)]

@@ -81,7 +81,7 @@ def test_an_outage_of_minutes_does_not_use_up_five_receives() -> None:
     assert sorted(BACKOFFS) == list(BACKOFFS)
 
 
-async def test_a_message_in_hand_is_extended_at_half_its_visibility_until_it_is_handled() -> None:
+async def test_a_message_in_flight_is_extended_at_half_its_visibility_until_it_is_handled() -> None:
     clock, gate = ManualClock(), asyncio.Event()
 
     async def slow(_: Event) -> None:
@@ -125,7 +125,7 @@ async def test_a_handler_that_never_ends_is_stopped_and_its_message_put_back() -
     await task
 
 
-async def test_while_the_breaker_is_open_messages_in_hand_are_kept_and_tried_one_at_a_time() -> None:
+async def test_while_the_breaker_is_open_messages_in_flight_are_kept_and_tried_one_at_a_time() -> None:
     clock, tried, down = ManualClock(), 0, True
 
     async def handler(_: Event) -> None:

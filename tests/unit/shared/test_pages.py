@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidArgument
-from shared.pages import decode_token, encode_token, fingerprint, page_size
+from shared.pages import decode_token, encode_token, fingerprint
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -69,14 +69,3 @@ def test_a_token_says_nothing_that_json_would_not() -> None:
     with pytest.raises(TypeError):
         encode_token("f", {"key": b"bytes"})
     assert json.loads(base64.urlsafe_b64decode(encode_token("f", {"a": 1}) + "==")) == [1, "f", {"a": 1}]
-
-
-@pytest.mark.parametrize(("requested", "size"), [(0, 50), (1, 1), (200, 200), (201, 200)])
-def test_page_sizes(requested: int, size: int) -> None:
-    assert page_size(requested, default=50, maximum=200) == size
-
-
-def test_a_negative_page_size_is_refused() -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        page_size(-1, default=50, maximum=200)
-    assert caught.value.violations[0].field == "page_size"

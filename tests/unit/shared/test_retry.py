@@ -99,3 +99,29 @@ def test_the_reserve_refills_with_time() -> None:
     assert [budget.withdraw(), budget.withdraw()] == [True, False]
     clock._seconds += 0.5
     assert budget.withdraw()
+
+
+async def test_when_decides_by_the_error_and_the_calls_made() -> None:
+    seen: list[tuple[str, int]] = []
+
+    def when(error: BaseException, made: int) -> bool:
+        seen.append((str(error), made))
+        return made < 2
+
+    work = Flaky(Unavailable("a"), Unavailable("b"), Unavailable("c"))
+    with pytest.raises(Unavailable, match="b"):
+        await retry(work, attempts=None, when=when, sleep=ManualClock().skip)
+    assert seen == [("a", 1), ("b", 2)]
+
+
+async def test_without_a_bound_it_is_called_until_it_succeeds() -> None:
+    work = Flaky(*(Unavailable("down") for _ in range(1000)))
+    assert await retry(work, attempts=None, sleep=ManualClock().skip) == "done"
+    assert work.calls == 1001
+
+
+async def test_what_the_server_asked_for_may_be_ignored() -> None:
+    clock = ManualClock()
+    work = Flaky(ResourceExhausted("slow", retry_after=7))
+    await retry(work, backoff=Backoff(1, 1), heed_retry_after=False, sleep=clock.skip, rng=Middle())
+    assert clock.slept == [0.5]
