@@ -1,9 +1,9 @@
-"""The node context: the notes themselves, their order in time and their life cycle (live, deleted, purged).
+"""The node context: the notes, their order in time and their life cycle (live, deleted, purged).
 
-Owns: the items USER#u / NODE#n and USER#u / SETTINGS#node, and in Redis the keys b2:n:{u}:<node id> (a cache).
+Owns: in the table the items of notes and of this service's user settings, in Redis the keys b2:n:{user_id}:node_id.
 Publishes: node.created, node.updated, node.deleted, node.restored, node.purged, each in the transaction of its write.
-Hears: nothing; it calls graph and similarity only to hide or show a note at once, and works without them.
-Promises: an answered write is durable and its event certain; one transaction a write; nothing of one user is seen by
-another; a read that passes a consistency token sees the write that gave it; without Redis everything still works.
-Read on: model, ports, usecases, servicer, app; docs/adr/0010 to 0013 say why.
+Consumes: nothing. It calls graph and similarity only to set a note's visibility at once, and works without them.
+Guarantees: an answered write is durable and its event will be published; each write is one transaction; no user sees
+anything of another; a read with a consistency token sees the write that returned it; everything works without Redis.
+Read on: model, ports, usecases, servicer, app; docs/adr/0010 to 0014 have the reasons.
 """

@@ -1,4 +1,4 @@
-"""The settings of the node service's process, from the environment."""
+"""The configuration of the node service's process, from the environment."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from shared.config import ServerConfig, StoreConfig, between, env_field, target
 
 @dataclass(frozen=True, kw_only=True)
 class NodeConfig(ServerConfig, StoreConfig):
-    """What this service needs beyond its server and the stores."""
+    """The configuration besides that of the server and the stores."""
 
     retention_seconds: int = env_field(
         30 * 24 * 3600,
@@ -17,23 +17,26 @@ class NodeConfig(ServerConfig, StoreConfig):
         check=between(0, MAX_RETENTION_SECONDS),
     )
     graph_target: str = env_field(
-        "", env="BRAIN2_GRAPH_TARGET", why="where a deletion is told at once; empty = by its event alone", check=target
+        "",
+        env="BRAIN2_GRAPH_TARGET",
+        why="where a note's visibility is set at once; empty = by its event alone",
+        check=target,
     )
     similarity_target: str = env_field(
         "",
         env="BRAIN2_SIMILARITY_TARGET",
-        why="where a deletion is told at once; empty = by its event alone",
+        why="where a note's visibility is set at once; empty = by its event alone",
         check=target,
     )
     visibility_ms: int = env_field(
         20,
         env="BRAIN2_VISIBILITY_MS",
-        why="how long a deletion waits for the two at most; what they miss comes with the event",
+        why="how long a deletion waits for graph and similarity at most; a late one gets the change by its event",
         check=between(0, 1000),
     )
     cache_seconds: int = env_field(
         60,
         env="BRAIN2_NODE_CACHE_SECONDS",
-        why="how long Redis keeps a note; bounds how stale a read without a token can be when Redis is cut off",
+        why="how long Redis keeps a note, and so how old a read without a token can be when Redis is cut off",
         check=between(1, 3600),
     )

@@ -1,10 +1,11 @@
-"""Between the messages of protos/node/v1 and the model. Pure.
+"""Maps the messages of protos/node/v1 to the model and back. Pure.
 
-What can't be said in the model is refused here (a time that is no time, a garbled token): InvalidArgument.
+A value that has no place in the model (an invalid time, a garbled token) is InvalidArgument here.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from google.protobuf import json_format
@@ -12,8 +13,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from protos.node.v1 import events_pb2, node_pb2
+from protos.node.v1 import events_pb2, node_pb2, storage_pb2
 from services.node_service.model import (
+    UPDATABLE_FIELDS,
     Cascade,
     Draft,
     Node,
@@ -23,10 +25,11 @@ from services.node_service.model import (
     Title,
     UserSettings,
     View,
+    text,
 )
-from services.node_service.ports import Request
 from shared.errors import Brain2Error, FieldViolation, InvalidArgument
 from shared.grpc.status import CODES
+from shared.idempotent import IdempotentRequest
 from shared.tokens import CONSISTENCY, NODE_ID, Integer, ListOf, TokenCodec
 
 VIEWS: Mapping[int, View] = {
@@ -52,38 +55,71 @@ _FIRST_SECOND = -62_135_596_800
 
 def node(known: Title, view: View = View.FULL) -> node_pb2.Node:
     """A note in a view; `known` must hold what the view shows."""
-    message = node_pb2.Node(
-        user_id=known.user_id, node_id=known.node_id, title=known.title, version=known.version, etag=known.etag
-    )
-    message.incarnation = known.incarnation
-    put_time(message.create_time, known.create_ms)
-    put_time(message.update_time, known.update_ms)
-    if known.delete_ms is not None:
-        put_time(message.delete_time, known.delete_ms)
-    if known.purge_ms is not None:
-        put_time(message.purge_time, known.purge_ms)
     if view is View.TITLE or not isinstance(known, Summary):
-        return message
-    message.tags.extend(known.tags)
-    if known.metadata:
-        message.metadata.update(known.metadata)
-    message.content_bytes = known.content_bytes
-    if view is View.FULL and isinstance(known, Node):
-        message.content = known.content
+        names = _TITLE
+    elif view is View.FULL and isinstance(known, Node):
+        names = _NODE
     else:
-        message.excerpt = known.excerpt
+        names = _SUMMARY
+    message = node_pb2.Node(etag=known.etag, **{name: getattr(known, name) for name in names})
+    for name, model_name in _TIMES.items():
+        ms = getattr(known, model_name)
+        if ms is not None:
+            put_time(getattr(message, name), ms)
     return message
 
 
-def draft(message: node_pb2.NewNode) -> Draft:
-    return Draft(
-        node_id=message.node_id,
-        title=message.title,
-        content=message.content,
-        tags=tuple(message.tags),
-        metadata=dict(message.metadata),
-        create_ms=_create_ms(message),
+def stored(note: Summary) -> storage_pb2.StoredNode:
+    """A Summary or a Node in the form that caches and receipts hold."""
+    return storage_pb2.StoredNode(
+        node=node(note),
+        cascade=CASCADE_VALUES[note.cascade],
+        fenced=note.fenced,
+        with_content=isinstance(note, Node),
     )
+
+
+def from_stored(message: storage_pb2.StoredNode) -> Summary:
+    """The Summary or Node that stored() was called with."""
+    values = _values(message.node, _SUMMARY) | {"cascade": cascade(message.cascade), "fenced": message.fenced}
+    return Node(**values | text(message.node.content)) if message.with_content else Summary(**values)
+
+
+def title(message: node_pb2.Node) -> Title:
+    return Title(**_values(message, _TITLE))
+
+
+def _values(message: node_pb2.Node, names: Sequence[str]) -> dict[str, Any]:
+    """The arguments of a model class by their names."""
+    values = {name: _READ[name](getattr(message, name)) for name in names}
+    for name, model_name in _TIMES.items():
+        values[model_name] = time(getattr(message, name), name) if message.HasField(name) else None
+    return values
+
+
+def _reader(field: Any) -> Callable[[Any], Any]:
+    """What makes a value of the model from one of the message."""
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return dict
+    return tuple if field.is_repeated else lambda value: value
+
+
+# Fields of the message Node and of the model have the same names, but the time x_ms of the model is called x_time.
+_FIELDS: Mapping[str, Any] = node_pb2.Node.DESCRIPTOR.fields_by_name
+_READ = {name: _reader(field) for name, field in _FIELDS.items()}
+_TIMES = {
+    name: name.removesuffix("_time") + "_ms"
+    for name, field in _FIELDS.items()
+    if field.message_type is Timestamp.DESCRIPTOR
+}
+_TITLE, _SUMMARY = (tuple(each.name for each in fields(view) if each.name in _FIELDS) for view in (Title, Summary))
+# The excerpt is for readers who don't get the content.
+_NODE = (*(name for name in _SUMMARY if name != "excerpt"), "content")
+
+
+def draft(message: node_pb2.NewNode) -> Draft:
+    values = {name: _READ[name](getattr(message, name)) for name in ("node_id", *UPDATABLE_FIELDS)}
+    return Draft(create_ms=_create_ms(message), **values)
 
 
 def _create_ms(message: node_pb2.NewNode) -> int | None:
@@ -92,16 +128,16 @@ def _create_ms(message: node_pb2.NewNode) -> int | None:
     try:
         return time(message.create_time, "create_time")
     except InvalidArgument:
-        return -1  # no time at all: refused by the model, for this note alone
+        return -1  # no valid time: validation refuses it, for this note alone
 
 
-def request(method: str, message: Message) -> Request | None:
-    """What makes the call recognisable, when it has a request_id. The method counts too: two can have like bodies."""
-    request_id: str = getattr(message, "request_id")  # noqa: B009
-    if not request_id:
+def idempotent_request(method: str, message: Any) -> IdempotentRequest | None:
+    """IdempotentRequest.of() without its checks: the use cases report wrong ids together with all other faults."""
+    if not message.request_id:
         return None
     body = message.SerializeToString(deterministic=True)
-    return Request(request_id, hashlib.sha256(method.encode() + b"\0" + body).hexdigest()[:32])
+    fingerprint = hashlib.sha256(method.encode() + b"\0" + body).hexdigest()[:32]
+    return IdempotentRequest(message.user_id, message.request_id, fingerprint)
 
 
 def cascade(value: int) -> Cascade:
@@ -122,7 +158,7 @@ def put_time(message: Timestamp, ms: int) -> None:
 
 
 def time(message: Timestamp, field: str, *, up: bool = False) -> int:
-    """Milliseconds; what is finer is cut off, or rounded up for a bound that times are compared with."""
+    """Milliseconds. Smaller parts are cut off; with `up`, for a bound that times are compared with, rounded up."""
     if not (_FIRST_SECOND <= message.seconds <= _LAST_SECOND and 0 <= message.nanos < 1_000_000_000):
         raise _refused(field, "is not a valid google.protobuf.Timestamp")
     return message.seconds * 1000 + (message.nanos + (999_999 if up else 0)) // 1_000_000
@@ -151,7 +187,7 @@ def bound(request: node_pb2.ListNodesRequest, field: str) -> int | None:
 
 
 def batch_answer(results: Sequence[Summary | Brain2Error]) -> bytes:
-    """BatchCreateNodesResponse. Its token names no version: that a note is missing is never answered from a cache."""
+    """BatchCreateNodesResponse. Its token has no versions: no read ever finds in a cache that a note is missing."""
     response = node_pb2.BatchCreateNodesResponse(consistency_token=token())
     for result in results:
         one = response.results.add()
@@ -191,7 +227,7 @@ def retention(message: node_pb2.UserSettings) -> float | None:
 
 
 def event_data(event: NodeEvent, *, with_content: bool) -> dict[str, Any]:
-    """The `data` of an event's envelope: its message of events.proto as JSON, with the names of the .proto."""
+    """The `data` of an event's envelope: its message of events.proto as JSON, with the field names of the .proto."""
     return json_format.MessageToDict(event_message(event, with_content=with_content), preserving_proto_field_name=True)
 
 

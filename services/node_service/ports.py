@@ -1,7 +1,7 @@
-"""What the use cases need from the outside, and what they may rely on.
+"""What the use cases need from the outside, and the guarantees they have.
 
-Errors are those of shared.errors; every method may raise Unavailable or ResourceExhausted when a store doesn't answer,
-and then it isn't known whether a write was done.
+Errors are those of shared.errors. Every method may raise Unavailable or ResourceExhausted when a store doesn't answer;
+then it isn't known whether a write was done.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,30 +11,24 @@ from typing import Protocol
 
 from services.node_service.model import Node, NodeEvent, Summary, Title, UserSettings
 from shared.errors import Brain2Error
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What makes a repeated call recognisable: the caller's request_id and a digest of everything it asked for."""
-
-    request_id: str
-    fingerprint: str
+from shared.idempotent import IdempotentRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The answer to a request, kept so that a repeat gets the same one."""
+    """The answer to a request, stored so that the same request gets the same answer."""
 
-    request: Request
+    request: IdempotentRequest
     answer: Summary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One write. before: the note as it was read (None: there must be none); after: as it shall be (None: removed).
+class NodeWrite:
+    """One write of one note.
 
-    A change whose event isn't CREATED or UPDATED touches only version, fence and what belongs to the deletion: for it
-    a Summary is enough.
+    before: the note as it was read; None = there must be none.
+    after: the note as it shall be; None = it is removed. A Summary is enough unless the event is CREATED or UPDATED,
+    because other writes change only the version, the fence and what belongs to the deletion.
     """
 
     before: Summary | None
@@ -47,7 +41,7 @@ class Outcome(Enum):
     """How a write ended."""
 
     DONE = "done"
-    # The note isn't `before` any more (or there is one already): nothing was written.
+    # The stored note differs from `before`, or exists already: nothing was written.
     CONFLICT = "conflict"
     # The request had been carried out before: nothing was written.
     REPEATED = "repeated"
@@ -62,59 +56,63 @@ class Position:
 
 
 class NodeStore(Protocol):
-    """The notes. Reads and writes of one note are linearizable, but for read(), titles() and page()."""
+    """The notes. Reads and writes of one note are linearizable, except read(), titles() and page()."""
 
     async def current(self, user_id: str, node_id: str) -> Node | None:
-        """The note as the last finished write left it, deleted ones too."""
+        """The note as the last finished write left it, also when it is deleted."""
 
     async def current_summary(self, user_id: str, node_id: str) -> Summary | None:
         """The same without its content, which may be large."""
 
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> dict[str, Node]:
-        """The notes that exist, deleted ones too; may lag behind writes a little, but not behind `seen`."""
+        """The notes that exist, also deleted ones. They may be a little older than the last write.
+
+        seen: the versions, by node_id, that they are never older than.
+        """
 
     async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> Mapping[str, Title]:
-        """As read, with less of each note."""
+        """The same as read(), with at least the Title of each note."""
 
     async def page(
         self, user_id: str, *, since_ms: int, until_ms: int, after: Position | None, limit: int
     ) -> list[Summary]:
         """Live notes created in [since_ms, until_ms), newest first, those after a position; at most limit.
 
-        From an index that follows the writes, usually within milliseconds. Ties in time are ordered by id, descending.
-        A note that lives all the while is at one place of this order for ever.
+        They come from an index that follows the writes, usually within milliseconds. Notes of one time are ordered by
+        node_id, descending. The place of a note in this order never changes.
         """
 
     async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
-        """Whole notes, deleted ones too, in the order of their ids, those after an id ("" = from the first); at most
-        limit, and fewer only at the end or when they are large; none only at the end. As the last finished writes left
-        them."""
+        """Whole notes, also deleted ones, in the order of their ids, as the last finished writes left them.
 
-    async def commit(self, change: Change) -> Outcome:
-        """Write the note, its event and the answer to its request, all or nothing; durable when it returns."""
+        after: the id that they come after; "" = from the first.
+        limit: there are fewer only at the end or when the notes are large, and none only at the end.
+        """
 
-    async def commit_new(self, changes: Sequence[Change]) -> list[Outcome | Brain2Error]:
-        """Create notes, each as by commit(), in fewer round trips; in the order of the changes."""
+    async def commit(self, write: NodeWrite) -> Outcome:
+        """Write the note, its event and its receipt, all or nothing; durable when it returns."""
 
-    async def answer(self, user_id: str, request: Request) -> Summary | None:
-        """What a request was answered with. InvalidArgument (REQUEST_ID_REUSED) when its id was for something else."""
+    async def commit_new(self, writes: Sequence[NodeWrite]) -> list[Outcome | Brain2Error]:
+        """Create notes, each as by commit(), in fewer round trips; the outcomes are in the order of the writes."""
 
-
-class Held(Protocol):
-    """The right to carry out a request of several transactions; it ends by itself after half a minute."""
-
-    async def complete(self, answer: bytes) -> None:
-        """Keep the answer. Aborted (REQUEST_LEASE_LOST) when the right had ended and another took it."""
-
-    async def forget(self) -> None:
-        """Let a repeat try at once; what was done must bear being done again."""
+    async def previous_answer(self, request: IdempotentRequest) -> Summary | None:
+        """The answer of a receipt. InvalidArgument (REQUEST_ID_REUSED) when its id was used for something else."""
 
 
-class Batches(Protocol):
-    """Requests of several transactions, that are carried out once."""
+class Idempotency(Protocol):
+    """Makes sure that a request of several transactions is carried out once."""
 
-    async def begin(self, user_id: str, request: Request) -> bytes | Held:
-        """The answer if there is one, else the right to find it. Aborted (REQUEST_IN_PROGRESS) while another has it."""
+    async def begin(self, request: IdempotentRequest) -> bytes | None:
+        """The stored answer; None gives the right to carry the request out, which expires after half a minute.
+
+        Raises InvalidArgument (REQUEST_ID_REUSED), Aborted (REQUEST_IN_PROGRESS) while another process has the right.
+        """
+
+    async def complete(self, request: IdempotentRequest, answer: bytes) -> None:
+        """Store the answer. Aborted (REQUEST_LEASE_LOST) when the right had expired and another process took it."""
+
+    async def abandon(self, request: IdempotentRequest) -> None:
+        """Give the right back without an answer: the request may be carried out again. Its steps are idempotent."""
 
 
 class SettingsStore(Protocol):
@@ -124,25 +122,25 @@ class SettingsStore(Protocol):
         """None when the user has set nothing. Sees every finished save."""
 
     async def save(self, user_id: str, settings: UserSettings | None) -> None:
-        """None: forget what was set."""
+        """None removes the settings."""
 
 
 class Retentions(Protocol):
-    """Where deletions learn the retention from."""
+    """The retention of each user."""
 
     async def seconds(self, user_id: str) -> int:
-        """How long a note that is deleted now can be restored; may lag behind a change of the settings for seconds."""
+        """How long a note that is deleted now can be restored. A change of the settings may take seconds to arrive."""
 
 
-class Teller(Protocol):
-    """Tells events again, without a write that they belong to."""
+class EventPublisher(Protocol):
+    """Publishes events that belong to no write."""
 
-    async def tell(self, events: Sequence[NodeEvent]) -> None:
+    async def publish(self, events: Sequence[NodeEvent]) -> None:
         """All of them are on the bus when it returns. Unavailable when some may not be."""
 
 
 class Visibility(Protocol):
-    """The other services' view of a note. The event is what makes it certain; this only makes it quick."""
+    """Whether the other services show a note. The event makes it certain; this makes it quick."""
 
-    async def announce(self, node: Summary) -> None:
-        """Hide or show the note elsewhere, as its version has it. Returns in milliseconds and never raises."""
+    async def set_visibility(self, node: Summary) -> None:
+        """Show the note elsewhere, or hide it if it is deleted. Returns within milliseconds and never raises."""

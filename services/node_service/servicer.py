@@ -1,4 +1,4 @@
-"""NodeService as gRPC sees it: message -> use case -> message. No rules, no try."""
+"""NodeService as gRPC calls it: message -> use case -> message. No rules, no try."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -7,45 +7,51 @@ from typing import Any
 from protos.node.v1 import node_pb2
 from services.node_service import convert
 from services.node_service.model import View
-from services.node_service.usecases.batches import BatchWriting
-from services.node_service.usecases.life import Life
-from services.node_service.usecases.reading import Reading
-from services.node_service.usecases.replaying import Replaying
-from services.node_service.usecases.settings import Settings
-from services.node_service.usecases.writing import Writing
+from services.node_service.usecases.batch_create_nodes import batch_create_nodes
+from services.node_service.usecases.batch_get_nodes import batch_get_nodes
+from services.node_service.usecases.create_node import create_node
+from services.node_service.usecases.delete_node import delete_node
+from services.node_service.usecases.get_node import get_node
+from services.node_service.usecases.list_nodes import list_nodes
+from services.node_service.usecases.notes import Notes
+from services.node_service.usecases.purge_node import fence_node, purge_node
+from services.node_service.usecases.replay_events import replay_events
+from services.node_service.usecases.restore_node import restore_node
+from services.node_service.usecases.update_node import update_node
+from services.node_service.usecases.user_settings import StoredUserSettings, get_user_settings, update_user_settings
 from shared.idempotency import Idempotency, IdempotentRequest
 
 
 @dataclass(frozen=True, slots=True)
 class NodeServicer:
-    """One method an RPC; what each promises is said in protos/node/v1/node.proto."""
+    """One method for each RPC; protos/node/v1/node.proto documents them."""
 
-    writing: Writing
-    batches: BatchWriting
-    life: Life
-    reading: Reading
-    settings: Settings
-    replaying: Replaying
+    notes: Notes
+    settings: StoredUserSettings
     idempotency: Idempotency
 
     async def CreateNode(self, request: node_pb2.CreateNodeRequest, context: Any) -> node_pb2.CreateNodeResponse:
-        node = await self.writing.create_node(
-            request.user_id, convert.draft(request.node), convert.request("CreateNode", request)
+        node = await create_node(
+            self.notes,
+            request.user_id,
+            convert.draft(request.node),
+            convert.idempotent_request("CreateNode", request),
         )
         return node_pb2.CreateNodeResponse(node=convert.node(node), consistency_token=convert.token(node))
 
     async def BatchCreateNodes(self, request: node_pb2.BatchCreateNodesRequest, context: Any) -> bytes:
-        return await self.batches.create_nodes(
+        return await batch_create_nodes(
+            self.notes,
             request.user_id,
             [convert.draft(each) for each in request.nodes],
-            convert.request("BatchCreateNodes", request),
+            convert.idempotent_request("BatchCreateNodes", request),
             convert.batch_answer,
         )
 
     async def GetNode(self, request: node_pb2.GetNodeRequest, context: Any) -> node_pb2.GetNodeResponse:
         view = convert.view(request.view)
         seen = convert.seen(request.consistency_token)
-        node = await self.reading.get_node(request.user_id, request.node_id, request.show_deleted, seen)
+        node = await get_node(self.notes, request.user_id, request.node_id, request.show_deleted, seen)
         return node_pb2.GetNodeResponse(node=convert.node(node, view))
 
     async def BatchGetNodes(
@@ -53,38 +59,42 @@ class NodeServicer:
     ) -> node_pb2.BatchGetNodesResponse:
         view = convert.view(request.view)
         seen = convert.seen(request.consistency_token)
-        nodes, missing = await self.reading.get_nodes(
-            request.user_id, request.node_ids, view, request.show_deleted, seen
+        nodes, missing = await batch_get_nodes(
+            self.notes, request.user_id, request.node_ids, view, request.show_deleted, seen
         )
         return node_pb2.BatchGetNodesResponse(nodes=[convert.node(each, view) for each in nodes], missing_ids=missing)
 
     async def UpdateNode(self, request: node_pb2.UpdateNodeRequest, context: Any) -> node_pb2.UpdateNodeResponse:
-        node = await self.writing.update_node(
+        node = await update_node(
+            self.notes,
             request.user_id,
             request.node_id,
             convert.draft(request.node),
             request.update_mask.paths,
             request.etag,
-            convert.request("UpdateNode", request),
+            convert.idempotent_request("UpdateNode", request),
         )
         return node_pb2.UpdateNodeResponse(node=convert.node(node), consistency_token=convert.token(node))
 
     async def DeleteNode(self, request: node_pb2.DeleteNodeRequest, context: Any) -> node_pb2.DeleteNodeResponse:
-        node = await self.life.delete_node(
+        node = await delete_node(
+            self.notes,
             request.user_id,
             request.node_id,
             request.etag,
             convert.cascade(request.cascade),
-            convert.request("DeleteNode", request),
+            convert.idempotent_request("DeleteNode", request),
         )
         return convert.deletion(node)
 
     async def RestoreNode(self, request: node_pb2.RestoreNodeRequest, context: Any) -> node_pb2.RestoreNodeResponse:
-        node = await self.life.restore_node(request.user_id, request.node_id, convert.request("RestoreNode", request))
+        idempotent = convert.idempotent_request("RestoreNode", request)
+        node = await restore_node(self.notes, request.user_id, request.node_id, idempotent)
         return node_pb2.RestoreNodeResponse(node=convert.node(node), consistency_token=convert.token(node))
 
     async def ListNodes(self, request: node_pb2.ListNodesRequest, context: Any) -> node_pb2.ListNodesResponse:
-        page = await self.reading.list_nodes(
+        page = await list_nodes(
+            self.notes,
             request.user_id,
             size=request.page_size,
             token=request.page_token,
@@ -97,15 +107,14 @@ class NodeServicer:
 
     async def PurgeNode(self, request: node_pb2.PurgeNodeRequest, context: Any) -> node_pb2.PurgeNodeResponse:
         if request.fence:
-            node = await self.life.fence_node(request.user_id, request.node_id, request.version)
-            return convert.fenced(node)
-        purged = await self.life.purge_node(request.user_id, request.node_id, request.version)
+            return convert.fenced(await fence_node(self.notes, request.user_id, request.node_id, request.version))
+        purged = await purge_node(self.notes, request.user_id, request.node_id, request.version)
         return node_pb2.PurgeNodeResponse(already_purged=not purged)
 
     async def ReplayEvents(
         self, request: node_pb2.ReplayEventsRequest, context: Any
     ) -> AsyncIterator[node_pb2.ReplayEventsResponse]:
-        async for progress in self.replaying.replay(request.user_id, request.max_rate, request.page_token):
+        async for progress in replay_events(self.notes, request.user_id, request.max_rate, request.page_token):
             yield node_pb2.ReplayEventsResponse(
                 replayed=progress.replayed, next_page_token=progress.next_token, finished=progress.finished
             )
@@ -113,14 +122,14 @@ class NodeServicer:
     async def GetUserSettings(
         self, request: node_pb2.GetUserSettingsRequest, context: Any
     ) -> node_pb2.GetUserSettingsResponse:
-        known = await self.settings.get_settings(request.user_id)
-        return node_pb2.GetUserSettingsResponse(settings=convert.settings(known))
+        settings = await get_user_settings(self.settings, request.user_id)
+        return node_pb2.GetUserSettingsResponse(settings=convert.settings(settings))
 
     async def UpdateUserSettings(self, request: node_pb2.UpdateUserSettingsRequest, context: Any) -> bytes:
         async def work() -> bytes:
-            known = await self.settings.update_settings(
-                request.user_id, convert.retention(request.settings), request.update_mask.paths
+            settings = await update_user_settings(
+                self.settings, request.user_id, convert.retention(request.settings), request.update_mask.paths
             )
-            return node_pb2.UpdateUserSettingsResponse(settings=convert.settings(known)).SerializeToString()
+            return node_pb2.UpdateUserSettingsResponse(settings=convert.settings(settings)).SerializeToString()
 
         return await self.idempotency.run(IdempotentRequest.of("UpdateUserSettings", request), work)

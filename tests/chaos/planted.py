@@ -44,24 +44,24 @@ def _lease(service: str) -> None:
 def _fence(service: str) -> None:
     if service != "node":
         return
+    from services.node_service import servicer
     from services.node_service.model import NodeEvent, NodeEventType
-    from services.node_service.ports import Change
-    from services.node_service.usecases import life
+    from services.node_service.ports import NodeWrite
+    from services.node_service.usecases.notes import Notes
 
-    async def purge_node(self: life.Life, user_id: str, node_id: str, version: int) -> bool:
-        node = await self.store.current_summary(user_id, node_id)
+    async def purge_node(notes: Notes, user_id: str, node_id: str, version: int) -> bool:
+        node = await notes.store.current_summary(user_id, node_id)
         if node is None:
             return False
-        now = self.clock.now_ms()
+        now = notes.clock.now_ms()
         event = NodeEvent(event_type=NodeEventType.PURGED, node=node, time_ms=now)
-        await self.store.commit(Change(before=node, after=None, event=event))
+        await notes.store.commit(NodeWrite(before=node, after=None, event=event))
         return True
 
-    async def fence_node(self: life.Life, user_id: str, node_id: str, version: int) -> Any:
-        return await self.store.current(user_id, node_id)
+    async def fence_node(notes: Notes, user_id: str, node_id: str, version: int) -> Any:
+        return await notes.store.current(user_id, node_id)
 
-    life.Life.purge_node = purge_node  # type: ignore[method-assign]
-    life.Life.fence_node = fence_node  # type: ignore[method-assign]
+    vars(servicer).update(purge_node=purge_node, fence_node=fence_node)
 
 
 _PLANTS: dict[str, Callable[[str], None]] = {"outbox": _outbox, "lease": _lease, "fence": _fence}

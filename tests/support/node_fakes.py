@@ -1,4 +1,4 @@
-"""Fakes of the node context's ports: a store that keeps notes in memory and can be told to misbehave.
+"""Fakes of the node context's ports: a store that keeps notes in memory and fails on request.
 
 tests/contract/node runs the same suite over this store and over the real ones, so that it can't drift away from them.
 """
@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.node_service.model import Node, NodeEvent, Summary, UserSettings
-from services.node_service.ports import Change, Outcome, Position, Request
-from services.node_service.usecases.turns import Optimist
-from shared.errors import Brain2Error, InvalidArgument
+from services.node_service.ports import NodeWrite, Outcome, Position
+from services.node_service.usecases.notes import Notes
+from services.node_service.usecases.optimistic_concurrency import OptimisticConcurrency
+from shared.errors import Brain2Error, InvalidArgument, Unavailable
+from shared.idempotent import IdempotentRequest
 
 
 @dataclass
 class FakeClock:
-    """Says what it was told to say."""
+    """A clock whose time a test sets."""
 
     ms: int = 1_700_000_000_000
     seconds: float = 0.0
@@ -40,14 +42,14 @@ class CountingIds:
 
 @dataclass
 class FakeStore:
-    """NodeStore in memory. before_commit: called with each change first, to let somebody else write in between."""
+    """NodeStore in memory. before_commit: called with each write first, to let somebody else write in between."""
 
     notes: dict[tuple[str, str], Node] = field(default_factory=dict)
     events: list[NodeEvent] = field(default_factory=list)
     answers: dict[tuple[str, str], tuple[str, Summary]] = field(default_factory=dict)
     commits: int = 0
     reads: int = 0
-    before_commit: Callable[[Change], None] = lambda change: None
+    before_commit: Callable[[NodeWrite], None] = lambda write: None
     failing: Mapping[str, Brain2Error] = field(default_factory=dict)
 
     async def current(self, user_id: str, node_id: str) -> Node | None:
@@ -83,25 +85,25 @@ class FakeStore:
         found = sorted(node_id for user, node_id in self.notes if user == user_id and node_id > after)
         return [self.notes[user_id, node_id] for node_id in found[:limit]]
 
-    async def commit(self, change: Change) -> Outcome:
-        self.before_commit(change)
+    async def commit(self, write: NodeWrite) -> Outcome:
+        self.before_commit(write)
         self.commits += 1
-        note = change.after or change.before
+        note = write.after or write.before
         assert note is not None
         if error := self.failing.get(note.node_id):
             raise error
         key = note.user_id, note.node_id
-        receipt = change.receipt
+        receipt = write.receipt
         if receipt is not None and (note.user_id, receipt.request.request_id) in self.answers:
             return Outcome.REPEATED
-        if not _unchanged(self.notes.get(key), change.before):
+        if not _unchanged(self.notes.get(key), write.before):
             return Outcome.CONFLICT
-        if change.after is None:
+        if write.after is None:
             del self.notes[key]
-        elif isinstance(change.after, Node):
-            self.notes[key] = change.after
+        elif isinstance(write.after, Node):
+            self.notes[key] = write.after
         else:
-            after = change.after
+            after = write.after
             self.notes[key] = replace(
                 self.notes[key],
                 version=after.version,
@@ -110,23 +112,23 @@ class FakeStore:
                 cascade=after.cascade,
                 fenced=after.fenced,
             )
-        if change.event is not None:
-            self.events.append(change.event)
+        if write.event is not None:
+            self.events.append(write.event)
         if receipt is not None:
             self.answers[note.user_id, receipt.request.request_id] = receipt.request.fingerprint, receipt.answer
         return Outcome.DONE
 
-    async def commit_new(self, changes: Sequence[Change]) -> list[Outcome | Brain2Error]:
+    async def commit_new(self, writes: Sequence[NodeWrite]) -> list[Outcome | Brain2Error]:
         outcomes: list[Outcome | Brain2Error] = []
-        for change in changes:
+        for write in writes:
             try:
-                outcomes.append(await self.commit(change))
+                outcomes.append(await self.commit(write))
             except Brain2Error as error:
                 outcomes.append(error)
         return outcomes
 
-    async def answer(self, user_id: str, request: Request) -> Summary | None:
-        fingerprint, answer = self.answers.get((user_id, request.request_id), (request.fingerprint, None))
+    async def previous_answer(self, request: IdempotentRequest) -> Summary | None:
+        fingerprint, answer = self.answers.get((request.user_id, request.request_id), (request.fingerprint, None))
         if fingerprint != request.fingerprint:
             raise InvalidArgument("another body", reason="REQUEST_ID_REUSED")
         return answer
@@ -139,32 +141,23 @@ def _unchanged(stored: Node | None, before: Summary | None) -> bool:
 
 
 @dataclass
-class FakeBatches:
-    """Batches in memory; `begun` holds the requests that are being carried out."""
+class FakeIdempotency:
+    """Idempotency in memory; `begun` holds the requests that are being carried out."""
 
-    kept: dict[tuple[str, Request], bytes] = field(default_factory=dict)
-    begun: set[tuple[str, Request]] = field(default_factory=set)
+    answers: dict[IdempotentRequest, bytes] = field(default_factory=dict)
+    begun: set[IdempotentRequest] = field(default_factory=set)
 
-    async def begin(self, user_id: str, request: Request) -> "bytes | FakeHeld":
-        if (user_id, request) in self.kept:
-            return self.kept[user_id, request]
-        self.begun.add((user_id, request))
-        return FakeHeld(self, (user_id, request))
+    async def begin(self, request: IdempotentRequest) -> bytes | None:
+        if request not in self.answers:
+            self.begun.add(request)
+        return self.answers.get(request)
 
+    async def complete(self, request: IdempotentRequest, answer: bytes) -> None:
+        self.begun.remove(request)
+        self.answers[request] = answer
 
-@dataclass
-class FakeHeld:
-    """Held of FakeBatches."""
-
-    batches: FakeBatches
-    key: tuple[str, Request]
-
-    async def complete(self, answer: bytes) -> None:
-        self.batches.begun.remove(self.key)
-        self.batches.kept[self.key] = answer
-
-    async def forget(self) -> None:
-        self.batches.begun.remove(self.key)
+    async def abandon(self, request: IdempotentRequest) -> None:
+        self.begun.discard(request)
 
 
 @dataclass
@@ -197,18 +190,54 @@ class FakeRetentions:
 
 @dataclass
 class FakeVisibility:
-    """Visibility that remembers what it was told: (id, version, deleted)."""
+    """Visibility that records its calls: (node_id, version, deleted)."""
 
-    told: list[tuple[str, int, bool]] = field(default_factory=list)
+    calls: list[tuple[str, int, bool]] = field(default_factory=list)
 
-    async def announce(self, node: Summary) -> None:
-        self.told.append((node.node_id, node.version, node.deleted))
+    async def set_visibility(self, node: Summary) -> None:
+        self.calls.append((node.node_id, node.version, node.deleted))
+
+
+@dataclass
+class FakePublisher:
+    """EventPublisher in memory. failures: how many calls fail first."""
+
+    published: list[NodeEvent] = field(default_factory=list)
+    failures: int = 0
+
+    async def publish(self, events: Sequence[NodeEvent]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Unavailable("throttled", reason="BUS_UNAVAILABLE")
+        self.published += events
 
 
 async def no_wait(seconds: float) -> None:
     """Instead of asyncio.sleep."""
 
 
-def optimist() -> Optimist:
-    """Retries without waiting."""
-    return Optimist(sleep=no_wait, rng=random.Random(1))
+class World:
+    """The ports of the use cases as fakes, and `notes` over them."""
+
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.clock = FakeClock()
+        self.idempotency = FakeIdempotency()
+        self.visibility = FakeVisibility()
+        self.publisher = FakePublisher()
+        self.notes = Notes(
+            store=self.store,
+            idempotency=self.idempotency,
+            retentions=FakeRetentions(60),
+            visibility=self.visibility,
+            publisher=self.publisher,
+            concurrency=OptimisticConcurrency(sleep=no_wait, rng=random.Random(1)),
+            clock=self.clock,
+            ids=CountingIds(),
+            max_answer_bytes=1000,
+        )
+
+    @property
+    def node(self) -> Node:
+        """The note "n" of "u"."""
+        return self.store.notes["u", "n"]

@@ -1,1 +1,1 @@
-"""The ports of the node context on real parts: DynamoDB (the truth), Redis (a cache), and the two peers."""
+"""The ports of the node context on DynamoDB (which holds the notes), Redis (a cache) and the two peers."""

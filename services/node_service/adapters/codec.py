@@ -1,98 +1,76 @@
-"""A note as bytes: for the cache and for kept answers.
+"""A note as bytes, for the cache and for receipts.
 
-The head (version, times, title) comes first and has a bounded length, so that a reader who needs no more asks Redis
-for the first HEAD_BYTES only. Big-endian; lengths are bytes:
-    B form=1, q version, q incarnation, q create, q update, q delete, q purge (-1: none), H title, I rest, B kind
-    title (UTF-8), rest (JSON of tags, metadata, excerpt, content_bytes, cascade, fenced), content (UTF-8) if kind is 1
+    B form = 2, H size of the head in bytes, head, rest (big-endian)
+
+Head and rest are messages StoredNode (protos/node/v1/storage.proto): the head has the fields of a Title, the rest all
+others. Protobuf reads the two together as one message. A reader that needs the Title alone asks Redis for the first
+HEAD_BYTES. Fields that a newer release has added are ignored.
 """
 
-import json
 import struct
 
-from services.node_service.model import MAX_TITLE_BYTES, Cascade, Node, Summary, Title
-from shared.errors import DataLoss
+from google.protobuf.message import DecodeError
 
-_HEAD = struct.Struct(">BqqqqqqHIB")
-_FORM = 1
-HEAD_BYTES = _HEAD.size + MAX_TITLE_BYTES
+from protos.node.v1 import storage_pb2
+from services.node_service import convert
+from services.node_service.adapters import positional
+from services.node_service.model import Summary, Title, View
+from shared.errors import DataLoss, InvalidArgument
+
+_PREFIX = struct.Struct(">BH")
+_FORM = 2
+# The largest head of today has about 850 bytes: the longest title, ids and numbers.
+HEAD_BYTES = _PREFIX.size + 1024
 
 
 def encode(note: Summary) -> bytes:
-    """A Summary or a Node, without its owner and id: those are in the key."""
-    title = note.title.encode()
-    rest = json.dumps(
-        [list(note.tags), dict(note.metadata), note.excerpt, note.content_bytes, note.cascade.value, note.fenced],
-        separators=(",", ":"),
-        ensure_ascii=False,
-    ).encode()
-    head = _HEAD.pack(
-        _FORM,
-        note.version,
-        note.incarnation,
-        note.create_ms,
-        note.update_ms,
-        -1 if note.delete_ms is None else note.delete_ms,
-        -1 if note.purge_ms is None else note.purge_ms,
-        len(title),
-        len(rest),
-        isinstance(note, Node),
-    )
-    content = note.content.encode() if isinstance(note, Node) else b""
-    return b"".join((head, title, rest, content))
+    """A Summary or a Node."""
+    message = convert.stored(note)
+    head = storage_pb2.StoredNode(node=convert.node(note, View.TITLE))
+    for field, _ in head.node.ListFields():
+        message.node.ClearField(field.name)
+    first = head.SerializeToString()
+    return b"".join((_PREFIX.pack(_FORM, len(first)), first, message.SerializeToString()))
 
 
-def decode_title(user_id: str, node_id: str, data: bytes) -> Title:
-    """The Title of an encoded note from (at least) its first HEAD_BYTES. DataLoss when they are none."""
+def decode(data: bytes) -> Summary:
+    """The Node, or the Summary if that was encoded. Raises DataLoss when the bytes can't be read."""
+    _head_size(data)
     try:
-        form, version, incarnation, created, updated, deleted, purge, title_size, _, _ = _HEAD.unpack_from(data)
-        title = data[_HEAD.size : _HEAD.size + title_size].decode()
-    except (struct.error, UnicodeDecodeError):
-        raise _unreadable(node_id) from None
-    if form != _FORM:
-        raise _unreadable(node_id)
-    return Title(
-        user_id=user_id,
-        node_id=node_id,
-        title=title,
-        version=version,
-        incarnation=incarnation,
-        create_ms=created,
-        update_ms=updated,
-        delete_ms=None if deleted < 0 else deleted,
-        purge_ms=None if purge < 0 else purge,
-    )
+        return convert.from_stored(_parse(data[_PREFIX.size :]))
+    except InvalidArgument as error:
+        raise _unreadable() from error
 
 
-def decode(user_id: str, node_id: str, data: bytes) -> Summary:
-    """The Node (or the Summary, if only that was encoded). DataLoss when it can't be read."""
-    known = decode_title(user_id, node_id, data)
+def decode_title(data: bytes) -> Title:
+    """The Title, from at least the first HEAD_BYTES. Raises DataLoss when the bytes can't be read."""
+    end = _PREFIX.size + _head_size(data)
+    if end > len(data):
+        raise _unreadable()
+    return convert.title(_parse(data[_PREFIX.size : end]).node)
+
+
+def decode_receipt(user_id: str, data: bytes) -> Summary:
+    """The answer in a receipt of this release or of an older one. Raises DataLoss when the bytes can't be read."""
+    return decode(data) if data[:1] == bytes([_FORM]) else positional.decode_receipt(user_id, data)
+
+
+def _head_size(data: bytes) -> int:
+    if len(data) < _PREFIX.size or data[0] != _FORM:
+        raise _unreadable()
+    size: int = _PREFIX.unpack_from(data)[1]
+    return size
+
+
+def _parse(data: bytes) -> storage_pb2.StoredNode:
     try:
-        _, _, _, _, _, _, _, title_size, rest_size, full = _HEAD.unpack_from(data)
-        start = _HEAD.size + title_size
-        rest = json.loads(data[start : start + rest_size])
-        tags, metadata, excerpt, content_bytes, cascade, fenced = rest
-        content = data[start + rest_size :].decode()
-    except (ValueError, TypeError):
-        raise _unreadable(node_id) from None
-    fields = {
-        "user_id": user_id,
-        "node_id": node_id,
-        "title": known.title,
-        "version": known.version,
-        "incarnation": known.incarnation,
-        "create_ms": known.create_ms,
-        "update_ms": known.update_ms,
-        "delete_ms": known.delete_ms,
-        "purge_ms": known.purge_ms,
-        "tags": tuple(tags),
-        "metadata": metadata,
-        "excerpt": excerpt,
-        "content_bytes": content_bytes,
-        "cascade": Cascade(cascade),
-        "fenced": fenced,
-    }
-    return Node(**fields, content=content) if full else Summary(**fields)
+        message = storage_pb2.StoredNode.FromString(data)
+    except DecodeError as error:
+        raise _unreadable() from error
+    if not message.node.version:
+        raise _unreadable()
+    return message
 
 
-def _unreadable(node_id: str) -> DataLoss:
-    return DataLoss(f"a kept copy of the note {node_id} can't be read", reason="UNREADABLE_COPY")
+def _unreadable() -> DataLoss:
+    return DataLoss("a stored copy of a note can't be read", reason="UNREADABLE_COPY")

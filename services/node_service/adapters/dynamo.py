@@ -1,17 +1,18 @@
-"""NodeStore, SettingsStore on the table: one item a note, one transaction a write.
+"""NodeStore and SettingsStore on the table: one item for each note, one transaction for each write.
 
-Item USER#u / NODE#n. A live note has the keys of UserTimeIndex, a deleted one those of DeletionQueue, never both.
+The item of a live note has the keys of UserTimeIndex, that of a deleted note those of DeletionQueue, and none has both.
 Reads are strongly consistent, so that what a reader puts into the cache is never older than the read.
 """
 
 import asyncio
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, Protocol
 
 from services.node_service.adapters import codec
 from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Summary, UserSettings
-from services.node_service.ports import Change, Outcome, Position, Request
+from services.node_service.ports import NodeWrite, Outcome, Position
 from shared.dynamo import ABSENT, Condition, Delete, Item, Key, Op, Put, Reason, Table, TransactionCancelled, Update
 from shared.errors import Brain2Error
 from shared.events.envelope import Event
@@ -19,16 +20,22 @@ from shared.idempotent import IdempotentRequest
 from shared.ids import time_key
 
 DELETION_SHARDS = 16
-# DynamoDB takes 100 operations a transaction; smaller ones conflict and fail less, and several run at once.
+# Notes in one transaction. DynamoDB takes 100 operations; smaller transactions conflict less, and several run at once.
 CHUNK_NOTES = 25
-# As JSON on the wire. DynamoDB takes 4 MB; the client writes a body of up to 1 MB without holding up the event loop.
+# Bytes of one transaction as JSON. DynamoDB takes 4 MB; a body of up to 1 MB is sent without blocking the event loop.
 CHUNK_BYTES = 900_000
 CHUNKS_AT_ONCE = 4
 
-_SUMMARY_ATTRIBUTES = (
-    *("PK", "SK", "title", "tags", "metadata", "version", "incarnation", "create_time", "update_time"),
-    *("delete_time", "purge_time", "excerpt", "content_bytes", "cascade", "fenced"),
-)
+# The attribute of each field of a note: it has the same name, but the time x_ms is called x_time.
+_ATTRIBUTES = {
+    each.name: each.name.removesuffix("_ms") + "_time" if each.name.endswith("_ms") else each.name
+    for each in fields(Node)
+    if each.name != "user_id"
+}
+_SUMMARY_ATTRIBUTES = ("PK", "SK", *(name for name in _ATTRIBUTES.values() if name != "content"))
+# What changes when a note is deleted, fenced or restored.
+_STATE_FIELDS = ("delete_ms", "purge_ms", "cascade", "fenced")
+_STATE_ATTRIBUTES = ("GSI3PK", "GSI3SK", "GSI2PK", "GSI2SK", *(_ATTRIBUTES[name] for name in _STATE_FIELDS))
 
 
 class EventLog(Protocol):
@@ -46,7 +53,7 @@ class Answers(Protocol):
 
 
 class Envelopes(Protocol):
-    """Puts an event into its envelope: ids, time and trace come from the composition root."""
+    """Puts an event into its envelope; the composition root gives it ids, time and trace."""
 
     def __call__(self, event: NodeEvent) -> Event: ...
 
@@ -83,7 +90,7 @@ class DynamoNodeStore:
         self, user_id: str, *, since_ms: int, until_ms: int, after: Position | None, limit: int
     ) -> list[Summary]:
         low = f"TIMESTAMP#{time_key(since_ms)}"
-        # No key ends right after its time, so this bound leaves out exactly what was created at until_ms and later.
+        # Every key continues after its time, so this bound excludes exactly the notes created at until_ms and later.
         high = f"TIMESTAMP#{time_key(until_ms)}"
         before = None if after is None else f"TIMESTAMP#{time_key(after.create_ms)}#{after.node_id}"
         found: list[Summary] = []
@@ -109,46 +116,43 @@ class DynamoNodeStore:
         page = await self._table.query(f"USER#{user_id}", begins_with="NODE#", after=last, limit=limit, consistent=True)
         return [to_node(item) for item in page.items]
 
-    async def commit(self, change: Change) -> Outcome:
-        ops, event = self._operations(change)
+    async def commit(self, write: NodeWrite) -> Outcome:
+        ops, event = self._operations(write)
         try:
             await self._table.transact(ops)
         except TransactionCancelled as cancelled:
-            return _outcome(change, cancelled.reasons, cancelled)
+            return _outcome(write, cancelled.reasons, cancelled)
         if event is not None:
             self._events.announce(event)
         return Outcome.DONE
 
-    async def commit_new(self, changes: Sequence[Change]) -> list[Outcome | Brain2Error]:
+    async def commit_new(self, writes: Sequence[NodeWrite]) -> list[Outcome | Brain2Error]:
         outcomes: dict[int, Outcome | Brain2Error] = {}
         at_once = asyncio.Semaphore(CHUNKS_AT_ONCE)
 
         async def chunk(indexes: list[int]) -> None:
             async with at_once:
-                outcomes.update(await self._commit_chunk({index: changes[index] for index in indexes}))
+                outcomes.update(await self._commit_chunk({index: writes[index] for index in indexes}))
 
         async with asyncio.TaskGroup() as group:
-            for indexes in _chunks(changes):
+            for indexes in _chunks(writes):
                 group.create_task(chunk(indexes))
-        return [outcomes[index] for index in range(len(changes))]
+        return [outcomes[index] for index in range(len(writes))]
 
-    async def answer(self, user_id: str, request: Request) -> Summary | None:
-        kept = await self._answers.find(IdempotentRequest(user_id, request.request_id, request.fingerprint))
-        if kept is None:
-            return None
-        node_id, _, note = kept.partition(b"\n")
-        return codec.decode(user_id, node_id.decode(), note)
+    async def previous_answer(self, request: IdempotentRequest) -> Summary | None:
+        receipt = await self._answers.find(request)
+        return None if receipt is None else codec.decode_receipt(request.user_id, receipt)
 
-    async def _commit_chunk(self, changes: Mapping[int, Change]) -> dict[int, Outcome | Brain2Error]:
-        """Write these together; whoever can't be written is taken out, and the others are written without it."""
+    async def _commit_chunk(self, writes: Mapping[int, NodeWrite]) -> dict[int, Outcome | Brain2Error]:
+        """Write these in one transaction. A note that can't be written is taken out, and the others are tried again."""
         outcomes: dict[int, Outcome | Brain2Error] = {}
-        left = dict(changes)
+        left = dict(writes)
         while left:
             ops: list[Op] = []
             events: list[Event] = []
             places: list[tuple[int, int, int]] = []
-            for index, change in left.items():
-                own, event = self._operations(change)
+            for index, write in left.items():
+                own, event = self._operations(write)
                 places.append((index, len(ops), len(ops) + len(own)))
                 ops += own
                 if event is not None:
@@ -161,10 +165,10 @@ class DynamoNodeStore:
                     own_reasons = cancelled.reasons[first:end]
                     if any(reason.failed for reason in own_reasons):
                         refused[index] = _outcome(left[index], own_reasons, cancelled)
-                if not refused:  # a conflict or a throttle that outlasted the retries: it's everybody's
+                if not refused:  # a conflict or a throttle that outlasted the retries concerns all of them
                     return outcomes | dict.fromkeys(left, cancelled)
                 outcomes |= refused
-                left = {index: change for index, change in left.items() if index not in refused}
+                left = {index: write for index, write in left.items() if index not in refused}
             except Brain2Error as error:
                 return outcomes | dict.fromkeys(left, error)
             else:
@@ -172,17 +176,14 @@ class DynamoNodeStore:
                 return outcomes | dict.fromkeys(left, Outcome.DONE)
         return outcomes
 
-    def _operations(self, change: Change) -> tuple[list[Op], Event | None]:
-        """The operations of a change (the note's always first, the receipt's always last) and the event among them."""
-        ops: list[Op] = [_write(change)]
-        event = None if change.event is None else self._envelope(change.event)
+    def _operations(self, write: NodeWrite) -> tuple[list[Op], Event | None]:
+        """The operations of a write (the note's is the first, the receipt's the last) and the event among them."""
+        ops: list[Op] = [_note_operation(write)]
+        event = None if write.event is None else self._envelope(write.event)
         if event is not None:
             ops.append(self._events.put(event))
-        if change.receipt is not None:
-            request, note = change.receipt.request, change.receipt.answer
-            kept = note.node_id.encode() + b"\n" + codec.encode(note)
-            own = IdempotentRequest(note.user_id, request.request_id, request.fingerprint)
-            ops.append(self._answers.record(own, kept))
+        if write.receipt is not None:
+            ops.append(self._answers.record(write.receipt.request, codec.encode(write.receipt.answer)))
         return ops, event
 
 
@@ -213,106 +214,85 @@ def _settings_key(user_id: str) -> Key:
 
 
 def deletion_shard(user_id: str, node_id: str) -> int:
-    """Which of the DeletionQueue's partitions a note is in: the same on every machine, for ever."""
+    """The partition of the DeletionQueue that a note is in. It never changes, on any machine."""
     return zlib.crc32(f"{user_id}#{node_id}".encode()) % DELETION_SHARDS
 
 
 def to_item(node: Node) -> Item:
     """A whole note as its item."""
     partition, sort = node_key(node.user_id, node.node_id)
-    item: Item = {
-        "PK": partition,
-        "SK": sort,
-        "node_id": node.node_id,
-        "title": node.title,
-        "content": node.content,
-        "tags": list(node.tags),
-        "metadata": dict(node.metadata),
-        "version": node.version,
-        "incarnation": node.incarnation,
-        "create_time": node.create_ms,
-        "update_time": node.update_ms,
-        "excerpt": node.excerpt,
-        "content_bytes": node.content_bytes,
-    }
-    return item | _life(node)
+    values = {name: getattr(node, name) for name in _ATTRIBUTES if name not in _STATE_FIELDS}
+    item = {_ATTRIBUTES[name]: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {"PK": partition, "SK": sort} | item | _state(node)
 
 
 def to_summary(item: Mapping[str, Any]) -> Summary:
-    """From a whole item, or from what UserTimeIndex has of it."""
-    return Summary(**_known(item))
+    """From a whole item, or from the attributes that UserTimeIndex has of it."""
+    return Summary(**_values(item))
 
 
 def to_node(item: Mapping[str, Any]) -> Node:
-    return Node(**_known(item), content=item["content"])
+    return Node(**_values(item), content=item["content"])
 
 
-def _known(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "user_id": item["PK"].removeprefix("USER#"),
-        "node_id": item["SK"].removeprefix("NODE#"),
-        "title": item["title"],
-        "version": item["version"],
-        "incarnation": item["incarnation"],
-        "create_ms": item["create_time"],
-        "update_ms": item["update_time"],
-        "delete_ms": item.get("delete_time"),
-        "purge_ms": item.get("purge_time"),
-        "tags": tuple(item["tags"]),
-        "metadata": item["metadata"],
-        "excerpt": item["excerpt"],
-        "content_bytes": item["content_bytes"],
-        "cascade": Cascade(item.get("cascade", Cascade.EDGES.value)),
-        "fenced": item.get("fenced", False),
+def _values(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of Summary. A field whose attribute is absent has its default."""
+    values = {
+        name: tuple(value) if isinstance(value := item[attribute], list) else value
+        for name, attribute in _ATTRIBUTES.items()
+        if attribute in item and name != "content"
     }
+    if "cascade" in values:
+        values["cascade"] = Cascade(values["cascade"])
+    return values | {"user_id": item["PK"].removeprefix("USER#"), "node_id": item["SK"].removeprefix("NODE#")}
 
 
-def _life(note: Summary) -> Item:
-    """The attributes that say where a note is in its life; those that aren't here are absent from the item."""
+def _state(note: Summary) -> Item:
+    """The attributes of _STATE_ATTRIBUTES that the item of the note has; the others are absent."""
     if note.delete_ms is None or note.purge_ms is None:
         place = f"TIMESTAMP#{time_key(note.create_ms)}#{note.node_id}"
         return {"GSI3PK": f"USER#{note.user_id}", "GSI3SK": place}
     due = f"TIMESTAMP#{time_key(note.purge_ms)}#USER#{note.user_id}#NODE#{note.node_id}"
-    life: Item = {
+    state: Item = {
         "GSI2PK": f"DELETED#{deletion_shard(note.user_id, note.node_id)}",
         "GSI2SK": due,
         "delete_time": note.delete_ms,
         "purge_time": note.purge_ms,
         "cascade": note.cascade.value,
     }
-    return life | ({"fenced": True} if note.fenced else {})
+    return state | ({"fenced": True} if note.fenced else {})
 
 
-_LIFE_ATTRIBUTES = ("GSI3PK", "GSI3SK", "GSI2PK", "GSI2SK", "delete_time", "purge_time", "cascade", "fenced")
-
-
-def _write(change: Change) -> Op:
-    note = change.after or change.before
+def _note_operation(write: NodeWrite) -> Op:
+    """An update leaves attributes that it does not know, so that a replica of an older release loses none."""
+    note = write.after or write.before
     if note is None:
-        raise ValueError("a change is of a note that was or will be")
+        raise ValueError("a write needs a note before or after it")
     key = node_key(note.user_id, note.node_id)
-    condition = ABSENT if change.before is None else _unchanged(change.before)
-    if change.after is None:
+    condition = ABSENT if write.before is None else _unchanged(write.before)
+    if write.after is None:
         return Delete(key, condition)
-    if isinstance(change.after, Node) and (
-        change.event is not None and change.event.event_type in (NodeEventType.CREATED, NodeEventType.UPDATED)
-    ):
-        return Put(to_item(change.after), condition)
-    life = _life(change.after)
-    life["version"] = change.after.version
-    gone = [name for name in _LIFE_ATTRIBUTES if name not in life]
-    sets = ", ".join(f"#{name} = :{name}" for name in life)
+    if write.event is not None and write.event.event_type in (NodeEventType.CREATED, NodeEventType.UPDATED):
+        assert isinstance(write.after, Node)
+        item = to_item(write.after)
+        if write.before is None:
+            return Put(item, condition)
+        sets = {name: value for name, value in item.items() if name not in ("PK", "SK")}
+    else:
+        sets = _state(write.after) | {"version": write.after.version}
+    removes = [name for name in _STATE_ATTRIBUTES if name not in sets]
     return Update(
         key,
-        f"SET {sets} REMOVE {', '.join(f'#{name}' for name in gone)}",
-        names={f"#{name}": name for name in (*life, *gone)},
-        values={f":{name}": value for name, value in life.items()},
+        f"SET {', '.join(f'#{name} = :{name}' for name in sets)} REMOVE {', '.join(f'#{name}' for name in removes)}",
+        names={f"#{name}": name for name in (*sets, *removes)},
+        values={f":{name}": value for name, value in sets.items()},
         condition=condition,
     )
 
 
 def _unchanged(before: Summary) -> Condition:
-    """Fencing doesn't raise the version, and a note created anew may have the version of the old one."""
+    """The condition names the fence, which doesn't raise the version, and the incarnation, because a note that was
+    created again after a purge may have the version of the old one."""
     fence = "attribute_exists(#fenced)" if before.fenced else "attribute_not_exists(#fenced)"
     return Condition(
         f"#version = :was AND #incarnation = :born AND {fence}",
@@ -321,28 +301,28 @@ def _unchanged(before: Summary) -> Condition:
     )
 
 
-def _outcome(change: Change, reasons: Sequence[Reason], cancelled: TransactionCancelled) -> Outcome:
-    # The receipt first: a repeated creation fails on both.
-    if change.receipt is not None and reasons[-1].failed:
+def _outcome(write: NodeWrite, reasons: Sequence[Reason], cancelled: TransactionCancelled) -> Outcome:
+    # The receipt is looked at first, because a repeated creation fails on both.
+    if write.receipt is not None and reasons[-1].failed:
         return Outcome.REPEATED
-    # Meeting other transactions again and again on a note that is there is a conflict like any other.
-    if reasons[0].failed or (change.before is not None and cancelled.reason == "TRANSACTION_CONFLICT"):
+    # Conflicts with other transactions that outlast the retries are conflicts, too, if the note was there.
+    if reasons[0].failed or (write.before is not None and cancelled.reason == "TRANSACTION_CONFLICT"):
         return Outcome.CONFLICT
     raise cancelled
 
 
-def _wire_bytes(change: Change) -> int:
-    """About what a change takes as JSON: its content is there twice, in the note and in the event."""
-    content = change.after.content if isinstance(change.after, Node) else ""
-    # Whatever isn't ASCII is sent as six bytes a character. The rest of a note is seldom more than 2 KB.
+def _wire_bytes(write: NodeWrite) -> int:
+    """About the size of a write as JSON. It has the content twice, in the note and in the event."""
+    content = write.after.content if isinstance(write.after, Node) else ""
+    # A character that isn't ASCII is sent as six bytes. The other fields seldom have more than 2 KB.
     return 2_000 + 2 * len(content) * (1 if content.isascii() else 6)
 
 
-def _chunks(changes: Sequence[Change]) -> list[list[int]]:
+def _chunks(writes: Sequence[NodeWrite]) -> list[list[int]]:
     chunks: list[list[int]] = []
     size = 0
-    for index, change in enumerate(changes):
-        own = _wire_bytes(change)
+    for index, write in enumerate(writes):
+        own = _wire_bytes(write)
         if not chunks or len(chunks[-1]) == CHUNK_NOTES or size + own > CHUNK_BYTES:
             chunks.append([])
             size = 0

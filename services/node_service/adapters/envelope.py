@@ -1,4 +1,4 @@
-"""A note's event in its envelope, with the content when it fits."""
+"""Puts an event of a note into its envelope, with the content if it fits."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,14 +7,18 @@ from services.node_service.model import Node, NodeEvent
 from shared.events.envelope import Event, new_event
 from shared.ids import IdFactory
 
-# EventBridge and SQS take 256 KB; consumers are promised less, and an envelope around the envelope must fit too.
+# EventBridge and SQS take 256 KB, and their own envelope must fit in, too.
 MAX_EVENT_BYTES = 200_000
-# JSON makes six bytes of a control character at worst, and the other fields are at most about 15 KB of it.
+# A content up to this size always fits: JSON makes at most six bytes of one, and the other fields have about 15 KB.
 SURELY_FITS_BYTES = 30_000
 
 
 class Enveloper:
-    """Makes the envelopes. carrier: the headers of the current trace (telemetry.inject). replay: they say so."""
+    """Makes the envelopes.
+
+    carrier: returns the headers of the current trace (telemetry.inject).
+    replay: whether the envelopes are marked as replayed.
+    """
 
     def __init__(self, ids: IdFactory, carrier: Callable[[], Mapping[str, str]], *, replay: bool = False) -> None:
         self._ids = ids

@@ -1,4 +1,4 @@
-"""Visibility (port) through the stubs of graph and similarity: at once where they answer in time."""
+"""Visibility (port) by calls to graph and similarity, within a time budget."""
 
 import asyncio
 import logging
@@ -14,20 +14,20 @@ log = logging.getLogger(__name__)
 
 
 class PeerVisibility:
-    """Tells each peer within one budget; counts what it could not tell (the event does).
+    """Calls both peers at the same time. A peer that fails or is late gets the change by its event.
 
-    peers: stubs by name ("graph", "similarity"); a peer that isn't there is told by the event alone.
+    peers: stubs by name ("graph", "similarity").
+    budget_seconds: how long the two calls may take together.
     """
 
     def __init__(self, peers: Mapping[str, Any], *, budget_seconds: float) -> None:
         self._peers = peers
         self._budget = budget_seconds
-        self.missed: dict[str, int] = dict.fromkeys(peers, 0)
 
-    async def announce(self, node: Summary) -> None:
-        await asyncio.gather(*(self._tell(name, stub, node) for name, stub in self._peers.items()))
+    async def set_visibility(self, node: Summary) -> None:
+        await asyncio.gather(*(self._call(name, stub, node) for name, stub in self._peers.items()))
 
-    async def _tell(self, name: str, stub: Any, node: Summary) -> None:
+    async def _call(self, name: str, stub: Any, node: Summary) -> None:
         try:
             request = _REQUESTS[name](
                 user_id=node.user_id,
@@ -36,11 +36,12 @@ class PeerVisibility:
                 visible=not node.deleted,
                 incarnation=node.incarnation,
             )
-            # The deadline goes along, so a peer that hangs opens its breaker, and then nobody waits for it.
+            # The deadline is sent along, so a peer that hangs opens its breaker, and later calls don't wait for it.
             await stub.SetNodeVisibility(request, timeout=self._budget)
         except Brain2Error as error:
-            self.missed[name] += 1
-            log.debug("a peer hears of a note by its event only", extra={"peer": name, "why": str(error)})
+            log.debug(
+                "a peer gets the visibility of a note by its event alone", extra={"peer": name, "why": str(error)}
+            )
 
 
 _REQUESTS: Mapping[str, Any] = {

@@ -1,14 +1,14 @@
-"""A cache of notes in Redis, around a NodeStore. It can be away or empty at any time: then the store answers.
+"""A cache of notes in Redis, around a NodeStore. Redis may be away or empty at any time: then the store answers.
 
-What keeps it from serving what was overwritten (docs/adr/0011). A key holds one of three things:
-    V <version, 16 digits> <note>   a note;
-    L <random>                      a lease: somebody reads the note from the store and will put it here;
-    W <random>                      a mark: somebody is writing the note.
-A writer puts its mark before the transaction and replaces it by the new note after it: nobody gets or fills the old one
-in between, and after a crash in between the mark keeps the key useless until it expires. A reader that finds nothing
-takes a lease first, reads then, and may fill only while its lease is still there. A mark that could not be put (Redis
-is cut off) is owed: this process bypasses the key, and removes what is there as soon as it can. That a note is missing
-isn't cached.
+A key holds one of three values (docs/adr/0011):
+    V <version, 16 digits> <note>   an entry: the note;
+    L <random>                      a lease: a reader is reading the note from the store and will fill the key;
+    W <random>                      an invalidation: a writer is changing the note.
+A writer puts its invalidation before the transaction and replaces it by the new note afterwards. In between no reader
+gets or fills the old note, and after a crash the invalidation keeps the key unusable until it expires. A reader that
+finds no value takes a lease, reads the store, and fills the key only while its lease is still there. When an
+invalidation can't be put because Redis is away, it is pending: this process bypasses the key until it has removed it.
+Missing notes are not cached.
 """
 
 import asyncio
@@ -19,33 +19,39 @@ from typing import Any, Protocol
 
 from services.node_service.adapters import codec
 from services.node_service.model import Node, Summary, Title
-from services.node_service.ports import Change, NodeStore, Outcome, Position, Request
+from services.node_service.ports import NodeStore, NodeWrite, Outcome, Position
 from shared.errors import Brain2Error, DataLoss
+from shared.idempotent import IdempotentRequest
 from shared.ids import Clock
 
 log = logging.getLogger(__name__)
 
-# Longer than a read, or a write with its retries, may take; a crashed writer costs this long a cache miss.
+# Longer than a read may take.
 LEASE_MS = 5_000
-MARK_MS = 15_000
-# A larger note isn't worth its memory: reading it from the store costs little more than moving it.
+# Longer than a write with its retries may take. After a crash of the writer the key is unusable for this long.
+INVALIDATION_MS = 15_000
+# A note above this many bytes is not cached: reading it from the store costs little more than moving it.
 MAX_VALUE_BYTES = 64 * 1024
-MAX_OWED = 10_000
+# Above this many pending invalidations all keys are bypassed.
+MAX_PENDING = 10_000
+# Keys that one call removes.
+_REMOVED_AT_ONCE = 500
 _VERSION_DIGITS = 16
 _VALUE_HEAD = 1 + _VERSION_DIGITS
 
-# What each key holds, cut to the first ARGV[1] bytes; "" for an absent key.
+# The first ARGV[1] bytes of each key's value; "" for an absent key.
 _HEADS = """
 local found = {}
 for i, key in ipairs(KEYS) do found[i] = redis.call('GETRANGE', key, 0, ARGV[1]) end
 return found
 """
-# KEYS[1], my lease, value, TTL in ms: only while the lease is mine.
+# KEYS[1], the caller's lease, entry, TTL in ms: fills the key if it still holds the lease.
 _FILL = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 """
-# KEYS[1], my mark, value ("" = none), version, TTL in ms: the end of a write. Another's mark stays: that write decides.
-_SETTLE = """
+# KEYS[1], the caller's invalidation, entry ("" = none), version, TTL in ms: the end of a write. The invalidation of
+# another writer stays, because that write ends later.
+_COMPLETE = """
 local held = redis.call('GET', KEYS[1])
 if not held then return end
 local kind = string.sub(held, 1, 1)
@@ -72,7 +78,7 @@ class Redis(Protocol):
 
 
 class CachedNodeStore:
-    """NodeStore (port): read() and titles() from Redis where it can, everything else from the store behind it."""
+    """NodeStore (port): read() and titles() use Redis, everything else goes to the store behind it."""
 
     def __init__(self, store: NodeStore, redis: Redis, clock: Clock, *, keep_seconds: int) -> None:
         self._store = store
@@ -81,11 +87,11 @@ class CachedNodeStore:
         self._keep_ms = keep_seconds * 1000
         self._heads = redis.script(_HEADS)
         self._fill = redis.script(_FILL)
-        self._settle = redis.script(_SETTLE)
-        # Keys that may hold what was overwritten, until when (seconds, monotonic): after that they have expired.
-        self._owed: dict[str, float] = {}
-        # More keys than fit are owed: none is believed until then.
-        self._distrust_until = 0.0
+        self._complete = redis.script(_COMPLETE)
+        # Keys that may hold overwritten notes -> when these have expired (monotonic seconds).
+        self._pending: dict[str, float] = {}
+        # After more pending invalidations than fit, all keys are bypassed until then (monotonic seconds).
+        self._bypass_all_until = 0.0
 
     # ------------------------------------------------------------------ reads
 
@@ -93,8 +99,8 @@ class CachedNodeStore:
         held = await self._get_one(user_id, node_ids[0]) if len(node_ids) == 1 else await self._get(user_id, node_ids)
         found: dict[str, Node] = {}
         for node_id, value in held.items():
-            node = _node(user_id, node_id, value)
-            if node is not None and not self._behind(node, seen):
+            node = _node(value)
+            if node is not None and not self._is_stale(node, seen):
                 found[node_id] = node
         return found | await self._miss(user_id, [each for each in node_ids if each not in found], held)
 
@@ -102,20 +108,20 @@ class CachedNodeStore:
         held = await self._get(user_id, node_ids, heads=True)
         found: dict[str, Title] = {}
         for node_id, value in held.items():
-            title = _title(user_id, node_id, value)
-            if title is not None and not self._behind(title, seen):
+            title = _title(value)
+            if title is not None and not self._is_stale(title, seen):
                 found[node_id] = title
         return found | await self._miss(user_id, [each for each in node_ids if each not in found], held)
 
-    def _behind(self, note: Title, seen: Mapping[str, int]) -> bool:
-        """Whether the caller knows better. Then what is cached is wrong for everybody, and goes."""
-        behind = note.version < seen.get(note.node_id, 0)
-        if behind:
-            self._owe(_key(note.user_id, note.node_id))
-        return behind
+    def _is_stale(self, note: Title, seen: Mapping[str, int]) -> bool:
+        """Whether the caller has seen a newer version. Then the entry is removed for all readers."""
+        stale = note.version < seen.get(note.node_id, 0)
+        if stale:
+            self._add_pending(_key(note.user_id, note.node_id))
+        return stale
 
     async def _get_one(self, user_id: str, node_id: str) -> dict[str, bytes]:
-        """What is held for one note; when nothing is, a lease of ours. One command either way."""
+        """The value for one note, or a lease of this read when the key is absent. One command either way."""
         key = _key(user_id, node_id)
         if self._bypassed(key):
             return {}
@@ -124,10 +130,10 @@ class CachedNodeStore:
             held = await self._redis.call("SET", key, lease, "NX", "GET", "PX", LEASE_MS)
         except Brain2Error:
             return {}
-        return {node_id: _OURS + lease if held is None else held}
+        return {node_id: _OWN_LEASE + lease if held is None else held}
 
     async def _get(self, user_id: str, node_ids: Sequence[str], *, heads: bool = False) -> dict[str, bytes]:
-        """The same for many: one command for what is held, one round trip for the leases of the others."""
+        """The same for many notes: one command for the values, one round trip for the leases of absent keys."""
         wanted = [node_id for node_id in node_ids if not self._bypassed(_key(user_id, node_id))]
         if not wanted:
             return {}
@@ -154,20 +160,20 @@ class CachedNodeStore:
             return {}
         for node_id, lease, answer in zip(absent, leases, answers, strict=True):
             if answer is not None:
-                held[node_id] = _OURS + lease
+                held[node_id] = _OWN_LEASE + lease
         return held
 
     async def _miss(self, user_id: str, node_ids: Sequence[str], held: Mapping[str, bytes]) -> dict[str, Node]:
-        """Read from the store, and fill the keys whose leases are ours."""
+        """Read from the store, and fill the keys whose leases this read holds."""
         if not node_ids:
             return {}
         found = await self._store.read(user_id, node_ids, {})
         fills = [
             self._fill(keys=[_key(user_id, node_id)], args=[value[1:], encoded, self._keep_ms])
             for node_id in node_ids
-            if (value := held.get(node_id, b"")).startswith(_OURS)
+            if (value := held.get(node_id, b"")).startswith(_OWN_LEASE)
             and (node := found.get(node_id)) is not None
-            and len(encoded := _value(node)) <= MAX_VALUE_BYTES
+            and len(encoded := _entry(node)) <= MAX_VALUE_BYTES
         ]
         if fills:
             for result in await asyncio.gather(*fills, return_exceptions=True):
@@ -176,75 +182,75 @@ class CachedNodeStore:
 
     # ------------------------------------------------------------------ writes
 
-    async def commit(self, change: Change) -> Outcome:
-        note = change.after or change.before
-        if change.before is None or note is None:
-            # A note that wasn't there isn't cached, and the first reader fills it.
-            return await self._store.commit(change)
+    async def commit(self, write: NodeWrite) -> Outcome:
+        note = write.after or write.before
+        if write.before is None or note is None:
+            # A note that was missing isn't cached, and its first reader fills the key.
+            return await self._store.commit(write)
         key = _key(note.user_id, note.node_id)
-        mark = await self._mark(key)
+        invalidation = await self._invalidate(key)
         try:
-            outcome = await self._store.commit(change)
+            outcome = await self._store.commit(write)
         finally:
-            if mark is None:
-                # Once more: the key may have been removed, and filled with the old note, before the write was done.
-                self._owe(key)
-        # Anything but a success leaves the mark to expire: whether and what was written isn't known here.
-        if outcome is Outcome.DONE and mark is not None:
-            await self._unmark(key, mark, change.after, note.version)
+            if invalidation is None:
+                # Added again: the key may have been removed, and filled with the old note, before the write was done.
+                self._add_pending(key)
+        # After any other outcome the invalidation is left to expire, because what was written isn't known here.
+        if outcome is Outcome.DONE and invalidation is not None:
+            await self._complete_invalidation(key, invalidation, write.after, note.version)
         return outcome
 
-    async def _unmark(self, key: str, mark: bytes, after: Summary | None, version: int) -> None:
-        value = _value(after) if isinstance(after, Node) else b""
-        if len(value) > MAX_VALUE_BYTES:
-            value = b""
+    async def _invalidate(self, key: str) -> bytes | None:
+        """Make the key unusable for readers. None when Redis doesn't answer: then the invalidation is pending."""
+        invalidation = _token(b"W")
         try:
-            await self._settle(keys=[key], args=[mark, value, version, self._keep_ms])
+            await self._redis.call("SET", key, invalidation, "PX", INVALIDATION_MS)
         except Brain2Error:
-            self._owe(key)
-
-    async def _mark(self, key: str) -> bytes | None:
-        """Make the key useless to readers; None when Redis doesn't answer, and then the key is owed."""
-        mark = _token(b"W")
-        try:
-            await self._redis.call("SET", key, mark, "PX", MARK_MS)
-        except Brain2Error:
-            self._owe(key)
+            self._add_pending(key)
             return None
-        return mark
+        return invalidation
+
+    async def _complete_invalidation(self, key: str, invalidation: bytes, after: Summary | None, version: int) -> None:
+        entry = _entry(after) if isinstance(after, Node) else b""
+        if len(entry) > MAX_VALUE_BYTES:
+            entry = b""
+        try:
+            await self._complete(keys=[key], args=[invalidation, entry, version, self._keep_ms])
+        except Brain2Error:
+            self._add_pending(key)
 
     def _bypassed(self, key: str) -> bool:
-        return bool(self._owed or self._distrust_until) and (
-            key in self._owed or self._clock.monotonic() < self._distrust_until
+        return bool(self._pending or self._bypass_all_until) and (
+            key in self._pending or self._clock.monotonic() < self._bypass_all_until
         )
 
-    def _owe(self, key: str) -> None:
-        until = self._clock.monotonic() + max(self._keep_ms, MARK_MS) / 1000
-        if len(self._owed) >= MAX_OWED and key not in self._owed:
-            self._distrust_until = until
+    def _add_pending(self, key: str) -> None:
+        until = self._clock.monotonic() + max(self._keep_ms, INVALIDATION_MS) / 1000
+        if len(self._pending) >= MAX_PENDING and key not in self._pending:
+            self._bypass_all_until = until
             return
-        self._owed[key] = until
+        self._pending[key] = until
 
-    async def repay(self) -> int:
-        """Remove what is owed; how many keys are still owed. Called again and again by the composition root's loop."""
+    async def remove_pending(self) -> int:
+        """Carry out pending invalidations; returns how many are left. The composition root calls it at intervals."""
         now = self._clock.monotonic()
-        for key, until in list(self._owed.items()):
+        for key, until in list(self._pending.items()):
             if until <= now:
-                self._owed.pop(key, None)
-        owed = dict(list(self._owed.items())[:500])
-        if owed:
+                del self._pending[key]
+        removed = dict(list(self._pending.items())[:_REMOVED_AT_ONCE])
+        if removed:
             try:
-                await self._redis.pipeline([("DEL", key) for key in owed])
+                await self._redis.pipeline([("DEL", key) for key in removed])
             except Brain2Error:
-                return len(self._owed)
-            for key, until in owed.items():
-                # A write since then owes it again.
-                if self._owed.get(key) == until:
-                    del self._owed[key]
-            log.info("removed from the cache what was written while it was away", extra={"keys": len(owed)})
-        return len(self._owed)
+                return len(self._pending)
+            for key, until in removed.items():
+                # A write since then has added it again.
+                if self._pending.get(key) == until:
+                    del self._pending[key]
+            log.info("removed from Redis the notes that were written while it was away", extra={"keys": len(removed)})
+        return len(self._pending)
 
-    # ------------------------------------------------------------------ handed on
+    # ------------------------------------------------------------------ delegated
 
     async def current(self, user_id: str, node_id: str) -> Node | None:
         return await self._store.current(user_id, node_id)
@@ -260,19 +266,19 @@ class CachedNodeStore:
     async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
         return await self._store.all_from(user_id, after, limit)
 
-    async def commit_new(self, changes: Sequence[Change]) -> list[Outcome | Brain2Error]:
-        return await self._store.commit_new(changes)
+    async def commit_new(self, writes: Sequence[NodeWrite]) -> list[Outcome | Brain2Error]:
+        return await self._store.commit_new(writes)
 
-    async def answer(self, user_id: str, request: Request) -> Summary | None:
-        return await self._store.answer(user_id, request)
+    async def previous_answer(self, request: IdempotentRequest) -> Summary | None:
+        return await self._store.previous_answer(request)
 
 
-# Before a lease that was taken by this very read; what Redis holds never begins so.
-_OURS = b"!"
+# Stands before a lease that this read has taken. No value in Redis begins with it.
+_OWN_LEASE = b"!"
 
 
 def _key(user_id: str, node_id: str) -> str:
-    # The braces keep a user's keys on one shard, so that many are read by one command.
+    # The braces put all keys of a user on one shard of a cluster, so that one command reads many.
     return f"b2:n:{{{user_id}}}:{node_id}"
 
 
@@ -280,25 +286,25 @@ def _token(kind: bytes) -> bytes:
     return kind + secrets.token_bytes(8)
 
 
-def _value(node: Node) -> bytes:
+def _entry(node: Node) -> bytes:
     return b"V%0*d" % (_VERSION_DIGITS, node.version) + codec.encode(node)
 
 
-def _node(user_id: str, node_id: str, value: bytes) -> Node | None:
+def _node(value: bytes) -> Node | None:
     if not value.startswith(b"V"):
         return None
     try:
-        note = codec.decode(user_id, node_id, value[_VALUE_HEAD:])
-    except DataLoss:  # of another release: the store knows
+        note = codec.decode(value[_VALUE_HEAD:])
+    except DataLoss:  # written by another release: a miss
         return None
     return note if isinstance(note, Node) else None
 
 
-def _title(user_id: str, node_id: str, value: bytes) -> Title | None:
+def _title(value: bytes) -> Title | None:
     if not value.startswith(b"V"):
         return None
     try:
-        return codec.decode_title(user_id, node_id, value[_VALUE_HEAD:])
+        return codec.decode_title(value[_VALUE_HEAD:])
     except DataLoss:
         return None
 

@@ -1,4 +1,4 @@
-"""What the node context does: writing notes, their life cycle, reading them, and the settings of a user.
+"""What the node context does: one module for each RPC, named after it, with a function of the same name.
 
-Each class is one group of use cases over the ports; a request was translated by convert.py before it gets here.
+A use case takes Notes (usecases/notes.py), the ports that it works with. convert.py has translated the request before.
 """

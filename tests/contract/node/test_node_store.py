@@ -12,11 +12,12 @@ from services.node_service.adapters.dynamo import DynamoNodeStore
 from services.node_service.adapters.envelope import Enveloper
 from services.node_service.adapters.redis import CachedNodeStore
 from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Summary, text
-from services.node_service.ports import Change, NodeStore, Outcome, Position, Receipt, Request
+from services.node_service.ports import NodeStore, NodeWrite, Outcome, Position, Receipt
 from shared.dynamo import Put, Table
 from shared.errors import InvalidArgument
 from shared.events.envelope import Event
 from shared.idempotency import Idempotency
+from shared.idempotent import IdempotentRequest
 from shared.ids import SystemClock, UlidFactory
 from shared.redis import Redis
 from tests.support.node_fakes import FakeStore
@@ -81,14 +82,14 @@ def note(user: str, node_id: str = "n", **other: Any) -> Node:
     return Node(**fields | other)
 
 
-def creation(node: Node, receipt: Receipt | None = None) -> Change:
+def creation(node: Node, receipt: Receipt | None = None) -> NodeWrite:
     event = NodeEvent(event_type=NodeEventType.CREATED, node=node, time_ms=node.incarnation)
-    return Change(before=None, after=node, event=event, receipt=receipt)
+    return NodeWrite(before=None, after=node, event=event, receipt=receipt)
 
 
-def update(before: Node, after: Node, receipt: Receipt | None = None) -> Change:
+def update(before: Node, after: Node, receipt: Receipt | None = None) -> NodeWrite:
     event = NodeEvent(event_type=NodeEventType.UPDATED, node=after, time_ms=after.update_ms)
-    return Change(before=before, after=after, event=event, receipt=receipt)
+    return NodeWrite(before=before, after=after, event=event, receipt=receipt)
 
 
 def deleted(node: Summary, purge_ms: int = 1_800_000_000_000) -> Summary:
@@ -102,9 +103,9 @@ def deleted(node: Summary, purge_ms: int = 1_800_000_000_000) -> Summary:
     )
 
 
-def move(before: Summary, after: Summary | None, event_type: NodeEventType) -> Change:
+def move(before: Summary, after: Summary | None, event_type: NodeEventType) -> NodeWrite:
     event = NodeEvent(event_type=event_type, node=after or before, time_ms=1_750_000_000_000)
-    return Change(before=before, after=after, event=event)
+    return NodeWrite(before=before, after=after, event=event)
 
 
 async def stored(store: NodeStore, node: Node) -> Node:
@@ -194,7 +195,7 @@ async def test_delete_restore_and_purge(store: NodeStore, user: str) -> None:
     again = deleted(back)
     assert await store.commit(move(back, again, NodeEventType.DELETED)) is Outcome.DONE
     fenced = replace(again, fenced=True)
-    assert await store.commit(Change(before=again, after=fenced, event=None)) is Outcome.DONE
+    assert await store.commit(NodeWrite(before=again, after=fenced, event=None)) is Outcome.DONE
     assert await store.current_summary(user, "n") == fenced
     # The version is the same: it is the fence that refuses.
     assert await store.commit(move(again, replace(back, version=5), NodeEventType.RESTORED)) is Outcome.CONFLICT
@@ -207,14 +208,14 @@ async def test_delete_restore_and_purge(store: NodeStore, user: str) -> None:
 
 
 async def test_the_answer_to_a_request_is_kept_with_the_write(store: NodeStore, user: str) -> None:
-    request = Request("req-1", "body")
+    request = IdempotentRequest(user, "req-1", "body")
     node = note(user)
-    assert await store.answer(user, request) is None
+    assert await store.previous_answer(request) is None
     assert await store.commit(creation(node, Receipt(request, node))) is Outcome.DONE
-    assert await store.answer(user, request) == node
-    assert await store.answer(f"{user}x", request) is None
+    assert await store.previous_answer(request) == node
+    assert await store.previous_answer(IdempotentRequest(f"{user}x", "req-1", "body")) is None
     with pytest.raises(InvalidArgument) as caught:
-        await store.answer(user, Request("req-1", "another body"))
+        await store.previous_answer(IdempotentRequest(user, "req-1", "another body"))
     assert caught.value.reason == "REQUEST_ID_REUSED"
     assert await store.commit(creation(node, Receipt(request, node))) is Outcome.REPEATED
     after = replace(node, version=2)
@@ -224,18 +225,18 @@ async def test_the_answer_to_a_request_is_kept_with_the_write(store: NodeStore, 
 
 async def test_a_refused_write_keeps_no_answer(store: NodeStore, user: str) -> None:
     node = await stored(store, note(user))
-    request = Request("req-2", "body")
+    request = IdempotentRequest(user, "req-2", "body")
     assert await store.commit(creation(node, Receipt(request, node.summary()))) is Outcome.CONFLICT
-    assert await store.answer(user, request) is None
+    assert await store.previous_answer(request) is None
 
 
 async def test_the_same_request_at_once_is_done_once(store: NodeStore, user: str) -> None:
-    request = Request("req-3", "body")
+    request = IdempotentRequest(user, "req-3", "body")
     notes = [note(user, f"n{at}") for at in range(8)]
     outcomes = await asyncio.gather(*(store.commit(creation(each, Receipt(request, each))) for each in notes))
     assert sorted(outcome.value for outcome in outcomes) == ["done"] + ["repeated"] * 7
     winner = notes[outcomes.index(Outcome.DONE)]
-    assert await store.answer(user, request) == winner
+    assert await store.previous_answer(request) == winner
     assert await ids(store, user) == [winner.node_id]
 
 
@@ -257,11 +258,11 @@ async def test_many_large_creations(store: NodeStore, user: str) -> None:
 
 async def test_many_receipts(store: NodeStore, user: str) -> None:
     notes = [note(user, f"n{at}") for at in range(3)]
-    receipts = [Receipt(Request(f"req#{at}", "body"), each.summary()) for at, each in enumerate(notes)]
+    receipts = [Receipt(IdempotentRequest(user, f"req#{at}", "body"), each.summary()) for at, each in enumerate(notes)]
     changes = [creation(each, receipt) for each, receipt in zip(notes, receipts, strict=True)]
     assert await store.commit_new(changes) == [Outcome.DONE] * 3
     assert await store.commit_new(changes) == [Outcome.REPEATED] * 3
-    assert await store.answer(user, receipts[1].request) == notes[1].summary()
+    assert await store.previous_answer(receipts[1].request) == notes[1].summary()
 
 
 async def test_reading_many_in_any_order(store: NodeStore, user: str) -> None:

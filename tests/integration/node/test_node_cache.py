@@ -13,7 +13,7 @@ import pytest
 from services.node_service.adapters import redis as cache
 from services.node_service.adapters.redis import CachedNodeStore
 from services.node_service.model import Node, NodeEvent, NodeEventType, text
-from services.node_service.ports import Change, Outcome
+from services.node_service.ports import NodeWrite, Outcome
 from shared.errors import Unavailable
 from shared.redis import Redis
 from tests.support.node_fakes import FakeClock, FakeStore
@@ -57,7 +57,7 @@ class GatedStore(FakeStore):
         await self._stop("after read")
         return found
 
-    async def commit(self, change: Change) -> Outcome:
+    async def commit(self, change: NodeWrite) -> Outcome:
         await self._stop("before commit")
         outcome = await super().commit(change)
         await self._stop("after commit")
@@ -97,7 +97,7 @@ class World:
         changes: dict[str, Any] = {"version": before.version + 1, "title": f"v{before.version + 1}"}
         after = replace(before, **changes | fields)
         event = NodeEvent(event_type=NodeEventType.UPDATED, node=after, time_ms=1)
-        return await (by or self.cached).commit(Change(before=before, after=after, event=event))
+        return await (by or self.cached).commit(NodeWrite(before=before, after=after, event=event))
 
     async def held(self) -> bytes:
         return (await self.redis.call("GET", self.key) or b"-")[:1]
@@ -176,7 +176,7 @@ async def test_a_writer_that_dies_after_its_commit_leaves_no_old_note(world: Wor
     await asyncio.gather(writing, return_exceptions=True)
     assert await world.read(by=world.replica()) == "v2"
     assert await world.held() == b"W"
-    assert 0 < await world.redis.call("PTTL", world.key) <= cache.MARK_MS
+    assert 0 < await world.redis.call("PTTL", world.key) <= cache.INVALIDATION_MS
 
 
 async def test_of_two_writers_the_later_mark_decides(world: World) -> None:
@@ -229,7 +229,7 @@ async def test_a_refused_write_leaves_the_mark_to_expire(world: World) -> None:
     stale = world.node
     await world.write()
     event = NodeEvent(event_type=NodeEventType.UPDATED, node=stale, time_ms=1)
-    assert await world.cached.commit(Change(before=stale, after=stale, event=event)) is Outcome.CONFLICT
+    assert await world.cached.commit(NodeWrite(before=stale, after=stale, event=event)) is Outcome.CONFLICT
     assert await world.read() == "v2"
 
 
@@ -247,7 +247,7 @@ async def test_who_knows_better_is_believed(world: World) -> None:
     assert await world.read() == "v1"
     assert await world.read(seen=2) == "v2"
     assert await world.read() == "v2"  # and nobody here is served the old one any more
-    assert await world.cached.repay() == 0
+    assert await world.cached.remove_pending() == 0
     assert await world.title(seen=2) == "v2"
 
 
@@ -264,7 +264,7 @@ async def test_a_purge_is_seen_and_what_comes_after(world: World) -> None:
     await world.redis.call("DEL", world.key)
     slow = asyncio.create_task(world.read())
     await gate.reached.wait()
-    assert await world.cached.commit(Change(before=world.node, after=None, event=event)) is Outcome.DONE
+    assert await world.cached.commit(NodeWrite(before=world.node, after=None, event=event)) is Outcome.DONE
     gate.open()
     await slow
     assert await world.read() == "none"
@@ -319,27 +319,27 @@ async def test_what_is_owed_is_bypassed_then_removed(world: World) -> None:
     await world.read()
     away = CachedNodeStore(world.store, Away(), world.clock, keep_seconds=60)
     await world.write(by=away)
-    assert await away.repay() == 1
+    assert await away.remove_pending() == 1
     away._redis = world.redis  # it is back
     away._heads, away._fill = (world.redis.script(source) for source in (cache._HEADS, cache._FILL))
     assert await world.held() == b"V"  # the old one
     assert await world.read(by=away) == "v2"
-    assert await away.repay() == 0
+    assert await away.remove_pending() == 0
     assert await world.held() == b"-"
     assert await world.read() == "v2"
 
 
 async def test_debts_expire_and_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "MAX_OWED", 2)
+    monkeypatch.setattr(cache, "MAX_PENDING", 2)
     away = CachedNodeStore(world.store, Away(), world.clock, keep_seconds=60)
     for node_id in ("a", "b", "c"):
-        away._owe(f"b2:n:{{{world.user}}}:{node_id}")
-    assert len(away._owed) == 2
+        away._add_pending(f"b2:n:{{{world.user}}}:{node_id}")
+    assert len(away._pending) == 2
     await world.read()
     assert away._bypassed(world.key)  # too many to know which: none is believed
     world.clock.seconds += 61
     assert not away._bypassed(world.key)
-    assert await away.repay() == 0
+    assert await away.remove_pending() == 0
 
 
 class Away:

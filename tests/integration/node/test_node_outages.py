@@ -11,7 +11,7 @@ from protos.node.v1 import node_pb2
 from services.node_service.adapters.dynamo import DynamoNodeStore
 from services.node_service.adapters.envelope import Enveloper
 from services.node_service.model import Node, NodeEvent, NodeEventType, text
-from services.node_service.ports import Change, Outcome
+from services.node_service.ports import NodeWrite, Outcome
 from shared.aws import Aws
 from shared.dynamo import Put, Table
 from shared.events.envelope import Event
@@ -134,7 +134,7 @@ async def test_a_crash_between_commit_and_publish_loses_no_event(
             user_id=user, node_id="n", title="T", version=1, incarnation=1, create_ms=1, update_ms=1, **text("C")
         )
         event = NodeEvent(event_type=NodeEventType.CREATED, node=node, time_ms=clock.now_ms() - 1)
-        assert await store.commit(Change(before=None, after=node, event=event)) is Outcome.DONE
+        assert await store.commit(NodeWrite(before=None, after=node, event=event)) is Outcome.DONE
         [lost] = dying.lost
         left = await table.get((outbox.partition(lost.id), lost.id), consistent=True)
         assert left is not None

@@ -1,4 +1,4 @@
-"""Teller on the event bus, without an outbox."""
+"""EventPublisher (port) on the event bus, without an outbox."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from shared.errors import Unavailable
 from shared.events.bus import Bus, calls
 
 
-class BusTeller:
-    """Teller (port): PutEvents, as few calls as hold the events. Who asks has the patience: nothing is tried twice."""
+class BusEventPublisher:
+    """Publishes with as few PutEvents calls as hold the events, and retries none of them: the caller does."""
 
     def __init__(self, bus: Bus, envelope: Envelopes) -> None:
         self._bus = bus
         self._envelope = envelope
 
-    async def tell(self, events: Sequence[NodeEvent]) -> None:
+    async def publish(self, events: Sequence[NodeEvent]) -> None:
         for batch in calls([self._envelope(event) for event in events]):
             _, refused = await self._bus.publish(batch)
             if refused:

@@ -1,19 +1,19 @@
-"""Writers of one note take turns; writers of others don't wait."""
+"""Writers of one note run one after the other; writers of other notes don't wait."""
 
 import asyncio
 
 import pytest
 
-from services.node_service.usecases.turns import Turns
+from services.node_service.usecases.optimistic_concurrency import KeyedLock
 
 
 async def test_one_at_a_time_in_order_and_nothing_is_kept() -> None:
-    turns = Turns()
+    lock = KeyedLock()
     running: list[int] = []
     order: list[int] = []
 
     async def work(number: int) -> None:
-        async with turns.of(("u", "n")):
+        async with lock.hold(("u", "n")):
             running.append(number)
             assert running == [number]
             await asyncio.sleep(0)
@@ -22,21 +22,21 @@ async def test_one_at_a_time_in_order_and_nothing_is_kept() -> None:
 
     await asyncio.gather(*(work(number) for number in range(10)))
     assert order == list(range(10))
-    assert not turns._locks
+    assert not lock._locks
 
 
 async def test_another_note_does_not_wait() -> None:
-    turns = Turns()
-    async with turns.of(("u", "a")), asyncio.timeout(5), turns.of(("u", "b")):
+    lock = KeyedLock()
+    async with lock.hold(("u", "a")), asyncio.timeout(5), lock.hold(("u", "b")):
         pass
 
 
-async def test_who_gives_up_waiting_frees_the_place() -> None:
-    turns = Turns()
-    async with turns.of(("u", "n")):
-        waiting = asyncio.create_task(turns.of(("u", "n")).__aenter__())
+async def test_a_cancelled_waiter_leaves_nothing() -> None:
+    lock = KeyedLock()
+    async with lock.hold(("u", "n")):
+        waiting = asyncio.create_task(lock.hold(("u", "n")).__aenter__())
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    assert not turns._locks
+    assert not lock._locks

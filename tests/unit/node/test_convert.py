@@ -89,18 +89,19 @@ def test_garbled_tokens(token: str) -> None:
 def test_a_request_is_recognised_by_method_and_body() -> None:
     message = node_pb2.DeleteNodeRequest(user_id="u", node_id="n", request_id="r")
     same = node_pb2.DeleteNodeRequest(request_id="r", node_id="n", user_id="u")
-    assert convert.request("DeleteNode", message) == convert.request("DeleteNode", same)
-    assert convert.request("DeleteNode", message) != convert.request("RestoreNode", message)
+    assert convert.idempotent_request("DeleteNode", message) == convert.idempotent_request("DeleteNode", same)
+    assert convert.idempotent_request("DeleteNode", message) != convert.idempotent_request("RestoreNode", message)
     same.etag = "e"
-    assert convert.request("DeleteNode", message) != convert.request("DeleteNode", same)
-    assert convert.request("DeleteNode", node_pb2.DeleteNodeRequest(user_id="u")) is None
+    assert convert.idempotent_request("DeleteNode", message) != convert.idempotent_request("DeleteNode", same)
+    assert convert.idempotent_request("DeleteNode", node_pb2.DeleteNodeRequest(user_id="u")) is None
 
 
 def test_a_body_is_recognised_whatever_the_order_of_its_metadata() -> None:
     one = node_pb2.NewNode(metadata={f"k{n}": "v" for n in range(20)})
     two = node_pb2.NewNode(metadata={f"k{n}": "v" for n in reversed(range(20))})
     requests = [
-        convert.request("CreateNode", node_pb2.CreateNodeRequest(request_id="r", node=node)) for node in (one, two)
+        convert.idempotent_request("CreateNode", node_pb2.CreateNodeRequest(request_id="r", node=node))
+        for node in (one, two)
     ]
     assert requests[0] == requests[1]
 

@@ -1,8 +1,9 @@
-"""`python -m services.node_service replay`: has a running service tell a user's events again, and prints how far it is.
+"""`python -m services.node_service replay`: calls ReplayEvents of a running service and prints the progress.
 
     replay --user U [--rate N] [--after TOKEN] [--target host:port]
 
-One JSON object a line. Exit code 0 when all was told, 1 otherwise: the last line then says with which --after to go on.
+Prints one JSON object a line. The exit code is 0 when all events were published, else 1: the last line then has the
+value for --after that continues the replay.
 """
 
 import argparse
@@ -21,11 +22,11 @@ from shared.grpc.client import Channels
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command; answers its exit code."""
+    """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m services.node_service replay", description=__doc__)
-    parser.add_argument("--user", required=True, help="whose events")
+    parser.add_argument("--user", required=True, help="user_id of the notes")
     parser.add_argument("--rate", type=int, default=0, help="events per second at most (default 200)")
-    parser.add_argument("--after", default="", help="go on where an earlier replay ended: its last next_page_token")
+    parser.add_argument("--after", default="", help="continue an earlier replay: its last next_page_token")
     parser.add_argument("--target", default=os.environ.get("BRAIN2_NODE_TARGET", "127.0.0.1:50051"))
     return asyncio.run(telemetry.run_command("replay", _run(parser.parse_args(arguments))))
 
@@ -38,13 +39,13 @@ async def _run(options: argparse.Namespace) -> int:
         try:
             async for progress in stub.ReplayEvents(request):
                 token = progress.next_page_token
-                _say(json_format.MessageToDict(progress, preserving_proto_field_name=True))
+                _print(json_format.MessageToDict(progress, preserving_proto_field_name=True))
                 if progress.finished:
                     return 0
         except Brain2Error as error:
-            _say({"user_id": options.user, "error": f"{error.reason}: {error.message}", "after": token})
+            _print({"user_id": options.user, "error": f"{error.reason}: {error.message}", "after": token})
     return 1
 
 
-def _say(line: dict[str, Any]) -> None:
+def _print(line: dict[str, Any]) -> None:
     print(json.dumps(line, ensure_ascii=False), flush=True)

@@ -2,19 +2,17 @@
 
 import pytest
 
-from services.node_service import model
-from services.node_service.model import Draft, check_draft, check_new
-from shared.errors import InvalidArgument, Violations
+from services.node_service.model import Draft
+from services.node_service.usecases.validation import check_batched_node, check_update_node
+from shared.errors import InvalidArgument
 
 NOW = 1_700_000_000_000
 
 
-def wrong(draft: Draft, now: int = NOW) -> list[str]:
-    """The fields that check_new complains about."""
-    violations = Violations()
-    check_new(draft, now, "node", violations)
+def wrong(draft: Draft) -> list[str]:
+    """The fields of a new note that are refused."""
     try:
-        violations.raise_if_any()
+        check_batched_node(draft, NOW)
     except InvalidArgument as error:
         return [violation.field for violation in error.violations]
     return []
@@ -88,11 +86,6 @@ def test_all_violations_are_reported_together() -> None:
 
 
 def test_an_update_is_checked_only_where_it_changes_something() -> None:
-    violations = Violations()
-    check_draft(Draft(title="x" * 600, content="fine"), ["content"], "node", violations)
-    assert not violations
-
-
-def test_the_text_decides_excerpt_and_size() -> None:
-    assert model.text("é" * 300) == {"content": "é" * 300, "excerpt": "é" * 200, "content_bytes": 600}
-    assert model.text("plain")["content_bytes"] == 5
+    check_update_node("u", "n", Draft(title="x" * 600, content="fine"), ["content"], ["content"], None)
+    with pytest.raises(InvalidArgument):
+        check_update_node("u", "n", Draft(title="x" * 600), ["title"], ["title"], None)

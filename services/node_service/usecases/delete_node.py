@@ -1,0 +1,43 @@
+"""DeleteNode: hide a note until it is restored or purged."""
+
+from dataclasses import replace
+
+from services.node_service.model import Cascade, NodeEvent, NodeEventType, Summary, etag_of
+from services.node_service.usecases.errors import etag_mismatch, node_not_found
+from services.node_service.usecases.notes import Notes
+from services.node_service.usecases.validation import check_ids
+from shared.errors import Brain2Error
+from shared.idempotent import IdempotentRequest
+
+
+async def delete_node(
+    notes: Notes, user_id: str, node_id: str, etag: str, cascade: Cascade, request: IdempotentRequest | None
+) -> Summary:
+    """Deleting a deleted note changes nothing and returns it.
+
+    etag: "" = whatever the note's version is.
+    Raises InvalidArgument, NotFound, Aborted (ETAG_MISMATCH; CONTENTION when there is no etag).
+    """
+    check_ids(user_id, node_id, request)
+    retention_ms = await notes.retentions.seconds(user_id) * 1000
+
+    async def attempt() -> Summary | None:
+        node = await notes.store.current_summary(user_id, node_id)
+        try:
+            if node is None:
+                raise node_not_found(node_id)
+            # The deletion has raised the version by 1, so a repeated call has the etag of the version before it.
+            if etag and etag != node.etag and not (node.deleted and etag == etag_of(node.version - 1)):
+                raise etag_mismatch(node)
+        except Brain2Error:
+            if previous := await notes.previous_answer(request, Summary):
+                return previous
+            raise
+        if node.deleted:
+            return await notes.keep_unchanged(node, request, Summary)
+        now = notes.clock.now_ms()
+        after = replace(node, version=node.version + 1, delete_ms=now, purge_ms=now + retention_ms, cascade=cascade)
+        event = NodeEvent(event_type=NodeEventType.DELETED, node=after, time_ms=now)
+        return await notes.commit(node, after, event, request, Summary)
+
+    return await notes.write_visibility(user_id, node_id, attempt)

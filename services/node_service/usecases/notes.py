@@ -1,0 +1,85 @@
+"""What the use cases of notes work with, and the steps that several of them have in common."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from services.node_service.model import NodeEvent, Summary
+from services.node_service.ports import (
+    EventPublisher,
+    Idempotency,
+    NodeStore,
+    NodeWrite,
+    Outcome,
+    Receipt,
+    Retentions,
+    Visibility,
+)
+from services.node_service.usecases.optimistic_concurrency import OptimisticConcurrency
+from shared.errors import Internal
+from shared.idempotent import IdempotentRequest
+from shared.ids import Clock, IdFactory
+
+S = TypeVar("S", bound=Summary)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """The ports, and the one OptimisticConcurrency that all writes of the process share.
+
+    max_answer_bytes: the contents that one answer may hold.
+    """
+
+    store: NodeStore
+    idempotency: Idempotency
+    retentions: Retentions
+    visibility: Visibility
+    publisher: EventPublisher
+    concurrency: OptimisticConcurrency
+    clock: Clock
+    ids: IdFactory
+    max_answer_bytes: int
+
+    async def previous_answer(self, request: IdempotentRequest | None, kind: type[S]) -> S | None:
+        """The stored answer to a request; None when it is new or has no request_id.
+
+        kind: the class of the answers of this RPC.
+        Raises InvalidArgument (REQUEST_ID_REUSED).
+        """
+        answer = None if request is None else await self.store.previous_answer(request)
+        if answer is not None and not isinstance(answer, kind):
+            raise Internal("the stored answer has no content")
+        return answer
+
+    async def commit(
+        self, before: S, after: S, event: NodeEvent | None, request: IdempotentRequest | None, kind: type[S]
+    ) -> S | None:
+        """Write `after` over `before`, with the event and, when there is a request, its receipt.
+
+        Returns `after`, or the previous answer when the request had been carried out before, or None when another
+        writer came first.
+        """
+        receipt = None if request is None else Receipt(request, after)
+        write = NodeWrite(before=before, after=after, event=event, receipt=receipt)
+        if await self.store.commit(write) is Outcome.DONE:
+            return after
+        return await self.previous_answer(request, kind)
+
+    async def keep_unchanged(self, node: S, request: IdempotentRequest | None, kind: type[S]) -> S | None:
+        """Answer with a note that needs no change. A request gets its receipt all the same.
+
+        The same request may be sent again after the note was changed, and must change nothing then.
+        Returns what commit() returns.
+        """
+        if request is None:
+            return node
+        return await self.previous_answer(request, kind) or await self.commit(node, node, None, request, kind)
+
+    async def write_visibility(self, user_id: str, node_id: str, attempt: Callable[[], Awaitable[S | None]]) -> S:
+        """Run a deletion or a restore, and set the note's visibility in the other services.
+
+        A repeated request sets it again, because the process may have ended between the two.
+        """
+        node = await self.concurrency.run(user_id, node_id, attempt)
+        await self.visibility.set_visibility(node)
+        return node

@@ -1,0 +1,207 @@
+"""The checks of requests, one check_* function for each shape. InvalidArgument names all faults of a request at once.
+
+The limits of a note are in model.py.
+"""
+
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+
+from services.node_service.model import (
+    MAX_BATCH_CREATE,
+    MAX_BATCH_GET,
+    MAX_CONTENT_BYTES,
+    MAX_FUTURE_MS,
+    MAX_METADATA_BYTES,
+    MAX_METADATA_ENTRIES,
+    MAX_RETENTION_SECONDS,
+    MAX_TAG_BYTES,
+    MAX_TAGS,
+    MAX_TITLE_BYTES,
+    UPDATABLE_FIELDS,
+    Draft,
+)
+from shared.errors import Violations
+from shared.idempotent import IdempotentRequest
+from shared.ids import check_id, check_user_id
+
+USER_SETTINGS_FIELDS = ("retention",)
+
+
+def check_ids(user_id: str, node_id: str | None = None, request: IdempotentRequest | None = None) -> None:
+    """For requests that have ids alone. node_id None: the request has none."""
+    violations = Violations()
+    _ids(user_id, node_id, request, violations)
+    violations.raise_if_any()
+
+
+def check_create_node(user_id: str, draft: Draft, now_ms: int, request: IdempotentRequest | None) -> None:
+    violations = Violations()
+    _ids(user_id, None, request, violations)
+    _new(draft, now_ms, violations)
+    violations.raise_if_any()
+
+
+def check_batch_create_nodes(user_id: str, drafts: Sequence[Draft], request: IdempotentRequest | None) -> None:
+    """What would make the whole batch wrong; check_batched_node() is for one note of it."""
+    violations = Violations()
+    _ids(user_id, None, request, violations)
+    if not 1 <= len(drafts) <= MAX_BATCH_CREATE:
+        violations.add("nodes", f"has {len(drafts)} notes, it must have 1 to {MAX_BATCH_CREATE}")
+    else:
+        seen: set[str] = set()
+        for index, draft in enumerate(drafts):
+            if draft.node_id and draft.node_id in seen:
+                violations.add(f"nodes[{index}].node_id", "is the id of an earlier note of the batch")
+            seen.add(draft.node_id)
+    violations.raise_if_any()
+
+
+def check_batched_node(draft: Draft, now_ms: int) -> None:
+    violations = Violations()
+    _new(draft, now_ms, violations)
+    violations.raise_if_any()
+
+
+def check_update_node(
+    user_id: str,
+    node_id: str,
+    draft: Draft,
+    names: Collection[str],
+    mask: Sequence[str],
+    request: IdempotentRequest | None,
+) -> None:
+    """names: the fields that the mask, or the draft where there is no mask, changes."""
+    violations = Violations()
+    _ids(user_id, node_id, request, violations)
+    _mask(mask, UPDATABLE_FIELDS, violations)
+    if not names:
+        violations.add("update_mask", "names nothing to update, and node sets nothing")
+    _fields(draft, names, violations)
+    violations.raise_if_any()
+
+
+def check_not_blank(title: str, content: str) -> None:
+    violations = Violations()
+    _not_blank(title, content, violations)
+    violations.raise_if_any()
+
+
+def check_purge_node(user_id: str, node_id: str, version: int) -> None:
+    violations = Violations()
+    _ids(user_id, node_id, None, violations)
+    if version < 1:
+        violations.add("version", "must be the version of the deleted note, 1 or more")
+    violations.raise_if_any()
+
+
+def check_batch_get_nodes(user_id: str, node_ids: Sequence[str]) -> None:
+    violations = Violations()
+    _ids(user_id, None, None, violations)
+    if not 1 <= len(node_ids) <= MAX_BATCH_GET:
+        violations.add("node_ids", f"has {len(node_ids)} ids, it must have 1 to {MAX_BATCH_GET}")
+    else:
+        for index, node_id in enumerate(node_ids):
+            check_id(f"node_ids[{index}]", node_id, violations)
+    violations.raise_if_any()
+
+
+def check_replay_events(user_id: str, rate: int) -> None:
+    violations = Violations()
+    _ids(user_id, None, None, violations)
+    if rate < 0:
+        violations.add("max_rate", "must not be negative")
+    violations.raise_if_any()
+
+
+def check_update_user_settings(user_id: str, retention_seconds: float | None, mask: Sequence[str]) -> None:
+    violations = Violations()
+    _ids(user_id, None, None, violations)
+    _mask(mask, USER_SETTINGS_FIELDS, violations)
+    if retention_seconds is not None and not (
+        0 <= retention_seconds <= MAX_RETENTION_SECONDS and retention_seconds == int(retention_seconds)
+    ):
+        violations.add("settings.retention", f"must be whole seconds, 0 to {MAX_RETENTION_SECONDS} (365 days)")
+    violations.raise_if_any()
+
+
+def _ids(user_id: str, node_id: str | None, request: IdempotentRequest | None, violations: Violations) -> None:
+    check_user_id("user_id", user_id, violations)
+    if node_id is not None:
+        check_id("node_id", node_id, violations)
+    if request is not None:
+        check_id("request_id", request.request_id, violations)
+
+
+def _mask(mask: Sequence[str], allowed: Sequence[str], violations: Violations) -> None:
+    for path in sorted(set(mask) - set(allowed)):
+        violations.add("update_mask", f"{path!r} can't be updated, only {', '.join(allowed)} can")
+
+
+def _new(draft: Draft, now_ms: int, violations: Violations) -> None:
+    if draft.node_id:
+        check_id("node.node_id", draft.node_id, violations)
+    _fields(draft, UPDATABLE_FIELDS, violations)
+    _not_blank(draft.title, draft.content, violations)
+    if draft.create_ms is not None and not 0 <= draft.create_ms <= now_ms + MAX_FUTURE_MS:
+        violations.add("node.create_time", "must lie between 1970 and now (5 minutes of clock difference are allowed)")
+
+
+def _fields(draft: Draft, names: Collection[str], violations: Violations) -> None:
+    """The limits of the fields that `names` has. Content is data: any text is kept and returned byte for byte."""
+    if "title" in names:
+        _line("node.title", draft.title, MAX_TITLE_BYTES, violations)
+    if "content" in names:
+        _size("node.content", _bytes(draft.content), MAX_CONTENT_BYTES, violations)
+    if "tags" in names:
+        _tags("node.tags", draft.tags, violations)
+    if "metadata" in names:
+        _metadata("node.metadata", draft.metadata, violations)
+
+
+def _not_blank(title: str, content: str, violations: Violations) -> None:
+    if not title.strip() and not content.strip():
+        violations.add("node", "title or content must not be blank")
+
+
+def _tags(field: str, tags: Sequence[str], violations: Violations) -> None:
+    if len(tags) > MAX_TAGS:
+        violations.add(field, f"has {len(tags)} tags, at most {MAX_TAGS} are allowed")
+        return
+    seen: set[str] = set()
+    for index, tag in enumerate(tags):
+        _line(f"{field}[{index}]", tag, MAX_TAG_BYTES, violations)
+        if not tag.strip():
+            violations.add(f"{field}[{index}]", "must not be blank")
+        elif tag in seen:
+            violations.add(f"{field}[{index}]", "repeats an earlier tag")
+        seen.add(tag)
+
+
+def _metadata(field: str, metadata: Mapping[str, str], violations: Violations) -> None:
+    if len(metadata) > MAX_METADATA_ENTRIES:
+        violations.add(field, f"has {len(metadata)} entries, at most {MAX_METADATA_ENTRIES} are allowed")
+    size = sum(_bytes(key) + _bytes(value) for key, value in metadata.items())
+    if size > MAX_METADATA_BYTES:
+        violations.add(field, f"has {size} bytes in all, at most {MAX_METADATA_BYTES} are allowed")
+    if any(not key or _has_control(key) for key in metadata):
+        violations.add(field, "keys must not be empty or hold control characters")
+
+
+def _line(field: str, value: str, most: int, violations: Violations) -> None:
+    if not _size(field, _bytes(value), most, violations) and _has_control(value):
+        violations.add(field, "must be one line without control characters")
+
+
+def _size(field: str, size: int, most: int, violations: Violations) -> bool:
+    if size > most:
+        violations.add(field, f"has {size} bytes, at most {most} are allowed")
+    return size > most
+
+
+def _has_control(value: str) -> bool:
+    # Cc: control characters, among them NUL, tab and newline; Zl, Zp: the line and paragraph separators.
+    return not value.isprintable() and any(unicodedata.category(each) in ("Cc", "Zl", "Zp") for each in value)
+
+
+def _bytes(value: str) -> int:
+    return len(value) if value.isascii() else len(value.encode())
