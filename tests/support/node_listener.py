@@ -1,4 +1,4 @@
-"""A queue of a test's own that hears all events of one user."""
+"""A queue of one test that receives all events of one user."""
 
 import asyncio
 import contextlib

@@ -99,7 +99,7 @@ class World:
         event = NodeEvent(event_type=NodeEventType.UPDATED, node=after, time_ms=1)
         return await (by or self.cached).commit(NodeWrite(before=before, after=after, event=event))
 
-    async def held(self) -> bytes:
+    async def kind(self) -> bytes:
         return (await self.redis.call("GET", self.key) or b"-")[:1]
 
 
@@ -160,7 +160,7 @@ async def test_a_reader_during_a_write_fills_nothing(world: World) -> None:
     writing = asyncio.create_task(world.write())
     await gate.reached.wait()
     assert await world.read() == "v1"  # the truth at this moment, and not from the cache
-    assert await world.held() == b"W"
+    assert await world.kind() == b"W"
     gate.open()
     await writing
     assert await world.read() == "v2"
@@ -175,12 +175,12 @@ async def test_a_writer_that_dies_after_its_commit_leaves_no_old_note(world: Wor
     writing.cancel()
     await asyncio.gather(writing, return_exceptions=True)
     assert await world.read(by=world.replica()) == "v2"
-    assert await world.held() == b"W"
+    assert await world.kind() == b"W"
     assert 0 < await world.redis.call("PTTL", world.key) <= cache.INVALIDATION_MS
 
 
-async def test_of_two_writers_the_later_mark_decides(world: World) -> None:
-    """The first has committed but not yet settled when the second puts its mark."""
+async def test_of_two_writers_the_later_invalidation_decides(world: World) -> None:
+    """The first has committed but not completed its invalidation when the second puts its own."""
     first_gate = world.store.gate("after commit")
     first = asyncio.create_task(world.write())
     await first_gate.reached.wait()
@@ -189,27 +189,27 @@ async def test_of_two_writers_the_later_mark_decides(world: World) -> None:
     await second_gate.reached.wait()
     first_gate.open()
     await first
-    assert await world.held() == b"W"  # not v2: the second may be committed at any moment
+    assert await world.kind() == b"W"  # not v2: the second may be committed at any moment
     second_gate.open()
     await second
     assert await world.read() == "v3"
 
 
-async def test_a_lost_mark_does_not_let_an_old_note_stay(world: World) -> None:
-    """Redis was emptied between the mark and the end of the write, and a reader filled the key."""
+async def test_a_lost_invalidation_does_not_let_an_old_note_stay(world: World) -> None:
+    """Redis was emptied between the invalidation and the end of the write, and a reader filled the key."""
     gate = world.store.gate("before commit")
     writing = asyncio.create_task(world.write())
     await gate.reached.wait()
     await world.redis.call("DEL", world.key)
     assert await world.read() == "v1"
-    assert await world.held() == b"V"
+    assert await world.kind() == b"V"
     gate.open()
     await writing
     assert await world.read() == "v2"
 
 
-async def test_a_lost_mark_does_not_let_a_slow_reader_fill(world: World) -> None:
-    """As before, but the reader holds its lease when the write ends."""
+async def test_a_lost_invalidation_does_not_let_a_slow_reader_fill(world: World) -> None:
+    """The reader still holds its lease when the write ends."""
     commit = world.store.gate("before commit")
     writing = asyncio.create_task(world.write())
     await commit.reached.wait()
@@ -224,7 +224,7 @@ async def test_a_lost_mark_does_not_let_a_slow_reader_fill(world: World) -> None
     assert await world.read() == "v2"
 
 
-async def test_a_refused_write_leaves_the_mark_to_expire(world: World) -> None:
+async def test_a_refused_write_leaves_the_invalidation_to_expire(world: World) -> None:
     await world.read()
     stale = world.node
     await world.write()
@@ -233,20 +233,20 @@ async def test_a_refused_write_leaves_the_mark_to_expire(world: World) -> None:
     assert await world.read() == "v2"
 
 
-async def test_a_write_with_an_unknown_end_leaves_the_mark(world: World) -> None:
+async def test_a_write_with_an_unknown_end_leaves_the_invalidation(world: World) -> None:
     await world.read()
     world.store.failing = {"n": Unavailable("no answer")}
     with pytest.raises(Unavailable):
         await world.write()
-    assert await world.held() == b"W"
+    assert await world.kind() == b"W"
 
 
-async def test_who_knows_better_is_believed(world: World) -> None:
+async def test_a_reader_that_has_seen_a_newer_version_gets_it(world: World) -> None:
     await world.read()
-    world.store.notes[world.user, "n"] = replace(world.node, version=2, title="v2")  # Redis was never told
+    world.store.notes[world.user, "n"] = replace(world.node, version=2, title="v2")  # without a change in Redis
     assert await world.read() == "v1"
     assert await world.read(seen=2) == "v2"
-    assert await world.read() == "v2"  # and nobody here is served the old one any more
+    assert await world.read() == "v2"  # and no reader of this process gets the old one any more
     assert await world.cached.remove_pending() == 0
     assert await world.title(seen=2) == "v2"
 
@@ -288,7 +288,7 @@ async def test_a_large_note_is_not_cached(world: World) -> None:
     await world.write(**text("small"))
     await world.redis.call("DEL", world.key)
     await world.read()
-    assert await world.held() == b"V"
+    assert await world.kind() == b"V"
     await world.write(**text("x" * cache.MAX_VALUE_BYTES))
     assert await world.read() == "v4"
 
@@ -314,29 +314,29 @@ async def test_many_at_once_some_cached(world: World) -> None:
     assert "missing" not in titles
 
 
-async def test_what_is_owed_is_bypassed_then_removed(world: World) -> None:
-    """A write whose mark could not be put: Redis was cut off, and came back with what it had."""
+async def test_a_pending_invalidation_bypasses_the_key_then_removes_it(world: World) -> None:
+    """The invalidation could not be put: Redis was away, and came back with the old note."""
     await world.read()
     away = CachedNodeStore(world.store, Away(), world.clock, keep_seconds=60)
     await world.write(by=away)
     assert await away.remove_pending() == 1
     away._redis = world.redis  # it is back
     away._heads, away._fill = (world.redis.script(source) for source in (cache._HEADS, cache._FILL))
-    assert await world.held() == b"V"  # the old one
+    assert await world.kind() == b"V"  # the old one
     assert await world.read(by=away) == "v2"
     assert await away.remove_pending() == 0
-    assert await world.held() == b"-"
+    assert await world.kind() == b"-"
     assert await world.read() == "v2"
 
 
-async def test_debts_expire_and_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pending_invalidations_expire_and_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "MAX_PENDING", 2)
     away = CachedNodeStore(world.store, Away(), world.clock, keep_seconds=60)
     for node_id in ("a", "b", "c"):
         away._add_pending(f"b2:n:{{{world.user}}}:{node_id}")
     assert len(away._pending) == 2
     await world.read()
-    assert away._bypassed(world.key)  # too many to know which: none is believed
+    assert away._bypassed(world.key)  # too many to know which: all keys are bypassed
     world.clock.seconds += 61
     assert not away._bypassed(world.key)
     assert await away.remove_pending() == 0

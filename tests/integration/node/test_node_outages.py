@@ -145,7 +145,7 @@ async def test_a_crash_between_commit_and_publish_loses_no_event(
         assert await table.get((outbox.partition(lost.id), lost.id), consistent=True) is None
 
 
-async def test_every_change_is_told_in_its_own_words(service: NodeService, user: str, listener: Listener) -> None:
+async def test_every_write_has_its_own_event(service: NodeService, user: str, listener: Listener) -> None:
     await service.create(user, content="C", tags=["a"])
     await service.update(user, content="D")
     await service.update(user, content="x" * 250_000)
@@ -176,7 +176,7 @@ async def test_every_change_is_told_in_its_own_words(service: NodeService, user:
     assert back["content_omitted"] is True
 
 
-async def test_a_batch_tells_of_each_note(service: NodeService, user: str, listener: Listener) -> None:
+async def test_a_batch_has_an_event_for_each_note(service: NodeService, user: str, listener: Listener) -> None:
     notes = [node_pb2.NewNode(node_id=f"n{at}", title="T") for at in range(60)]
     await service.stub.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=user, nodes=notes))
     heard = await listener.wait_for(60)

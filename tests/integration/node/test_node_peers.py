@@ -1,4 +1,4 @@
-"""A deletion told to graph and similarity at once: over real channels, to peers that answer, hang or aren't there."""
+"""SetNodeVisibility at a deletion: over real channels, to peers that answer, hang or are away."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ class Peer:
     """Stands for a service of which only SetNodeVisibility is ever called."""
 
     def __init__(self, service: ServiceDescriptor) -> None:
-        self.told: list[tuple[str, int, bool]] = []
+        self.calls: list[tuple[str, int, bool]] = []
         self.hangs = False
         self.fails = False
         for method in service.methods:
@@ -33,7 +33,7 @@ class Peer:
                 setattr(self, method.name, self._unexpected)
 
     async def SetNodeVisibility(self, request: Any, context: Any) -> bytes:
-        self.told.append((request.node_id, request.version, request.visible))
+        self.calls.append((request.node_id, request.version, request.visible))
         if self.hangs:
             await asyncio.Event().wait()
         if self.fails:
@@ -41,7 +41,7 @@ class Peer:
         return b""
 
     async def _unexpected(self, request: Any, context: Any) -> bytes:
-        raise AssertionError("the node service has no business with this")
+        raise AssertionError("the node service never calls this")
 
 
 class World:
@@ -73,22 +73,22 @@ async def world(stores: Stores) -> AsyncIterator[World]:
             await server.stop(0)
 
 
-async def test_both_are_told_of_a_delete_and_a_restore(world: World, user: str) -> None:
+async def test_a_delete_and_a_restore_call_both(world: World, user: str) -> None:
     await world.service.create(user)
     await world.service.update(user, title="X")
-    assert world.graph.told == world.similarity.told == []
+    assert world.graph.calls == world.similarity.calls == []
     await world.service.delete(user)
     await world.service.restore(user)
-    assert world.graph.told == world.similarity.told == [("n", 3, False), ("n", 4, True)]
+    assert world.graph.calls == world.similarity.calls == [("n", 3, False), ("n", 4, True)]
 
 
-async def test_a_repeat_tells_them_again(world: World, user: str) -> None:
+async def test_a_repeat_calls_them_again(world: World, user: str) -> None:
     await world.service.create(user)
     world.graph.fails = True
     await world.service.delete(user)
     world.graph.fails = False
     await world.service.delete(user)
-    assert world.graph.told == world.similarity.told == [("n", 2, False)] * 2
+    assert world.graph.calls == world.similarity.calls == [("n", 2, False)] * 2
 
 
 async def test_a_peer_that_hangs_costs_the_budget_once_not_twice(stores: Stores, world: World, user: str) -> None:
@@ -114,10 +114,10 @@ async def test_a_peer_that_is_gone_costs_nothing(stores: Stores, user: str) -> N
             assert (await service.restore(user, f"n{at}")).node.version == 3
 
 
-async def test_a_purge_is_not_told_by_call(world: World, user: str) -> None:
+async def test_a_purge_calls_neither(world: World, user: str) -> None:
     await world.service.create(user)
     await world.service.delete(user)
-    told = len(world.graph.told)
+    calls = len(world.graph.calls)
     for fence in (True, False):
         await world.service.stub.PurgeNode(node_pb2.PurgeNodeRequest(user_id=user, node_id="n", version=2, fence=fence))
-    assert len(world.graph.told) == told
+    assert len(world.graph.calls) == calls

@@ -63,7 +63,8 @@ async def test_sigterm_ends_it_in_order(stores: Stores, user: str) -> None:
         os.kill(running.child.pid, signal.SIGTERM)
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert await running.child.ended == 0, running.lines
-        # What gRPC had not handed to the service yet is turned away; the rest is answered, and told before the end.
+        # Calls that gRPC had not handed to the service yet are refused. The others are answered, and their events are
+        # published before the end.
         turned_away = [answer for answer in answers if isinstance(answer, BaseException)]
         assert {type(error) for error in turned_away} <= {Cancelled, Unavailable}
         answered = {answer.node.node_id for answer in answers if not isinstance(answer, BaseException)}
@@ -99,7 +100,7 @@ async def test_kill_9_loses_nothing_that_was_answered(stores: Stores, user: str)
             everything = await stub.ListNodes(node_pb2.ListNodesRequest(user_id=user, page_size=200))
             stored = {node.node_id for node in everything.nodes}
             assert stored >= set(answered)
-            # What was committed and not told is told by the sweeper of the next process, the unanswered ones too.
+            # The sweeper of the next process publishes the events of all committed writes, also of unanswered ones.
             await until(
                 lambda: {event.node_id for event in listener.heard} == stored, seconds=60, what="an event for each note"
             )

@@ -36,7 +36,7 @@ async def test_create_and_get(service: NodeService, user: str) -> None:
     assert (summary.content, summary.excerpt, summary.content_bytes) == ("", "C\r\n\0", 4)
 
 
-async def test_a_bad_note_hears_of_all_its_faults(service: NodeService, user: str) -> None:
+async def test_all_faults_of_a_note_are_reported_together(service: NodeService, user: str) -> None:
     draft = node_pb2.NewNode(node_id="#", title="x\n", tags=["a", "a"], create_time=Timestamp(seconds=-1))
     with pytest.raises(InvalidArgument) as caught:
         await service.stub.CreateNode(node_pb2.CreateNodeRequest(user_id="", node=draft, request_id="no spaces"))
