@@ -5,21 +5,35 @@ Reads are strongly consistent, so that what a reader puts into the cache is neve
 """
 
 import asyncio
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Protocol
 
+from protos.table import (
+    DELETION_QUEUE,
+    INDEXES,
+    NODES,
+    USER_TIME_INDEX,
+    deleted_partition,
+    deletion_shard,
+    due_sort_key,
+    node_key,
+    node_of,
+    node_sort_key,
+    node_time_sort_key,
+    settings_key,
+    time_bound,
+    user_of,
+    user_partition,
+)
 from services.node_service.adapters import codec
 from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Summary, UserSettings
 from services.node_service.ports import NodeWrite, Outcome, Position
-from shared.dynamo import ABSENT, Condition, Delete, Item, Key, Op, Put, Reason, Table, TransactionCancelled, Update
+from shared.dynamo import ABSENT, Condition, Delete, Item, Op, Put, Reason, Table, TransactionCancelled, Update
 from shared.errors import Brain2Error
 from shared.events.envelope import Event
 from shared.idempotent import IdempotentRequest
-from shared.ids import time_key
 
-DELETION_SHARDS = 16
 # Notes in one transaction. DynamoDB takes 100 operations; smaller transactions conflict less, and several run at once.
 CHUNK_NOTES = 25
 # Bytes of one transaction as JSON. DynamoDB takes 4 MB; a body of up to 1 MB is sent without blocking the event loop.
@@ -33,9 +47,11 @@ _ATTRIBUTES = {
     if each.name != "user_id"
 }
 _SUMMARY_ATTRIBUTES = ("PK", "SK", *(name for name in _ATTRIBUTES.values() if name != "content"))
+# The attributes of the index keys: of a live note, and of a deleted one.
+_LIVE_KEY, _DELETED_KEY = INDEXES[USER_TIME_INDEX], INDEXES[DELETION_QUEUE]
 # What changes when a note is deleted, fenced or restored.
 _STATE_FIELDS = ("delete_ms", "purge_ms", "cascade", "fenced")
-_STATE_ATTRIBUTES = ("GSI3PK", "GSI3SK", "GSI2PK", "GSI2SK", *(_ATTRIBUTES[name] for name in _STATE_FIELDS))
+_STATE_ATTRIBUTES = (*_LIVE_KEY, *_DELETED_KEY, *(_ATTRIBUTES[name] for name in _STATE_FIELDS))
 
 
 class EventLog(Protocol):
@@ -89,17 +105,16 @@ class DynamoNodeStore:
     async def page(
         self, user_id: str, *, since_ms: int, until_ms: int, after: Position | None, limit: int
     ) -> list[Summary]:
-        low = f"TIMESTAMP#{time_key(since_ms)}"
-        # Every key continues after its time, so this bound excludes exactly the notes created at until_ms and later.
-        high = f"TIMESTAMP#{time_key(until_ms)}"
-        before = None if after is None else f"TIMESTAMP#{time_key(after.create_ms)}#{after.node_id}"
+        # Every key continues after its time, so the upper bound excludes exactly the notes of until_ms and later.
+        between = time_bound(since_ms), time_bound(until_ms)
+        before = None if after is None else node_time_sort_key(after.create_ms, after.node_id)
         found: list[Summary] = []
         next_start: Item | None = None
         while len(found) < limit:
             page = await self._table.query(
-                f"USER#{user_id}",
-                index="UserTimeIndex",
-                between=(low, high),
+                user_partition(user_id),
+                index=USER_TIME_INDEX,
+                between=between,
                 before=before,
                 descending=True,
                 limit=limit - len(found),
@@ -112,8 +127,10 @@ class DynamoNodeStore:
         return found
 
     async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
-        last = f"NODE#{after}" if after else None
-        page = await self._table.query(f"USER#{user_id}", begins_with="NODE#", after=last, limit=limit, consistent=True)
+        last = node_sort_key(after) if after else None
+        page = await self._table.query(
+            user_partition(user_id), begins_with=NODES, after=last, limit=limit, consistent=True
+        )
         return [to_node(item) for item in page.items]
 
     async def commit(self, write: NodeWrite) -> Outcome:
@@ -188,34 +205,21 @@ class DynamoNodeStore:
 
 
 class DynamoSettings:
-    """SettingsStore (port): the item USER#u / SETTINGS#node."""
+    """SettingsStore (port): one item for each user."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     async def load(self, user_id: str) -> UserSettings | None:
-        item = await self._table.get(_settings_key(user_id), consistent=True)
+        item = await self._table.get(settings_key("node", user_id), consistent=True)
         return None if item is None else UserSettings(retention_seconds=item["retention_seconds"])
 
     async def save(self, user_id: str, settings: UserSettings | None) -> None:
         if settings is None:
-            await self._table.delete(_settings_key(user_id))
+            await self._table.delete(settings_key("node", user_id))
             return
-        key, sort = _settings_key(user_id)
+        key, sort = settings_key("node", user_id)
         await self._table.put({"PK": key, "SK": sort, "retention_seconds": settings.retention_seconds})
-
-
-def node_key(user_id: str, node_id: str) -> Key:
-    return f"USER#{user_id}", f"NODE#{node_id}"
-
-
-def _settings_key(user_id: str) -> Key:
-    return f"USER#{user_id}", "SETTINGS#node"
-
-
-def deletion_shard(user_id: str, node_id: str) -> int:
-    """The partition of the DeletionQueue that a note is in. It never changes, on any machine."""
-    return zlib.crc32(f"{user_id}#{node_id}".encode()) % DELETION_SHARDS
 
 
 def to_item(node: Node) -> Item:
@@ -244,18 +248,20 @@ def _values(item: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "cascade" in values:
         values["cascade"] = Cascade(values["cascade"])
-    return values | {"user_id": item["PK"].removeprefix("USER#"), "node_id": item["SK"].removeprefix("NODE#")}
+    return values | {"user_id": user_of(item["PK"]), "node_id": node_of(item["SK"])}
 
 
 def _state(note: Summary) -> Item:
     """The attributes of _STATE_ATTRIBUTES that the item of the note has; the others are absent."""
     if note.delete_ms is None or note.purge_ms is None:
-        place = f"TIMESTAMP#{time_key(note.create_ms)}#{note.node_id}"
-        return {"GSI3PK": f"USER#{note.user_id}", "GSI3SK": place}
-    due = f"TIMESTAMP#{time_key(note.purge_ms)}#USER#{note.user_id}#NODE#{note.node_id}"
+        live = user_partition(note.user_id), node_time_sort_key(note.create_ms, note.node_id)
+        return dict(zip(_LIVE_KEY, live, strict=True))
+    deleted = (
+        deleted_partition(deletion_shard(note.user_id, note.node_id)),
+        due_sort_key(note.purge_ms, note.user_id, note.node_id),
+    )
     state: Item = {
-        "GSI2PK": f"DELETED#{deletion_shard(note.user_id, note.node_id)}",
-        "GSI2SK": due,
+        **dict(zip(_DELETED_KEY, deleted, strict=True)),
         "delete_time": note.delete_ms,
         "purge_time": note.purge_ms,
         "cascade": note.cascade.value,
