@@ -1,13 +1,16 @@
 """What NodeStore promises, on every implementation: the fake of the unit tests, DynamoDB, and DynamoDB behind Redis."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from protos.table import node_key
 from services.node_service.adapters.dynamo import DynamoNodeStore
 from services.node_service.adapters.envelope import Enveloper
 from services.node_service.adapters.redis import CachedNodeStore
@@ -22,6 +25,8 @@ from shared.ids import SystemClock, UlidFactory
 from shared.redis import Redis
 from tests.support.node_fakes import FakeStore
 from tests.support.stores import Stores
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Log:
@@ -321,3 +326,30 @@ async def test_all_notes_in_the_order_of_their_ids(store: NodeStore, user: str) 
     assert [node.node_id for node in await store.all_from(user, "c", 3)] == ["c-2"]
     assert await store.all_from(user, "c-2", 3) == []
     assert await store.all_from(f"{user}-other", "", 3) == []
+
+
+async def test_an_update_keeps_attributes_of_a_newer_release(table: Table, user: str) -> None:
+    clock = SystemClock()
+    store = DynamoNodeStore(table, Log(), Idempotency(table, "contract", clock), Enveloper(UlidFactory(clock), dict))
+    node = await stored(store, note(user))
+    key = node_key(user, "n")
+    item = await table.get(key, consistent=True)
+    assert item is not None
+    await table.put(item | {"color": "green"})
+    after = replace(node, version=2, title="second")
+    assert await store.commit(update(node, after)) is Outcome.DONE
+    assert await store.current(user, "n") == after
+    assert (await table.get(key, consistent=True) or {})["color"] == "green"
+
+
+async def test_a_receipt_of_an_older_release_is_answered(table: Table, user: str) -> None:
+    """The bytes are those of the release before protobuf (tests/unit/node/adapters/positional.json)."""
+    written = json.loads((ROOT / "tests/unit/node/adapters/positional.json").read_text(encoding="utf-8"))["live node"]
+    clock = SystemClock()
+    idempotency = Idempotency(table, "contract", clock)
+    request = IdempotentRequest(user, "req-old", "body")
+    await table.put(idempotency.record(request, bytes.fromhex(written["receipt"])).item)
+    store = DynamoNodeStore(table, Log(), idempotency, Enveloper(UlidFactory(clock), dict))
+    answer = await store.previous_answer(request)
+    assert answer is not None
+    assert (answer.user_id, answer.node_id, answer.title) == (user, "n-1", written["note"]["title"])
