@@ -12,18 +12,18 @@ from tests.support.waiting import until
 
 
 class Listener:
-    """heard: the events so far, duplicates left out."""
+    """received: the events so far, duplicates left out."""
 
     def __init__(self) -> None:
-        self.heard: list[Event] = []
+        self.received: list[Event] = []
 
-    def hear(self, event: Event) -> None:
-        if all(event.id != known.id for known in self.heard):
-            self.heard.append(event)
+    def add(self, event: Event) -> None:
+        if all(event.id != known.id for known in self.received):
+            self.received.append(event)
 
     async def wait_for(self, count: int) -> list[Event]:
-        await until(lambda: len(self.heard) >= count, what=f"the {count}th event")
-        return self.heard
+        await until(lambda: len(self.received) >= count, what=f"the {count}th event")
+        return self.received
 
 
 @contextlib.asynccontextmanager
@@ -44,7 +44,7 @@ async def listening(stores: Stores, user: str) -> AsyncIterator[Listener]:
             while True:
                 answer = await sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=1)
                 for message in answer.get("Messages", []):
-                    listener.hear(Event.from_json(json.loads(message["Body"])["detail"]))
+                    listener.add(Event.from_json(json.loads(message["Body"])["detail"]))
                     await sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
 
         receiving = asyncio.create_task(receive())

@@ -24,7 +24,7 @@ class NodeService:
     target: str
 
     async def create(self, user: str, node_id: str = "n", **fields: Any) -> node_pb2.Node:
-        """A note with a title, unless the fields say otherwise."""
+        """A note with a title, unless the fields have one."""
         draft = node_pb2.NewNode(node_id=node_id, **({"title": "T"} | fields))
         created = await self.stub.CreateNode(node_pb2.CreateNodeRequest(user_id=user, node=draft))
         node: node_pb2.Node = created.node

@@ -138,10 +138,10 @@ async def test_a_crash_between_commit_and_publish_loses_no_event(
         [lost] = dying.lost
         left = await table.get((outbox.partition(lost.id), lost.id), consistent=True)
         assert left is not None
-        assert listener.heard == []
+        assert listener.received == []
         await until(outbox.sweep, what="the sweep of the event")
-        [heard] = await listener.wait_for(1)
-        assert heard == lost
+        [received] = await listener.wait_for(1)
+        assert received == lost
         assert await table.get((outbox.partition(lost.id), lost.id), consistent=True) is None
 
 
@@ -154,8 +154,8 @@ async def test_every_write_has_its_own_event(service: NodeService, user: str, li
     await service.delete(user)
     for fence in (True, False):
         await service.stub.PurgeNode(node_pb2.PurgeNodeRequest(user_id=user, node_id="n", version=6, fence=fence))
-    heard = sorted(await listener.wait_for(7), key=lambda event: event.version)
-    assert [(event.version, event.type) for event in heard] == [
+    received = sorted(await listener.wait_for(7), key=lambda event: event.version)
+    assert [(event.version, event.type) for event in received] == [
         (1, "node.created"),
         (2, "node.updated"),
         (3, "node.updated"),
@@ -164,11 +164,11 @@ async def test_every_write_has_its_own_event(service: NodeService, user: str, li
         (6, "node.deleted"),
         (7, "node.purged"),
     ]
-    assert {event.user_id for event in heard} == {user}
-    assert {event.node_id for event in heard} == {"n"}
-    assert {event.source for event in heard} == {"brain2.node"}
-    assert len({event.data["incarnation"] for event in heard}) == 1
-    created, updated, large, gone, back, *_ = (event.data for event in heard)
+    assert {event.user_id for event in received} == {user}
+    assert {event.node_id for event in received} == {"n"}
+    assert {event.source for event in received} == {"brain2.node"}
+    assert len({event.data["incarnation"] for event in received}) == 1
+    created, updated, large, gone, back, *_ = (event.data for event in received)
     assert (created["title"], created["content"], created["tags"]) == ("T", "C", ["a"])
     assert (updated["content"], updated["changed"]) == ("D", ["content"])
     assert (large["content_omitted"], "content" in large) == (True, False)
@@ -179,8 +179,8 @@ async def test_every_write_has_its_own_event(service: NodeService, user: str, li
 async def test_a_batch_has_an_event_for_each_note(service: NodeService, user: str, listener: Listener) -> None:
     notes = [node_pb2.NewNode(node_id=f"n{at}", title="T") for at in range(60)]
     await service.stub.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=user, nodes=notes))
-    heard = await listener.wait_for(60)
-    assert {event.node_id for event in heard} == {f"n{at}" for at in range(60)}
+    received = await listener.wait_for(60)
+    assert {event.node_id for event in received} == {f"n{at}" for at in range(60)}
 
 
 async def test_a_call_that_is_given_up_is_done_whole_or_not_at_all(
@@ -195,7 +195,7 @@ async def test_a_call_that_is_given_up_is_done_whole_or_not_at_all(
     answered = {f"n{at}" for at, result in enumerate(ended) if not isinstance(result, BaseException)}
 
     async def settled() -> bool:
-        return {event.node_id for event in listener.heard} == set(await service.listed(user))
+        return {event.node_id for event in listener.received} == set(await service.listed(user))
 
     await listener.wait_for(len(answered))
     await until(settled, what="an event for each stored note")

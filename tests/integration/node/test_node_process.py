@@ -70,7 +70,7 @@ async def test_sigterm_ends_it_in_order(stores: Stores, user: str) -> None:
         answered = {answer.node.node_id for answer in answers if not isinstance(answer, BaseException)}
         assert answered
         await listener.wait_for(len(answered))
-        assert {event.node_id for event in listener.heard} == answered
+        assert {event.node_id for event in listener.received} == answered
 
 
 async def test_kill_9_loses_nothing_that_was_answered(stores: Stores, user: str) -> None:
@@ -102,5 +102,7 @@ async def test_kill_9_loses_nothing_that_was_answered(stores: Stores, user: str)
             assert stored >= set(answered)
             # The sweeper of the next process publishes the events of all committed writes, also of unanswered ones.
             await until(
-                lambda: {event.node_id for event in listener.heard} == stored, seconds=60, what="an event for each note"
+                lambda: {event.node_id for event in listener.received} == stored,
+                seconds=60,
+                what="an event for each note",
             )

@@ -1,4 +1,4 @@
-"""ReplayEvents over real stores and a real bus: what others hear."""
+"""ReplayEvents over real stores and a real bus: the events that consumers receive."""
 
 import pytest
 
@@ -22,14 +22,14 @@ async def test_what_others_hear_is_marked_and_has_the_notes_versions(
         assert [(each.replayed, each.finished) for each in answers] == [(2, False), (2, True)]
         again = {event.node_id: event for event in await listener.wait_for(6) if event.id not in news}
     assert all(event.replay for event in again.values())
-    assert not any(event.replay for event in listener.heard if event.id in news)
+    assert not any(event.replay for event in listener.received if event.id in news)
     assert [(event.type, event.version) for event in (again["a"], again["b"])] == [
         ("node.deleted", 2),
         ("node.updated", 2),
     ]
     assert again["b"].data["content"] == "shorter"
     assert again["a"].data["purge_time"] == deleted.purge_time.ToJsonString()
-    first = next(event for event in listener.heard if event.node_id == "a" and event.type == "node.created")
+    first = next(event for event in listener.received if event.node_id == "a" and event.type == "node.created")
     assert again["a"].data["incarnation"] == first.data["incarnation"]
 
 
