@@ -88,7 +88,10 @@ async def test_a_repeat_calls_them_again(world: World, user: str) -> None:
     await world.service.delete(user)
     world.graph.fails = False
     await world.service.delete(user)
-    assert world.graph.calls == world.similarity.calls == [("n", 2, False)] * 2
+    assert world.similarity.calls == [("n", 2, False)] * 2
+    # The call is idempotent, so one that fails is also retried by itself.
+    assert len(world.graph.calls) > 2
+    assert set(world.graph.calls) == {("n", 2, False)}
 
 
 async def test_a_peer_that_hangs_costs_the_budget_once_not_twice(stores: Stores, world: World, user: str) -> None:
