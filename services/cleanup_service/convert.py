@@ -211,7 +211,7 @@ _TOKENS = TokenCodec(PAGE, str, {"at": Text(320, re.compile(r"[A-Z]+#[0-9]{13}#[
 
 
 def position(bound: str, token: str) -> str:
-    """Where a page begins, "" for the first. Raises InvalidArgument (PAGE_TOKEN_INVALID) otherwise."""
+    """Where a page begins, "" for the first. InvalidArgument (PAGE_TOKEN_INVALID) for a token of another request."""
     return _TOKENS.decode(bound, token) or ""
 
 
