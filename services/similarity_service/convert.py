@@ -12,8 +12,8 @@ from protos.node.v1 import events_pb2, node_pb2
 from protos.similarity.v1 import similarity_pb2 as pb
 from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.model.links import Link
-from services.similarity_service.model.settings import Settings
-from services.similarity_service.model.similarity import Part
+from services.similarity_service.model.score import Part
+from services.similarity_service.model.user_settings import Settings
 from services.similarity_service.ports import NodeText, UserChoices
 from services.similarity_service.usecases.finding import Explanation, Similar
 from services.similarity_service.usecases.searching import FoundPage

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.similarity_service.model.codec import Packed
+from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.links import Link
-from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.stored import Stored
+from services.similarity_service.model.user_settings import Settings
 from shared.errors import Brain2Error
 
 

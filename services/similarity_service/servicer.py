@@ -6,7 +6,7 @@ from typing import Any
 
 from protos.similarity.v1 import similarity_pb2 as pb
 from services.similarity_service import convert
-from services.similarity_service.model.similarity import METHOD
+from services.similarity_service.model.score import METHOD
 from services.similarity_service.usecases.finding import Finding
 from services.similarity_service.usecases.indexing import Indexing
 from services.similarity_service.usecases.preferences import Preferences

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from services.similarity_service.model import codec
 from services.similarity_service.model.analysis import analyser
-from services.similarity_service.model.codec import Packed
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.links import RENEWED, Link
 from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.stored import Stored

@@ -10,11 +10,11 @@ read.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from services.similarity_service.model import codec
-from services.similarity_service.model.codec import Packed
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.note import Note
-from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.stored import Stored
+from services.similarity_service.model.user_settings import Settings
 from services.similarity_service.ports import UserChoices
 from shared.dynamo import (
     ABSENT,

@@ -22,6 +22,7 @@ import snowballstemmer
 from services.similarity_service.model.stopwords import STOPWORDS
 
 VERSION = 1
+DEFAULT_LANGUAGE = "english"
 LANGUAGES = frozenset({*snowballstemmer.algorithms(), "none"})
 # Longer runs are encoded data, not words.
 LONGEST_TERM = 64

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from services.similarity_service.model.arrays import Ints
+from services.similarity_service.model.engine.arrays import Ints
 
 # Only pairs this like are looked at closely.
 LEAST_LIKENESS = 0.8

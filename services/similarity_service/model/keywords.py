@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.similarity_service.model.index import LOG_TF, UserIndex
+from services.similarity_service.model.engine.index import LOG_TF, UserIndex
+from services.similarity_service.model.engine.vocabulary import STOP
 from services.similarity_service.model.note import NARROW, WIDE, Note
-from services.similarity_service.model.vocabulary import STOP
 
 SALIENT = 10
 _NUMBER = re.compile(r"[\d.,:/-]+")

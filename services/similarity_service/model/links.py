@@ -11,11 +11,11 @@ that are there, whoever applies the rule to the same notes comes to the same lin
 import math
 from dataclasses import dataclass
 
-from services.similarity_service.model import query, similarity
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model import query, score
+from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.query import Query
-from services.similarity_service.model.settings import MOST_LINKS, Settings
-from services.similarity_service.model.similarity import Match, Part
+from services.similarity_service.model.score import Match, Part
+from services.similarity_service.model.user_settings import MOST_LINKS, Settings
 
 # The default threshold rises with the number of notes, see docs/adr/0033.
 _THRESHOLD, _PER_DECADE = 0.20, 0.02
@@ -68,7 +68,7 @@ class Linker:
     def _link(self, doc: int, match: Match) -> Link:
         if doc not in self._asked:
             self._asked = {doc: query.of_doc(self.index, doc)}
-        parts = similarity.explain(self.index, self._asked[doc], match, EXPLAINED)
+        parts = score.explain(self.index, self._asked[doc], match, EXPLAINED)
         return Link(self.index.id(match.doc), match.score, tuple(parts))
 
     def _ranks(self, doc: int) -> dict[int, tuple[int, Match]]:
@@ -79,8 +79,8 @@ class Linker:
             self._epoch = self.index.epoch
         if doc not in self._best:
             asked = query.of_doc(self.index, doc)
-            matches = similarity.find(self.index, asked, MOST_LINKS, threshold(self._settings, self.index.live))
-            kept = [match for match in matches if not similarity.is_duplicate(self.index, asked, match)]
+            matches = score.find(self.index, asked, MOST_LINKS, threshold(self._settings, self.index.live))
+            kept = [match for match in matches if not score.is_duplicate(self.index, asked, match)]
             self._best[doc] = {match.doc: (rank, match) for rank, match in enumerate(kept)}
         return self._best[doc]
 

@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.arrays import Floats, Ints, Longs
-from services.similarity_service.model.index import LOG_TF, UserIndex
+from services.similarity_service.model.engine.arrays import Floats, Ints, Longs
+from services.similarity_service.model.engine.index import LOG_TF, UserIndex
 from services.similarity_service.model.note import Note
 
 
@@ -53,11 +53,11 @@ class Query:
 
 def of_doc(index: UserIndex, doc: int) -> Query:
     """A note that is in the index."""
-    numbers = index.terms[doc]
+    numbers = index.forward.terms[doc]
     tf = LOG_TF[counts_without_boilerplate(index, doc)]
     names = [_name(index, number) for number in index.titles.names[doc].tolist()]
     weights = tf * index.vocabulary.idf(numbers, index.live)
-    sequence = index.sequence(doc)
+    sequence = index.forward.sequence(doc)
     return Query(doc, index.title(doc), numbers, tf, weights, sequence, index.titles.scan(sequence), names)
 
 
@@ -85,15 +85,15 @@ def of_note(index: UserIndex, note: Note) -> Query:
 
 def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
     """How often each of a note's terms occurs (title twice) outside of sentences that many notes share."""
-    codes = index.codes_of(doc)
+    codes = index.forward.codes_of(doc)
     masked = index.repeats.masked(doc, index.live)
     if masked is None:
         return codes
-    sequence = index.sequence(doc)
+    sequence = index.forward.sequence(doc)
     cut = int(np.argmax(sequence < 0))
     title, text = sequence[:cut], sequence[cut + 1 : cut + 1 + len(masked)]
     kept = np.concatenate([title, title, text[~masked[: len(text)]]])
-    terms = index.terms[doc]
+    terms = index.forward.terms[doc]
     order = np.argsort(terms)
     places = order[np.searchsorted(terms, kept, sorter=order)]
     return np.minimum(np.bincount(places, minlength=len(terms)), 255).astype(np.uint8)
@@ -101,5 +101,5 @@ def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
 
 def _name(index: UserIndex, number: int) -> Name:
     docs, _ = index.postings.of(number)
-    live = docs[index.alive.data[docs]]
+    live = docs[index.forward.alive.data[docs]]
     return Name(number, index.vocabulary.word(number), index.titles.weight(number), live.astype(np.int64))

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.index import UserIndex
-from services.similarity_service.model.vocabulary import TAG_PREFIX
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.engine.vocabulary import TAG_PREFIX
 
 K1 = 1.2
 B = 0.75
@@ -111,7 +111,7 @@ def search(index: UserIndex, question: Question, limit: int, after: tuple[float,
         _score(index, group, scores, matched)
     if not question:
         return Hits([], 0, False)
-    required = index.alive.view.copy()
+    required = index.forward.alive.view.copy()
     number = index.vocabulary.number
     for tag in question.tags:
         required = required & _having(index, [number(TAG_PREFIX + tag)])
@@ -175,7 +175,7 @@ def _score(index: UserIndex, group: list[int], scores: NDArray[np.float32], matc
         )
         docs = np.flatnonzero(table).astype(np.int32)
         counts = table[docs].astype(np.float32)
-    live = index.alive.data[docs]
+    live = index.forward.alive.data[docs]
     docs, counts = docs[live], counts[live]
     df = len(docs)
     if not df:

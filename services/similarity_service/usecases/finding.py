@@ -3,12 +3,12 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from services.similarity_service.model import keywords, links, query, similarity
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model import keywords, links, query, score
+from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.query import Query
-from services.similarity_service.model.similarity import Match, Part
+from services.similarity_service.model.score import Match, Part
 from services.similarity_service.ports import Graph, Records
 from services.similarity_service.usecases.checks import check_ids, check_score, check_subject, limit
 from services.similarity_service.usecases.library import Library
@@ -75,7 +75,7 @@ class Finding:
 
         def question(index: UserIndex) -> list[Similar]:
             asked = _query_of(index, node_id) if node_id else query.of_note(index, _note_of(index, title, text))
-            return [_similar(index, asked, match) for match in similarity.find(index, asked, wanted, min_score)]
+            return [_similar(index, asked, match) for match in score.find(index, asked, wanted, min_score)]
 
         return await self._library.ask(user_id, question)
 
@@ -94,13 +94,13 @@ class Finding:
         def question(index: UserIndex) -> Explanation:
             asked = _query_of(index, node_id)
             other = _doc_of(index, other_id)
-            match = similarity.compare(index, asked.doc, other)
+            match = score.compare(index, asked.doc, other)
             return Explanation(
                 score=match.score,
-                parts=tuple(similarity.explain(index, asked, match)),
-                mentioned_title=similarity.mentioned_name(index, asked, other),
-                mentioned_by_title=similarity.mentioning_name(index, asked, other),
-                near_duplicate=similarity.is_duplicate(index, asked, match),
+                parts=tuple(score.explain(index, asked, match)),
+                mentioned_title=score.mentioned_name(index, asked, other),
+                mentioned_by_title=score.mentioning_name(index, asked, other),
+                near_duplicate=score.is_duplicate(index, asked, match),
                 threshold=links.threshold(choices.settings, index.live),
             )
 
@@ -110,7 +110,7 @@ class Finding:
 def _unlinked(node_id: str, linked: Collection[str], wanted: int) -> Callable[[UserIndex], list[Similar]]:
     def question(index: UserIndex) -> list[Similar]:
         asked = _query_of(index, node_id)
-        found = similarity.find(index, asked, min(wanted + len(linked), 200))
+        found = score.find(index, asked, min(wanted + len(linked), 200))
         similar = [_similar(index, asked, match) for match in found if index.id(match.doc) not in linked]
         return [each for each in similar if not each.near_duplicate][:wanted]
 
@@ -122,9 +122,9 @@ def _similar(index: UserIndex, asked: Query, match: Match) -> Similar:
         node_id=index.id(match.doc),
         title=index.title(match.doc),
         score=match.score,
-        parts=tuple(similarity.explain(index, asked, match, _EXPLAINED)),
+        parts=tuple(score.explain(index, asked, match, _EXPLAINED)),
         title_mention=match.mentions > 0 or match.mentioned_by > 0,
-        near_duplicate=similarity.is_duplicate(index, asked, match),
+        near_duplicate=score.is_duplicate(index, asked, match),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from services.similarity_service.model import keywords
 from services.similarity_service.model.analysis import analyser
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.stored import Stored

@@ -13,8 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from services.similarity_service.model.index import UserIndex
-from services.similarity_service.model.loading import Loading
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import Change, ChangeLog, LogGap, Records
 from shared.errors import Brain2Error, Unavailable

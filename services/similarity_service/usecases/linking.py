@@ -14,10 +14,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.links import RENEWED, Link, Linker
-from services.similarity_service.model.settings import Settings
-from services.similarity_service.model.similarity import METHOD
+from services.similarity_service.model.score import METHOD
+from services.similarity_service.model.user_settings import Settings
 from services.similarity_service.ports import Graph, Records, Unsettled
 from services.similarity_service.usecases.library import Library
 from services.similarity_service.usecases.marks import Mark, Marks

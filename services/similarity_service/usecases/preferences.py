@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from services.similarity_service.model.settings import Settings
+from services.similarity_service.model.user_settings import Settings
 from services.similarity_service.ports import SettingsStore, UserChoices
 from services.similarity_service.usecases.checks import check_ids
 from shared.errors import Violations

@@ -7,7 +7,7 @@ import numpy as np
 
 from services.similarity_service.model import search, snippets
 from services.similarity_service.model.analysis import analyser
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.search import Hits, Question
 from services.similarity_service.model.snippets import Snippet
 from services.similarity_service.ports import Nodes, NodeText, Records

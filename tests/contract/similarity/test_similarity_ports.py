@@ -10,9 +10,9 @@ import pytest
 from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoSettings
 from services.similarity_service.adapters.redis import RedisChangeLog
 from services.similarity_service.adapters.unsettled import DynamoUnsettled
-from services.similarity_service.model import codec
-from services.similarity_service.model.settings import Settings
+from services.similarity_service.model.engine import codec
 from services.similarity_service.model.stored import Stored
+from services.similarity_service.model.user_settings import Settings
 from services.similarity_service.ports import Change, LogGap, Unsettled, UserChoices
 from shared.dynamo import Table
 from shared.ids import SystemClock

@@ -7,10 +7,9 @@ from hypothesis import settings as examples
 
 from services.similarity_service.model.links import Linker, threshold
 from services.similarity_service.model.note import Note
-from services.similarity_service.model.settings import MOST_LINKS, Settings
+from services.similarity_service.model.user_settings import MOST_LINKS, Settings
+from tests.support.similarity_collections import SHELF, collections, index_of
 from tests.support.similarity_fakes import note
-from tests.unit.similarity.test_index import collections, index_of
-from tests.unit.similarity.test_similarity import SHELF
 
 
 def pairs(notes: Sequence[Note], settings: Settings) -> set[tuple[str, str]]:

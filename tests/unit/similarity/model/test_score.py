@@ -3,25 +3,16 @@
 import pytest
 from hypothesis import given, settings
 
-from services.similarity_service.model import query, similarity
+from services.similarity_service.model import query, score
 from services.similarity_service.model.analysis import analyser
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.note import Note, analyse
+from tests.support.similarity_collections import SHELF, collections, index_of
 from tests.support.similarity_fakes import note
-from tests.unit.similarity.test_index import collections, index_of
-
-SHELF = [
-    note("postgres", "PostgreSQL", "PostgreSQL is a relational database with transactions, written in C."),
-    note("sqlite", "SQLite", "A small relational database in one file, where PostgreSQL would be too much."),
-    note("relational", "Relational database", "Tables, keys and joins: Codd's model."),
-    note("database", "Database", "Stored facts that one can ask."),
-    note("bread", "Sourdough", "Flour, water, salt and patience; the dough rests overnight."),
-    note("pizza", "Pizza", "A thin sourdough with tomatoes and cheese; the dough rests overnight."),
-]
 
 
-def find(index: UserIndex, node_id: str, limit: int = 10) -> dict[str, similarity.Match]:
-    found = similarity.find(index, query.of_doc(index, index.doc(node_id)), limit)
+def find(index: UserIndex, node_id: str, limit: int = 10) -> dict[str, score.Match]:
+    found = score.find(index, query.of_doc(index, index.doc(node_id)), limit)
     return {index.id(match.doc): match for match in found}
 
 
@@ -33,10 +24,10 @@ def test_symmetric_bounded_and_explained(notes: list[Note]) -> None:
         asked = query.of_doc(index, index.doc(one.node_id))
         for node_id, match in find(index, one.node_id).items():
             assert 0 < match.score <= 1
-            back = similarity.compare(index, index.doc(node_id), index.doc(one.node_id))
+            back = score.compare(index, index.doc(node_id), index.doc(one.node_id))
             assert back.score == pytest.approx(match.score, abs=1e-6)
-            parts = similarity.explain(index, asked, match)
-            assert similarity.total(parts) == pytest.approx(match.score, abs=1e-5)
+            parts = score.explain(index, asked, match)
+            assert score.total(parts) == pytest.approx(match.score, abs=1e-5)
             assert all(part.contribution > 0 for part in parts)
 
 
@@ -53,10 +44,10 @@ def test_a_mention_of_the_title_counts_most() -> None:
     assert match.mentioned_by == 0
     assert find(index, "postgres")["sqlite"].mentioned_by == pytest.approx(match.mentions)
     asked = query.of_doc(index, index.doc("sqlite"))
-    assert similarity.mentioned_name(index, asked, index.doc("postgres")) == "PostgreSQL"
+    assert score.mentioned_name(index, asked, index.doc("postgres")) == "PostgreSQL"
     back = query.of_doc(index, index.doc("postgres"))
-    assert similarity.mentioning_name(index, back, index.doc("sqlite")) == "PostgreSQL"
-    assert similarity.mentioned_name(index, back, index.doc("bread")) == ""
+    assert score.mentioning_name(index, back, index.doc("sqlite")) == "PostgreSQL"
+    assert score.mentioned_name(index, back, index.doc("bread")) == ""
 
 
 def test_a_mention_is_told_by_the_title_as_it_is_written() -> None:
@@ -66,12 +57,12 @@ def test_a_mention_is_told_by_the_title_as_it_is_written() -> None:
         note("lisp", "Lisp", "the first with DT"),
     )
     python, lisp = (query.of_doc(index, index.doc(node_id)) for node_id in ("python", "lisp"))
-    assert similarity.mentioned_name(index, python, index.doc("types")) == "Dynamic Typing"
-    assert similarity.mentioned_name(index, lisp, index.doc("types")) == "DT"
-    parts = similarity.explain(index, python, find(index, "python")["types"])
+    assert score.mentioned_name(index, python, index.doc("types")) == "Dynamic Typing"
+    assert score.mentioned_name(index, lisp, index.doc("types")) == "DT"
+    parts = score.explain(index, python, find(index, "python")["types"])
     assert parts[0].keyword == "Dynamic Typing"
     text = query.of_note(index, note("", "Typed values", "are everywhere"))
-    assert similarity.mentioning_name(index, text, index.doc("python")) == "Typed values"
+    assert score.mentioning_name(index, text, index.doc("python")) == "Typed values"
 
 
 def test_within_a_longer_title_a_mention_counts_less() -> None:
@@ -109,16 +100,16 @@ def test_a_text_scores_like_the_note_it_would_be() -> None:
     index = index_of(*SHELF)
     asked = query.of_note(index, analyse(analyser("english"), node_id="", version=0, title="Relational database",
                                          text="Tables, keys and joins: Codd's model."))  # fmt: skip
-    found = similarity.find(index, asked, 3)
+    found = score.find(index, asked, 3)
     assert index.id(found[0].doc) == "relational"
     assert found[0].likeness == pytest.approx(1, abs=1e-5)
-    assert similarity.is_duplicate(index, asked, found[0])
+    assert score.is_duplicate(index, asked, found[0])
 
 
 def test_a_text_with_a_title_that_no_note_bears_is_mentioned() -> None:
     index = index_of(*SHELF)
     asked = query.of_note(index, note("", "Rests overnight", ""))
-    assert {index.id(m.doc) for m in similarity.find(index, asked, 9) if m.mentioned_by} == {"bread", "pizza"}
+    assert {index.id(m.doc) for m in score.find(index, asked, 9) if m.mentioned_by} == {"bread", "pizza"}
 
 
 def test_near_duplicates() -> None:
@@ -126,19 +117,19 @@ def test_near_duplicates() -> None:
     index = index_of(note("a", "A", text), note("b", "B", text + " more"), note("c", "C", " ".join(text.split()[::-1])))
     asked = query.of_doc(index, index.doc("a"))
     matches = find(index, "a")
-    assert similarity.is_duplicate(index, asked, matches["b"])
+    assert score.is_duplicate(index, asked, matches["b"])
     assert matches["c"].likeness > 0.8
-    assert not similarity.is_duplicate(index, asked, matches["c"])  # the same words in another order
+    assert not score.is_duplicate(index, asked, matches["c"])  # the same words in another order
 
 
 def test_boilerplate_carries_no_weight() -> None:
     footer = "\nSent from my telephone with love and kisses."
     index = index_of(*(note(f"n{i}", f"Note {i}", f"about topic{i} and thing{i}.{footer}") for i in range(8)))
     # Only "Note" and "about" are left in common.
-    parts = similarity.explain(index, query.of_doc(index, 0), find(index, "n0")["n1"])
+    parts = score.explain(index, query.of_doc(index, 0), find(index, "n0")["n1"])
     assert not {"telephone", "kisses", "love"} & {part.keyword for part in parts}
     few = index_of(*(note(f"n{i}", f"Note {i}", f"about topic{i} and thing{i}.{footer}") for i in range(3)))
-    parts = similarity.explain(few, query.of_doc(few, 0), find(few, "n0")["n1"])
+    parts = score.explain(few, query.of_doc(few, 0), find(few, "n0")["n1"])
     assert {"telephone", "kisses", "love"} <= {part.keyword for part in parts}
 
 
@@ -146,9 +137,9 @@ def test_limits() -> None:
     index = index_of(*SHELF)
     assert len(find(index, "postgres", 1)) == 1
     assert find(index, "postgres", 0) == {}
-    assert similarity.find(UserIndex(), query.of_note(UserIndex(), note("", "x", "y")), 5) == []
+    assert score.find(UserIndex(), query.of_note(UserIndex(), note("", "x", "y")), 5) == []
     asked = query.of_doc(index, index.doc("postgres"))
-    assert all(match.score >= 0.2 for match in similarity.find(index, asked, 10, 0.2))
+    assert all(match.score >= 0.2 for match in score.find(index, asked, 10, 0.2))
 
 
 def test_equal_scores_come_by_id() -> None:

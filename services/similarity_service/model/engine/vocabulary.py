@@ -9,8 +9,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.arrays import Floats, Growing, Ints
-from services.similarity_service.model.strings import SparseStrings, Strings
+from services.similarity_service.model.engine.arrays import Floats, Growing, Ints
+from services.similarity_service.model.engine.strings import SparseStrings, Strings
 
 STOP, TAG, PHRASE = 1, 2, 4
 TAG_PREFIX = "\x00"

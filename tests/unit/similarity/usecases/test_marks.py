@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from shared.errors import Unavailable
-from tests.unit.similarity.test_linking import U, World, burst, links_of
+from tests.support.similarity_world import U, World, burst, links_of
 
 
 async def test_another_settles_what_a_dead_process_heard() -> None:

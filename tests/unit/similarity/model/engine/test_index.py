@@ -8,39 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.similarity_service.model import codec, query, similarity
-from services.similarity_service.model.index import UserIndex, tags_of
-from services.similarity_service.model.loading import Loading
+from services.similarity_service.model import query, score
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.engine.index import UserIndex, tags_of
+from services.similarity_service.model.engine.loading import Loading
+from services.similarity_service.model.engine.vocabulary import PHRASE
 from services.similarity_service.model.note import NARROW, Note
-from services.similarity_service.model.vocabulary import PHRASE
+from tests.support.similarity_collections import collections, index_of, loaded, loading
 from tests.support.similarity_fakes import note
-
-WORDS = ["graph", "tree", "sea", "river", "stone", "bread", "the", "of", "C++", "TCP/IP", "日本語", "Graph tree"]
-WORDS += ["Foo Bar (FB)"]
-texts = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
-collections = st.lists(st.tuples(texts, texts), min_size=1, max_size=8).map(
-    lambda pairs: [note(f"n{i}", title, text, tags=["t", "a tag"][: i % 3]) for i, (title, text) in enumerate(pairs)]
-)
-
-
-def index_of(*notes: Note) -> UserIndex:
-    index = UserIndex()
-    for each in notes:
-        index.add(each)
-    return index
-
-
-def loaded(*notes: Note) -> UserIndex:
-    index = UserIndex()
-    index.load(loading(*notes))
-    return index
-
-
-def loading(*notes: Note) -> Loading:
-    taken = Loading()
-    for first in range(0, len(notes), 3):
-        taken.take([codec.packed(each) for each in notes[first : first + 3]])
-    return taken
 
 
 def state(index: UserIndex) -> Any:
@@ -52,7 +27,7 @@ def state(index: UserIndex) -> Any:
     listed = {vocabulary.word(n): int(c) for n, c in enumerate(vocabulary.salient.view) if c}
     scores = {}
     for node_id in sorted(index.ids()):
-        found = similarity.find(index, query.of_doc(index, index.doc(node_id)), 20)
+        found = score.find(index, query.of_doc(index, index.doc(node_id)), 20)
         scores[node_id] = [(index.id(match.doc), pytest.approx(match.score, abs=1e-6)) for match in found]
     titles = {node_id: (index.title(index.doc(node_id)), tags_of(index, index.doc(node_id))) for node_id in index.ids()}
     return df, listed, scores, titles, index.live, index.total_length
@@ -104,10 +79,10 @@ def test_loading_notes_is_adding_them(notes: list[Note]) -> None:
     one, other = index_of(*notes), loaded(*notes)
     for node_id in one.ids():
         a, b = one.doc(node_id), other.doc(node_id)
-        assert words_of(one, one.terms[a]) == words_of(other, other.terms[b])
-        assert words_of(one, one.sequence(a)) == words_of(other, other.sequence(b))
+        assert words_of(one, one.forward.terms[a]) == words_of(other, other.forward.terms[b])
+        assert words_of(one, one.forward.sequence(a)) == words_of(other, other.forward.sequence(b))
         assert set(words_of(one, one.titles.names[a])) == set(words_of(other, other.titles.names[b]))
-        assert one.codes_of(a).tolist() == other.codes_of(b).tolist()
+        assert one.forward.codes_of(a).tolist() == other.forward.codes_of(b).tolist()
         assert one.stamp(node_id) == other.stamp(node_id)
         assert one.inverse_norm.data[a] == pytest.approx(other.inverse_norm.data[b])
 
@@ -121,9 +96,9 @@ def words_of(index: UserIndex, numbers: Any) -> list[tuple[str, str]]:
 def test_long_notes() -> None:
     text = " ".join(f"word{n}" for n in range(400)) + " relational database"
     index = index_of(note("long", "Long", text), note("db", "Relational database", "tables"))
-    assert index.is_wide(index.doc("long"))
+    assert index.forward.is_wide(index.doc("long"))
     assert state(index) == state(loaded(note("db", "Relational database", "tables"), note("long", "Long", text)))
-    match = similarity.compare(index, index.doc("long"), index.doc("db"))
+    match = score.compare(index, index.doc("long"), index.doc("db"))
     assert match.mentions > 0
 
 

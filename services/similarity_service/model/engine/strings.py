@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.arrays import Growing, Ints, Rows
+from services.similarity_service.model.engine.arrays import Growing, Ints, Rows
 
 Hashes = NDArray[np.uint64]
 _MASK = (1 << 64) - 1

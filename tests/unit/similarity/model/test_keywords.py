@@ -1,9 +1,9 @@
 """Keywords: telling, and readable."""
 
 from services.similarity_service.model import keywords
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.engine.index import UserIndex
+from tests.support.similarity_collections import index_of
 from tests.support.similarity_fakes import note
-from tests.unit.similarity.test_index import index_of
 
 LONG = note("x", "", " ".join(f"word{n}" for n in range(99)))
 OTHERS = [note(f"o{i}", f"Note {i}", f"the system has a part number {i} and a common thing") for i in range(20)]

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.similarity_service.model.codec import Packed
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.engine.codec import Packed
+from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.usecases.library import Library
 from tests.support.clock import ManualClock

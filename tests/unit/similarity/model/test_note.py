@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.similarity_service.model import codec
+from services.similarity_service.model.engine import codec
 from services.similarity_service.model.note import Note
 from tests.support.similarity_fakes import note
 

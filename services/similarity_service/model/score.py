@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.similarity_service.model import duplicates
-from services.similarity_service.model.arrays import Doubles, Floats, Longs
-from services.similarity_service.model.index import LOG_TF, UserIndex
+from services.similarity_service.model.engine.arrays import Doubles, Floats, Longs
+from services.similarity_service.model.engine.index import LOG_TF, UserIndex
+from services.similarity_service.model.engine.titles import COVERED
 from services.similarity_service.model.note import called
 from services.similarity_service.model.query import Query, counts_without_boilerplate, of_doc
-from services.similarity_service.model.titles import COVERED
 
 METHOD = "lexical/1"
 MENTION = 0.2
@@ -108,7 +108,7 @@ def explain(index: UserIndex, query: Query, match: Match, most: int | None = Non
     most: only so many of them.
     """
     numbers, weights, tf = query.ascending
-    terms = index.terms[match.doc]
+    terms = index.forward.terms[match.doc]
     places = np.minimum(np.searchsorted(numbers, terms), max(0, len(numbers) - 1))
     shared = np.flatnonzero(numbers[places] == terms) if len(numbers) else np.zeros(0, np.int64)
     here = places[shared]
@@ -143,9 +143,9 @@ def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
     norm = query.norm
     if not norm:
         return np.zeros(len(docs), np.float32)
-    places, lengths = index.terms.places(docs)
-    numbers = index.terms.values.data[places]
-    codes = index.codes.data[places]
+    places, lengths = index.forward.terms.places(docs)
+    numbers = index.forward.terms.values.data[places]
+    codes = index.forward.codes.data[places]
     for row in np.flatnonzero(index.repeats.rows_with_any(docs, index.live)).tolist():
         start = int(lengths[:row].sum())
         codes[start : start + int(lengths[row])] = counts_without_boilerplate(index, int(docs[row]))
@@ -199,7 +199,7 @@ def _readable(index: UserIndex, term: str, title: str) -> str:
 def is_duplicate(index: UserIndex, query: Query, match: Match) -> bool:
     """Whether a match is (nearly) the same text as the query."""
     return match.likeness >= duplicates.LEAST_LIKENESS and duplicates.same_text(
-        query.sequence, index.sequence(match.doc)
+        query.sequence, index.forward.sequence(match.doc)
     )
 
 
@@ -207,7 +207,7 @@ def _mentions_of(index: UserIndex, query: Query, doc: int) -> dict[str, float]:
     names = [name for name in query.names if _among(np.array([doc]), name.docs)[0]]
     if not names:
         return {}
-    found = index.titles.scan(index.sequence(doc))
+    found = index.titles.scan(index.forward.sequence(doc))
     return {name.term: name.weight * (COVERED if found.get(name.number, False) else 1.0) for name in names}
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.similarity_service.model.arrays import Longs
+from services.similarity_service.model.engine.arrays import Longs
 from services.similarity_service.model.note import NARROW, Note
 
 _LAYOUT = 1

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.similarity_service.model.analysis import LANGUAGES
+from services.similarity_service.model.analysis import DEFAULT_LANGUAGE, LANGUAGES
 from shared.errors import Violations
 
 DEFAULT_MAX_LINKS = 5
@@ -13,7 +13,7 @@ MOST_LINKS = 50
 class Settings:
     """language: of the notes, for stemming. link_threshold: 0 = the default. max_links: 0 = the default."""
 
-    language: str = "english"
+    language: str = DEFAULT_LANGUAGE
     auto_link: bool = True
     link_threshold: float = 0.0
     max_links: int = 0

@@ -11,13 +11,13 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model import codec
-from services.similarity_service.model.arrays import Bytes, Ints, Longs, S
-from services.similarity_service.model.codec import Packed, Parts
+from services.similarity_service.model.analysis import DEFAULT_LANGUAGE
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.engine.arrays import Bytes, Ints, Longs, S
+from services.similarity_service.model.engine.codec import Packed, Parts
+from services.similarity_service.model.engine.strings import Hashes, HashTable
+from services.similarity_service.model.engine.vocabulary import TAG_PREFIX
 from services.similarity_service.model.note import NARROW
-from services.similarity_service.model.settings import Settings
-from services.similarity_service.model.strings import Hashes, HashTable
-from services.similarity_service.model.vocabulary import TAG_PREFIX
 
 # The parts of records that are kept as they are.
 _KEPT = (codec.TITLE, codec.SEQUENCE, codec.HASHES, codec.SIZES, codec.SALIENT)
@@ -62,7 +62,7 @@ class Loading:
         counts: Counter[str] = Counter()
         for about, count in self._about.items():
             counts[about.decode().partition(" ")[2]] += count
-        return max(sorted(counts), key=counts.__getitem__, default=Settings().language)
+        return max(sorted(counts), key=counts.__getitem__, default=DEFAULT_LANGUAGE)
 
     def part(self, part: int) -> tuple[Bytes, Longs]:
         """A part of all notes (codec.TITLE and so on) and how many bytes of it each note has. It can be taken once."""

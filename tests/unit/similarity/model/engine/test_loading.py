@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.similarity_service.model.arrays import distinct, order_of
-from services.similarity_service.model.loading import Words
+from services.similarity_service.model.engine.arrays import distinct, order_of
+from services.similarity_service.model.engine.loading import Words
 
 words = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=8)
 rows = st.lists(st.lists(words, max_size=8, unique=True), max_size=8)

@@ -8,18 +8,15 @@ Inside a longer title a phrase counts less ("database" in "relational database")
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.arrays import Growing, Ints, Longs, Rows, distinct, order_of
+from services.similarity_service.model.engine.arrays import Growing, Ints, Longs, Postings, Rows, distinct, order_of
+from services.similarity_service.model.engine.forward import ForwardIndex
+from services.similarity_service.model.engine.strings import HashTable
+from services.similarity_service.model.engine.vocabulary import OTHERS, PHRASE, STOP, Vocabulary
 from services.similarity_service.model.note import LONGEST_TITLE, NARROW
-from services.similarity_service.model.strings import HashTable
-from services.similarity_service.model.vocabulary import OTHERS, PHRASE, STOP
-
-if TYPE_CHECKING:
-    from services.similarity_service.model.index import UserIndex
 
 # What a mention inside of a longer title is worth.
 COVERED = 0.5
@@ -39,8 +36,10 @@ _PAIR = (_FACTORS[0], _FACTORS[2])
 class Titles:
     """The names of the notes of an index, and where they occur. Rows beside the notes, in the same order."""
 
-    def __init__(self, index: "UserIndex") -> None:
-        self._index = index
+    def __init__(self, vocabulary: Vocabulary, postings: Postings, forward: ForwardIndex) -> None:
+        self._vocabulary = vocabulary
+        self._postings = postings
+        self._forward = forward
         # By name (a term's or a phrase's number): a live note of that name, -1 if none; further ones in _more.
         self._first = Growing(np.int32, fill=-1)
         self._more: dict[int, list[int]] = {}
@@ -63,11 +62,11 @@ class Titles:
 
     def weight(self, number: int) -> float:
         """What a mention is worth, in (0, 1]: rare ones more; a name that several notes bear points to none of them."""
-        return self.rarity(int(self._index.vocabulary.df.data[number])) / max(1, len(self.titled(number)))
+        return self.rarity(int(self._vocabulary.df.data[number])) / max(1, len(self.titled(number)))
 
     def rarity(self, df: int) -> float:
         """What a mention of a name that so many notes have is worth, in (0, 1]."""
-        notes = self._index.live + OTHERS
+        notes = self._forward.live + OTHERS
         return math.log1p(notes / (df + 1)) / math.log1p(notes)
 
     def scan(self, part: Ints) -> dict[int, bool]:
@@ -123,7 +122,7 @@ class Titles:
 
         Leaves the postings of phrases to the caller: (phrase, note) pairs, notes ascending.
         """
-        vocabulary = self._index.vocabulary
+        vocabulary = self._vocabulary
         self._reach()
         # (note << 32 | name)
         borne: list[Longs] = [np.zeros(0, np.int64)]
@@ -154,7 +153,7 @@ class Titles:
     def _bear_all(self, borne: Longs) -> None:
         """Names of all notes: (note << 32 | name), ascending."""
         docs, numbers = (borne >> 32).astype(np.int32), (borne & 0xFFFFFFFF).astype(np.int32)
-        self.names.load(numbers, np.bincount(docs, minlength=self._index.size).tolist())
+        self.names.load(numbers, np.bincount(docs, minlength=self._forward.size).tolist())
         order = order_of(numbers)
         numbers, docs = numbers[order], docs[order]
         first = np.ones(len(numbers), np.bool_)
@@ -174,13 +173,13 @@ class Titles:
 
     def _candidates(self, phrase: Sequence[int]) -> Longs:
         """Live notes that may have all the terms, in any order, ascending."""
-        postings, flags = self._index.postings, self._index.vocabulary.flags.data
+        postings, flags = self._postings, self._vocabulary.flags.data
         posted = sorted({number for number in phrase if not flags[number] & STOP}, key=postings.length)
         if not posted:
-            return np.flatnonzero(self._index.alive.view)  # stop words have no postings: any note may have them
+            return np.flatnonzero(self._forward.alive.view)  # stop words have no postings: any note may have them
         # Notes are posted in the order of their numbers.
         docs, _ = postings.of(posted[0])
-        docs = docs[self._index.alive.data[docs]]
+        docs = docs[self._forward.alive.data[docs]]
         for number in posted[1:]:
             if len(docs) <= _FEW:
                 break
@@ -190,12 +189,12 @@ class Titles:
 
     def _follow(self, doc: int, phrase: Sequence[int]) -> bool:
         """As _contains(), of one note."""
-        row = self._index.terms[doc].tolist()
+        row = self._forward.terms[doc].tolist()
         try:
             places = [row.index(number) for number in phrase]
         except ValueError:
             return False
-        sequence = self._index.wide(doc) if self._index.is_wide(doc) else self._index.narrow[doc]
+        sequence = self._forward.local(doc)
         text, sought = sequence.tobytes(), np.array(places, sequence.dtype).tobytes()
         at = text.find(sought)
         while at > 0 and at % sequence.itemsize:
@@ -203,17 +202,17 @@ class Titles:
         return at >= 0
 
     def _reach(self) -> None:
-        size = len(self._index.vocabulary)
+        size = len(self._vocabulary)
         self._first.reach(size)
-        self._index.postings.reach(size)
+        self._postings.reach(size)
 
     def _is_name(self, numbers: Sequence[int]) -> bool:
-        flags = self._index.vocabulary.flags.data
+        flags = self._vocabulary.flags.data
         return any(not flags[n] & STOP for n in numbers)
 
     def phrases_in(self, doc: int) -> Ints:
         """Names of several words that occur in a note."""
-        terms = self._index.sequence(doc)
+        terms = self._forward.sequence(doc)
         masks = self._pairs[self._pair(terms[:-1], terms[1:])]
         places = np.flatnonzero(masks)
         sequence = terms.tolist()
@@ -254,7 +253,7 @@ class Titles:
 
     def _register(self, name: tuple[str, ...]) -> int:
         """The number of a name; a new phrase is looked for in all notes. -1 for what can't be a name."""
-        vocabulary = self._index.vocabulary
+        vocabulary = self._vocabulary
         numbers = [vocabulary.number(term) for term in name]
         if -1 in numbers:
             numbers = vocabulary.number_all(name).tolist()
@@ -274,12 +273,12 @@ class Titles:
             self._note_pair(len(numbers), numbers[0], numbers[1])
             docs = self.containing(numbers)
             vocabulary.df.data[number] = len(docs)
-            self._index.postings.put(number, docs.astype(np.int32), np.ones(len(docs), np.uint8))
+            self._postings.put(number, docs.astype(np.int32), np.ones(len(docs), np.uint8))
         return number
 
     def _pairs_again(self) -> None:
         """Note all pairs anew, in more room."""
-        vocabulary = self._index.vocabulary
+        vocabulary = self._vocabulary
         pairs: dict[int, list[list[int]]] = {}
         for number in np.flatnonzero(vocabulary.flags.view & PHRASE).tolist():
             words = vocabulary.word(number).split(" ")
@@ -297,28 +296,28 @@ class Titles:
 
     def _flat(self, docs: Longs) -> tuple[Ints, Longs]:
         """The sequences of several notes, one after the other, and whose each place is."""
-        index = self._index
-        places, lengths = index.narrow.places(docs)
-        local = index.narrow.values.data[places].astype(np.int64)
+        forward = self._forward
+        places, lengths = forward.narrow.places(docs)
+        local = forward.narrow.values.data[places].astype(np.int64)
         owner = np.repeat(docs, lengths)
         between = local == NARROW
         local[between] = 0
-        at = index.terms.starts(owner) + local
-        values = index.terms.values.data[np.minimum(at, max(0, index.terms.values.size - 1))]
+        at = forward.terms.starts(owner) + local
+        values = forward.terms.values.data[np.minimum(at, max(0, forward.terms.values.size - 1))]
         values[between] = -1
-        wide = [doc for doc in docs[lengths == 0].tolist() if index.is_wide(doc)]
+        wide = [doc for doc in docs[lengths == 0].tolist() if forward.is_wide(doc)]
         if wide:
-            sequences = [index.sequence(doc) for doc in wide]
+            sequences = [forward.sequence(doc) for doc in wide]
             values = np.concatenate([values, *sequences])
             owner = np.concatenate([owner, np.repeat(wide, [len(sequence) for sequence in sequences])])
         return values, owner
 
     def _contains(self, docs: Longs, phrase: Sequence[int]) -> NDArray[np.bool_]:
         """In which of the notes (ascending) the terms follow each other so."""
-        index = self._index
-        rows, sizes = index.terms.places(docs)
-        starts, ends = index.terms.starts(docs), np.cumsum(sizes)
-        values = index.terms.values.data[rows]
+        forward = self._forward
+        rows, sizes = forward.terms.places(docs)
+        starts, ends = forward.terms.starts(docs), np.cumsum(sizes)
+        values = forward.terms.values.data[rows]
         # A note's sequence holds places in its row of terms: where the phrase's terms are in each.
         local = np.full((len(phrase), len(docs)), -1, np.int64)
         for step, number in enumerate(phrase):
@@ -327,11 +326,11 @@ class Titles:
             local[step, owner] = rows[hits] - starts[owner]
         found = np.zeros(len(docs), np.bool_)
         having = np.flatnonzero((local >= 0).all(axis=0))
-        places, lengths = index.narrow.places(docs[having])
-        found[having[_following(index.narrow.values.data[places], lengths, local[:, having])]] = True
-        wide = [which for which in having[lengths == 0].tolist() if index.is_wide(int(docs[which]))]
+        places, lengths = forward.narrow.places(docs[having])
+        found[having[_following(forward.narrow.values.data[places], lengths, local[:, having])]] = True
+        wide = [which for which in having[lengths == 0].tolist() if forward.is_wide(int(docs[which]))]
         if wide:
-            sequences = [index.wide(int(docs[which])) for which in wide]
+            sequences = [forward.local(int(docs[which])) for which in wide]
             sizes = np.array([len(sequence) for sequence in sequences])
             found[np.array(wide)[_following(np.concatenate(sequences), sizes, local[:, wide])]] = True
         return found
@@ -340,7 +339,7 @@ class Titles:
         """Where phrases occur in all notes: (phrase, note) pairs, notes ascending."""
         found: list[Ints] = []
         owners: list[Ints] = []
-        for docs in _chunks(np.arange(self._index.size)):
+        for docs in _chunks(np.arange(self._forward.size)):
             values, owner = self._flat(docs)
             masks = self._pairs[self._pair(values[:-1], values[1:])]
             # Few places pass: what comes after looks only at them.

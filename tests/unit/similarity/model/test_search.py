@@ -4,9 +4,9 @@ import pytest
 
 from services.similarity_service.model import search, snippets
 from services.similarity_service.model.analysis import analyser
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.engine.index import UserIndex
+from tests.support.similarity_collections import index_of
 from tests.support.similarity_fakes import note
-from tests.unit.similarity.test_index import index_of
 
 SHELF = [
     note("a", "Vector clocks", "Vector clocks order events. Lamport wrote about clocks.", tags=["time", "two words"]),

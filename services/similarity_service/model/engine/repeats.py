@@ -7,7 +7,7 @@ one; the table is large enough that few do.
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.arrays import Growing, Longs, Rows, distinct
+from services.similarity_service.model.engine.arrays import Growing, Longs, Rows, distinct
 
 Codes = NDArray[np.uint32]
 Sizes = NDArray[np.uint16]

@@ -12,15 +12,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model import codec
 from services.similarity_service.model.analysis import Analyser, analyser
-from services.similarity_service.model.arrays import Floats, Growing, Ints, Longs, Postings, Rows
-from services.similarity_service.model.loading import Loading
-from services.similarity_service.model.note import LONGEST_TITLE, NARROW, WIDE, Note
-from services.similarity_service.model.repeats import Repeats
-from services.similarity_service.model.strings import Strings
-from services.similarity_service.model.titles import Titles
-from services.similarity_service.model.vocabulary import STOP, TAG, TAG_PREFIX, Vocabulary
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.engine.arrays import Floats, Growing, Ints, Longs, Postings, Rows
+from services.similarity_service.model.engine.forward import ForwardIndex
+from services.similarity_service.model.engine.loading import Loading
+from services.similarity_service.model.engine.repeats import Repeats
+from services.similarity_service.model.engine.strings import Strings
+from services.similarity_service.model.engine.titles import Titles
+from services.similarity_service.model.engine.vocabulary import STOP, TAG, TAG_PREFIX, Vocabulary
+from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
 
 # Weight of a term that occurs so often: logarithmic, since the tenth time says less than the second.
 LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, 256))]).astype(np.float32)
@@ -37,24 +38,17 @@ class UserIndex:
         self.vocabulary = Vocabulary(self.analyser.stop_terms)
         # Stop words have none: half of the postings would be theirs, and they never decide anything.
         self.postings = Postings()
-        self.titles = Titles(self)
+        self.forward = ForwardIndex()
+        self.titles = Titles(self.vocabulary, self.postings, self.forward)
         self.repeats = Repeats()
         self._ids = Strings()
-        self.alive = Growing(np.bool_)
         # Of removed notes 0, so that they score nothing.
         self.inverse_norm = Growing(np.float32)
         # Occurrences in title and text.
         self.lengths = Growing(np.int32)
         self._stamps = Growing(np.int64)
-        self.terms = Rows(np.int32)
-        # Beside terms.values, place by place.
-        self.codes = Growing(np.uint8, room=64)
         self._salient = Rows(np.uint16)
-        # Sequences of local numbers; those of two bytes are in _wide, and their row here is empty.
-        self.narrow = Rows(np.uint8)
-        self._wide: dict[int, NDArray[np.uint16]] = {}
         self._titles = Rows(np.uint8)
-        self.live = 0
         self.total_length = 0
         # Raised at each change.
         self.epoch = 0
@@ -75,11 +69,15 @@ class UserIndex:
     def nbytes(self) -> int:
         """Memory in bytes."""
         parts = (
-            self.vocabulary, self.postings, self.titles, self.repeats, self._ids, self.alive, self.inverse_norm,
-            self.lengths, self._stamps, self.terms, self.codes, self._salient, self.narrow, self._titles, self._scratch,
+            self.vocabulary, self.postings, self.forward, self.titles, self.repeats, self._ids, self.inverse_norm,
+            self.lengths, self._stamps, self._salient, self._titles, self._scratch,
         )  # fmt: skip
-        wide = sum(array.nbytes + 112 for array in self._wide.values()) + self._wide.__sizeof__()
-        return sum(int(part.nbytes) for part in parts) + wide
+        return sum(int(part.nbytes) for part in parts)
+
+    @property
+    def live(self) -> int:
+        """How many notes are in the index."""
+        return self.forward.live
 
     @property
     def waste(self) -> float:
@@ -96,7 +94,7 @@ class UserIndex:
 
     def ids(self) -> Iterator[str]:
         """The ids of all notes that are in."""
-        return (self._ids[doc] for doc in np.flatnonzero(self.alive.view).tolist())
+        return (self._ids[doc] for doc in np.flatnonzero(self.forward.alive.view).tolist())
 
     def title(self, doc: int) -> str:
         return self._titles[doc].tobytes().decode()
@@ -106,34 +104,9 @@ class UserIndex:
         doc = self.doc(node_id)
         return None if doc < 0 else (int(self._stamps.data[2 * doc]), int(self._stamps.data[2 * doc + 1]))
 
-    def is_wide(self, doc: int) -> bool:
-        """Whether its sequence is kept apart (over 255 different terms)."""
-        return doc in self._wide
-
-    def wide(self, doc: int) -> NDArray[np.uint16]:
-        """The sequence of such a note, by places in its row of terms."""
-        return self._wide[doc]
-
-    def codes_of(self, doc: int) -> NDArray[np.uint8]:
-        """How often each of a note's terms occurs."""
-        return self.codes.data[self.terms.span(doc)]
-
     def salient(self, doc: int) -> Ints:
         """The terms by which a note is listed, best first."""
-        return self.terms[doc][self._salient[doc]]
-
-    def sequence(self, doc: int) -> Ints:
-        """The numbers of a note's terms in order, -1 between title and text."""
-        wide = self._wide.get(doc)
-        local: NDArray[np.int64] = (self.narrow[doc] if wide is None else wide).astype(np.int64)
-        row = self.terms[doc]
-        if not len(row):
-            return np.full(len(local), -1, np.int32)
-        between = local == (NARROW if wide is None else WIDE)
-        local[between] = 0
-        found = row[local]
-        found[between] = -1
-        return found
+        return self.forward.terms[doc][self._salient[doc]]
 
     def scratch(self, size: int) -> Floats:
         """A table of zeros over all terms; whoever writes into it puts the zeros back."""
@@ -151,20 +124,14 @@ class UserIndex:
         codes[: len(note.codes)] = np.frombuffer(note.codes, np.uint8)
         doc = self._ids.add(note.node_id)
         self._titles.append(np.frombuffer(note.title.encode(), np.uint8))
-        self.narrow.append(np.frombuffer(b"" if note.wide else note.sequence, np.uint8))
-        if note.wide:
-            self._wide[doc] = np.frombuffer(note.sequence, np.uint16)
+        self.forward.add(numbers, codes, note.sequence, wide=note.wide)
         self._salient.append([number for number, _ in note.salient])
         self._stamps.extend(note.stamp)
         length = (len(note.sequence) >> note.wide) - 1
         self.lengths.append(length)
-        self.alive.append(True)
         self.repeats.add(np.frombuffer(note.sentence_hashes, np.uint32), np.frombuffer(note.sentence_sizes, np.uint16))
-        self.live += 1
         self.total_length += length
         self.epoch += 1
-        self.terms.append(numbers)
-        self.codes.extend(codes)
         weight = float(_SQUARES[codes].sum())
         self.inverse_norm.append(weight**-0.5 if weight else 0.0)
         vocabulary.salient.data[self.salient(doc)] += 1
@@ -187,16 +154,14 @@ class UserIndex:
         if doc < 0:
             return False
         self._ids.drop(node_id)
-        self.vocabulary.df.data[self.terms[doc]] -= 1
+        self.vocabulary.df.data[self.forward.terms[doc]] -= 1
         self.vocabulary.df.data[self.titles.phrases_in(doc)] -= 1
         self.titles.remove(doc)
         self.vocabulary.salient.data[self.salient(doc)] -= 1
         self.repeats.remove(doc)
-        self.alive.data[doc] = False
+        self.forward.remove(doc)
         self.inverse_norm.data[doc] = 0
-        self.live -= 1
         self.total_length -= int(self.lengths.data[doc])
-        self._wide.pop(doc, None)
         self.epoch += 1
         return True
 
@@ -209,46 +174,31 @@ class UserIndex:
         self._ids.add_all(loading.ids)
         self._stamps.extend(loading.stamps)
         sizes, codes = loading.sizes.taken(), loading.codes.taken()
-        self.terms.load(loading.numbers.taken(), sizes)
-        self.codes.extend(codes)
         self.inverse_norm.extend(_inverse_norms(codes, sizes))
         self._titles.load(*loading.part(codec.TITLE))
         pairs, bytes_of_pairs = loading.part(codec.SALIENT)
         self._salient.load(pairs.view("<u2")[::2].astype(np.uint16), bytes_of_pairs // 4)
         hashes, bytes_of_hashes = loading.part(codec.HASHES)
         self.repeats.load(hashes.view("<u4"), bytes_of_hashes // 4, loading.part(codec.SIZES)[0].view("<u2"))
-        self._load_sequences(loading)
-        self.alive.extend(np.ones(len(loading), np.bool_))
-        self.live, self.total_length = len(loading), int(self.lengths.view.sum())
+        sequences, lengths = loading.part(codec.SEQUENCE)
+        self.lengths.extend(self.forward.load(loading.numbers.taken(), codes, sizes, sequences, lengths, loading.wide))
+        self.total_length = int(self.lengths.view.sum())
         self.epoch += 1
         self._post_all(*self.titles.load(self._names(loading.aliases), words.words))
 
-    def _load_sequences(self, loading: Loading) -> None:
-        sequences, lengths = loading.part(codec.SEQUENCE)
-        narrow = np.ones(len(lengths), np.bool_)
-        narrow[loading.wide] = False
-        ends = np.cumsum(lengths)
-        for doc in loading.wide:
-            row = sequences[ends[doc] - lengths[doc] : ends[doc]]
-            self._wide[doc] = row.view("<u2").astype(np.uint16)
-        self.lengths.extend(np.where(narrow, lengths, lengths // 2) - 1)
-        if loading.wide:
-            sequences, lengths = sequences[np.repeat(narrow, lengths)], np.where(narrow, lengths, 0)
-        self.narrow.load(sequences, lengths)
-
     def _names(self, aliases: Sequence[tuple[int, Ints]]) -> dict[int, tuple[Longs, Ints]]:
         """For load(): by length, the notes of the names that are so long, and the terms of each."""
-        rows = np.flatnonzero(self.narrow.lengths())
-        lengths = np.full(len(self.narrow), -1, np.int64)
+        rows = np.flatnonzero(self.forward.narrow.lengths())
+        lengths = np.full(len(self.forward.narrow), -1, np.int64)
         # Each sequence has one separator, after the title.
-        lengths[rows] = np.flatnonzero(self.narrow.values.view == NARROW) - self.narrow.starts(rows)
+        lengths[rows] = np.flatnonzero(self.forward.narrow.values.view == NARROW) - self.forward.narrow.starts(rows)
         named: dict[int, tuple[list[Longs], list[Ints]]] = {}
         for size in range(1, LONGEST_TITLE + 1):
             docs = np.flatnonzero(lengths == size)
-            local = self.narrow.values.data[self.narrow.starts(docs)[:, None] + np.arange(size)]
-            terms = self.terms.values.data[self.terms.starts(docs)[:, None] + local]
+            local = self.forward.narrow.values.data[self.forward.narrow.starts(docs)[:, None] + np.arange(size)]
+            terms = self.forward.terms.values.data[self.forward.terms.starts(docs)[:, None] + local]
             named[size] = [docs], [terms]
-        for doc, name in [*aliases, *((doc, _title(self.sequence(doc))) for doc in self._wide)]:
+        for doc, name in [*aliases, *((doc, _title(self.forward.sequence(doc))) for doc in self.forward.wide_docs())]:
             if 0 < len(name) <= LONGEST_TITLE:
                 named[len(name)][0].append(np.array([doc]))
                 named[len(name)][1].append(name[None])
@@ -260,11 +210,11 @@ class UserIndex:
         df = np.bincount(phrases, minlength=known)
         salient = np.zeros(known, np.int64)
         for first, end in self._pieces(_COUNTED):
-            df += np.bincount(self.terms.values.data[self.terms.span(first, end)], minlength=known)
+            df += np.bincount(self.forward.terms.values.data[self.forward.terms.span(first, end)], minlength=known)
             docs = np.arange(first, end)
             places, lengths = self._salient.places(docs)
-            at = np.repeat(self.terms.starts(docs), lengths) + self._salient.values.data[places]
-            salient += np.bincount(self.terms.values.data[at], minlength=known)
+            at = np.repeat(self.forward.terms.starts(docs), lengths) + self._salient.values.data[places]
+            salient += np.bincount(self.forward.terms.values.data[at], minlength=known)
         vocabulary.df.data[:known], vocabulary.salient.data[:known] = df, salient
         posted = (vocabulary.flags.data[:known] & STOP) == 0
         self.postings.load(np.where(posted, df, 0), self._triples(posted, phrases, owners))
@@ -273,17 +223,17 @@ class UserIndex:
         self, posted: NDArray[np.bool_], phrases: Ints, owners: Ints
     ) -> Iterator[tuple[Ints, Ints, NDArray[np.uint8]]]:
         """For _post_all(): what Postings.load() takes. posted: which terms are."""
-        sizes = self.terms.lengths()
+        sizes = self.forward.terms.lengths()
         for first, end in self._pieces(_POSTED):
-            span = self.terms.span(first, end)
-            numbers = self.terms.values.data[span]
+            span = self.forward.terms.span(first, end)
+            numbers = self.forward.terms.values.data[span]
             docs = np.repeat(np.arange(first, end, dtype=np.int32), sizes[first:end])
             kept = np.flatnonzero(posted[numbers])
             own = slice(*np.searchsorted(owners, [first, end]))
             yield (
                 np.concatenate([numbers[kept], phrases[own]]),
                 np.concatenate([docs[kept], owners[own]]),
-                np.concatenate([self.codes.data[span][kept], np.ones(own.stop - own.start, np.uint8)]),
+                np.concatenate([self.forward.codes.data[span][kept], np.ones(own.stop - own.start, np.uint8)]),
             )
 
     def _pieces(self, size: int) -> list[tuple[int, int]]:
@@ -308,6 +258,6 @@ def _title(sequence: Ints) -> Ints:
 
 def tags_of(index: UserIndex, doc: int) -> list[str]:
     """The tags of a note."""
-    terms = index.terms[doc]
+    terms = index.forward.terms[doc]
     tags = terms[(index.vocabulary.flags.data[terms] & TAG) != 0]
     return [index.vocabulary.word(number)[1:] for number in tags.tolist()]
