@@ -1,10 +1,15 @@
 """Small collections of notes, and indexes of them."""
 
+from typing import Any
+
+import pytest
 from hypothesis import strategies as st
 
+from services.similarity_service.model import query, score
 from services.similarity_service.model.engine import codec
-from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.engine.index import UserIndex, tags_of
 from services.similarity_service.model.engine.loading import Loading
+from services.similarity_service.model.engine.vocabulary import PHRASE
 from services.similarity_service.model.note import Note
 from tests.support.similarity_fakes import note
 
@@ -34,6 +39,25 @@ def loading(*notes: Note) -> Loading:
     for first in range(0, len(notes), 3):
         taken.take([codec.packed(each) for each in notes[first : first + 3]])
     return taken
+
+
+def state(index: UserIndex) -> Any:
+    """All that answers are made from, by names instead of numbers."""
+    vocabulary = index.vocabulary
+    # A phrase that was once a title goes on being counted, and matters again only if it is one again.
+    counted = [n for n in range(len(vocabulary)) if vocabulary.df.data[n] and _matters(index, n)]
+    df = {vocabulary.word(n): int(vocabulary.df.data[n]) for n in counted}
+    listed = {vocabulary.word(n): int(c) for n, c in enumerate(vocabulary.salient.view) if c}
+    scores = {}
+    for node_id in sorted(index.ids()):
+        found = score.find(index, query.of_doc(index, index.doc(node_id)), 20)
+        scores[node_id] = [(index.id(match.doc), pytest.approx(match.score, abs=1e-6)) for match in found]
+    titles = {node_id: (index.title(index.doc(node_id)), tags_of(index, index.doc(node_id))) for node_id in index.ids()}
+    return df, listed, scores, titles, index.live, index.total_length
+
+
+def _matters(index: UserIndex, number: int) -> bool:
+    return not index.vocabulary.flags.data[number] & PHRASE or bool(index.titles.titled(number))
 
 
 SHELF = [

@@ -1,18 +1,19 @@
 """Sentences that many notes share word by word: templates, signatures, legal lines. They carry no weight.
 
-Counts are kept in a table of hashes without their sentences: two may fall together, so a count is at least the true
-one; the table is large enough that few do.
+How many notes have a sentence is counted exactly for each 32-bit hash of a sentence. Sentences count as one only if
+their hashes are the same: among four million different ones, the chance that any five are is below one in a million.
 """
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.similarity_service.model.engine.arrays import Growing, Longs, Rows, distinct
+from services.similarity_service.model.engine.strings import HashTable
 
 Codes = NDArray[np.uint32]
 Sizes = NDArray[np.uint16]
-_PLACES_A_NOTE = 4
-_LEAST_PLACES = 4096
 # A sentence is boilerplate when at least so many notes have it, and at least this share of all.
 LEAST_NOTES = 5
 LEAST_SHARE = 0.005
@@ -25,45 +26,56 @@ class Repeats:
         self.hashes = Rows(np.uint32)
         # Beside hashes.values: how many occurrences of terms the sentence is long.
         self.sizes = Growing(np.uint16)
-        self._counts = np.zeros(_LEAST_PLACES, np.int32)
-        self._removed: set[int] = set()
+        # Counts up to LEAST_NOTES; from there on they are in _often. Nearly all sentences are in one note.
+        self._counts = HashTable(np.uint32, np.uint8, none=0)
+        self._often: dict[int, int] = {}
+        # The sentences of _often that at least so many notes have, ascending; None: not known now.
+        self._least = LEAST_NOTES
+        self._boilerplate: Codes | None = np.zeros(0, np.uint32)
 
     @property
     def nbytes(self) -> int:
-        return self.hashes.nbytes + self.sizes.nbytes + int(self._counts.nbytes) + self._removed.__sizeof__()
+        """Memory in bytes."""
+        return self.hashes.nbytes + self.sizes.nbytes + self._counts.nbytes + 100 * len(self._often)
 
     def add(self, hashes: Codes, sizes: Sizes) -> None:
-        """Append the row of the next note: the hashes of its sentences and how long they are."""
-        self._reserve(len(self.hashes) - len(self._removed) + 1)
+        """Append the row of the next note: the hashes of its sentences (0 for short ones) and how long they are."""
         self.hashes.append(hashes)
         self.sizes.extend(sizes)
-        self._count_one(hashes, 1)
+        self._count(hashes, 1)
 
     def load(self, hashes: Codes, lengths: Longs, sizes: Sizes) -> None:
-        """As add() for many notes. lengths: how many sentences each has."""
-        self._reserve(len(self.hashes) - len(self._removed) + len(lengths))
+        """As add() for all notes of an index that is being filled. lengths: how many sentences each has."""
         self.hashes.load(hashes, lengths)
         self.sizes.extend(sizes)
-        self._count_all(hashes, lengths)
+        # A sentence that a note has twice is still in one note.
+        owned = hashes | np.repeat(np.arange(len(lengths), dtype=np.uint64) << np.uint64(32), lengths)
+        codes = np.sort(distinct(owned[hashes != 0]).astype(np.uint32))
+        firsts = np.flatnonzero(np.diff(codes, prepend=np.uint32(0)))
+        codes, counts = codes[firsts], np.diff(firsts, append=len(codes))
+        self._counts.set_all(codes, np.minimum(counts, LEAST_NOTES).astype(np.uint8))
+        often = counts >= LEAST_NOTES
+        self._often = dict(zip(codes[often].tolist(), counts[often].tolist(), strict=True))
+        self._boilerplate = None
 
     def remove(self, doc: int) -> None:
-        """Forget the row of a note."""
-        self._count_one(self.hashes[doc], -1)
-        self._removed.add(doc)
+        """Take the sentences of a note out of the counts."""
+        self._count(self.hashes[doc], -1)
 
-    def is_boilerplate(self, hashes: NDArray[np.uint32], notes: int) -> NDArray[np.bool_]:
-        """Which of the sentences (all long enough to have a hash) are boilerplate among so many notes."""
-        least = max(LEAST_NOTES, LEAST_SHARE * notes)
-        counts = self._counts[hashes & np.uint32(len(self._counts) - 1)]
-        found: NDArray[np.bool_] = (hashes != 0) & (counts >= least)
+    def is_boilerplate(self, hashes: Codes, notes: int) -> NDArray[np.bool_]:
+        """Which of the sentences are boilerplate among so many notes."""
+        codes = self._boilerplate_of(notes)
+        if not len(codes):
+            return np.zeros(len(hashes), np.bool_)
+        found: NDArray[np.bool_] = codes[np.minimum(np.searchsorted(codes, hashes), len(codes) - 1)] == hashes
         return found
 
     def rows_with_any(self, docs: Longs, notes: int) -> NDArray[np.bool_]:
         """Which of the notes have a boilerplate sentence."""
+        if not len(self._boilerplate_of(notes)):
+            return np.zeros(len(docs), np.bool_)
         places, lengths = self.hashes.places(docs)
         marks = self.is_boilerplate(self.hashes.values.data[places], notes)
-        if not marks.any():
-            return np.zeros(len(docs), np.bool_)
         found: NDArray[np.bool_] = np.bincount(np.repeat(np.arange(len(docs)), lengths)[marks], minlength=len(docs)) > 0
         return found
 
@@ -74,29 +86,27 @@ class Repeats:
             return None
         return np.repeat(marks, self.sizes.data[self.hashes.span(doc)])
 
-    def _reserve(self, notes: int) -> None:
-        """Make room for so many notes, counting again when the table grows."""
-        if notes * _PLACES_A_NOTE <= len(self._counts):
-            return
-        size = len(self._counts)
-        while size < notes * _PLACES_A_NOTE:
-            size *= 2
-        self._counts = np.zeros(size, np.int32)
-        if len(self.hashes):
-            lengths = self.hashes.lengths()
-            hashes = self.hashes.values.view.copy()
-            for doc in self._removed:
-                hashes[self.hashes.span(doc)] = 0
-            self._count_all(hashes, lengths)
+    def _boilerplate_of(self, notes: int) -> Codes:
+        """The hashes of all boilerplate among so many notes, ascending."""
+        least = max(LEAST_NOTES, math.ceil(LEAST_SHARE * notes))
+        if self._boilerplate is None or least != self._least:
+            codes = [code for code, count in self._often.items() if count >= least]
+            self._least, self._boilerplate = least, np.sort(np.array(codes, np.uint32))
+        return self._boilerplate
 
-    def _count_one(self, hashes: Codes, step: int) -> None:
-        """Count a note's sentences; one that it has twice is still in one note."""
-        mask = len(self._counts) - 1
+    def _count(self, hashes: Codes, step: int) -> None:
+        """Count a note's sentences once more (step 1) or once less (step -1)."""
+        counts, often = self._counts, self._often
         for code in {*hashes.tolist()} - {0}:
-            self._counts[code & mask] += step
-
-    def _count_all(self, hashes: Codes, lengths: Longs) -> None:
-        """As _count_one() for many notes. lengths: how many hashes each has."""
-        owned = np.repeat(np.arange(len(lengths), dtype=np.uint64) << np.uint64(32), lengths) | hashes
-        places = distinct(owned[hashes != 0]) & np.uint64(len(self._counts) - 1)
-        np.add.at(self._counts, places.view(np.int64), np.int32(1))
+            count = counts.get(code)
+            # At LEAST_NOTES the table stands still, and _often has the count.
+            before = often[code] if count == LEAST_NOTES else count
+            after = before + step
+            if (before >= self._least) != (after >= self._least):
+                self._boilerplate = None
+            if after >= LEAST_NOTES:
+                often[code] = after
+            elif before >= LEAST_NOTES:
+                del often[code]
+            if min(after, LEAST_NOTES) != count:
+                counts.set(code, min(after, LEAST_NOTES))

@@ -5,6 +5,7 @@ Python's 64-bit hash: two of a million are the same with a probability of 3e-8, 
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,22 @@ _FEW = 12
 
 
 class HashTable:
-    """hash -> number, open addressing with steps that grow; at most half full."""
+    """hash -> number, open addressing with steps that grow; at most half full.
 
-    __slots__ = ("_key", "_keys", "_number", "_numbers", "size")
+    code_type: of the hashes, unsigned; 0 is no hash. number_type, none: of the numbers, and which of them means that
+    there is no number.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_code_type", "_key", "_keys", "_none", "_number", "_number_type", "_numbers", "size")
+
+    def __init__(
+        self, code_type: type[np.unsignedinteger] = np.uint64, number_type: type[np.integer] = np.int32, none: int = -1
+    ) -> None:
+        self._code_type = code_type
+        self._number_type = number_type
+        self._none = none
         self._empty(256)
+        # Hashes in the table, those of dropped numbers included.
         self.size = 0
 
     @property
@@ -31,23 +42,23 @@ class HashTable:
         return int(self._keys.nbytes + self._numbers.nbytes)
 
     def get(self, code: int) -> int:
-        """The number of one hash, -1 if there is none."""
+        """The number of one hash, `none` if there is none."""
         slot = self._slot(code)
-        return self._number[slot] if self._key[slot] == code else -1
+        return self._number[slot] if self._key[slot] == code else self._none
 
     def set(self, code: int, number: int) -> None:
-        """Give a hash a number; -1 takes it away."""
+        """Give a hash a number; `none` takes it away."""
         slot = self._slot(code)
         if self._key[slot] != code:
             if 2 * self.size >= len(self._keys):
-                self._grow(2 * len(self._keys))
+                self._make_room(1)
                 slot = self._slot(code)
             self._key[slot] = code
             self.size += 1
         self._number[slot] = number
 
     def get_all(self, codes: Hashes) -> Ints:
-        """As get(), for many."""
+        """As get(), for many hashes of 64 bits."""
         mask = len(self._keys) - 1
         slots = codes.view(np.int64) & mask
         keys = self._keys[slots]
@@ -67,13 +78,9 @@ class HashTable:
             found[place] = self.get(code)
         return found
 
-    def set_all(self, codes: Hashes, numbers: Ints) -> None:
+    def set_all(self, codes: NDArray[np.unsignedinteger], numbers: NDArray[np.integer]) -> None:
         """As set(), for many new and different hashes."""
-        size = len(self._keys)
-        while 2 * (self.size + len(codes)) > size:
-            size *= 2
-        if size > len(self._keys):
-            self._grow(size)
+        self._make_room(len(codes))
         self._place(codes, numbers)
         self.size += len(codes)
 
@@ -89,21 +96,31 @@ class HashTable:
             step += 1
             slot = (slot + step) & mask
 
-    def _grow(self, size: int) -> None:
-        used = self._keys != 0
+    def _make_room(self, more: int) -> None:
+        """Make the table large enough for so many more hashes, without those of dropped numbers."""
+        size = len(self._keys)
+        if 2 * (self.size + more) <= size:
+            return
+        used = self._numbers != self._none
         codes, numbers = self._keys[used], self._numbers[used]
+        while 2 * (len(codes) + more) > size:
+            size *= 2
+        # A table that would soon be full again is not worth the work.
+        if size == len(self._keys) and 4 * (len(codes) + more) > size:
+            size *= 2
         self._empty(size)
         self._place(codes, numbers)
+        self.size = len(codes)
 
     def _empty(self, size: int) -> None:
-        self._keys: Hashes = np.zeros(size, np.uint64)
-        self._numbers: Ints = np.full(size, -1, np.int32)
+        self._keys: NDArray[Any] = np.zeros(size, self._code_type)
+        self._numbers: NDArray[Any] = np.full(size, self._none, self._number_type)
         # The same as Python's integers, a third of the time to read one.
         self._key, self._number = self._keys.data, self._numbers.data
 
-    def _place(self, codes: Hashes, numbers: Ints) -> None:
+    def _place(self, codes: NDArray[Any], numbers: NDArray[Any]) -> None:
         mask = len(self._keys) - 1
-        slots = codes.view(np.int64) & mask
+        slots = (codes & self._code_type(mask)).astype(np.int64)
         step = 0
         while len(codes):
             free = np.flatnonzero(self._keys[slots] == 0)
