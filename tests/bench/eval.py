@@ -28,7 +28,7 @@ from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.links import Linker
 from services.similarity_service.model.note import analyse
-from services.similarity_service.model.user_settings import Settings
+from services.similarity_service.model.user_settings import UserSettings
 from tests.bench.similarity import corpus
 
 OUT = Path("docs/bench/similarity-quality.json")
@@ -107,7 +107,7 @@ def ranking(index: UserIndex, collection: Collection, asking: Sequence[str]) -> 
 
 def linking(index: UserIndex, collection: Collection) -> dict[str, float]:
     """The automatic links of all notes against the known ones. per_note: links at a note, on average."""
-    linker = Linker(index, Settings())
+    linker = Linker(index, UserSettings())
     made = {frozenset((node_id, link.node_id)) for node_id in sorted(index.ids()) for link in linker.links(node_id)}
     gold = {frozenset((one, other)) for one, others in collection.known.items() for other in others}
     # A note without any known link can't be judged: nobody looked for its links.

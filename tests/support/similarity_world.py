@@ -1,15 +1,28 @@
 """Replicas of the similarity context over shared stores in memory, and bursts of notes that they index and link."""
 
 import random
+from collections.abc import Mapping
 
 from services.similarity_service.ports import NodeText
-from services.similarity_service.usecases.indexing import Indexing
-from services.similarity_service.usecases.library import Library
-from services.similarity_service.usecases.linking import Linking
-from services.similarity_service.usecases.marks import Marks
-from services.similarity_service.usecases.preferences import Preferences
+from services.similarity_service.subscriber import Handler, handlers
+from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.index_node import IndexNode
+from services.similarity_service.usecases.link_node import LinkNode
+from services.similarity_service.usecases.record_changes import RecordChanges
+from services.similarity_service.usecases.relink import Relinker
+from services.similarity_service.usecases.relink_leases import RelinkLeases
+from services.similarity_service.usecases.remove_node import RemoveNode
+from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
+from services.similarity_service.usecases.user_settings import UserSettingsCache
 from tests.support.clock import ManualClock
-from tests.support.similarity_fakes import FakeGraph, FakeLog, FakeRecords, FakeSettings, FakeUnsettled
+from tests.support.similarity_fakes import (
+    FakeGraph,
+    FakeLog,
+    FakeNodes,
+    FakePendingRelinks,
+    FakeRecords,
+    FakeUserSettings,
+)
 
 U = "u"
 TOPICS = [
@@ -34,26 +47,35 @@ class Process:
     """One replica over shared stores."""
 
     def __init__(self, world: "World", owner: str = "p0") -> None:
-        self.library = Library(world.records, world.log, world.clock, max_bytes=1 << 30)
-        preferences = Preferences(world.settings, world.clock)
-        self.indexing = Indexing(world.records, self.library, preferences)
+        self.cache = IndexCache(world.records, world.log, world.clock, max_bytes=1 << 30)
+        settings = UserSettingsCache(world.settings, world.clock)
+        changes = RecordChanges(world.records, self.cache)
+        self.index_node = IndexNode(changes, self.cache, settings)
+        self.set_visibility = SetNodeVisibility(world.records, changes, self.cache)
+        self.remove_node = RemoveNode(changes, self.cache)
         self.clock = world.clock
-        marks = Marks(world.unsettled, world.clock, owner, lease_seconds=60)
-        self.linking = Linking(
-            self.library, preferences, world.graph, world.records, marks, world.clock, quiet_seconds=1
+        leases = RelinkLeases(world.pending_relinks, world.clock, owner, lease_seconds=60)
+        self.relinker = Relinker(self.cache, settings, world.graph, world.records, leases, world.clock, quiet_seconds=1)
+        self.link_node = LinkNode(self.cache, settings, world.graph, self.relinker)
+
+    @property
+    def handlers(self) -> Mapping[str, Handler]:
+        """What it does with events; no event leaves out its text."""
+        return handlers(
+            self.index_node, self.set_visibility, self.remove_node, self.link_node, self.relinker, FakeNodes()
         )
 
     async def hear(self, text: NodeText) -> None:
         since_ms = self.clock.now_ms()
-        await self.indexing.write(U, text)
-        await self.linking.link(U, text.node_id, since_ms)
+        await self.index_node(U, text)
+        await self.link_node(U, text.node_id, since_ms)
 
 
 class World:
     def __init__(self, replicas: int = 1) -> None:
         self.clock = ManualClock()
         self.records, self.log, self.graph = FakeRecords(clock=self.clock), FakeLog(), FakeGraph()
-        self.settings, self.unsettled = FakeSettings(), FakeUnsettled()
+        self.settings, self.pending_relinks = FakeUserSettings(), FakePendingRelinks()
         self.processes = [Process(self, f"p{number}") for number in range(replicas)]
 
     def crash(self, number: int) -> Process:
@@ -61,13 +83,13 @@ class World:
         self.processes[number] = Process(self, f"p{number}, again")
         return self.processes[number]
 
-    async def settle(self) -> None:
+    async def relink(self) -> None:
         for _ in range(5):
             await self.clock.advance(1.1)
             for process in self.processes:
-                if U in process.linking.users:
-                    await process.linking.settle_if_quiet(U)
-        assert not any(process.linking.pending for process in self.processes)
+                if U in process.relinker.users:
+                    await process.relinker.relink_if_quiet(U)
+        assert not any(process.relinker.pending for process in self.processes)
 
 
 async def links_of(texts: list[NodeText], *, replicas: int = 1, seed: int = 0) -> set[tuple[str, ...]]:
@@ -78,5 +100,5 @@ async def links_of(texts: list[NodeText], *, replicas: int = 1, seed: int = 0) -
         rng.shuffle(texts)
     for text in texts:
         await rng.choice(world.processes).hear(text)
-    await world.settle()
+    await world.relink()
     return world.graph.pairs(U)

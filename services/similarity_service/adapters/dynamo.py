@@ -14,8 +14,7 @@ from services.similarity_service.model.engine import codec
 from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.note import Note
 from services.similarity_service.model.stored import Stored
-from services.similarity_service.model.user_settings import Settings
-from services.similarity_service.ports import UserChoices
+from services.similarity_service.model.user_settings import SavedUserSettings, UserSettings
 from shared.dynamo import (
     ABSENT,
     Condition,
@@ -35,9 +34,9 @@ _RECORD = "TERMS#"
 _POSTING = "KW#"
 _SETTINGS = "SETTINGS#similarity"
 _STAMP = ("SK", "i", "v", "s", "vis", "gone", "rev")
-# How long a purged note is remembered, so that late news of it is known as such: as long as queues keep messages.
+# A purged note keeps its record for this time, which is how long queues keep messages, so that late events are ignored.
 _GONE_SECONDS = 14 * 24 * 3600
-# Records read at once: reading an answer into Python holds the event loop, 1 MB of it for a tenth of a second.
+# Records in one page. Parsing a page holds the event loop, for a tenth of a second at 1 MB.
 _PAGE = 200
 
 
@@ -79,7 +78,7 @@ class DynamoRecords:
             raise
         return True
 
-    async def turn(
+    async def set_visibility(
         self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
     ) -> Stored | None:
         expression = "attribute_exists(rec) AND s < :s AND gone = :no"
@@ -136,7 +135,7 @@ class DynamoRecords:
         return self._table.query_pages(f"USER#{user_id}", begins_with=_RECORD, limit=limit, attributes=attributes)
 
     def item(self, user_id: str, node_id: str, stored: Stored) -> Item:
-        """A record as it is stored (for whoever writes many at once: benchmarks)."""
+        """A record as it is stored."""
         pk, sk = _key(user_id, node_id)
         item: Item = {
             "PK": pk,
@@ -156,26 +155,26 @@ class DynamoRecords:
         return item
 
 
-class DynamoSettings:
-    """ports.SettingsStore."""
+class DynamoUserSettings:
+    """ports.UserSettingsStore."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def get(self, user_id: str) -> UserChoices | None:
+    async def get(self, user_id: str) -> SavedUserSettings | None:
         item = await self._table.get((f"USER#{user_id}", _SETTINGS), consistent=True)
         if item is None:
             return None
-        chosen = Settings(
+        chosen = UserSettings(
             language=item["language"],
             auto_link=item["auto_link"],
             link_threshold=float(item["link_threshold"]),
             max_links=int(item["max_links"]),
         )
-        return UserChoices(chosen, item["indexed_language"], int(item["updated_ms"]))
+        return SavedUserSettings(chosen, item["indexed_language"], int(item["updated_ms"]))
 
-    async def put(self, user_id: str, choices: UserChoices) -> None:
-        chosen = choices.settings
+    async def put(self, user_id: str, saved: SavedUserSettings) -> None:
+        chosen = saved.settings
         await self._table.put(
             {
                 "PK": f"USER#{user_id}",
@@ -184,8 +183,8 @@ class DynamoSettings:
                 "auto_link": chosen.auto_link,
                 "link_threshold": chosen.link_threshold,
                 "max_links": chosen.max_links,
-                "indexed_language": choices.language,
-                "updated_ms": choices.updated_ms,
+                "indexed_language": saved.indexed_language,
+                "updated_ms": saved.updated_ms,
             }
         )
 
@@ -204,7 +203,7 @@ def _stored(node_id: str, item: Item) -> Stored:
         try:
             note = codec.unpack(bytes(item["rec"]), node_id=node_id, incarnation=int(item["i"]), version=int(item["v"]))
         except codec.UnknownLayout:
-            note = None  # as if its text weren't known: the next write or ReindexUser makes it good
+            note = None  # treated as unknown text, until the next write or ReindexUser
     return Stored(
         note, int(item["i"]), int(item["v"]), int(item["s"]), bool(item["vis"]), bool(item["gone"]), int(item["rev"])
     )
@@ -219,7 +218,7 @@ def _packed(item: Item) -> Packed | None:
             version=int(item["v"]),
         )
     except codec.UnknownLayout:
-        return None  # as in _stored()
+        return None  # treated as unknown text, like in _stored()
 
 
 def _postings(note: Note | None) -> dict[str, int]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.similarity_service.model.engine.index import LOG_TF, UserIndex
-from services.similarity_service.model.engine.vocabulary import STOP
 from services.similarity_service.model.note import NARROW, WIDE, Note
 
 SALIENT = 10
@@ -118,8 +117,3 @@ def _joined(forms: list[str]) -> str:
     if len(forms) == 2 and not forms[0].isascii() and forms[0][-1] == forms[1][0] and len(forms[0]) == 2:
         return forms[0] + forms[1][1:]  # bigrams of a language without spaces
     return " ".join(forms)
-
-
-def is_stop(index: UserIndex, number: int) -> bool:
-    """Whether a term is a stop word of the index's language."""
-    return bool(index.vocabulary.flags.data[number] & STOP)

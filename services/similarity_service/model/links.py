@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from services.similarity_service.model import query, score
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.query import Query
-from services.similarity_service.model.score import Match, Part
-from services.similarity_service.model.user_settings import MOST_LINKS, Settings
+from services.similarity_service.model.score import Contribution, Match
+from services.similarity_service.model.user_settings import MOST_LINKS, UserSettings
 
 # The default threshold rises with the number of notes, see docs/adr/0033.
 _THRESHOLD, _PER_DECADE = 0.20, 0.02
@@ -30,13 +30,13 @@ class Link:
 
     node_id: str
     score: float
-    parts: tuple[Part, ...]
+    contributions: tuple[Contribution, ...]
 
 
 class Linker:
     """Applies the rule to notes of one index as it is now; what it computes is kept until the index changes."""
 
-    def __init__(self, index: UserIndex, settings: Settings) -> None:
+    def __init__(self, index: UserIndex, settings: UserSettings) -> None:
         self.index = index
         self._settings = settings
         self._epoch = index.epoch
@@ -68,8 +68,8 @@ class Linker:
     def _link(self, doc: int, match: Match) -> Link:
         if doc not in self._asked:
             self._asked = {doc: query.of_doc(self.index, doc)}
-        parts = score.explain(self.index, self._asked[doc], match, EXPLAINED)
-        return Link(self.index.id(match.doc), match.score, tuple(parts))
+        found = score.explain(self.index, self._asked[doc], match, EXPLAINED)
+        return Link(self.index.id(match.doc), match.score, tuple(found))
 
     def _ranks(self, doc: int) -> dict[int, tuple[int, Match]]:
         """The notes that a note could be linked to, with their rank (0 = best)."""
@@ -85,7 +85,7 @@ class Linker:
         return self._best[doc]
 
 
-def threshold(settings: Settings, notes: int) -> float:
+def threshold(settings: UserSettings, notes: int) -> float:
     """The score that a link needs: the user's, or by default more among many notes: 0.25 of 300, 0.28 of 10,000.
 
     The best of many unrelated notes scores higher than the best of few, as the highest of many dice does.

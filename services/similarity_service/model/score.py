@@ -11,7 +11,6 @@ score itself for those. What an estimate may miss is ranked low anyway.
 """
 
 from bisect import insort
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +42,11 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A readable term and what it adds to a score."""
+class Contribution:
+    """A readable term and the amount that it adds to a score."""
 
     keyword: str
-    contribution: float
+    amount: float
 
 
 def find(index: UserIndex, query: Query, limit: int, min_score: float = 0.0) -> list[Match]:
@@ -102,7 +101,7 @@ def combine_all(likeness: Floats, forward: Doubles, backward: Doubles) -> Double
     return np.minimum(1.0, score)
 
 
-def explain(index: UserIndex, query: Query, match: Match, most: int | None = None) -> list[Part]:
+def explain(index: UserIndex, query: Query, match: Match, most: int | None = None) -> list[Contribution]:
     """Every shared term and mention with what it adds, best first; the contributions sum to the score.
 
     most: only so many of them.
@@ -135,7 +134,9 @@ def explain(index: UserIndex, query: Query, match: Match, most: int | None = Non
             # A single word may be among the shared ones already.
             name = _readable(index, term, title if " " in term else "")
             parts[name] = parts.get(name, 0.0) + MENTION * mention * weight / total
-    return [Part(word, part) for word, part in sorted(parts.items(), key=lambda item: (-item[1], item[0]))][:most]
+    return [Contribution(word, part) for word, part in sorted(parts.items(), key=lambda item: (-item[1], item[0]))][
+        :most
+    ]
 
 
 def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
@@ -279,8 +280,3 @@ def _largest(scores: Floats, wanted: int) -> Longs:
         best = np.argpartition(-scores[found], wanted)[:wanted]
         found = found[best]
     return np.sort(found)
-
-
-def total(parts: Iterable[Part]) -> float:
-    """The score that the parts explain."""
-    return sum(part.contribution for part in parts)

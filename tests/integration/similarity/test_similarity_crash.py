@@ -17,7 +17,7 @@ from tests.support.stores import running as running_stores
 from tests.support.waiting import until
 
 TOPICS = ["graph tree node edge path", "flour water salt dough oven", "sail mast wind sea rope", "chord key scale tone"]
-LEASE = {"BRAIN2_SETTLE_LEASE_SECONDS": "1"}
+LEASE = {"BRAIN2_RELINK_LEASE_SECONDS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ async def process(stores: Stores, peers: FakePeers) -> AsyncIterator[asyncio.sub
         "BRAIN2_LISTEN": "127.0.0.1:0",
         "BRAIN2_NODE_TARGET": peers.target,
         "BRAIN2_GRAPH_TARGET": peers.target,
-        "BRAIN2_SETTLE_SECONDS": "600",
+        "BRAIN2_RELINK_QUIET_SECONDS": "600",
     }
     env = os.environ | stores.environment("similarity") | env | LEASE
     started = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.similarity_service", env=env)
@@ -90,7 +90,7 @@ async def test_links_are_settled_although_the_process_that_heard_of_the_notes_wa
                 return mark not in await marks()
 
             await until(taken_over, what="the mark of the dead process taken over")
-            await second.settled()
+            await second.relinked()
             settled = peers.pairs(user)
             request = pb.ReindexUserRequest(user_id=user, relink=True)
             assert [each async for each in second.stub.ReindexUser(request)][-1].finished
@@ -102,11 +102,11 @@ async def test_a_process_that_ends_leaves_its_rest_to_others_at_once(
 ) -> None:
     write(peers, user, 20)
     async with running(stores, peers) as second:
-        async with running(stores, peers, BRAIN2_SETTLE_SECONDS="600") as first:
+        async with running(stores, peers, BRAIN2_RELINK_QUIET_SECONDS="600") as first:
             await first.hear(*(event_of(note) for note in peers.notes[user].values()))
-        await second.parts.linking.keep_once()
-        assert user in second.parts.linking.users
-        await second.settled()
+        await second.components.relinker.renew_and_take_over()
+        assert user in second.components.relinker.users
+        await second.relinked()
         settled = peers.pairs(user)
         async for _ in second.stub.ReindexUser(pb.ReindexUserRequest(user_id=user, relink=True)):
             pass

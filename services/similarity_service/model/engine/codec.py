@@ -45,7 +45,7 @@ PARTS = 10
 _BETWEEN_NOTES = {ABOUT: b"\n", WORDS: b" ", FORMS: _BETWEEN.encode()}
 
 
-class Parts:
+class RecordReader:
     """The records of some notes by parts (TITLE and so on)."""
 
     def __init__(self, notes: Sequence[Packed]) -> None:

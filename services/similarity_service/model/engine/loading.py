@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from services.similarity_service.model.analysis import DEFAULT_LANGUAGE
 from services.similarity_service.model.engine import codec
 from services.similarity_service.model.engine.arrays import Bytes, Ints, Longs, S
-from services.similarity_service.model.engine.codec import Packed, Parts
+from services.similarity_service.model.engine.codec import Packed, RecordReader
 from services.similarity_service.model.engine.strings import Hashes, HashTable
 from services.similarity_service.model.engine.vocabulary import TAG_PREFIX
 from services.similarity_service.model.note import NARROW
@@ -72,22 +72,22 @@ class Loading:
         """The next notes, of ids that weren't among those before."""
         if not notes:
             return
-        first, parts = len(self.ids), Parts(notes)
+        first, records = len(self.ids), RecordReader(notes)
         self.ids += [note.node_id for note in notes]
         self.stamps += [number for note in notes for number in (note.incarnation, note.version)]
-        self._about.update(parts.joined(codec.ABOUT).splitlines())
+        self._about.update(records.joined(codec.ABOUT).splitlines())
         for part in _KEPT:
-            self._texts[part].add(np.frombuffer(parts.joined(part), np.uint8))
-            self._lengths[part].add(parts.lengths(part))
-        sizes, codes = parts.lengths(codec.CODES), np.frombuffer(parts.joined(codec.CODES), np.uint8)
+            self._texts[part].add(np.frombuffer(records.joined(part), np.uint8))
+            self._lengths[part].add(records.lengths(part))
+        sizes, codes = records.lengths(codec.CODES), np.frombuffer(records.joined(codec.CODES), np.uint8)
         self.wide += (first + np.flatnonzero(sizes > NARROW)).tolist()
-        forms = parts.joined(codec.FORMS), parts.lengths(codec.FORMS)
-        numbers = self.words.number(parts.joined(codec.WORDS), sizes, *forms)
+        forms = records.joined(codec.FORMS), records.lengths(codec.FORMS)
+        numbers = self.words.number(records.joined(codec.WORDS), sizes, *forms)
         tagged: list[int] = []
         tags: list[int] = []
         aliases: list[tuple[int, list[str]]] = []
-        for note in np.flatnonzero(parts.lengths(codec.NAMED)).tolist():
-            own, others = codec.named(parts.of(codec.NAMED, note))
+        for note in np.flatnonzero(records.lengths(codec.NAMED)).tolist():
+            own, others = codec.named(records.of(codec.NAMED, note))
             tagged += [note] * len(own)
             tags += [self.words.tag(tag) for tag in own]
             aliases += [(first + note, alias) for alias in others]
@@ -148,7 +148,7 @@ class Words:
 
     def number(self, text: bytes, counts: Longs, forms: bytes, sizes: Longs) -> Ints:
         """The numbers of the terms of the next notes, note after note. text, forms: codec.WORDS and codec.FORMS as
-        codec.Parts joins them; counts: how many terms each note has; sizes: bytes of each note's forms."""
+        codec.RecordReader joins them; counts: how many terms each note has; sizes: bytes of each note's forms."""
         if not text:
             return np.zeros(0, np.int32)
         text += b" "

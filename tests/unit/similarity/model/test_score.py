@@ -27,8 +27,8 @@ def test_symmetric_bounded_and_explained(notes: list[Note]) -> None:
             back = score.compare(index, index.doc(node_id), index.doc(one.node_id))
             assert back.score == pytest.approx(match.score, abs=1e-6)
             parts = score.explain(index, asked, match)
-            assert score.total(parts) == pytest.approx(match.score, abs=1e-5)
-            assert all(part.contribution > 0 for part in parts)
+            assert sum(part.amount for part in parts) == pytest.approx(match.score, abs=1e-5)
+            assert all(part.amount > 0 for part in parts)
 
 
 def test_what_belongs_together() -> None:

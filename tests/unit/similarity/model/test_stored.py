@@ -20,8 +20,8 @@ def hear(stored: Stored, news: tuple[str, int, str], incarnation: int = 5) -> St
         return stored.written(note("a", text, version=version, incarnation=incarnation)) or stored
     if kind == "show":
         again = stored.written(note("a", text, version=version, incarnation=incarnation)) or stored
-        return again.turned(True, version, incarnation) or again
-    return stored.turned(False, version, incarnation) or stored
+        return again.with_visibility(True, version, incarnation) or again
+    return stored.with_visibility(False, version, incarnation) or stored
 
 
 @pytest.mark.parametrize("order", list(permutations([CREATED, UPDATED, DELETED, UPDATED])))
@@ -51,12 +51,12 @@ def test_a_deletion_that_comes_before_anything_else() -> None:
 
 def test_the_call_that_hides_knows_no_incarnation() -> None:
     stored = hear(Stored(), CREATED)
-    hidden = stored.turned(False, 2)
+    hidden = stored.with_visibility(False, 2)
     assert hidden is not None
     assert hidden.shown is None
     assert hidden.incarnation == 5
-    assert hidden.turned(False, 2) is None
-    assert hidden.turned(True, 1) is None
+    assert hidden.with_visibility(False, 2) is None
+    assert hidden.with_visibility(True, 1) is None
 
 
 def test_a_new_incarnation_begins_anew() -> None:

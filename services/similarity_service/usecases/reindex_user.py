@@ -1,14 +1,15 @@
-"""A user's index built again from the notes themselves: new analysis, new language, repair."""
+"""ReindexUser: a user's index is built again from the notes, after a new analysis or language, or to repair it."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from services.similarity_service.ports import Nodes, Records
-from services.similarity_service.usecases.checks import check_ids
-from services.similarity_service.usecases.indexing import Indexing
-from services.similarity_service.usecases.library import Library
-from services.similarity_service.usecases.linking import Linking
-from services.similarity_service.usecases.preferences import Preferences
+from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.index_node import IndexNode
+from services.similarity_service.usecases.relink import Relinker
+from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
+from services.similarity_service.usecases.user_settings import UserSettingsCache
+from services.similarity_service.usecases.validation import check_ids
 
 _BATCH = 50
 
@@ -22,29 +23,31 @@ class Progress:
     finished: bool
 
 
-class Reindexing:
-    """Writes the records again, one after the other: the index stays usable meanwhile."""
+class ReindexUser:
+    """Writes the records again, one after the other; the index can be used meanwhile."""
 
     def __init__(
         self,
         records: Records,
-        library: Library,
-        preferences: Preferences,
+        cache: IndexCache,
+        settings: UserSettingsCache,
         nodes: Nodes,
-        indexing: Indexing,
-        linking: Linking,
+        index_node: IndexNode,
+        set_visibility: SetNodeVisibility,
+        relinker: Relinker,
     ) -> None:
         self._records = records
-        self._library = library
-        self._preferences = preferences
+        self._cache = cache
+        self._settings = settings
         self._nodes = nodes
-        self._indexing = indexing
-        self._linking = linking
+        self._index_node = index_node
+        self._set_visibility = set_visibility
+        self._relinker = relinker
 
-    async def reindex_user(self, user_id: str, relink: bool) -> AsyncIterator[Progress]:
-        """Progress after every batch; the last one is finished. Safe to stop and to start again."""
+    async def __call__(self, user_id: str, relink: bool) -> AsyncIterator[Progress]:
+        """Progress after every batch; the last one is finished. The call may be stopped and made again at any time."""
         check_ids(user_id)
-        await self._preferences.use_language(user_id)
+        await self._settings.use_chosen_language(user_id)
         node_ids = [node_id async for page in self._nodes.ids(user_id) for node_id in page]
         total = len(node_ids)
         yield Progress(0, total, False)
@@ -54,19 +57,19 @@ class Reindexing:
             texts = await self._nodes.texts(user_id, batch)
             for node_id in batch:
                 if node_id in texts:
-                    await self._indexing.write(user_id, texts[node_id], again=True)
+                    await self._index_node(user_id, texts[node_id], again=True)
             done += len(batch)
             yield Progress(done, total, False)
         await self._hide_orphans(user_id, set(node_ids))
-        await self._library.tell_everything(user_id)
+        await self._cache.invalidate_everywhere(user_id)
         if relink:
             for start in range(0, total, _BATCH):
-                await self._linking.settle(user_id, node_ids[start : start + _BATCH])
+                await self._relinker.relink(user_id, node_ids[start : start + _BATCH])
                 yield Progress(total, total, False)
         yield Progress(total, total, True)
 
     async def _hide_orphans(self, user_id: str, live: set[str]) -> None:
-        """Records of notes that the node service no longer has (a lost deletion)."""
+        """Hide notes that have a record but are not in the node service any more: their deletion was lost."""
         suspects = []
         async for page in self._records.stamps(user_id):
             suspects += [
@@ -76,8 +79,8 @@ class Reindexing:
             ]
         for start in range(0, len(suspects), _BATCH):
             batch = suspects[start : start + _BATCH]
-            # Written since the list was made?
+            # A note may have been written after the list of live notes was read.
             there = await self._nodes.texts(user_id, [node_id for node_id, _ in batch])
             for node_id, stored in batch:
                 if node_id not in there:
-                    await self._indexing.turn(user_id, node_id, stored.state_version + 1, False, stored.incarnation)
+                    await self._set_visibility(user_id, node_id, stored.state_version + 1, False, stored.incarnation)

@@ -1,0 +1,57 @@
+"""ListKeywords: the keywords of all notes, most frequent first."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.validation import check_ids
+from shared import pages
+
+
+class ListKeywords:
+    """Lists keywords; reads only."""
+
+    def __init__(self, cache: IndexCache) -> None:
+        self._cache = cache
+
+    async def __call__(self, user_id: str, prefix: str, size: int, token: str) -> tuple[Sequence[tuple[str, int]], str]:
+        """(keyword, notes that have it among theirs) of a page, and the token of the next page."""
+        check_ids(user_id)
+        wanted = pages.page_size(size, default=100, maximum=1000)
+        fingerprint = pages.fingerprint("ListKeywords", user_id, prefix)
+        state = pages.decode_token(fingerprint, token)
+        after = None if state is None else (int(state["c"]), str(state["t"]))
+        counts = await self._cache.query(user_id, lambda index: _counts(index, prefix, wanted + 1, after))
+        shown = counts[:wanted]
+        more = len(counts) > wanted
+        next_token = pages.encode_token(fingerprint, {"c": shown[-1][1], "t": shown[-1][2]}) if more else ""
+        return [(form, count) for form, count, _ in shown], next_token
+
+
+def _counts(index: UserIndex, prefix: str, most: int, after: tuple[int, str] | None) -> list[tuple[str, int, str]]:
+    """(form, count, term), most frequent first, then by term. after: count and term of the last one before."""
+    begins = prefix.casefold()
+    vocabulary = index.vocabulary
+    counts = vocabulary.salient.view
+    numbers = np.flatnonzero(counts > 0)
+    order = numbers[np.argsort(-counts[numbers], kind="stable")]
+    found: list[tuple[str, int, str]] = []
+    last = 0
+    for number in order.tolist():
+        count = int(counts[number])
+        if len(found) >= most and count < last:
+            break  # all keywords of one count are collected before they are sorted
+        if after is not None and count > after[0]:
+            continue
+        term = vocabulary.word(number)
+        form = vocabulary.form(number)
+        if begins and not form.casefold().startswith(begins) and not term.startswith(begins):
+            continue
+        if after is not None and (-count, term) <= (-after[0], after[1]):
+            continue
+        found.append((form, count, term))
+        last = count
+    found.sort(key=lambda item: (-item[1], item[2]))
+    return found[:most]

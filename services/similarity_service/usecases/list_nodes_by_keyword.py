@@ -1,0 +1,54 @@
+"""ListNodesByKeyword: the notes that have a word among their keywords."""
+
+from collections.abc import Collection, Sequence
+
+from services.similarity_service.model.analysis import analyser
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.ports import Records
+from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.user_settings import UserSettingsCache
+from services.similarity_service.usecases.validation import MAX_QUERY_BYTES, check_ids, check_keyword_terms
+from shared import pages
+
+
+class ListNodesByKeyword:
+    """Lists notes; reads only."""
+
+    def __init__(self, records: Records, cache: IndexCache, settings: UserSettingsCache) -> None:
+        self._records = records
+        self._cache = cache
+        self._settings = settings
+
+    async def __call__(
+        self, user_id: str, keyword: str, size: int, token: str
+    ) -> tuple[Sequence[tuple[str, float]], str]:
+        """(node id, weight) of a page of notes, by node id, and the token of the next page."""
+        check_ids(user_id)
+        wanted = pages.page_size(size, default=50, maximum=200)
+        fingerprint = pages.fingerprint("ListNodesByKeyword", user_id, keyword)
+        state = pages.decode_token(fingerprint, token) or {}
+        term = await self._term(user_id, keyword)
+        after = str(state.get("n", ""))
+        kept: list[tuple[str, float]] = []
+        more = True
+        while more and len(kept) < wanted:
+            found, more = await self._records.with_keyword(user_id, term, wanted - len(kept), after)
+            if found:
+                after = found[-1][0]
+                live = await self._live(user_id, [node_id for node_id, _ in found])
+                kept += [pair for pair in found if pair[0] in live]
+        return kept, pages.encode_token(fingerprint, {"n": after}) if more else ""
+
+    async def _live(self, user_id: str, node_ids: Collection[str]) -> set[str]:
+        """Which of some notes are in the index: the postings still hold deleted notes."""
+
+        def live(index: UserIndex) -> set[str]:
+            return {node_id for node_id in node_ids if node_id in index}
+
+        return await self._cache.query(user_id, live)
+
+    async def _term(self, user_id: str, keyword: str) -> str:
+        language = analyser((await self._settings.get(user_id)).indexed_language)
+        terms = language.terms(keyword[:MAX_QUERY_BYTES])
+        check_keyword_terms(terms)
+        return terms[0]
