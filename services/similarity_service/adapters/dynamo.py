@@ -10,6 +10,7 @@ read.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
+from protos import table
 from services.similarity_service.model.engine import codec
 from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.note import Note
@@ -21,7 +22,6 @@ from shared.dynamo import (
     ConditionFailed,
     Delete,
     Item,
-    Key,
     Op,
     Put,
     Table,
@@ -30,9 +30,7 @@ from shared.dynamo import (
 )
 from shared.ids import Clock
 
-_RECORD = "TERMS#"
-_POSTING = "KW#"
-_SETTINGS = "SETTINGS#similarity"
+_SERVICE = "similarity"
 _STAMP = ("SK", "i", "v", "s", "vis", "gone", "rev")
 # A purged note keeps its record for this time, which is how long queues keep messages, so that late events are ignored.
 _GONE_SECONDS = 14 * 24 * 3600
@@ -48,13 +46,13 @@ class DynamoRecords:
         self._clock = clock
 
     async def get(self, user_id: str, node_id: str) -> Stored:
-        item = await self._table.get(_key(user_id, node_id), consistent=True)
+        item = await self._table.get(table.terms_key(user_id, node_id), consistent=True)
         return Stored() if item is None else _stored(node_id, item)
 
     async def get_many(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Stored]:
-        keys = [_key(user_id, node_id) for node_id in dict.fromkeys(node_ids)]
+        keys = [table.terms_key(user_id, node_id) for node_id in dict.fromkeys(node_ids)]
         items = await self._table.batch_get(keys, consistent=True)
-        return {sk.removeprefix(_RECORD): _stored(sk.removeprefix(_RECORD), item) for (_, sk), item in items.items()}
+        return {table.terms_of(sk): _stored(table.terms_of(sk), item) for (_, sk), item in items.items()}
 
     async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
         before, after = _postings(old.note), _postings(new.note)
@@ -64,7 +62,7 @@ class DynamoRecords:
             for term, weight in after.items()
             if before.get(term) != weight
         ]
-        ops += [Delete((f"USER#{user_id}", f"{_POSTING}{node_id}#{term}")) for term in before if term not in after]
+        ops += [Delete(table.posting_key(user_id, node_id, term)) for term in before if term not in after]
         try:
             if len(ops) == 1:
                 await self._table.put(self.item(user_id, node_id, new), condition=_unchanged(old))
@@ -87,7 +85,7 @@ class DynamoRecords:
             expression += " AND i = :i"
             condition[":i"] = incarnation
         update = Update(
-            _key(user_id, node_id),
+            table.terms_key(user_id, node_id),
             "SET vis = :vis, s = :s, rev = rev + :one, t = :t",
             values={":vis": visible, ":s": version, ":one": 1, ":t": self._clock.now_ms()},
             condition=Condition(expression, values=condition),
@@ -105,11 +103,11 @@ class DynamoRecords:
 
     async def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
         async for items in self._pages(user_id, _STAMP):
-            yield [(item["SK"].removeprefix(_RECORD), _stored("", item)) for item in items]
+            yield [(table.terms_of(item["SK"]), _stored("", item)) for item in items]
 
     async def written_since(self, user_id: str, ms: int) -> Sequence[str]:
         return [
-            item["SK"].removeprefix(_RECORD)
+            table.terms_of(item["SK"])
             async for items in self._pages(user_id, ("SK", "vis", "gone", "t"))
             for item in items
             # One without a time is of before times were kept: it may be anything.
@@ -120,23 +118,25 @@ class DynamoRecords:
         self, user_id: str, term: str, limit: int, after: str
     ) -> tuple[Sequence[tuple[str, float]], bool]:
         page = await self._table.query(
-            f"USER#{user_id}#KW#{term}",
-            index="KeywordIndex",
-            begins_with="NODE#",
-            after=f"NODE#{after}" if after else None,
+            table.keyword_partition(user_id, term),
+            index=table.KEYWORD_INDEX,
+            begins_with=table.NODES,
+            after=table.node_sort_key(after) if after else None,
             limit=limit,
         )
-        found = [(item["GSI1SK"].removeprefix("NODE#"), item.get("weight", 255) / 255) for item in page.items]
+        found = [(table.node_of(item["GSI1SK"]), item.get("weight", 255) / 255) for item in page.items]
         return found, page.next_start is not None
 
     def _pages(
         self, user_id: str, attributes: Sequence[str], limit: int | None = None
     ) -> AsyncIterator[Sequence[Item]]:
-        return self._table.query_pages(f"USER#{user_id}", begins_with=_RECORD, limit=limit, attributes=attributes)
+        return self._table.query_pages(
+            table.user_partition(user_id), begins_with=table.TERMS, limit=limit, attributes=attributes
+        )
 
     def item(self, user_id: str, node_id: str, stored: Stored) -> Item:
         """A record as it is stored."""
-        pk, sk = _key(user_id, node_id)
+        pk, sk = table.terms_key(user_id, node_id)
         item: Item = {
             "PK": pk,
             "SK": sk,
@@ -162,7 +162,7 @@ class DynamoUserSettings:
         self._table = table
 
     async def get(self, user_id: str) -> SavedUserSettings | None:
-        item = await self._table.get((f"USER#{user_id}", _SETTINGS), consistent=True)
+        item = await self._table.get(table.settings_key(_SERVICE, user_id), consistent=True)
         if item is None:
             return None
         chosen = UserSettings(
@@ -175,10 +175,11 @@ class DynamoUserSettings:
 
     async def put(self, user_id: str, saved: SavedUserSettings) -> None:
         chosen = saved.settings
+        pk, sk = table.settings_key(_SERVICE, user_id)
         await self._table.put(
             {
-                "PK": f"USER#{user_id}",
-                "SK": _SETTINGS,
+                "PK": pk,
+                "SK": sk,
                 "language": chosen.language,
                 "auto_link": chosen.auto_link,
                 "link_threshold": chosen.link_threshold,
@@ -187,10 +188,6 @@ class DynamoUserSettings:
                 "updated_ms": saved.updated_ms,
             }
         )
-
-
-def _key(user_id: str, node_id: str) -> Key:
-    return f"USER#{user_id}", f"{_RECORD}{node_id}"
 
 
 def _unchanged(old: Stored) -> Condition:
@@ -213,7 +210,7 @@ def _packed(item: Item) -> Packed | None:
     try:
         return codec.inflate(
             bytes(item["rec"]),
-            node_id=item["SK"].removeprefix(_RECORD),
+            node_id=table.terms_of(item["SK"]),
             incarnation=int(item["i"]),
             version=int(item["v"]),
         )
@@ -226,10 +223,11 @@ def _postings(note: Note | None) -> dict[str, int]:
 
 
 def _posting(user_id: str, node_id: str, term: str, weight: int) -> Item:
+    pk, sk = table.posting_key(user_id, node_id, term)
     return {
-        "PK": f"USER#{user_id}",
-        "SK": f"{_POSTING}{node_id}#{term}",
-        "GSI1PK": f"USER#{user_id}#KW#{term}",
-        "GSI1SK": f"NODE#{node_id}",
+        "PK": pk,
+        "SK": sk,
+        "GSI1PK": table.keyword_partition(user_id, term),
+        "GSI1SK": table.node_sort_key(node_id),
         "weight": weight,
     }

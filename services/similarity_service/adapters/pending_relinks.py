@@ -6,16 +6,12 @@ An entry is in the user's own partition, so that erasing the user removes it; De
 """
 
 import asyncio
-import zlib
 from collections.abc import Sequence
 
+from protos import table
 from services.similarity_service.ports import PendingRelink
-from shared.dynamo import PRESENT, Condition, ConditionFailed, Delete, Item, Key, Put, Table, TransactionCancelled
-from shared.ids import time_key
+from shared.dynamo import PRESENT, Condition, ConditionFailed, Delete, Item, Put, Table, TransactionCancelled
 
-_ENTRY = "SIM#SETTLE#"
-# Each active user causes two writes a minute. The shards spread them over partitions.
-SHARDS = 4
 _AT_ONCE = 50
 
 
@@ -36,14 +32,16 @@ class DynamoPendingRelinks:
         return True
 
     async def remove(self, user_id: str, owner: str) -> None:
-        await self._table.delete(_key(user_id, owner))
+        await self._table.delete(table.relink_key(user_id, owner))
 
     async def expired(self, now_ms: int) -> Sequence[PendingRelink]:
-        before = f"TIMESTAMP#{time_key(now_ms)}"
+        before = table.time_bound(now_ms)
         pages = await asyncio.gather(
             *(
-                self._table.query(f"SETTLE#{shard}", index="DeletionQueue", before=before, limit=_AT_ONCE)
-                for shard in range(SHARDS)
+                self._table.query(
+                    table.relink_partition(shard), index=table.DELETION_QUEUE, before=before, limit=_AT_ONCE
+                )
+                for shard in range(table.RELINK_SHARDS)
             )
         )
         keys = [(item["PK"], item["SK"]) for page in pages for item in page.items]
@@ -55,7 +53,9 @@ class DynamoPendingRelinks:
     async def take(self, theirs: PendingRelink, mine: PendingRelink) -> bool:
         unchanged = Condition("#u = :u", {"#u": "until"}, {":u": theirs.until_ms})
         try:
-            await self._table.transact([Delete(_key(theirs.user_id, theirs.owner), unchanged), Put(_item(mine))])
+            await self._table.transact(
+                [Delete(table.relink_key(theirs.user_id, theirs.owner), unchanged), Put(_item(mine))]
+            )
         except TransactionCancelled as error:
             if any(reason.failed for reason in error.reasons):
                 return False
@@ -63,23 +63,17 @@ class DynamoPendingRelinks:
         return True
 
 
-def _key(user_id: str, owner: str) -> Key:
-    return f"USER#{user_id}", f"{_ENTRY}{owner}"
-
-
 def _item(entry: PendingRelink) -> Item:
-    pk, sk = _key(entry.user_id, entry.owner)
+    pk, sk = table.relink_key(entry.user_id, entry.owner)
     return {
         "PK": pk,
         "SK": sk,
         "since": entry.since_ms,
         "until": entry.until_ms,
-        "GSI2PK": f"SETTLE#{zlib.crc32(entry.user_id.encode()) % SHARDS}",
-        "GSI2SK": f"TIMESTAMP#{time_key(entry.until_ms)}#{pk}#{entry.owner}",
+        "GSI2PK": table.relink_partition(table.relink_shard(entry.user_id)),
+        "GSI2SK": table.relink_sort_key(entry.until_ms, entry.user_id, entry.owner),
     }
 
 
 def _pending_relink(item: Item) -> PendingRelink:
-    return PendingRelink(
-        item["PK"].removeprefix("USER#"), item["SK"].removeprefix(_ENTRY), item["since"], item["until"]
-    )
+    return PendingRelink(table.user_of(item["PK"]), table.relink_owner(item["SK"]), item["since"], item["until"])
