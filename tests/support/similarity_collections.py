@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from services.similarity_service.model import query, score
 from services.similarity_service.model.engine import codec
-from services.similarity_service.model.engine.index import UserIndex, tags_of
+from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.engine.loading import Loading
-from services.similarity_service.model.engine.vocabulary import PHRASE
+from services.similarity_service.model.engine.vocabulary import PHRASE, TAG
 from services.similarity_service.model.note import Note
 from tests.support.similarity_fakes import note
 
@@ -54,6 +54,13 @@ def state(index: UserIndex) -> Any:
         scores[node_id] = [(index.id(match.doc), pytest.approx(match.score, abs=1e-6)) for match in found]
     titles = {node_id: (index.title(index.doc(node_id)), tags_of(index, index.doc(node_id))) for node_id in index.ids()}
     return df, listed, scores, titles, index.live, index.total_length
+
+
+def tags_of(index: UserIndex, doc: int) -> list[str]:
+    """The tags of a note."""
+    terms = index.forward.terms[doc]
+    tags = terms[(index.vocabulary.flags.data[terms] & TAG) != 0]
+    return [index.vocabulary.word(number)[1:] for number in tags.tolist()]
 
 
 def _matters(index: UserIndex, number: int) -> bool:

@@ -1,7 +1,6 @@
-"""The words by which a note is known: what it says often and other notes say seldom, in a form that people read.
+"""Keywords: terms that are frequent in a note and rare in other notes, in a form that people read.
 
-The plain product of (1 + ln tf) and idf: keyphrase extractors that know more (RAKE, YAKE) were measured to choose
-worse.
+The weight is (1 + ln tf) * idf. The keyphrase extractors RAKE and YAKE were measured, and chose worse.
 """
 
 import re

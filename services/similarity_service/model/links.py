@@ -1,11 +1,11 @@
-"""Which notes are linked automatically: a rule about the set of notes, not about the order in which they came.
+"""The rule that decides which notes are linked automatically. It depends on the set of notes, not on their order.
 
 Two notes a and b are linked if and only if
   - score(a, b) reaches the threshold, and they aren't near-duplicates, and
   - b is among the `max_links` best of a, or a among those of b, and each is among the MOST_LINKS best of the other
     (so that a note that everybody mentions keeps its best links only).
-Near-duplicates take no place in those lists. Since the score is the same from both sides and depends only on the notes
-that are there, whoever applies the rule to the same notes comes to the same links.
+Near-duplicates take no place in those lists. The score is the same from both sides and depends only on the notes in the
+index, so every process that applies the rule to the same notes gets the same links.
 """
 
 import math
@@ -20,13 +20,13 @@ from services.similarity_service.model.user_settings import MOST_LINKS, UserSett
 # The default threshold rises with the number of notes, see docs/adr/0033.
 _THRESHOLD, _PER_DECADE = 0.20, 0.02
 EXPLAINED = 8
-# A link whose score came to differ by so much is written again, with its reasons.
+# A link is written again, with its reasons, when its score differs by at least this much.
 RENEWED = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An automatic link from the note that is asked about, and why."""
+    """An automatic link from one note to another, with the contributions to its score."""
 
     node_id: str
     score: float
@@ -34,7 +34,7 @@ class Link:
 
 
 class Linker:
-    """Applies the rule to notes of one index as it is now; what it computes is kept until the index changes."""
+    """Applies the rule to notes of one index. Ranked lists are kept until the index changes."""
 
     def __init__(self, index: UserIndex, settings: UserSettings) -> None:
         self.index = index
@@ -44,7 +44,7 @@ class Linker:
         self._asked: dict[int, Query] = {}
 
     def best(self, node_id: str) -> list[Link]:
-        """The links that are due from the note's own side: a part of links(), for a fraction of its cost."""
+        """The links that are due from the note's own side: some of links(), for a fraction of its time."""
         doc = self.index.doc(node_id)
         if doc < 0 or not self._settings.auto_link:
             return []

@@ -1,4 +1,4 @@
-"""What is asked of an index: the weighed terms of a note that is in it, or of a text that isn't."""
+"""Queries for similar notes: the weighted terms of a note that is in the index, or of a text that is not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,7 @@ from services.similarity_service.model.note import Note
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A title or alias of the note that is asked about, and the notes whose text has it. term: it, as the index has
-    it."""
+    """A name of the note that the query is about. term: the name as the index has it. docs: the notes that have it."""
 
     number: int
     term: str
@@ -25,10 +24,13 @@ class Name:
 
 @dataclass(frozen=True)
 class Query:
-    """doc: the note's number, -1 for a text. numbers, weights: its terms with LOG_TF times idf (0 for what carries
-    none).
+    """The weighted terms and the names of a note or text.
 
-    sequence: title, -1, text, in order (-1 also for unknown terms). mentioned: the names in it (Titles.scan()).
+    doc: the note's number, -1 for a text.
+    numbers, tf, weights: its terms, LOG_TF of each, and LOG_TF times idf (0 for terms without weight).
+    sequence: the terms of the title, -1, those of the text, in their order; unknown terms are -1.
+    mentioned: the names that occur in it (Titles.scan()).
+    names: its own names.
     """
 
     doc: int
@@ -52,7 +54,7 @@ class Query:
 
 
 def of_doc(index: UserIndex, doc: int) -> Query:
-    """A note that is in the index."""
+    """The query for a note that is in the index."""
     numbers = index.forward.terms[doc]
     tf = LOG_TF[counts_without_boilerplate(index, doc)]
     names = [_name(index, number) for number in index.titles.names[doc].tolist()]
@@ -62,7 +64,7 @@ def of_doc(index: UserIndex, doc: int) -> Query:
 
 
 def of_note(index: UserIndex, note: Note) -> Query:
-    """A text that is not in the index: terms that no note has are left out."""
+    """The query for a text that is not in the index. Terms that no note has are left out."""
     numbers = index.vocabulary.numbers(note.terms)
     codes = np.frombuffer(note.codes, np.uint8)
     known = numbers >= 0
@@ -84,7 +86,7 @@ def of_note(index: UserIndex, note: Note) -> Query:
 
 
 def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
-    """How often each of a note's terms occurs (title twice) outside of sentences that many notes share."""
+    """How often each of a note's terms occurs outside of boilerplate; the title counts twice."""
     codes = index.forward.codes_of(doc)
     masked = index.repeats.masked(doc, index.live)
     if masked is None:

@@ -6,8 +6,8 @@ score = (1 - MENTION) * likeness + MENTION * mention, all in [0, 1], the same fr
   boilerplate left out;
 - mention: one note's text has the other's title (titles.py); both ways together count as noisy or.
 
-find() looks at every posting of the telling terms to choose candidates by an estimate of the score, then computes the
-score itself for those. What an estimate may miss is ranked low anyway.
+find() reads the postings of the heaviest terms and estimates scores to choose candidates, then computes the score of
+each candidate. A note that the estimate misses would have a low score.
 """
 
 from bisect import insort
@@ -32,7 +32,11 @@ _LEAST_CANDIDATES = 48
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A note that is similar to what was asked about. mentions: it is mentioned by name; mentioned_by: it mentions."""
+    """A note that is similar to the query.
+
+    mentions: the weight of the query's mention of the note.
+    mentioned_by: the weight of the note's mention of the query.
+    """
 
     doc: int
     score: float
@@ -66,7 +70,7 @@ def find(index: UserIndex, query: Query, limit: int, min_score: float = 0.0) -> 
     order = np.argsort(-best_case, kind="stable")
     found: list[Match] = []
     best: list[float] = []
-    # The last thing to know is whether a mention stands inside of a longer name: asked of the best ones only.
+    # Whether a mention stands inside a longer name takes a scan of the text: it is done for the best candidates only.
     for place, most in zip(order.tolist(), best_case[order].tolist(), strict=True):
         if len(best) >= limit and most < best[-limit]:
             break
@@ -96,15 +100,15 @@ def combine(likeness: float, forward: float, backward: float) -> float:
 
 
 def combine_all(likeness: Floats, forward: Doubles, backward: Doubles) -> Doubles:
-    """As combine(), for many."""
+    """The scores of many likenesses and mentions."""
     score: Doubles = (1 - MENTION) * likeness + MENTION * (1 - (1 - forward) * (1 - backward))
     return np.minimum(1.0, score)
 
 
 def explain(index: UserIndex, query: Query, match: Match, most: int | None = None) -> list[Contribution]:
-    """Every shared term and mention with what it adds, best first; the contributions sum to the score.
+    """Every shared term and mention with the amount that it adds, best first. The amounts sum to the score.
 
-    most: only so many of them.
+    most: return at most this many.
     """
     numbers, weights, tf = query.ascending
     terms = index.forward.terms[match.doc]
@@ -151,7 +155,7 @@ def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
         start = int(lengths[:row].sum())
         codes[start : start + int(lengths[row])] = counts_without_boilerplate(index, int(docs[row]))
     weights = LOG_TF[codes] * index.vocabulary.idf(numbers, index.live)
-    # Where the query has a term is looked up in one table over all terms.
+    # A table with a place for each term holds the weights of the query.
     table = index.scratch(len(index.vocabulary))
     table[query.numbers] = query.weights
     products = table[numbers] * weights
@@ -163,7 +167,7 @@ def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
 
 
 def mentioned_by(index: UserIndex, query: Query, doc: int) -> float:
-    """What a note's mention of the query's names is worth."""
+    """The weight of a note's mention of the query's names, 0 if there is none."""
     found = _mentions_of(index, query, doc)
     return max(found.values(), default=0.0)
 
@@ -213,7 +217,7 @@ def _mentions_of(index: UserIndex, query: Query, doc: int) -> dict[str, float]:
 
 
 def _mentioned(index: UserIndex, query: Query) -> dict[int, float]:
-    """The notes that the query mentions by name, and what that is worth."""
+    """The notes that the query mentions by name, with the weight of each mention."""
     found: dict[int, float] = {}
     for number, covered in query.mentioned.items():
         titled = index.titles.titled(number)
@@ -237,7 +241,7 @@ def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wan
     if norm:
         strength = query.weights * query.weights
         if query.doc >= 0:
-            # What only the note itself has finds nobody.
+            # Terms that only the note itself has find no other note.
             strength[index.vocabulary.df.data[query.numbers] <= 1] = 0
         order = np.argsort(-strength, kind="stable")[:_CHOOSING_TERMS]
         idf = query.weights / np.maximum(query.tf, 1e-9)

@@ -1,4 +1,4 @@
-"""Full-text search in one user's notes: BM25 over the same postings that similarity uses.
+"""Full-text search in one user's notes: BM25 over the postings that scores use, too.
 
 A query is words, "quoted phrases", prefix* and tag:name (tag:"two words"); -word leaves notes out. Words and prefixes
 are alternatives, ranked; phrases and tags must be there. Phrases are checked on the kept sequences of terms.

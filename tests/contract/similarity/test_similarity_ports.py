@@ -53,7 +53,7 @@ def choices(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(params=["fake", "dynamo"])
-def unsettled(request: pytest.FixtureRequest) -> Any:
+def pending_relinks(request: pytest.FixtureRequest) -> Any:
     return FakePendingRelinks() if request.param == "fake" else DynamoPendingRelinks(request.getfixturevalue("table"))
 
 
@@ -247,7 +247,7 @@ async def of_user(pending_relinks: Any, user: str, now_ms: int) -> list[PendingR
     return [each for each in await pending_relinks.expired(now_ms) if each.user_id == user]
 
 
-async def test_who_has_links_to_settle(pending_relinks: Any, user: str) -> None:
+async def test_pending_relinks_are_found_when_they_expire(pending_relinks: Any, user: str) -> None:
     one = PendingRelink(user, "one", 100, 2_000)
     await pending_relinks.put(one)
     await pending_relinks.put(PendingRelink(user, "two", 150, 9_000))
@@ -264,7 +264,7 @@ async def test_who_has_links_to_settle(pending_relinks: Any, user: str) -> None:
     await pending_relinks.remove(user, "one")
 
 
-async def test_what_is_left_is_taken_once_and_only_as_it_was_seen(pending_relinks: Any, user: str) -> None:
+async def test_an_entry_is_taken_once_and_only_as_it_was_read(pending_relinks: Any, user: str) -> None:
     theirs = PendingRelink(user, "dead", 100, 2_000)
     await pending_relinks.put(theirs)
     heirs = [PendingRelink(user, f"heir{n}", 100, 5_000) for n in range(4)]

@@ -39,7 +39,7 @@ async def test_find_similar(service: SimilarityService, shelf: str) -> None:
     assert (first.node_id, first.title, first.title_mention, first.near_duplicate) == (
         "bread", "Sourdough bread", True, False,
     )  # fmt: skip
-    assert 0 < sum(each.amount for each in first.shared_keywords) <= first.score + 1e-6
+    assert 0 < sum(each.contribution for each in first.shared_keywords) <= first.score + 1e-6
     text = pb.FindSimilarRequest(user_id=shelf, title="Sourdough bread", text=TOPICS["bread"][1], limit=1)
     same = (await service.stub.FindSimilar(text)).nodes
     assert [(each.node_id, each.near_duplicate) for each in same] == [("bread", True)]
@@ -53,7 +53,7 @@ async def test_explain_similarity(service: SimilarityService, shelf: str) -> Non
     assert there.mentioned_title == "Sourdough bread"
     assert there.mentioned_by_title == ""
     assert there.score > there.threshold > 0
-    assert sum(each.amount for each in there.shared_keywords) == pytest.approx(there.score, abs=1e-5)
+    assert sum(each.contribution for each in there.shared_keywords) == pytest.approx(there.score, abs=1e-5)
     request = pb.ExplainSimilarityRequest(user_id=shelf, node_id="bread", other_node_id="pizza")
     back = await service.stub.ExplainSimilarity(request)
     assert back.mentioned_by_title == "Sourdough bread"

@@ -1,4 +1,4 @@
-"""Growable numpy arrays, and many lists in one array: what keeps an index of a million notes in one piece of memory.
+"""Growable numpy arrays, and many lists in one array, so that an index of a million notes is few pieces of memory.
 
 A Python list of small numpy arrays costs over 100 bytes a term before the first posting; here a term costs 9.
 """
@@ -16,11 +16,11 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 S = TypeVar("S", bound=np.generic)
 
-# Room for a list of postings: steps of about a third, so that a quarter of the space is slack at worst on average.
+# Capacities of a list of postings. They grow by about a third, so on average at most a quarter of the space is unused.
 _SIZES = [0, 1, 2, 3, 4, 6, 8]
 while _SIZES[-1] < 1 << 30:
     _SIZES += [_SIZES[-2] * 2, _SIZES[-1] * 2]
-# Values of an array that is kept close to what is in it.
+# Arrays of more values than this grow by a smaller share.
 _LARGE = 1 << 16
 _SIZE_ARRAY = np.array(_SIZES, np.int64)
 
@@ -41,7 +41,7 @@ def order_of(numbers: Ints) -> Longs:
 
 
 class Growing(Generic[S]):
-    """An array with room at its end. `data` may move when it grows: don't keep it over a call."""
+    """An array with room at its end. `data` is replaced when it grows: read it again after each call."""
 
     __slots__ = ("data", "fill", "size")
 
@@ -52,11 +52,11 @@ class Growing(Generic[S]):
 
     @property
     def view(self) -> NDArray[S]:
-        """What is in use."""
+        """The part that is in use."""
         return self.data[: self.size]
 
     def reach(self, size: int) -> None:
-        """Make it at least so long; new places hold the fill value."""
+        """Make the array at least `size` long; new places hold the fill value."""
         if size > len(self.data):
             self._grow(size)
         if size > self.size:
@@ -111,7 +111,7 @@ class Postings:
         return sum(part.nbytes for part in parts) + 40 * sum(len(free) for free in self._free.values())
 
     def reach(self, lists: int) -> None:
-        """Make room for so many lists."""
+        """Make room for `lists` lists."""
         self._offset.reach(lists)
         self._length.reach(lists)
         self._room.reach(lists)
@@ -169,7 +169,7 @@ class Postings:
         self._offset.data[known], self._length.data[known], self._room.data[known] = starts, lengths, classes
 
     def _move(self, number: int) -> None:
-        """Give a full list more room."""
+        """Move a full list to a larger place."""
         room, length = int(self._room.data[number]), int(self._length.data[number])
         start, old = self._take(room + 1), int(self._offset.data[number])
         if length:
@@ -189,7 +189,7 @@ class Postings:
 
 
 class Rows(Generic[S]):
-    """One row of values for each note, in one array; the row of a removed note is garbage until a rebuild."""
+    """Rows of values in one array. The row of a removed note stays until the index is loaded again."""
 
     __slots__ = ("_starts", "values")
 
@@ -224,7 +224,7 @@ class Rows(Generic[S]):
         return self.values.data[self.span(row)]
 
     def starts(self, rows: NDArray[Any]) -> Longs:
-        """Where some rows start."""
+        """The first place of some rows."""
         found: Longs = self._starts.data[rows].astype(np.int64)
         return found
 

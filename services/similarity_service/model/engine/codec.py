@@ -46,7 +46,7 @@ _BETWEEN_NOTES = {ABOUT: b"\n", WORDS: b" ", FORMS: _BETWEEN.encode()}
 
 
 class RecordReader:
-    """The records of some notes by parts (TITLE and so on)."""
+    """Reads the parts (TITLE and so on) of the records of some notes."""
 
     def __init__(self, notes: Sequence[Packed]) -> None:
         self._data = [note.data for note in notes]
@@ -60,8 +60,10 @@ class RecordReader:
         return lengths
 
     def joined(self, part: int) -> bytes:
-        """The part of all notes, one after the other; words and forms with their separator between (none for an empty
-        part), what tells of the record (ABOUT) by lines."""
+        """One part of all notes, one after the other.
+
+        Between two notes stands the separator of words or forms, or a line break for ABOUT. Empty parts are left out.
+        """
         bounds = zip(
             self._data, (self._ends[part] - self._lengths[part]).tolist(), self._ends[part].tolist(), strict=True
         )
@@ -74,12 +76,12 @@ class RecordReader:
 
 
 def pack(note: Note) -> bytes:
-    """All of a note but its id and stamp, which the store keeps beside it."""
+    """The record of a note, without its id and stamp, which the store keeps beside the record."""
     return bytes([_LAYOUT]) + zlib.compress(packed(note).data, _LEVEL)
 
 
 def packed(note: Note) -> Packed:
-    """As inflating its record would give it."""
+    """A note as inflate() gives it."""
     parts = _parts(note)
     data = _HEAD.pack(*map(len, parts)) + b"".join(parts)
     return Packed(note.node_id, note.incarnation, note.version, data)

@@ -1,10 +1,10 @@
-"""The index of one user's notes: postings of terms, and of each note what scoring and phrases need.
+"""The index of one user's notes: the postings of terms, and for each note what scores and phrases need.
 
-It is a pure function of the set of notes that are in it: weights come from counts at the time of asking, so neither the
-order of adding nor what was removed since changes an answer. Adding or removing a note costs what the note is long.
-Not thread-safe: one owner at a time.
+Answers are a function of the set of notes in the index: weights are computed from counts at each query, so neither the
+order of adding nor the notes that were removed change an answer. The time to add or remove a note grows with the length
+of the note. The index is not thread-safe: one task may use it at a time.
 
-A note's number ("doc") is the order of its arrival in this process; it means nothing outside.
+A note's number ("doc") is the order in which it was added in this process; it has no meaning outside of the index.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,29 +20,29 @@ from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.engine.repeats import Repeats
 from services.similarity_service.model.engine.strings import Strings
 from services.similarity_service.model.engine.titles import Titles
-from services.similarity_service.model.engine.vocabulary import STOP, TAG, TAG_PREFIX, Vocabulary
+from services.similarity_service.model.engine.vocabulary import STOP, TAG_PREFIX, Vocabulary
 from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
 
-# Weight of a term that occurs so often: logarithmic, since the tenth time says less than the second.
+# The weight of a term by its number of occurrences. It is logarithmic: the tenth occurrence adds less than the second.
 LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, 256))]).astype(np.float32)
 _SQUARES = LOG_TF * LOG_TF
-# Notes that are counted, and that are posted, at once when an index is loaded.
+# Loading counts the terms of so many notes in one step, and posts those of so many in one step.
 _COUNTED, _POSTED = 1 << 14, 1 << 12
 
 
 class UserIndex:
-    """Everything that is asked about one user's notes, in memory."""
+    """All arrays about one user's notes. language: in which the notes were analysed."""
 
     def __init__(self, language: str = "english") -> None:
         self.analyser: Analyser = analyser(language)
         self.vocabulary = Vocabulary(self.analyser.stop_terms)
-        # Stop words have none: half of the postings would be theirs, and they never decide anything.
+        # Stop words have no postings: half of all postings would be theirs, and they carry no weight.
         self.postings = Postings()
         self.forward = ForwardIndex()
         self.titles = Titles(self.vocabulary, self.postings, self.forward)
         self.repeats = Repeats()
         self._ids = Strings()
-        # Of removed notes 0, so that they score nothing.
+        # 0 for removed notes, so that they get no score.
         self.inverse_norm = Growing(np.float32)
         # Occurrences in title and text.
         self.lengths = Growing(np.int32)
@@ -50,7 +50,7 @@ class UserIndex:
         self._salient = Rows(np.uint16)
         self._titles = Rows(np.uint8)
         self.total_length = 0
-        # Raised at each change.
+        # Counts the changes of the index.
         self.epoch = 0
         self._scratch = np.zeros(0, np.float32)
 
@@ -62,7 +62,7 @@ class UserIndex:
 
     @property
     def size(self) -> int:
-        """Numbers given to notes so far, removed ones included."""
+        """How many numbers were given to notes, those of removed notes included."""
         return len(self._ids)
 
     @property
@@ -81,41 +81,41 @@ class UserIndex:
 
     @property
     def waste(self) -> float:
-        """The share of numbers whose note was removed since the index was made."""
+        """The share of numbers whose note was removed."""
         return 1 - self.live / self.size if self.size else 0.0
 
     def doc(self, node_id: str) -> int:
-        """A note's number, -1 if it isn't in."""
+        """A note's number, -1 if it is not in the index."""
         return self._ids.number(node_id)
 
     def id(self, doc: int) -> str:
-        """A note's id."""
+        """The id of a note."""
         return self._ids[doc]
 
     def ids(self) -> Iterator[str]:
-        """The ids of all notes that are in."""
+        """The ids of all notes in the index."""
         return (self._ids[doc] for doc in np.flatnonzero(self.forward.alive.view).tolist())
 
     def title(self, doc: int) -> str:
         return self._titles[doc].tobytes().decode()
 
     def stamp(self, node_id: str) -> tuple[int, int] | None:
-        """(incarnation, version) of a note that is in, else None."""
+        """(incarnation, version) of a note; None if it is not in the index."""
         doc = self.doc(node_id)
         return None if doc < 0 else (int(self._stamps.data[2 * doc]), int(self._stamps.data[2 * doc + 1]))
 
     def salient(self, doc: int) -> Ints:
-        """The terms by which a note is listed, best first."""
+        """A note's salient terms, best first."""
         return self.forward.terms[doc][self._salient[doc]]
 
     def scratch(self, size: int) -> Floats:
-        """A table of zeros over all terms; whoever writes into it puts the zeros back."""
+        """A table of zeros with a place for each term. A caller that writes into it must restore the zeros."""
         if len(self._scratch) < size:
             self._scratch = np.zeros(size + size // 8, np.float32)
         return self._scratch
 
     def add(self, note: Note) -> int:
-        """Put a visible note in, in place of what was known of it. Returns its number."""
+        """Add a visible note, in place of its earlier version if there is one. Returns its number."""
         if note.node_id in self:
             self.remove(note.node_id)
         vocabulary = self.vocabulary
@@ -149,7 +149,10 @@ class UserIndex:
         return doc
 
     def remove(self, node_id: str) -> bool:
-        """Take a note out; false if it wasn't in. Its postings stay until the next rebuild, without weight."""
+        """Remove a note. False if it was not in the index.
+
+        Its postings stay, with no weight, until the index is loaded again.
+        """
         doc = self.doc(node_id)
         if doc < 0:
             return False
@@ -166,7 +169,10 @@ class UserIndex:
         return True
 
     def load(self, loading: Loading) -> None:
-        """Put many visible notes into an empty index at once: as adding each, thirty times faster."""
+        """Fill an empty index with many visible notes: the result is that of adding each, thirty times faster.
+
+        ValueError when the index is not empty.
+        """
         if self.size:
             raise ValueError("load() fills an empty index")
         vocabulary, words = self.vocabulary, loading.words
@@ -187,7 +193,7 @@ class UserIndex:
         self._post_all(*self.titles.load(self._names(loading.aliases), words.words))
 
     def _names(self, aliases: Sequence[tuple[int, Ints]]) -> dict[int, tuple[Longs, Ints]]:
-        """For load(): by length, the notes of the names that are so long, and the terms of each."""
+        """For load(): for each length of names, the notes that have such a name, and the terms of each name."""
         rows = np.flatnonzero(self.forward.narrow.lengths())
         lengths = np.full(len(self.forward.narrow), -1, np.int64)
         # Each sequence has one separator, after the title.
@@ -205,7 +211,10 @@ class UserIndex:
         return {size: (np.concatenate(docs), np.concatenate(terms)) for size, (docs, terms) in named.items()}
 
     def _post_all(self, phrases: Ints, owners: Ints) -> None:
-        """For load(): count and post the terms of all notes. phrases: what else is in them, in which (ascending)."""
+        """For load(): count and post the terms of all notes.
+
+        phrases, owners: the phrases that occur in notes, and in which notes (ascending).
+        """
         vocabulary, known = self.vocabulary, len(self.vocabulary)
         df = np.bincount(phrases, minlength=known)
         salient = np.zeros(known, np.int64)
@@ -222,7 +231,7 @@ class UserIndex:
     def _triples(
         self, posted: NDArray[np.bool_], phrases: Ints, owners: Ints
     ) -> Iterator[tuple[Ints, Ints, NDArray[np.uint8]]]:
-        """For _post_all(): what Postings.load() takes. posted: which terms are."""
+        """For _post_all(): the pieces that Postings.load() takes. posted: whether each term has postings."""
         sizes = self.forward.terms.lengths()
         for first, end in self._pieces(_POSTED):
             span = self.forward.terms.span(first, end)
@@ -237,12 +246,15 @@ class UserIndex:
             )
 
     def _pieces(self, size: int) -> list[tuple[int, int]]:
-        """First and end of runs of so many notes."""
+        """(first, end) of consecutive runs of `size` notes."""
         return [(first, min(first + size, self.size)) for first in range(0, self.size, size)]
 
 
 def _inverse_norms(tf: NDArray[np.uint8], sizes: Longs) -> Floats:
-    """For load(): of each note, by how often its terms occur, note after note; sizes: how many each has."""
+    """For load(): the inverse norm of each note.
+
+    tf: how often each term occurs, note after note. sizes: how many terms each note has.
+    """
     found = np.zeros(len(sizes), np.float32)
     filled = np.flatnonzero(sizes)
     if len(filled):
@@ -254,10 +266,3 @@ def _inverse_norms(tf: NDArray[np.uint8], sizes: Longs) -> Floats:
 def _title(sequence: Ints) -> Ints:
     """The terms of the title in a note's sequence."""
     return sequence[: int(np.argmax(sequence == -1))]
-
-
-def tags_of(index: UserIndex, doc: int) -> list[str]:
-    """The tags of a note."""
-    terms = index.forward.terms[doc]
-    tags = terms[(index.vocabulary.flags.data[terms] & TAG) != 0]
-    return [index.vocabulary.word(number)[1:] for number in tags.tolist()]

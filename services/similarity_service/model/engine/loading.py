@@ -1,4 +1,4 @@
-"""The records of many notes on their way into an index, without a Python object for each of their terms.
+"""Reads the records of many notes for an index, without a Python object for each of their terms.
 
 A hundred thousand notes have five million terms, of which a quarter of a million are different. Their bytes are hashed
 in numpy, all words of some hundred notes at once; only a word that is new becomes a string.
@@ -30,10 +30,10 @@ _BYTES[_SPACE] = 0
 
 
 class Loading:
-    """One user's notes, taken in page by page and kept by columns: what UserIndex.load() makes an index of.
+    """One user's notes, read page by page and kept in columns, from which UserIndex.load() makes an index.
 
-    Some hundred notes at once stay in the processor's cache, and nothing is kept of them that the index doesn't need:
-    loading takes not much more memory than the index.
+    A page of some hundred notes stays in the processor's cache. Only what the index needs is kept, so loading takes
+    little more memory than the index.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Loading:
         self.numbers = Column(np.int32)
         self.codes = Column(np.uint8)
         self.sizes = Column(np.int64)
-        # Notes of more terms than a byte tells apart.
+        # Notes of more different terms than one byte can number.
         self.wide: list[int] = []
         # (note, terms of an alias)
         self.aliases: list[tuple[int, Ints]] = []
@@ -58,7 +58,7 @@ class Loading:
 
     @property
     def language(self) -> str:
-        """The one that most of the records are in: the index must ask in it."""
+        """The language of most of the records; queries must be analysed in it."""
         counts: Counter[str] = Counter()
         for about, count in self._about.items():
             counts[about.decode().partition(" ")[2]] += count
@@ -69,7 +69,7 @@ class Loading:
         return self._texts.pop(part).taken(), self._lengths.pop(part).taken()
 
     def take(self, notes: Sequence[Packed]) -> None:
-        """The next notes, of ids that weren't among those before."""
+        """Add notes whose ids were not added before."""
         if not notes:
             return
         first, records = len(self.ids), RecordReader(notes)
@@ -120,7 +120,7 @@ class Column(Generic[S]):
         self._pieces.append(values)
 
     def taken(self) -> NDArray[S]:
-        """All of them; nothing is kept."""
+        """All values; the column is empty afterwards."""
         pieces, self._pieces = self._pieces, self._pieces[:1]
         return np.concatenate(pieces)
 
@@ -184,7 +184,7 @@ class Words:
         return codes
 
     def _note_forms(self, places: Longs, counts: Longs, text: bytes, sizes: Longs) -> None:
-        """Keep how the words at some places read; they are about to get the next numbers."""
+        """Keep the forms of the words at some places, which are about to get the next numbers."""
         text += b"\x1e"
         begins, ends = _pieces(text, _BETWEEN)
         # How many forms there are until the end of each note's.

@@ -1,7 +1,7 @@
-"""Many short strings, numbered, in little memory: their bytes in one array, and a table of hashes to find them by.
+"""Many short numbered strings in little memory: their bytes in one array, and a table of hashes to find them.
 
-A dict and a list of str cost about 150 bytes a string; this costs about 35 and its letters. Strings are told apart by
-Python's 64-bit hash: two of a million are the same with a probability of 3e-8, and then count as one.
+A dict and a list of str cost about 150 bytes a string; this costs about 35 and its letters. Strings are compared by
+Python's 64-bit hash: two of a million have the same hash with a probability of 3e-8, and then count as one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from services.similarity_service.model.engine.arrays import Growing, Ints, Rows
 
 Hashes = NDArray[np.uint64]
 _MASK = (1 << 64) - 1
-# So many are found faster one by one.
+# At most this many are looked up one by one, which is faster.
 _FEW = 12
 
 
@@ -58,7 +58,7 @@ class HashTable:
         self._number[slot] = number
 
     def get_all(self, codes: Hashes) -> Ints:
-        """As get(), for many hashes of 64 bits."""
+        """The numbers of many hashes of 64 bits; -1 for none."""
         mask = len(self._keys) - 1
         slots = codes.view(np.int64) & mask
         keys = self._keys[slots]
@@ -79,7 +79,7 @@ class HashTable:
         return found
 
     def set_all(self, codes: NDArray[np.unsignedinteger], numbers: NDArray[np.integer]) -> None:
-        """As set(), for many new and different hashes."""
+        """Give numbers to many hashes that are new and different."""
         self._make_room(len(codes))
         self._place(codes, numbers)
         self.size += len(codes)
@@ -154,11 +154,11 @@ class Strings:
         return self._table.nbytes + self._letters.nbytes
 
     def number(self, string: str) -> int:
-        """-1 if it is unknown or was dropped."""
+        """The number of a string; -1 if it is unknown or was dropped."""
         return self._table.get(code_of(string))
 
     def numbers(self, strings: Sequence[str]) -> Ints:
-        """As number(), for many."""
+        """The numbers of many strings."""
         if len(strings) <= _FEW:
             return np.array([self.number(string) for string in strings], np.int32)
         return self._table.get_all(codes_of(strings))
@@ -180,7 +180,7 @@ class Strings:
         self._table.set_all(codes_of(strings), np.arange(first, first + len(strings), dtype=np.int32))
 
     def drop(self, string: str) -> None:
-        """Forget which number a string has; the number keeps its letters."""
+        """Remove the number of a string from the table; the letters stay."""
         self._table.set(code_of(string), -1)
 
 
@@ -219,7 +219,7 @@ def code_of(string: str) -> int:
 
 
 def codes_of(strings: Sequence[str]) -> Hashes:
-    """As code_of(), for many."""
+    """The hashes of many strings, never 0."""
     codes = np.fromiter(map(hash, strings), np.int64, len(strings)).view(np.uint64)
     codes[codes == 0] = 1
     return codes

@@ -1,9 +1,9 @@
-"""Who mentions whose title: titles and aliases as phrases, found in other notes' texts.
+"""Names of notes (titles and aliases) and where they occur in the texts of other notes.
 
-A note that says "relational database" mentions the note of that title: the strongest sign of a link that there is,
-and the same that a person goes by. The occurrences of a phrase of several words are kept as postings like a term's (a
-single word's are its term's), so both directions are known: whom does this text mention, and who mentions this title.
-Inside a longer title a phrase counts less ("database" in "relational database"); rare phrases count more.
+A note with the words "relational database" mentions the note of that title: no other sign of a link is as strong. A
+name of several words has postings like a term; a name of one word has the postings of its term. So both directions are
+look-ups: which names a text mentions, and which notes mention a name. A name inside a longer name counts less
+("database" in "relational database"), and rare names count more.
 """
 
 import math
@@ -18,13 +18,13 @@ from services.similarity_service.model.engine.strings import HashTable
 from services.similarity_service.model.engine.vocabulary import OTHERS, PHRASE, STOP, Vocabulary
 from services.similarity_service.model.note import LONGEST_TITLE, NARROW
 
-# What a mention inside of a longer title is worth.
+# The weight of a mention that stands inside a longer name.
 COVERED = 0.5
 _CHUNK = 2048
-# So many notes are looked at one by one.
+# At most this many notes are searched one by one.
 _FEW = 8
 _CODES = (1 << 64) - 1
-# For hashes of runs of terms: odd and random, fixed.
+# Odd random numbers for the hashes of runs of terms. Hashes are not stored.
 _FACTORS = [
     0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93,
     0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3,
@@ -34,7 +34,7 @@ _PAIR = (_FACTORS[0], _FACTORS[2])
 
 
 class Titles:
-    """The names of the notes of an index, and where they occur. Rows beside the notes, in the same order."""
+    """The names of the notes of an index, with one row for each note."""
 
     def __init__(self, vocabulary: Vocabulary, postings: Postings, forward: ForwardIndex) -> None:
         self._vocabulary = vocabulary
@@ -56,23 +56,23 @@ class Titles:
         return arrays + 150 * len(self._more)
 
     def titled(self, number: int) -> list[int]:
-        """The notes of that name."""
+        """The live notes that have a name."""
         first = int(self._first.data[number]) if number < self._first.size else -1
         return [] if first < 0 else [first, *self._more.get(number, ())]
 
     def weight(self, number: int) -> float:
-        """What a mention is worth, in (0, 1]: rare ones more; a name that several notes bear points to none of them."""
+        """The weight of a mention, in (0, 1]: higher for rare names, divided by the number of notes of that name."""
         return self.rarity(int(self._vocabulary.df.data[number])) / max(1, len(self.titled(number)))
 
     def rarity(self, df: int) -> float:
-        """What a mention of a name that so many notes have is worth, in (0, 1]."""
+        """The weight of a mention of a name that occurs in `df` notes, in (0, 1]."""
         notes = self._forward.live + OTHERS
         return math.log1p(notes / (df + 1)) / math.log1p(notes)
 
     def scan(self, part: Ints) -> dict[int, bool]:
-        """The names in a sequence of terms (-1: no term): name -> whether it occurs only within longer names.
+        """The names in a sequence of terms (-1 for no term): name -> whether it occurs only inside longer names.
 
-        Also names of several words that no live note bears any more.
+        Names of several words are included even if no live note has them any more.
         """
         found: dict[int, bool] = {}
         if not len(part):
@@ -91,7 +91,7 @@ class Titles:
                 if number >= 0:
                     covered = at + length <= end
                     found[number] = found.get(number, True) and covered
-                    # A name that nobody bears now must not hide another.
+                    # A name that no live note has must not cover another.
                     if not covered and self._first.data[number] >= 0:
                         end = at + length
             if alone:
@@ -102,12 +102,12 @@ class Titles:
         return found
 
     def add(self, doc: int, names: Sequence[tuple[str, ...]]) -> None:
-        """Give names to the note that the index has just taken in."""
+        """Append the names of the note that the index has just added."""
         self._reach()
         self._bear(doc, [self._register(name) for name in names])
 
     def remove(self, doc: int) -> None:
-        """Forget a note's names."""
+        """Remove a note's names."""
         for number in self.names[doc].tolist():
             others = [other for other in self.titled(number) if other != doc]
             self._first.data[number] = others[0] if others else -1
@@ -117,10 +117,11 @@ class Titles:
                 self._more.pop(number, None)
 
     def load(self, named: Mapping[int, tuple[Longs, Ints]], words: Sequence[str]) -> tuple[Ints, Ints]:
-        """As add() for every note of an index that is being filled. named: by length, notes and the terms of a name of
-        theirs, a row each. words: of all terms so far.
+        """Append the names of all notes of an index that is being filled.
 
-        Leaves the postings of phrases to the caller: (phrase, note) pairs, notes ascending.
+        named: by the length of names, the notes and the terms of each name. words: of all terms so far.
+
+        Returns (phrase, note) pairs, notes ascending, which the caller posts.
         """
         vocabulary = self._vocabulary
         self._reach()
@@ -163,16 +164,14 @@ class Titles:
             self._more.setdefault(number, []).append(doc)
 
     def containing(self, phrase: Sequence[int]) -> Longs:
-        """Live notes in which the terms follow each other so, ascending."""
+        """The live notes that have the terms one after the other, ascending."""
         docs = self._candidates(phrase)
         if len(docs) <= _FEW:
             return docs[[self._follow(doc, phrase) for doc in docs.tolist()]]
         return np.concatenate([chunk[self._contains(chunk, phrase)] for chunk in _chunks(docs)])
 
-    # --- parts
-
     def _candidates(self, phrase: Sequence[int]) -> Longs:
-        """Live notes that may have all the terms, in any order, ascending."""
+        """A superset of the live notes that have all the terms, ascending."""
         postings, flags = self._postings, self._vocabulary.flags.data
         posted = sorted({number for number in phrase if not flags[number] & STOP}, key=postings.length)
         if not posted:
@@ -188,7 +187,7 @@ class Titles:
         return docs.astype(np.int64)
 
     def _follow(self, doc: int, phrase: Sequence[int]) -> bool:
-        """As _contains(), of one note."""
+        """Whether one note has the terms one after the other."""
         row = self._forward.terms[doc].tolist()
         try:
             places = [row.index(number) for number in phrase]
@@ -211,7 +210,7 @@ class Titles:
         return any(not flags[n] & STOP for n in numbers)
 
     def phrases_in(self, doc: int) -> Ints:
-        """Names of several words that occur in a note."""
+        """The names of several words that occur in a note."""
         terms = self._forward.sequence(doc)
         masks = self._pairs[self._pair(terms[:-1], terms[1:])]
         places = np.flatnonzero(masks)
@@ -227,7 +226,7 @@ class Titles:
         return np.fromiter(found, np.int32, len(found))
 
     def _pair(self, one: Ints, other: Ints) -> Longs:
-        """Where a pair of terms is noted."""
+        """The places of pairs of terms in _pairs."""
         mixed = one.astype(np.uint64)
         mixed *= np.uint64(_PAIR[0])
         mixed += other.astype(np.uint64)
@@ -240,19 +239,19 @@ class Titles:
         return 65 - len(self._pairs).bit_length()
 
     def _note_pair(self, size: int, one: int, other: int) -> None:
-        """A name of `size` terms begins with these two; as _note_pairs()."""
+        """Note that a name of `size` terms begins with these two."""
         mixed = (one * _PAIR[0] + other) & _CODES
         self._pairs[(mixed * _PAIR[1] & _CODES) >> self._pair_shift] |= 1 << size
 
     def _note_pairs(self, pairs: Mapping[int, Ints]) -> None:
-        """pairs: by the length of names, how they begin."""
+        """Note the first two terms of names. pairs: by the length of the names."""
         while len(self._pairs) < 16 * self._numbers.size:
             self._pairs = np.zeros(4 * len(self._pairs), np.uint8)
         for size, terms in pairs.items():
             self._pairs[self._pair(terms[:, 0], terms[:, 1])] |= np.uint8(1 << size)
 
     def _register(self, name: tuple[str, ...]) -> int:
-        """The number of a name; a new phrase is looked for in all notes. -1 for what can't be a name."""
+        """The number of a name; -1 if it has stop words only. A new phrase is searched in all notes."""
         vocabulary = self._vocabulary
         numbers = [vocabulary.number(term) for term in name]
         if -1 in numbers:
@@ -277,7 +276,7 @@ class Titles:
         return number
 
     def _pairs_again(self) -> None:
-        """Note all pairs anew, in more room."""
+        """Fill a larger table of pairs."""
         vocabulary = self._vocabulary
         pairs: dict[int, list[list[int]]] = {}
         for number in np.flatnonzero(vocabulary.flags.view & PHRASE).tolist():
@@ -295,7 +294,7 @@ class Titles:
         self.names.append(kept)
 
     def _flat(self, docs: Longs) -> tuple[Ints, Longs]:
-        """The sequences of several notes, one after the other, and whose each place is."""
+        """The sequences of several notes, one after the other, and the note of each place."""
         forward = self._forward
         places, lengths = forward.narrow.places(docs)
         local = forward.narrow.values.data[places].astype(np.int64)
@@ -313,7 +312,7 @@ class Titles:
         return values, owner
 
     def _contains(self, docs: Longs, phrase: Sequence[int]) -> NDArray[np.bool_]:
-        """In which of the notes (ascending) the terms follow each other so."""
+        """Which of the notes (ascending) have the terms one after the other."""
         forward = self._forward
         rows, sizes = forward.terms.places(docs)
         starts, ends = forward.terms.starts(docs), np.cumsum(sizes)
@@ -336,7 +335,7 @@ class Titles:
         return found
 
     def _find_all(self) -> tuple[Ints, Ints]:
-        """Where phrases occur in all notes: (phrase, note) pairs, notes ascending."""
+        """The occurrences of phrases in all notes: (phrase, note) pairs, notes ascending."""
         found: list[Ints] = []
         owners: list[Ints] = []
         for docs in _chunks(np.arange(self._forward.size)):
@@ -364,7 +363,7 @@ class Titles:
 
 
 def _code(numbers: Sequence[int]) -> int:
-    """A hash of a run of terms; what is no term (-1) is in no phrase."""
+    """A hash of a run of terms. No phrase has a -1 (no term)."""
     code = 0
     for number, multiplier in zip(numbers, _FACTORS, strict=False):
         code += (number + 2) * multiplier
@@ -372,7 +371,7 @@ def _code(numbers: Sequence[int]) -> int:
 
 
 def _following(sequence: NDArray[np.unsignedinteger], lengths: Longs, sought: Longs) -> Longs:
-    """Whose part of a sequence has a run in it. lengths: of the parts; sought: the run of each part, a column each."""
+    """Which parts of a sequence contain their run. lengths: of the parts. sought: the run of each part, in columns."""
     run = sought.astype(sequence.dtype)
     ends = np.cumsum(lengths)
     at = np.flatnonzero(sequence == np.repeat(run[0], lengths))

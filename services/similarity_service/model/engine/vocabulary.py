@@ -1,4 +1,4 @@
-"""The words of one user: a number for each term, and what is counted of it.
+"""The terms of one user: a number for each, and the counts of each.
 
 Title phrases of several words and tags are terms too: "relational databas" (terms hold no spaces) and "\\x00tag".
 """
@@ -14,22 +14,22 @@ from services.similarity_service.model.engine.strings import SparseStrings, Stri
 
 STOP, TAG, PHRASE = 1, 2, 4
 TAG_PREFIX = "\x00"
-# Rarity is judged as if the user had so many notes more, which lack the term: among five notes nothing is rare yet.
+# Weights are computed as if the user had this many more notes without the term: among five notes no term is rare.
 OTHERS = 100
 
 
 class Vocabulary:
-    """Terms, numbered in the order of their arrival; numbers mean nothing outside of this process."""
+    """Terms, numbered in the order in which they were added; numbers have no meaning outside of the index."""
 
     def __init__(self, stop_terms: frozenset[str]) -> None:
         self._stop_terms = stop_terms
         self._strings = Strings()
         self._forms = SparseStrings()
-        # Live notes that have the term; that have it among their salient ones.
+        # How many live notes have the term, and how many have it among their salient terms.
         self.df = Growing(np.int32)
         self.salient = Growing(np.int32)
         self.flags = Growing(np.uint8)
-        # Numbers of the terms that were known then, in the order of their words.
+        # The numbers of the terms, sorted by their words; newer terms are missing until it is sorted again.
         self._sorted: Ints = np.zeros(0, np.int32)
 
     def __len__(self) -> int:
@@ -45,11 +45,11 @@ class Vocabulary:
         return self._strings[number]
 
     def number(self, term: str) -> int:
-        """-1 if no note ever had it."""
+        """The number of a term; -1 if no note ever had it."""
         return self._strings.number(term)
 
     def numbers(self, terms: Sequence[str]) -> Ints:
-        """As number(), for many."""
+        """The numbers of many terms."""
         return self._strings.numbers(terms)
 
     def number_all(self, terms: Sequence[str], forms: Sequence[str] = ()) -> Ints:
