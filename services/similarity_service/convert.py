@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import events_pb2, node_pb2
 from protos.similarity.v1 import similarity_pb2 as pb
+from protos.table import RELATED
 from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.model.links import Link
 from services.similarity_service.model.score import Contribution
@@ -100,7 +101,7 @@ def new_edge(node_id: str, link: Link, method: str) -> graph_pb2.NewEdge:
     return graph_pb2.NewEdge(
         source_id=node_id,
         target_id=link.node_id,
-        type="related",
+        type=RELATED,
         weight=link.score,
         metadata=graph_pb2.EdgeMetadata(
             auto_generated=True,

@@ -14,8 +14,6 @@ STILL_TO_MOVE = {
     "services/graph_service/adapters/dynamo.py",
     "services/graph_service/adapters/items.py",
     "services/node_service/adapters/dynamo.py",
-    "services/similarity_service/adapters/dynamo.py",
-    "services/similarity_service/adapters/unsettled.py",
 }
 
 

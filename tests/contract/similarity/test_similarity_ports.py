@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from protos.table import terms_key
 from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoUserSettings
 from services.similarity_service.adapters.pending_relinks import DynamoPendingRelinks
 from services.similarity_service.adapters.redis import RedisChangeLog
@@ -208,7 +209,7 @@ async def test_purged_notes_expire(table: Table, user: str) -> None:
     records = DynamoRecords(table, SystemClock())
     gone = Stored(None, 1, 2, 2, visible=False, gone=True, revision=1)
     await records.put(user, "a", Stored(), gone)
-    item = await table.get((f"USER#{user}", "TERMS#a"))
+    item = await table.get(terms_key(user, "a"))
     assert item is not None
     assert item["expires_at"] > SystemClock().now_ms() // 1000 + 13 * 86_400
     assert "rec" not in item

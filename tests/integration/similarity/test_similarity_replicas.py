@@ -50,7 +50,7 @@ async def test_two_replicas_give_the_same_links_as_one(pair: list[SimilarityServ
     await import_all(peers, users[2], pair, seed=3)
     first = peers.pairs(users[0])
     assert len(first) > 15
-    # Each settles again when it hears of what the other wrote after it.
+    # Each relinks again when its index shows what the other wrote after it.
     await until(lambda: peers.pairs(users[1]) == first, what="the same links from two replicas")
     await until(lambda: peers.pairs(users[2]) == first, what="the same links from two replicas")
 

@@ -75,16 +75,18 @@ class Repeats:
         if not len(self._boilerplate_of(notes)):
             return np.zeros(len(docs), np.bool_)
         places, lengths = self.hashes.places(docs)
-        marks = self.is_boilerplate(self.hashes.values.data[places], notes)
-        found: NDArray[np.bool_] = np.bincount(np.repeat(np.arange(len(docs)), lengths)[marks], minlength=len(docs)) > 0
+        repeated = self.is_boilerplate(self.hashes.values.data[places], notes)
+        found: NDArray[np.bool_] = (
+            np.bincount(np.repeat(np.arange(len(docs)), lengths)[repeated], minlength=len(docs)) > 0
+        )
         return found
 
     def masked(self, doc: int, notes: int) -> NDArray[np.bool_] | None:
         """For each occurrence of a term in the text of a note: whether it stands in boilerplate. None: nowhere."""
-        marks = self.is_boilerplate(self.hashes[doc], notes)
-        if not marks.any():
+        repeated = self.is_boilerplate(self.hashes[doc], notes)
+        if not repeated.any():
             return None
-        return np.repeat(marks, self.sizes.data[self.hashes.span(doc)])
+        return np.repeat(repeated, self.sizes.data[self.hashes.span(doc)])
 
     def _boilerplate_of(self, notes: int) -> Codes:
         """The hashes of all boilerplate among so many notes, ascending."""

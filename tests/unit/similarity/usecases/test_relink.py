@@ -1,4 +1,4 @@
-"""Links at once and settled: the same in the end, whatever the order, and however many processes share the work."""
+"""Links at once and relinked: the same in the end, whatever the order, and however many processes share the work."""
 
 import pytest
 
@@ -182,19 +182,19 @@ async def test_a_better_note_takes_the_place_of_a_worse_one() -> None:
     assert world.graph.pairs(U) == {("a", "c"), ("b", "d")}
 
 
-async def test_nothing_settles_while_notes_keep_coming_but_not_for_ever() -> None:
+async def test_nothing_is_relinked_while_notes_keep_coming_but_not_for_ever() -> None:
     world = World()
     process = world.processes[0]
     texts = burst(40)
-    settled = 0
+    relinked = 0
     for text in texts:
         await process.hear(text)
         await world.clock.advance(0.9)
-        settled += await process.relinker.relink_if_quiet(U)
-    assert settled == 1  # after 30 s
+        relinked += await process.relinker.relink_if_quiet(U)
+    assert relinked == 1  # after 30 s
 
 
-async def test_what_could_not_be_settled_is_settled_later() -> None:
+async def test_what_could_not_be_relinked_is_relinked_later() -> None:
     world = World()
     process = world.processes[0]
     await process.hear(NodeText("a", 1, 1, "Sourdough", "flour and water", ()))

@@ -1,4 +1,4 @@
-"""What a process has yet to settle outlives it: marked once a burst, renewed, released, taken over."""
+"""Pending relinks outlive their process: leases are stored once a burst, renewed, released and taken over."""
 
 import asyncio
 
@@ -55,7 +55,7 @@ async def test_a_heir_relinks_the_last_of_a_long_trickle_only() -> None:
     heir = world.crash(0)
     await world.clock.advance(61)
     await heir.relinker.renew_and_take_over()
-    # Those of the last minute (clocks differ), of the time in which notes are settled again, and since the renewal.
+    # Notes of the last minute (clocks differ), of the time in which notes are relinked again, and since the renewal.
     assert 1 <= heir.relinker.pending <= 13
 
 
@@ -90,7 +90,7 @@ async def test_only_one_takes_over() -> None:
     assert len(world.pending_relinks.items) == 1
 
 
-async def test_who_was_only_slow_relinks_too_and_marks_what_comes_after() -> None:
+async def test_an_owner_that_was_only_slow_relinks_too_and_takes_a_new_lease() -> None:
     texts = burst(40)
     world = World(2)
     slow, heir = world.processes
