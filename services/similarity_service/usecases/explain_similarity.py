@@ -27,17 +27,17 @@ class Explanation:
     threshold: float
 
 
+@dataclass(frozen=True, slots=True)
 class ExplainSimilarity:
     """Explains scores; reads only."""
 
-    def __init__(self, cache: IndexCache, settings: UserSettingsCache) -> None:
-        self._cache = cache
-        self._settings = settings
+    cache: IndexCache
+    settings: UserSettingsCache
 
     async def __call__(self, user_id: str, node_id: str, other_id: str) -> Explanation:
         """Explain the score of two notes. NotFound when either is not indexed."""
         check_ids(user_id, node_id=node_id, other_node_id=other_id)
-        settings = (await self._settings.get(user_id)).settings
+        settings = (await self.settings.get(user_id)).settings
 
         def explain(index: UserIndex) -> Explanation:
             asked = query_of(index, node_id)
@@ -52,4 +52,4 @@ class ExplainSimilarity:
                 threshold=links.threshold(settings, index.live),
             )
 
-        return await self._cache.query(user_id, explain)
+        return await self.cache.query(user_id, explain)

@@ -1,5 +1,7 @@
 """ExtractKeywords: the keywords of a note or of a text."""
 
+from dataclasses import dataclass
+
 from services.similarity_service.model import keywords
 from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.ports import Records
@@ -8,22 +10,22 @@ from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.validation import check_limit, check_subject
 
 
+@dataclass(frozen=True, slots=True)
 class ExtractKeywords:
     """Finds keywords; reads only."""
 
-    def __init__(self, records: Records, cache: IndexCache) -> None:
-        self._records = records
-        self._cache = cache
+    records: Records
+    cache: IndexCache
 
     async def __call__(self, user_id: str, node_id: str, text: str, title: str, limit: int) -> list[Keyword]:
         """The best `limit` keywords of an indexed note, or of a text. NotFound when the note is not indexed."""
         check_subject(user_id, node_id, text, title)
         wanted = check_limit(limit, default=10, maximum=50)
         if not node_id:
-            return await self._cache.query(
+            return await self.cache.query(
                 user_id, lambda index: keywords.keywords(index, text_as_note(index, title, text), wanted)
             )
-        note = (await self._records.get(user_id, node_id)).shown
+        note = (await self.records.get(user_id, node_id)).shown
         if note is None:
             raise not_indexed(node_id)
-        return await self._cache.query(user_id, lambda index: keywords.keywords(index, note, wanted))
+        return await self.cache.query(user_id, lambda index: keywords.keywords(index, note, wanted))

@@ -27,11 +27,11 @@ class Similar:
     near_duplicate: bool
 
 
+@dataclass(frozen=True, slots=True)
 class FindSimilar:
     """Finds similar notes; reads only."""
 
-    def __init__(self, cache: IndexCache) -> None:
-        self._cache = cache
+    cache: IndexCache
 
     async def __call__(
         self, user_id: str, node_id: str, text: str, title: str, limit: int, min_score: float
@@ -45,7 +45,7 @@ class FindSimilar:
             asked = query_of(index, node_id) if node_id else query.of_note(index, text_as_note(index, title, text))
             return [similar(index, asked, match) for match in score.find(index, asked, wanted, min_score)]
 
-        return await self._cache.query(user_id, find)
+        return await self.cache.query(user_id, find)
 
 
 def similar(index: UserIndex, asked: Query, match: Match) -> Similar:

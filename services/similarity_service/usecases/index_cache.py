@@ -32,8 +32,8 @@ _LOADS = 4
 _FEW = 50
 # Above this many notes, a query runs in a thread.
 _LARGE = 150_000
-# Without the log, an index is compared with the records at most every so many seconds, and at most so many times as
-# seldom as a comparison takes time.
+# Without the log, an index is compared with the records at most every so many seconds. Between two comparisons pass at
+# least so many times the seconds that one takes.
 _COMPARE_SECONDS = 3.0
 _COMPARE_SHARE = 20.0
 # An index with more removed notes than this, and a larger share of them than this, is loaded again.

@@ -1,7 +1,7 @@
 """A note was written: its text is analysed, and the record and the index get the result."""
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from services.similarity_service.model import keywords
 from services.similarity_service.model.analysis import analyser
@@ -16,26 +16,26 @@ from services.similarity_service.usecases.user_settings import UserSettingsCache
 _LONG_TEXT = 20_000
 
 
+@dataclass(frozen=True, slots=True)
 class IndexNode:
     """Indexes notes that were created, changed or restored."""
 
-    def __init__(self, changes: RecordChanges, cache: IndexCache, settings: UserSettingsCache) -> None:
-        self._changes = changes
-        self._cache = cache
-        self._settings = settings
+    changes: RecordChanges
+    cache: IndexCache
+    settings: UserSettingsCache
 
     async def __call__(self, user_id: str, text: NodeText, *, again: bool = False) -> bool:
         """Index a note. False when a newer version is known.
 
         again: index it also when this version is known (another analysis or another language).
         """
-        language = (await self._settings.get(user_id)).indexed_language
+        language = (await self.settings.get(user_id)).indexed_language
         note = await _analyse(text, language)
-        salient = await self._cache.query(user_id, lambda index: keywords.salient(index, note))
+        salient = await self.cache.query(user_id, lambda index: keywords.salient(index, note))
         note = replace(note, salient=salient)
         # Nearly every first version is new: the conditional write finds out at no cost, a read would be one call more.
         guess = Stored() if note.version == 1 and not again else None
-        return await self._changes.change(user_id, text.node_id, lambda old: old.written(note, again=again), guess)
+        return await self.changes.change(user_id, text.node_id, lambda old: old.written(note, again=again), guess)
 
 
 async def _analyse(text: NodeText, language: str) -> Note:

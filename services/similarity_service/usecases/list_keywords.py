@@ -1,6 +1,7 @@
 """ListKeywords: the keywords of all notes, most frequent first."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,11 +11,11 @@ from services.similarity_service.usecases.validation import check_ids
 from shared import pages
 
 
+@dataclass(frozen=True, slots=True)
 class ListKeywords:
     """Lists keywords; reads only."""
 
-    def __init__(self, cache: IndexCache) -> None:
-        self._cache = cache
+    cache: IndexCache
 
     async def __call__(self, user_id: str, prefix: str, size: int, token: str) -> tuple[Sequence[tuple[str, int]], str]:
         """(keyword, notes that have it among theirs) of a page, and the token of the next page."""
@@ -23,7 +24,7 @@ class ListKeywords:
         fingerprint = pages.fingerprint("ListKeywords", user_id, prefix)
         state = pages.decode_token(fingerprint, token)
         after = None if state is None else (int(state["c"]), str(state["t"]))
-        counts = await self._cache.query(user_id, lambda index: _counts(index, prefix, wanted + 1, after))
+        counts = await self.cache.query(user_id, lambda index: _counts(index, prefix, wanted + 1, after))
         shown = counts[:wanted]
         more = len(counts) > wanted
         next_token = pages.encode_token(fingerprint, {"c": shown[-1][1], "t": shown[-1][2]}) if more else ""

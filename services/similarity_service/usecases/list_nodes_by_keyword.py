@@ -1,6 +1,7 @@
 """ListNodesByKeyword: the notes that have a word among their keywords."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from services.similarity_service.model.analysis import analyser
 from services.similarity_service.model.engine.index import UserIndex
@@ -11,13 +12,13 @@ from services.similarity_service.usecases.validation import MAX_QUERY_BYTES, che
 from shared import pages
 
 
+@dataclass(frozen=True, slots=True)
 class ListNodesByKeyword:
     """Lists notes; reads only."""
 
-    def __init__(self, records: Records, cache: IndexCache, settings: UserSettingsCache) -> None:
-        self._records = records
-        self._cache = cache
-        self._settings = settings
+    records: Records
+    cache: IndexCache
+    settings: UserSettingsCache
 
     async def __call__(
         self, user_id: str, keyword: str, size: int, token: str
@@ -32,7 +33,7 @@ class ListNodesByKeyword:
         kept: list[tuple[str, float]] = []
         more = True
         while more and len(kept) < wanted:
-            found, more = await self._records.with_keyword(user_id, term, wanted - len(kept), after)
+            found, more = await self.records.with_keyword(user_id, term, wanted - len(kept), after)
             if found:
                 after = found[-1][0]
                 live = await self._live(user_id, [node_id for node_id, _ in found])
@@ -45,10 +46,10 @@ class ListNodesByKeyword:
         def live(index: UserIndex) -> set[str]:
             return {node_id for node_id in node_ids if node_id in index}
 
-        return await self._cache.query(user_id, live)
+        return await self.cache.query(user_id, live)
 
     async def _term(self, user_id: str, keyword: str) -> str:
-        language = analyser((await self._settings.get(user_id)).indexed_language)
+        language = analyser((await self.settings.get(user_id)).indexed_language)
         terms = language.terms(keyword[:MAX_QUERY_BYTES])
         check_keyword_terms(terms)
         return terms[0]

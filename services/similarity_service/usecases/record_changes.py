@@ -4,7 +4,7 @@ A change may come twice, late or in any order; model/stored.py decides what it m
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import Records
@@ -20,12 +20,12 @@ class _Contended(Aborted):
     """Another writer changed the record after it was read."""
 
 
+@dataclass(frozen=True, slots=True)
 class RecordChanges:
     """Writes the records, with optimistic concurrency."""
 
-    def __init__(self, records: Records, cache: IndexCache) -> None:
-        self._records = records
-        self._cache = cache
+    records: Records
+    cache: IndexCache
 
     async def change(
         self, user_id: str, node_id: str, change: Callable[[Stored], Stored | None], guess: Stored | None = None
@@ -39,17 +39,17 @@ class RecordChanges:
         guesses = [] if guess is None else [guess]
 
         async def attempt() -> bool:
-            old = guesses.pop() if guesses else await self._records.get(user_id, node_id)
+            old = guesses.pop() if guesses else await self.records.get(user_id, node_id)
             new = change(old)
             if new is None:
                 # The process that wrote the newer state may have died before it published it.
-                await self._cache.republish(user_id, node_id, old)
+                await self.cache.republish(user_id, node_id, old)
                 return False
             new = replace(new, revision=old.revision + 1)
-            if not await self._records.put(user_id, node_id, old, new):
+            if not await self.records.put(user_id, node_id, old, new):
                 raise _Contended("other writers of the note's record always came first", reason="RECORD_CONTENDED")
             # After the record and before anything is linked: whoever reads the log then finds the record.
-            await self._cache.publish(user_id, [(node_id, new)])
+            await self.cache.publish(user_id, [(node_id, new)])
             return True
 
         return await retry(attempt, attempts=_ATTEMPTS, on=(_Contended,), backoff=_BACKOFF)

@@ -23,55 +23,46 @@ class Progress:
     finished: bool
 
 
+@dataclass(frozen=True, slots=True)
 class ReindexUser:
     """Writes the records again, one after the other; the index can be used meanwhile."""
 
-    def __init__(
-        self,
-        records: Records,
-        cache: IndexCache,
-        settings: UserSettingsCache,
-        nodes: Nodes,
-        index_node: IndexNode,
-        set_visibility: SetNodeVisibility,
-        relinker: Relinker,
-    ) -> None:
-        self._records = records
-        self._cache = cache
-        self._settings = settings
-        self._nodes = nodes
-        self._index_node = index_node
-        self._set_visibility = set_visibility
-        self._relinker = relinker
+    records: Records
+    cache: IndexCache
+    settings: UserSettingsCache
+    nodes: Nodes
+    index_node: IndexNode
+    set_visibility: SetNodeVisibility
+    relinker: Relinker
 
     async def __call__(self, user_id: str, relink: bool) -> AsyncIterator[Progress]:
         """Progress after every batch; the last one is finished. The call may be stopped and made again at any time."""
         check_ids(user_id)
-        await self._settings.use_chosen_language(user_id)
-        node_ids = [node_id async for page in self._nodes.ids(user_id) for node_id in page]
+        await self.settings.use_chosen_language(user_id)
+        node_ids = [node_id async for page in self.nodes.ids(user_id) for node_id in page]
         total = len(node_ids)
         yield Progress(0, total, False)
         done = 0
         for start in range(0, total, _BATCH):
             batch = node_ids[start : start + _BATCH]
-            texts = await self._nodes.texts(user_id, batch)
+            texts = await self.nodes.texts(user_id, batch)
             for node_id in batch:
                 if node_id in texts:
-                    await self._index_node(user_id, texts[node_id], again=True)
+                    await self.index_node(user_id, texts[node_id], again=True)
             done += len(batch)
             yield Progress(done, total, False)
         await self._hide_orphans(user_id, set(node_ids))
-        await self._cache.invalidate_everywhere(user_id)
+        await self.cache.invalidate_everywhere(user_id)
         if relink:
             for start in range(0, total, _BATCH):
-                await self._relinker.relink(user_id, node_ids[start : start + _BATCH])
+                await self.relinker.relink(user_id, node_ids[start : start + _BATCH])
                 yield Progress(total, total, False)
         yield Progress(total, total, True)
 
     async def _hide_orphans(self, user_id: str, live: set[str]) -> None:
         """Hide notes that have a record but are not in the node service any more: their deletion was lost."""
         suspects = []
-        async for page in self._records.stamps(user_id):
+        async for page in self.records.stamps(user_id):
             suspects += [
                 (node_id, stored)
                 for node_id, stored in page
@@ -80,7 +71,7 @@ class ReindexUser:
         for start in range(0, len(suspects), _BATCH):
             batch = suspects[start : start + _BATCH]
             # A note may have been written after the list of live notes was read.
-            there = await self._nodes.texts(user_id, [node_id for node_id, _ in batch])
+            there = await self.nodes.texts(user_id, [node_id for node_id, _ in batch])
             for node_id, stored in batch:
                 if node_id not in there:
-                    await self._set_visibility(user_id, node_id, stored.state_version + 1, False, stored.incarnation)
+                    await self.set_visibility(user_id, node_id, stored.state_version + 1, False, stored.incarnation)

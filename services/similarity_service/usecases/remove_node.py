@@ -1,5 +1,7 @@
 """RemoveNode: a note was purged, and its record and postings go."""
 
+from dataclasses import dataclass
+
 from services.similarity_service.model import keywords
 from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.model.stored import Stored
@@ -8,12 +10,12 @@ from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.validation import check_ids
 
 
+@dataclass(frozen=True, slots=True)
 class RemoveNode:
     """Removes notes that were purged."""
 
-    def __init__(self, changes: RecordChanges, cache: IndexCache) -> None:
-        self._changes = changes
-        self._cache = cache
+    changes: RecordChanges
+    cache: IndexCache
 
     async def __call__(
         self, user_id: str, node_id: str, version: int, incarnation: int | None = None
@@ -32,8 +34,8 @@ class RemoveNode:
             before = old
             return old.removed(version, incarnation)
 
-        removed = await self._changes.change(user_id, node_id, change)
+        removed = await self.changes.change(user_id, node_id, change)
         note = before.note
         if not removed or note is None:
             return False, []
-        return True, await self._cache.query(user_id, lambda index: keywords.keywords(index, note, keywords.SALIENT))
+        return True, await self.cache.query(user_id, lambda index: keywords.keywords(index, note, keywords.SALIENT))

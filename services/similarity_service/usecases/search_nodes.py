@@ -35,13 +35,13 @@ class FoundPage:
     total: int
 
 
+@dataclass(frozen=True, slots=True)
 class SearchNodes:
     """Searches; reads only."""
 
-    def __init__(self, cache: IndexCache, settings: UserSettingsCache, nodes: Nodes) -> None:
-        self._cache = cache
-        self._settings = settings
-        self._nodes = nodes
+    cache: IndexCache
+    settings: UserSettingsCache
+    nodes: Nodes
 
     async def __call__(self, user_id: str, text: str, tags: Sequence[str], size: int, token: str) -> FoundPage:
         """A page of `size` hits, best first. InvalidArgument for an empty query and a foreign page token."""
@@ -56,9 +56,9 @@ class SearchNodes:
             hits = search.search(index, parsed, wanted, after) if parsed else Hits([], 0, False)
             return hits, [index.title(hit.doc) for hit in hits.hits], _matcher(index, parsed)
 
-        hits, titles, matches = await self._cache.query(user_id, find)
+        hits, titles, matches = await self.cache.query(user_id, find)
         texts = await self._texts(user_id, [hit.node_id for hit in hits.hits])
-        language = analyser((await self._settings.get(user_id)).indexed_language)
+        language = analyser((await self.settings.get(user_id)).indexed_language)
         found = []
         for hit, title in zip(hits.hits, titles, strict=True):
             node = texts.get(hit.node_id)
@@ -72,7 +72,7 @@ class SearchNodes:
         if not node_ids:
             return {}
         try:
-            return await self._nodes.texts(user_id, node_ids)
+            return await self.nodes.texts(user_id, node_ids)
         except Brain2Error:
             # Ranking does not need the texts: hits without snippets are better than an error.
             return {}
