@@ -39,7 +39,7 @@ from shared.events.consumer import Consumer
 from shared.events.metered import watch_consumer
 from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
-from shared.idempotency import Idempotency, Once
+from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
 from shared.metrics import Metrics
@@ -108,7 +108,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         remove_node=remove_node,
         set_node_visibility=set_visibility,
         user_settings=user_settings,
-        once=Once(Idempotency(table, "similarity", clock)),
+        idempotency=Idempotency(table, "similarity", clock),
     )
     server = GrpcServer(config, [(similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"], servicer)])
     handlers = subscriber.handlers(index_node, set_visibility, remove_node, link_node, relinker, nodes)

@@ -18,7 +18,7 @@ from services.similarity_service.usecases.search_nodes import SearchNodes
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
 from services.similarity_service.usecases.suggest_links import SuggestLinks
 from services.similarity_service.usecases.user_settings import UserSettingsCache
-from shared.idempotency import Once
+from shared.idempotency import Idempotency, IdempotentRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class SimilarityServicer:
     remove_node: RemoveNode
     set_node_visibility: SetNodeVisibility
     user_settings: UserSettingsCache
-    once: Once
+    idempotency: Idempotency
 
     async def ExtractKeywords(self, request: pb.ExtractKeywordsRequest, context: Any) -> pb.ExtractKeywordsResponse:
         found = await self.extract_keywords(
@@ -107,4 +107,4 @@ class SimilarityServicer:
             )
             return convert.updated(saved).SerializeToString()
 
-        return await self.once.do("UpdateUserSettings", request, work)
+        return await self.idempotency.run(IdempotentRequest.of("UpdateUserSettings", request), work)

@@ -8,7 +8,11 @@ import numpy as np
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.validation import check_ids
-from shared import pages
+from shared.pages import page_size
+from shared.tokens import PAGE, Integer, Text, TokenCodec, fingerprint
+
+# The count and term of the last keyword of a page.
+_TOKENS: TokenCodec[tuple[int, str]] = TokenCodec(PAGE, lambda c, t: (c, t), {"c": Integer(0, 2**53), "t": Text(512)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +24,13 @@ class ListKeywords:
     async def __call__(self, user_id: str, prefix: str, size: int, token: str) -> tuple[Sequence[tuple[str, int]], str]:
         """(keyword, notes that have it among theirs) of a page, and the token of the next page."""
         check_ids(user_id)
-        wanted = pages.page_size(size, default=100, maximum=1000)
-        fingerprint = pages.fingerprint("ListKeywords", user_id, prefix)
-        state = pages.decode_token(fingerprint, token)
-        after = None if state is None else (int(state["c"]), str(state["t"]))
+        wanted = page_size("page_size", size, default=100, maximum=1000)
+        query_hash = fingerprint("ListKeywords", user_id, prefix)
+        after = _TOKENS.decode(query_hash, token)
         counts = await self.cache.query(user_id, lambda index: _counts(index, prefix, wanted + 1, after))
         shown = counts[:wanted]
         more = len(counts) > wanted
-        next_token = pages.encode_token(fingerprint, {"c": shown[-1][1], "t": shown[-1][2]}) if more else ""
+        next_token = _TOKENS.encode(query_hash, int(shown[-1][1]), shown[-1][2]) if more else ""
         return [(form, count) for form, count, _ in shown], next_token
 
 

@@ -9,7 +9,11 @@ from services.similarity_service.ports import Records
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.user_settings import UserSettingsCache
 from services.similarity_service.usecases.validation import MAX_QUERY_BYTES, check_ids, check_keyword_terms
-from shared import pages
+from shared.pages import page_size
+from shared.tokens import NODE_ID, PAGE, TokenCodec, fingerprint
+
+# The id of the last note of a page.
+_TOKENS = TokenCodec(PAGE, str, {"n": NODE_ID})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,10 @@ class ListNodesByKeyword:
     ) -> tuple[Sequence[tuple[str, float]], str]:
         """(node id, weight) of a page of notes, by node id, and the token of the next page."""
         check_ids(user_id)
-        wanted = pages.page_size(size, default=50, maximum=200)
-        fingerprint = pages.fingerprint("ListNodesByKeyword", user_id, keyword)
-        state = pages.decode_token(fingerprint, token) or {}
+        wanted = page_size("page_size", size, default=50, maximum=200)
+        query_hash = fingerprint("ListNodesByKeyword", user_id, keyword)
         term = await self._term(user_id, keyword)
-        after = str(state.get("n", ""))
+        after = _TOKENS.decode(query_hash, token) or ""
         kept: list[tuple[str, float]] = []
         more = True
         while more and len(kept) < wanted:
@@ -38,7 +41,7 @@ class ListNodesByKeyword:
                 after = found[-1][0]
                 live = await self._live(user_id, [node_id for node_id, _ in found])
                 kept += [pair for pair in found if pair[0] in live]
-        return kept, pages.encode_token(fingerprint, {"n": after}) if more else ""
+        return kept, _TOKENS.encode(query_hash, after) if more else ""
 
     async def _live(self, user_id: str, node_ids: Collection[str]) -> set[str]:
         """Which of some notes are in the index: the postings still hold deleted notes."""

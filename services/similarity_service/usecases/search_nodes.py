@@ -12,8 +12,12 @@ from services.similarity_service.ports import Nodes, NodeText
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.user_settings import UserSettingsCache
 from services.similarity_service.usecases.validation import check_query
-from shared import pages
-from shared.errors import Brain2Error, InvalidArgument
+from shared.errors import Brain2Error
+from shared.pages import page_size
+from shared.tokens import NODE_ID, PAGE, Real, TokenCodec, fingerprint
+
+# The score and id of the last hit of a page.
+_TOKENS: TokenCodec[tuple[float, str]] = TokenCodec(PAGE, lambda s, n: (s, n), {"s": Real(), "n": NODE_ID})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,9 @@ class SearchNodes:
     async def __call__(self, user_id: str, text: str, tags: Sequence[str], size: int, token: str) -> FoundPage:
         """A page of `size` hits, best first. InvalidArgument for an empty query and a foreign page token."""
         check_query(user_id, text, tags)
-        wanted = pages.page_size(size, default=20, maximum=100)
-        fingerprint = pages.fingerprint("SearchNodes", user_id, text, tuple(tags))
-        state = pages.decode_token(fingerprint, token)
-        after = None if state is None else _after(state)
+        wanted = page_size("page_size", size, default=20, maximum=100)
+        query_hash = fingerprint("SearchNodes", user_id, text, tuple(tags))
+        after = _TOKENS.decode(query_hash, token)
 
         def find(index: UserIndex) -> tuple[Hits, list[str], Callable[[str], bool]]:
             parsed = search.parse(index, text, tags)
@@ -65,7 +68,7 @@ class SearchNodes:
             snippet = Snippet("", ()) if node is None else snippets.snippet(language, node.text or node.title, matches)
             found.append(Found(hit.node_id, title, hit.score, snippet))
         last = hits.hits[-1] if hits.more else None
-        next_token = pages.encode_token(fingerprint, {"s": last.score, "n": last.node_id}) if last else ""
+        next_token = _TOKENS.encode(query_hash, float(last.score), last.node_id) if last else ""
         return FoundPage(found, next_token, hits.total)
 
     async def _texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
@@ -76,13 +79,6 @@ class SearchNodes:
         except Brain2Error:
             # Ranking does not need the texts: hits without snippets are better than an error.
             return {}
-
-
-def _after(state: Mapping[str, object]) -> tuple[float, str]:
-    try:
-        return float(str(state["s"])), str(state["n"])
-    except (KeyError, ValueError):
-        raise InvalidArgument("page_token is not one of ours", reason="PAGE_TOKEN_INVALID") from None
 
 
 def _matcher(index: UserIndex, query: SearchQuery) -> Callable[[str], bool]:
