@@ -1,4 +1,4 @@
-"""The composition root: every part of the similarity service and how they hang together, from top to bottom."""
+"""The composition root: makes every component of the similarity service and connects them, from top to bottom."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,22 +8,32 @@ from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from services.similarity_service import subscriber
-from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoSettings
+from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoUserSettings
 from services.similarity_service.adapters.peers import GraphPeer, NodePeer
+from services.similarity_service.adapters.pending_relinks import DynamoPendingRelinks
 from services.similarity_service.adapters.redis import RedisChangeLog
-from services.similarity_service.adapters.unsettled import DynamoUnsettled
 from services.similarity_service.config import SimilarityConfig
 from services.similarity_service.servicer import SimilarityServicer
-from services.similarity_service.usecases.finding import Finding
-from services.similarity_service.usecases.indexing import Indexing
-from services.similarity_service.usecases.library import Library
-from services.similarity_service.usecases.linking import Linking
-from services.similarity_service.usecases.marks import Marks
-from services.similarity_service.usecases.preferences import Preferences
-from services.similarity_service.usecases.reindexing import Reindexing
-from services.similarity_service.usecases.searching import Searching
-from shared import config, logs, telemetry
+from services.similarity_service.usecases.explain_similarity import ExplainSimilarity
+from services.similarity_service.usecases.extract_keywords import ExtractKeywords
+from services.similarity_service.usecases.find_similar import FindSimilar
+from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.index_node import IndexNode
+from services.similarity_service.usecases.link_node import LinkNode
+from services.similarity_service.usecases.list_keywords import ListKeywords
+from services.similarity_service.usecases.list_nodes_by_keyword import ListNodesByKeyword
+from services.similarity_service.usecases.record_changes import RecordChanges
+from services.similarity_service.usecases.reindex_user import ReindexUser
+from services.similarity_service.usecases.relink import Relinker
+from services.similarity_service.usecases.relink_leases import RelinkLeases
+from services.similarity_service.usecases.remove_node import RemoveNode
+from services.similarity_service.usecases.search_nodes import SearchNodes
+from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
+from services.similarity_service.usecases.suggest_links import SuggestLinks
+from services.similarity_service.usecases.user_settings import UserSettingsCache
+from shared import logs, telemetry
 from shared.aws import Aws
+from shared.config import load as load_config
 from shared.dynamo import Table
 from shared.events.consumer import Consumer
 from shared.events.metered import watch_consumer
@@ -36,90 +46,103 @@ from shared.metrics import Metrics
 from shared.redis import Redis
 from shared.resilience.breaker import Breaker
 
-SAY_AGAIN_SECONDS = 0.5
+PUBLISH_PENDING_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What a started service is made of, for whoever started it (tests, benchmarks). port: where it serves."""
+class Components:
+    """The components of a started service that its starter needs. port: where it serves."""
 
     port: int
-    library: Library
-    linking: Linking
+    cache: IndexCache
+    relinker: Relinker
     handlers: Mapping[str, subscriber.Handler]
 
 
 async def serve(life: Lifecycle) -> None:
-    """The process: settings from the environment, logs, traces, and the service until it is told to stop."""
-    settings = config.load(SimilarityConfig)
-    logs.setup(settings.log_level, "similarity")
-    await life.enter(telemetry.setup("similarity", settings))  # first, so closed last: the drain's spans are sent too
-    await start(life, settings)
+    """Run the process: read the config, set up logs and traces, and serve until the process is told to stop."""
+    config = load_config(SimilarityConfig)
+    logs.setup(config.log_level, "similarity")
+    await life.enter(telemetry.setup("similarity", config))  # first, so closed last: the drain's spans are sent too
+    await start(life, config)
     await life.wait_for_stop()
 
 
-async def start(life: Lifecycle, settings: SimilarityConfig) -> Parts:
-    """Wire everything and serve. Tests start the service by this, too."""
+async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
+    """Connect all components and serve."""
     clock = SystemClock()
-    metrics = await life.enter(Metrics("similarity", settings))
+    metrics = await life.enter(Metrics("similarity", config))
 
-    aws = await life.enter(Aws(settings, use=("dynamodb", "sqs")))
+    aws = await life.enter(Aws(config, use=("dynamodb", "sqs")))
     dynamodb = Breaker("dynamodb", clock)
-    table = Table(aws.dynamodb, settings.table, breaker=dynamodb)
-    redis = await life.enter(Redis(settings, clock=clock))
+    table = Table(aws.dynamodb, config.table, breaker=dynamodb)
+    redis = await life.enter(Redis(config, clock=clock))
     channels = await life.enter(Channels(timeout=5.0, clock=clock))
-    nodes = NodePeer(channels.stub(settings.node_target, node_pb2.DESCRIPTOR.services_by_name["NodeService"]))
-    graph = GraphPeer(channels.stub(settings.graph_target, graph_pb2.DESCRIPTOR.services_by_name["GraphService"]))
+    nodes = NodePeer(channels.stub(config.node_target, node_pb2.DESCRIPTOR.services_by_name["NodeService"]))
+    graph = GraphPeer(channels.stub(config.graph_target, graph_pb2.DESCRIPTOR.services_by_name["GraphService"]))
 
-    # The truth, and what is kept of it in memory.
+    # The records, and the indexes that are built from them.
     records = DynamoRecords(table, clock)
-    preferences = Preferences(DynamoSettings(table), clock)
-    library = Library(records, RedisChangeLog(redis), clock, max_bytes=settings.index_megabytes * 1024 * 1024)
-    redis.on_lost(library.distrust)
+    user_settings = UserSettingsCache(DynamoUserSettings(table), clock)
+    cache = IndexCache(records, RedisChangeLog(redis), clock, max_bytes=config.index_megabytes * 1024 * 1024)
+    redis.on_lost(cache.mark_all_stale)
+    changes = RecordChanges(records, cache)
+    index_node = IndexNode(changes, cache, user_settings)
+    set_visibility = SetNodeVisibility(records, changes, cache)
+    remove_node = RemoveNode(changes, cache)
 
-    indexing = Indexing(records, library, preferences)
-    marks = Marks(DynamoUnsettled(table), clock, UlidFactory(clock).new_id(), settings.settle_lease_seconds)
-    linking = Linking(library, preferences, graph, records, marks, clock, quiet_seconds=settings.settle_seconds)
+    # Automatic links.
+    leases = RelinkLeases(DynamoPendingRelinks(table), clock, UlidFactory(clock).new_id(), config.relink_lease_seconds)
+    relinker = Relinker(cache, user_settings, graph, records, leases, clock, quiet_seconds=config.relink_quiet_seconds)
+    link_node = LinkNode(cache, user_settings, graph, relinker)
+
     servicer = SimilarityServicer(
-        finding=Finding(records, library, preferences, graph),
-        searching=Searching(records, library, preferences, nodes),
-        indexing=indexing,
-        reindexing=Reindexing(records, library, preferences, nodes, indexing, linking),
-        preferences=preferences,
+        extract_keywords=ExtractKeywords(records, cache),
+        find_similar=FindSimilar(cache),
+        explain_similarity=ExplainSimilarity(cache, user_settings),
+        suggest_links=SuggestLinks(cache, graph),
+        list_nodes_by_keyword=ListNodesByKeyword(records, cache, user_settings),
+        list_keywords=ListKeywords(cache),
+        search_nodes=SearchNodes(cache, user_settings, nodes),
+        reindex_user=ReindexUser(records, cache, user_settings, nodes, index_node, set_visibility, relinker),
+        remove_node=remove_node,
+        set_node_visibility=set_visibility,
+        user_settings=user_settings,
         idempotency=Idempotency(table, "similarity", clock),
     )
-    server = GrpcServer(settings, [(similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"], servicer)])
-    handlers = subscriber.handlers(indexing, linking, nodes)
+    server = GrpcServer(config, [(similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"], servicer)])
+    handlers = subscriber.handlers(index_node, set_visibility, remove_node, link_node, relinker, nodes)
     consumer = Consumer(
         aws.sqs,
-        settings.queue_url,
+        config.queue_url,
         handlers,
         service="similarity",
-        dlq_url=settings.dlq_url,
+        dlq_url=config.dlq_url,
         clock=clock,
-        concurrency=settings.consumers,
+        concurrency=config.consumers,
     )
 
     watch_consumer(metrics, consumer)
-    metrics.gauge("brain2.similarity.index.size", "By", lambda: library.nbytes)
-    metrics.gauge("brain2.similarity.index.users", "{user}", lambda: len(library.users))
-    metrics.counter("brain2.similarity.index.loads", "{load}", lambda: library.loads)
+    metrics.gauge("brain2.similarity.index.size", "By", lambda: cache.nbytes)
+    metrics.gauge("brain2.similarity.index.users", "{user}", lambda: len(cache.users))
+    metrics.counter("brain2.similarity.index.loads", "{load}", lambda: cache.loads)
+    metrics.gauge("brain2.similarity.relink.pending", "{note}", lambda: relinker.pending)
     metrics.breakers(lambda: [dynamodb, redis.breaker, consumer.breaker, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
-    life.supervise("link settler", linking.run())
-    life.supervise("link keeper", linking.keep())
-    life.on_drain(linking.hand_over)
-    life.supervise("change log", repeat(library.say_again, SAY_AGAIN_SECONDS))
+    life.supervise("relinking", relinker.run())
+    life.supervise("relink leases", relinker.run_leases())
+    life.on_drain(relinker.stop)
+    life.supervise("change log", repeat(cache.publish_pending, PUBLISH_PENDING_SECONDS))
     life.supervise("consumer", consumer.run())
     life.on_drain(consumer.drain)
     port = await server.start()
-    life.on_drain(lambda: server.stop(settings.drain_seconds))
-    return Parts(port, library, linking, handlers)
+    life.on_drain(lambda: server.stop(config.drain_seconds))
+    return Components(port, cache, relinker, handlers)
 
 
 async def repeat(work: Callable[[], Awaitable[None]], seconds: float) -> None:
-    """Await work() for ever, with a pause after each."""
+    """Await work() without end, with a pause of so many seconds after each call."""
     while True:
         await work()
         await asyncio.sleep(seconds)

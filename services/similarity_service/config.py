@@ -1,4 +1,4 @@
-"""The settings of the similarity service's process, from the environment."""
+"""The config of the similarity service's process, from the environment."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from shared.config import ServerConfig, StoreConfig, at_least, between, env_fiel
 
 @dataclass(frozen=True, kw_only=True)
 class SimilarityConfig(ServerConfig, StoreConfig):
-    """What this service needs beyond its server and the stores."""
+    """What this service needs besides its server and the stores."""
 
     node_target: str = env_field(
         env="BRAIN2_NODE_TARGET", why="where texts are read for snippets, large notes and reindexing", check=target
@@ -27,15 +27,15 @@ class SimilarityConfig(ServerConfig, StoreConfig):
         why="events handled at once",
         check=between(1, 256),
     )
-    settle_seconds: float = env_field(
+    relink_quiet_seconds: float = env_field(
         1.0,
-        env="BRAIN2_SETTLE_SECONDS",
-        why="how long a user's notes rest before their automatic links are settled; shorter costs more in bursts",
+        env="BRAIN2_RELINK_QUIET_SECONDS",
+        why="a user's notes are relinked when none has changed for this long; a shorter time costs more in bursts",
         check=between(0.05, 600),
     )
-    settle_lease_seconds: float = env_field(
+    relink_lease_seconds: float = env_field(
         60.0,
-        env="BRAIN2_SETTLE_LEASE_SECONDS",
-        why="how long after its last sign of life another process settles the links that this one had yet to settle",
+        env="BRAIN2_RELINK_LEASE_SECONDS",
+        why="another process takes over the relinking of a process whose lease was not renewed for this long",
         check=between(0.1, 3600),
     )

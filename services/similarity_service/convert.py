@@ -1,4 +1,4 @@
-"""Messages <-> model, pure."""
+"""Converts messages to the model and back; pure functions."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,13 +10,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import events_pb2, node_pb2
 from protos.similarity.v1 import similarity_pb2 as pb
+from protos.table import RELATED
 from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.model.links import Link
-from services.similarity_service.model.settings import Settings
-from services.similarity_service.model.similarity import Part
-from services.similarity_service.ports import NodeText, UserChoices
-from services.similarity_service.usecases.finding import Explanation, Similar
-from services.similarity_service.usecases.searching import FoundPage
+from services.similarity_service.model.score import Contribution
+from services.similarity_service.model.user_settings import SavedUserSettings, UserSettings
+from services.similarity_service.ports import NodeText
+from services.similarity_service.usecases.explain_similarity import Explanation
+from services.similarity_service.usecases.find_similar import Similar
+from services.similarity_service.usecases.search_nodes import FoundPage
 from shared.errors import InvalidArgument
 from shared.events.envelope import Event
 
@@ -28,8 +30,8 @@ def keyword(found: Keyword) -> pb.Keyword:
     return pb.Keyword(keyword=found.form, weight=found.weight, document_frequency=found.df)
 
 
-def shared_keywords(parts: Iterable[Part]) -> list[pb.SharedKeyword]:
-    return [pb.SharedKeyword(keyword=part.keyword, contribution=part.contribution) for part in parts]
+def shared_keywords(contributions: Iterable[Contribution]) -> list[pb.SharedKeyword]:
+    return [pb.SharedKeyword(keyword=each.keyword, contribution=each.amount) for each in contributions]
 
 
 def similar(found: Similar) -> pb.SimilarNode:
@@ -37,7 +39,7 @@ def similar(found: Similar) -> pb.SimilarNode:
         node_id=found.node_id,
         title=found.title,
         score=found.score,
-        shared_keywords=shared_keywords(found.parts),
+        shared_keywords=shared_keywords(found.contributions),
         title_mention=found.title_mention,
         near_duplicate=found.near_duplicate,
     )
@@ -46,7 +48,7 @@ def similar(found: Similar) -> pb.SimilarNode:
 def explanation(found: Explanation, method: str) -> pb.ExplainSimilarityResponse:
     return pb.ExplainSimilarityResponse(
         score=found.score,
-        shared_keywords=shared_keywords(found.parts),
+        shared_keywords=shared_keywords(found.contributions),
         mentioned_title=found.mentioned_title,
         mentioned_by_title=found.mentioned_by_title,
         near_duplicate=found.near_duplicate,
@@ -69,17 +71,17 @@ def search_page(page: FoundPage) -> pb.SearchNodesResponse:
     return pb.SearchNodesResponse(hits=hits, next_page_token=page.next_token, total=page.total)
 
 
-def settings(message: pb.UserSettings) -> Settings:
-    """Unset fields are the defaults."""
-    return Settings(
-        language=message.language or Settings().language,
+def user_settings(message: pb.UserSettings) -> UserSettings:
+    """The settings of a message; unset fields get their defaults."""
+    return UserSettings(
+        language=message.language or UserSettings().language,
         auto_link=message.auto_link if message.HasField("auto_link") else True,
         link_threshold=message.link_threshold,
         max_links=message.max_links,
     )
 
 
-def settings_message(chosen: Settings) -> pb.UserSettings:
+def user_settings_message(chosen: UserSettings) -> pb.UserSettings:
     return pb.UserSettings(
         language=chosen.language,
         auto_link=chosen.auto_link,
@@ -88,26 +90,26 @@ def settings_message(chosen: Settings) -> pb.UserSettings:
     )
 
 
-def updated(choices: UserChoices) -> pb.UpdateUserSettingsResponse:
+def updated(saved: SavedUserSettings) -> pb.UpdateUserSettingsResponse:
     time = Timestamp()
-    time.FromMilliseconds(choices.updated_ms)
-    return pb.UpdateUserSettingsResponse(settings=settings_message(choices.settings), update_time=time)
+    time.FromMilliseconds(saved.updated_ms)
+    return pb.UpdateUserSettingsResponse(settings=user_settings_message(saved.settings), update_time=time)
 
 
 def new_edge(node_id: str, link: Link, method: str) -> graph_pb2.NewEdge:
-    """An automatic edge with its reasons."""
+    """An automatic edge with the reasons for it."""
     return graph_pb2.NewEdge(
         source_id=node_id,
         target_id=link.node_id,
-        type="related",
+        type=RELATED,
         weight=link.score,
         metadata=graph_pb2.EdgeMetadata(
             auto_generated=True,
             score=link.score,
             method=method,
             shared_keywords=[
-                graph_pb2.SharedKeyword(keyword=part.keyword, contribution=part.contribution)
-                for part in link.parts[:_KEYWORDS_OF_EDGE]
+                graph_pb2.SharedKeyword(keyword=each.keyword, contribution=each.amount)
+                for each in link.contributions[:_KEYWORDS_OF_EDGE]
             ],
         ),
     )
@@ -132,7 +134,7 @@ _WRITTEN = {
 
 
 def written(event: Event) -> tuple[NodeText, bool]:
-    """The text that an event carries; and whether it had to leave it out."""
+    """The text that an event carries, and whether the event left it out because of its size."""
     message: Any = _parse(_WRITTEN[event.type](), event.data)
     text = NodeText(
         node_id=event.node_id,
@@ -146,7 +148,7 @@ def written(event: Event) -> tuple[NodeText, bool]:
 
 
 def incarnation_of(event: Event) -> int | None:
-    """Of a deletion or purge; None when the event doesn't say."""
+    """The incarnation in the event of a deletion or purge; None when the event has none."""
     message: Any = _parse(
         events_pb2.NodeDeleted() if event.type == "node.deleted" else events_pb2.NodePurged(), event.data
     )

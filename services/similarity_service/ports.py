@@ -1,58 +1,62 @@
-"""What the use cases need from outside, and what they may rely on."""
+"""What the use cases need from stores and other services, and which guarantees they get."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.similarity_service.model.codec import Packed
+from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.links import Link
-from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.stored import Stored
+from services.similarity_service.model.user_settings import SavedUserSettings
 from shared.errors import Brain2Error
 
 
 class Records(Protocol):
-    """The truth: what is known of each note, and the postings of its keywords."""
+    """What is known of each note, and the postings of its keywords; indexes are always built from these records."""
 
     async def get(self, user_id: str, node_id: str) -> Stored:
-        """As it is now (consistent); Stored() when nothing is known."""
+        """The record as it is now (a consistent read); Stored() when nothing is known."""
 
     async def get_many(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Stored]:
-        """As get(), for any number; what is unknown is absent."""
+        """The records of any number of notes, as get() gives them; unknown notes are absent."""
 
     async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
-        """Replace what get() answered, and the postings that differ, as one; False when somebody else wrote first."""
+        """Replace what get() returned, and the postings that differ, in one transaction.
 
-    async def turn(
+        False when another writer changed the record after get().
+        """
+
+    async def set_visibility(
         self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
     ) -> Stored | None:
-        """Stored.turned() in one step, where the record is there and nothing speaks against it: what it is then.
+        """Apply Stored.with_visibility() in one conditional write, and return the new record.
 
-        None: nothing was done; get() and put() find out why. incarnation None: whichever is known.
+        incarnation: None means the one that is known.
+
+        None when the condition failed: nothing was written, and get() and put() decide.
         """
 
     def all(self, user_id: str) -> AsyncIterator[Sequence[Packed]]:
-        """The visible notes of a user in pages, consistent; as an index is loaded from them."""
+        """The visible notes of a user in pages, in the form from which an index is loaded (consistent reads)."""
 
     def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
-        """Everything that is known of a user's notes, but the notes themselves, in pages, consistent."""
+        """(node id, record without its note) of all of a user's notes, in pages (consistent reads)."""
 
     async def written_since(self, user_id: str, ms: int) -> Sequence[str]:
-        """Visible notes whose record was written at that time (milliseconds since 1970) or later; consistent."""
+        """Visible notes whose record was written at `ms` or later, in milliseconds since 1970 (consistent reads)."""
 
     async def with_keyword(
         self, user_id: str, term: str, limit: int, after: str
     ) -> tuple[Sequence[tuple[str, float]], bool]:
-        """(node id, weight) of notes that have the term among their keywords, by node id after `after`; and if more
-        come.
+        """(node id, weight) of notes with the term among their keywords, after the id `after`; and whether more follow.
 
-        Eventually consistent; deleted notes are still in it.
+        Eventually consistent; deleted notes are still included.
         """
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """An entry of the change log: a note is now in this state; position: where in the log."""
+class LogEntry:
+    """An entry of the change log: the state that a note has now. position: where in the log the entry is."""
 
     node_id: str
     incarnation: int
@@ -62,22 +66,22 @@ class Change:
 
 
 class LogGap(Brain2Error):
-    """The log no longer holds everything since a position: the reader must start again from the records."""
+    """The log no longer has all entries after a position: the reader must load the records again."""
 
     kind = "OUT_OF_RANGE"
 
 
 class ChangeLog(Protocol):
-    """Which of a user's notes changed, in order, heard by every process. Kept for a while only."""
+    """Which of a user's notes changed, in order, for every process to read. Entries are kept for some days only."""
 
-    async def append(self, user_id: str, changes: Sequence[Change]) -> None:
-        """Tell the others. Unavailable when the log can't be reached."""
+    async def append(self, user_id: str, entries: Sequence[LogEntry]) -> None:
+        """Append entries. Unavailable when the log can't be reached."""
 
     async def tail(self, user_id: str) -> str:
-        """The position after everything that was appended so far."""
+        """The position after all entries that were appended so far."""
 
-    async def since(self, user_id: str, position: str) -> Sequence[Change]:
-        """What was appended after a position. LogGap when some of it may be missing; Unavailable."""
+    async def since(self, user_id: str, position: str) -> Sequence[LogEntry]:
+        """The entries after a position. LogGap when some may be missing; Unavailable when the log can't be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +100,14 @@ class Nodes(Protocol):
     """The node service."""
 
     async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
-        """Live notes by id; what is missing or deleted is absent."""
+        """Live notes by id; missing and deleted notes are absent."""
 
     def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
         """The ids of all live notes in pages."""
 
 
 class Graph(Protocol):
-    """The graph service, as far as automatic links go."""
+    """The graph service, for automatic links."""
 
     async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
         """For each note the notes to which it has an automatic link, and what that weighs."""
@@ -112,37 +116,28 @@ class Graph(Protocol):
         """The notes that a note has any link to."""
 
     async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
-        """Make automatic links. Those that are there get a new score and reasons if the score differs by RENEWED; those
-        that a person rejected aren't made.
+        """Make automatic links. An existing one gets a new score and new reasons if its score differs by RENEWED or
+        more; a link that a person rejected is not made.
         """
 
     async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
         """Remove links that are automatic and not confirmed by a person."""
 
 
-@dataclass(frozen=True, slots=True)
-class UserChoices:
-    """settings: as the user chose. language: the one that the user's index is in; changes with a reindex."""
-
-    settings: Settings
-    language: str
-    updated_ms: int = 0
-
-
-class SettingsStore(Protocol):
+class UserSettingsStore(Protocol):
     """The users' settings."""
 
-    async def get(self, user_id: str) -> UserChoices | None:
-        """None for a user who never chose."""
+    async def get(self, user_id: str) -> SavedUserSettings | None:
+        """The saved settings; None for a user who never changed them."""
 
-    async def put(self, user_id: str, choices: UserChoices) -> None: ...
+    async def put(self, user_id: str, saved: SavedUserSettings) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Unsettled:
-    """A process (owner) still has links of a user to settle, of notes written from since_ms on.
+class PendingRelink:
+    """A process (owner) still has to relink notes of a user: those that were written from since_ms on.
 
-    until_ms: when others may take it that the owner is gone. Milliseconds since 1970.
+    until_ms: after this time other processes may take the entry over. Times are in milliseconds since 1970.
     """
 
     user_id: str
@@ -151,19 +146,19 @@ class Unsettled:
     until_ms: int
 
 
-class UnsettledStore(Protocol):
-    """Who has links to settle; one entry a user and owner. Outlives the processes."""
+class PendingRelinkStore(Protocol):
+    """The durable queue of relinking, with one entry for each user and owner."""
 
-    async def put(self, mine: Unsettled) -> None:
-        """Write the entry, over an earlier one."""
+    async def put(self, mine: PendingRelink) -> None:
+        """Write the entry in place of an earlier one."""
 
-    async def renew(self, mine: Unsettled) -> bool:
-        """As put(), unless it is gone (taken over, or the user was erased): False."""
+    async def renew(self, mine: PendingRelink) -> bool:
+        """Replace the entry. False, and nothing is written, when it is gone (taken over, or the user was erased)."""
 
     async def remove(self, user_id: str, owner: str) -> None: ...
 
-    async def expired(self, now_ms: int) -> Sequence[Unsettled]:
-        """Entries whose time is over, some at least; eventually all."""
+    async def expired(self, now_ms: int) -> Sequence[PendingRelink]:
+        """Some of the entries whose time is over; repeated calls return all of them in the end."""
 
-    async def take(self, theirs: Unsettled, mine: Unsettled) -> bool:
-        """Replace an entry of another owner by one's own, as one; False when theirs has changed."""
+    async def take(self, theirs: PendingRelink, mine: PendingRelink) -> bool:
+        """Replace an entry of another owner in one transaction. False when that entry has changed."""

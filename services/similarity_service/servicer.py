@@ -1,4 +1,4 @@
-"""SimilarityService as gRPC sees it: message -> use case -> message. No rules, no try."""
+"""SimilarityService: each RPC calls its use case with the fields of the request, and converts what it returns."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -6,34 +6,46 @@ from typing import Any
 
 from protos.similarity.v1 import similarity_pb2 as pb
 from services.similarity_service import convert
-from services.similarity_service.model.similarity import METHOD
-from services.similarity_service.usecases.finding import Finding
-from services.similarity_service.usecases.indexing import Indexing
-from services.similarity_service.usecases.preferences import Preferences
-from services.similarity_service.usecases.reindexing import Reindexing
-from services.similarity_service.usecases.searching import Searching
+from services.similarity_service.model.score import METHOD
+from services.similarity_service.usecases.explain_similarity import ExplainSimilarity
+from services.similarity_service.usecases.extract_keywords import ExtractKeywords
+from services.similarity_service.usecases.find_similar import FindSimilar
+from services.similarity_service.usecases.list_keywords import ListKeywords
+from services.similarity_service.usecases.list_nodes_by_keyword import ListNodesByKeyword
+from services.similarity_service.usecases.reindex_user import ReindexUser
+from services.similarity_service.usecases.remove_node import RemoveNode
+from services.similarity_service.usecases.search_nodes import SearchNodes
+from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
+from services.similarity_service.usecases.suggest_links import SuggestLinks
+from services.similarity_service.usecases.user_settings import UserSettingsCache
 from shared.idempotency import Idempotency, IdempotentRequest
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarityServicer:
-    """One method an RPC; what each promises is said in protos/similarity/v1/similarity.proto."""
+    """One method for each RPC; protos/similarity/v1/similarity.proto documents them."""
 
-    finding: Finding
-    searching: Searching
-    indexing: Indexing
-    reindexing: Reindexing
-    preferences: Preferences
+    extract_keywords: ExtractKeywords
+    find_similar: FindSimilar
+    explain_similarity: ExplainSimilarity
+    suggest_links: SuggestLinks
+    list_nodes_by_keyword: ListNodesByKeyword
+    list_keywords: ListKeywords
+    search_nodes: SearchNodes
+    reindex_user: ReindexUser
+    remove_node: RemoveNode
+    set_node_visibility: SetNodeVisibility
+    user_settings: UserSettingsCache
     idempotency: Idempotency
 
     async def ExtractKeywords(self, request: pb.ExtractKeywordsRequest, context: Any) -> pb.ExtractKeywordsResponse:
-        found = await self.finding.extract_keywords(
+        found = await self.extract_keywords(
             request.user_id, request.node_id, request.text, request.title, request.limit
         )
         return pb.ExtractKeywordsResponse(keywords=[convert.keyword(each) for each in found])
 
     async def FindSimilar(self, request: pb.FindSimilarRequest, context: Any) -> pb.FindSimilarResponse:
-        found = await self.finding.find_similar(
+        found = await self.find_similar(
             request.user_id, request.node_id, request.text, request.title, request.limit, request.min_score
         )
         return pb.FindSimilarResponse(nodes=[convert.similar(each) for each in found], method=METHOD)
@@ -41,60 +53,58 @@ class SimilarityServicer:
     async def ExplainSimilarity(
         self, request: pb.ExplainSimilarityRequest, context: Any
     ) -> pb.ExplainSimilarityResponse:
-        found = await self.finding.explain_similarity(request.user_id, request.node_id, request.other_node_id)
+        found = await self.explain_similarity(request.user_id, request.node_id, request.other_node_id)
         return convert.explanation(found, METHOD)
 
     async def SuggestLinks(self, request: pb.SuggestLinksRequest, context: Any) -> pb.SuggestLinksResponse:
-        found = await self.finding.suggest_links(request.user_id, request.node_id, request.limit)
+        found = await self.suggest_links(request.user_id, request.node_id, request.limit)
         return pb.SuggestLinksResponse(nodes=[convert.similar(each) for each in found])
 
     async def ListNodesByKeyword(
         self, request: pb.ListNodesByKeywordRequest, context: Any
     ) -> pb.ListNodesByKeywordResponse:
-        found, token = await self.searching.list_nodes_by_keyword(
+        found, token = await self.list_nodes_by_keyword(
             request.user_id, request.keyword, request.page_size, request.page_token
         )
         nodes = [pb.KeywordNode(node_id=node_id, weight=weight) for node_id, weight in found]
         return pb.ListNodesByKeywordResponse(nodes=nodes, next_page_token=token)
 
     async def ListKeywords(self, request: pb.ListKeywordsRequest, context: Any) -> pb.ListKeywordsResponse:
-        found, token = await self.searching.list_keywords(
-            request.user_id, request.prefix, request.page_size, request.page_token
-        )
+        found, token = await self.list_keywords(request.user_id, request.prefix, request.page_size, request.page_token)
         keywords = [pb.KeywordCount(keyword=form, nodes=count) for form, count in found]
         return pb.ListKeywordsResponse(keywords=keywords, next_page_token=token)
 
     async def SearchNodes(self, request: pb.SearchNodesRequest, context: Any) -> pb.SearchNodesResponse:
-        page = await self.searching.search_nodes(
+        page = await self.search_nodes(
             request.user_id, request.query, list(request.tags), request.page_size, request.page_token
         )
         return convert.search_page(page)
 
     async def ReindexUser(self, request: pb.ReindexUserRequest, context: Any) -> AsyncIterator[pb.ReindexUserResponse]:
-        async for progress in self.reindexing.reindex_user(request.user_id, request.relink):
+        async for progress in self.reindex_user(request.user_id, request.relink):
             yield pb.ReindexUserResponse(done=progress.done, total=progress.total, finished=progress.finished)
 
     async def RemoveNode(self, request: pb.RemoveNodeRequest, context: Any) -> pb.RemoveNodeResponse:
-        removed, keywords = await self.indexing.remove(request.user_id, request.node_id, request.version)
+        removed, keywords = await self.remove_node(request.user_id, request.node_id, request.version)
         return pb.RemoveNodeResponse(removed=removed, keywords=[convert.keyword(each) for each in keywords])
 
     async def SetNodeVisibility(
         self, request: pb.SetNodeVisibilityRequest, context: Any
     ) -> pb.SetNodeVisibilityResponse:
-        applied = await self.indexing.turn(
+        applied = await self.set_node_visibility(
             request.user_id, request.node_id, request.version, request.visible, request.incarnation or None
         )
         return pb.SetNodeVisibilityResponse(applied=applied)
 
     async def GetUserSettings(self, request: pb.GetUserSettingsRequest, context: Any) -> pb.GetUserSettingsResponse:
-        chosen = await self.preferences.get_settings(request.user_id)
-        return pb.GetUserSettingsResponse(settings=convert.settings_message(chosen))
+        chosen = await self.user_settings.get_user_settings(request.user_id)
+        return pb.GetUserSettingsResponse(settings=convert.user_settings_message(chosen))
 
     async def UpdateUserSettings(self, request: pb.UpdateUserSettingsRequest, context: Any) -> bytes:
         async def work() -> bytes:
-            choices = await self.preferences.update_settings(
-                request.user_id, convert.settings(request.settings), request.update_mask.paths
+            saved = await self.user_settings.update_user_settings(
+                request.user_id, convert.user_settings(request.settings), request.update_mask.paths
             )
-            return convert.updated(choices).SerializeToString()
+            return convert.updated(saved).SerializeToString()
 
         return await self.idempotency.run(IdempotentRequest.of("UpdateUserSettings", request), work)

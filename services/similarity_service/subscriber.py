@@ -1,42 +1,52 @@
-"""Events of the node service -> use cases. Duplicates and disorder are the model's affair (model/stored.py)."""
+"""Handles the events of the node service. They may come twice and in any order (model/stored.py)."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
 from services.similarity_service import convert
 from services.similarity_service.ports import Nodes
-from services.similarity_service.usecases.indexing import Indexing
-from services.similarity_service.usecases.linking import Linking
+from services.similarity_service.usecases.index_node import IndexNode
+from services.similarity_service.usecases.link_node import LinkNode
+from services.similarity_service.usecases.relink import Relinker
+from services.similarity_service.usecases.remove_node import RemoveNode
+from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
 from shared.errors import Aborted
 from shared.events.envelope import Event
 
 Handler = Callable[[Event], Awaitable[None]]
 
 
-def handlers(indexing: Indexing, linking: Linking, nodes: Nodes) -> Mapping[str, Handler]:
-    """What to do with each type of event."""
+def handlers(
+    index_node: IndexNode,
+    set_visibility: SetNodeVisibility,
+    remove_node: RemoveNode,
+    link_node: LinkNode,
+    relinker: Relinker,
+    nodes: Nodes,
+) -> Mapping[str, Handler]:
+    """The handler of each event type."""
 
     async def written(event: Event) -> None:
         text, omitted = convert.written(event)
         if omitted:
             found = (await nodes.texts(event.user_id, [event.node_id])).get(event.node_id)
             if found is None:
-                return  # deleted since: its own event says so
+                return  # the note was deleted after the event, and its deletion has an event of its own
             text = found
-        # Also when it was indexed before: the process may have died before it linked.
-        await indexing.write(event.user_id, text)
-        await linking.link(event.user_id, event.node_id, event.time_ms)
+        # The note is linked also if it was indexed before: a process may have died between the two steps.
+        await index_node(event.user_id, text)
+        await link_node(event.user_id, event.node_id, event.time_ms)
 
     async def deleted(event: Event) -> None:
-        await indexing.turn(event.user_id, event.node_id, event.version, False, convert.incarnation_of(event))
-        await linking.removed(event.user_id, event.time_ms)
+        await set_visibility(event.user_id, event.node_id, event.version, False, convert.incarnation_of(event))
+        await relinker.schedule_after_removal(event.user_id, event.time_ms)
 
     async def purged(event: Event) -> None:
         try:
-            await indexing.remove(event.user_id, event.node_id, event.version, convert.incarnation_of(event))
+            await remove_node(event.user_id, event.node_id, event.version, convert.incarnation_of(event))
         except Aborted as error:
             if error.reason != "VERSION_MISMATCH":
                 raise
-            # Old news: the note lives on.
+            # A newer version is indexed: the purge was of an earlier note with the same id.
 
     return {
         "node.created": written,

@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from services.similarity_service.model import codec, query, similarity
+from services.similarity_service.model import query, score
 from services.similarity_service.model.analysis import analyser
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.links import Linker
-from services.similarity_service.model.loading import Loading
 from services.similarity_service.model.note import analyse
-from services.similarity_service.model.settings import Settings
+from services.similarity_service.model.user_settings import UserSettings
 from tests.bench.similarity import corpus
 
 OUT = Path("docs/bench/similarity-quality.json")
@@ -88,7 +89,7 @@ def ranking(index: UserIndex, collection: Collection, asking: Sequence[str]) -> 
     """nDCG@10, precision at 5, recall at 10 and mean reciprocal rank (within 10) of the notes found."""
     sums = np.zeros(4)
     for node_id in asking:
-        found = similarity.find(index, query.of_doc(index, index.doc(node_id)), _BEST)
+        found = score.find(index, query.of_doc(index, index.doc(node_id)), _BEST)
         gold = collection.known[node_id]
         hits = np.zeros(_BEST)
         hits[: len(found)] = [index.id(match.doc) in gold for match in found]
@@ -106,7 +107,7 @@ def ranking(index: UserIndex, collection: Collection, asking: Sequence[str]) -> 
 
 def linking(index: UserIndex, collection: Collection) -> dict[str, float]:
     """The automatic links of all notes against the known ones. per_note: links at a note, on average."""
-    linker = Linker(index, Settings())
+    linker = Linker(index, UserSettings())
     made = {frozenset((node_id, link.node_id)) for node_id in sorted(index.ids()) for link in linker.links(node_id)}
     gold = {frozenset((one, other)) for one, others in collection.known.items() for other in others}
     # A note without any known link can't be judged: nobody looked for its links.
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str]) -> int:
         "collection": path.name,
         "notes": len(collection.notes),
         "asked": len(asking),
-        "method": similarity.METHOD,
+        "method": score.METHOD,
     }
     for field in ("text", "text_hard"):
         if not all(field in note for note in collection.notes):

@@ -118,7 +118,7 @@ async def bench(plan: Plan) -> AsyncIterator[Bench]:
                 "BRAIN2_CLEANUP_ATTEMPTS": "50",
                 "BRAIN2_CLEANUP_LEASE_SECONDS": "5",
                 "BRAIN2_DRAIN_SECONDS": "3",
-                "BRAIN2_SETTLE_LEASE_SECONDS": "6",
+                "BRAIN2_RELINK_LEASE_SECONDS": "6",
                 **plan.env,
             },
             command=lambda name: _command(name, plan.bug),

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from services.similarity_service.model import codec
 from services.similarity_service.model.analysis import analyser
-from services.similarity_service.model.codec import Packed
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.links import RENEWED, Link
 from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.stored import Stored
-from services.similarity_service.ports import Change, LogGap, NodeText, Unsettled, UserChoices
+from services.similarity_service.model.user_settings import SavedUserSettings
+from services.similarity_service.ports import LogEntry, LogGap, NodeText, PendingRelink
 from shared.errors import Unavailable
 from shared.ids import Clock, SystemClock
 
@@ -43,7 +44,7 @@ class FakeRecords:
         self.times[user_id, node_id] = self.clock.now_ms()
         return True
 
-    async def turn(
+    async def set_visibility(
         self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
     ) -> Stored | None:
         old = self.items.get((user_id, node_id))
@@ -97,12 +98,12 @@ class FakeRecords:
 class FakeLog:
     """ports.ChangeLog. down: as if it couldn't be reached."""
 
-    entries: dict[str, list[Change]] = field(default_factory=dict)
+    entries: dict[str, list[LogEntry]] = field(default_factory=dict)
     trimmed: dict[str, int] = field(default_factory=dict)
     down: bool = False
     number: int = 0
 
-    async def append(self, user_id: str, changes: Sequence[Change]) -> None:
+    async def append(self, user_id: str, changes: Sequence[LogEntry]) -> None:
         self._reach()
         for change in changes:
             self.number += 1
@@ -111,10 +112,10 @@ class FakeLog:
     async def tail(self, user_id: str) -> str:
         self._reach()
         if not self.entries.get(user_id):
-            await self.append(user_id, [Change("-", 0, 0, False)])
+            await self.append(user_id, [LogEntry("-", 0, 0, False)])
         return self.entries[user_id][-1].position
 
-    async def since(self, user_id: str, position: str) -> Sequence[Change]:
+    async def since(self, user_id: str, position: str) -> Sequence[LogEntry]:
         self._reach()
         entries = self.entries.get(user_id, [])
         places = [entry.position for entry in entries]
@@ -132,18 +133,18 @@ class FakeLog:
 
 
 @dataclass
-class FakeUnsettled:
-    """ports.UnsettledStore. writes counts; down: as if it couldn't be reached."""
+class FakePendingRelinks:
+    """ports.PendingRelinkStore. writes counts; down: as if it couldn't be reached."""
 
-    items: dict[tuple[str, str], Unsettled] = field(default_factory=dict)
+    items: dict[tuple[str, str], PendingRelink] = field(default_factory=dict)
     writes: int = 0
     down: bool = False
 
-    async def put(self, mine: Unsettled) -> None:
+    async def put(self, mine: PendingRelink) -> None:
         await self._write()
         self.items[mine.user_id, mine.owner] = mine
 
-    async def renew(self, mine: Unsettled) -> bool:
+    async def renew(self, mine: PendingRelink) -> bool:
         await self._write()
         there = (mine.user_id, mine.owner) in self.items
         if there:
@@ -154,12 +155,12 @@ class FakeUnsettled:
         await self._write()
         self.items.pop((user_id, owner), None)
 
-    async def expired(self, now_ms: int) -> Sequence[Unsettled]:
+    async def expired(self, now_ms: int) -> Sequence[PendingRelink]:
         if self.down:
             raise Unavailable("the store is down")
         return [each for each in self.items.values() if each.until_ms < now_ms]
 
-    async def take(self, theirs: Unsettled, mine: Unsettled) -> bool:
+    async def take(self, theirs: PendingRelink, mine: PendingRelink) -> bool:
         await self._write()
         there = self.items.get((theirs.user_id, theirs.owner))
         if there is None or there.until_ms != theirs.until_ms:
@@ -176,15 +177,15 @@ class FakeUnsettled:
 
 
 @dataclass
-class FakeSettings:
-    """ports.SettingsStore."""
+class FakeUserSettings:
+    """ports.UserSettingsStore."""
 
-    items: dict[str, UserChoices] = field(default_factory=dict)
+    items: dict[str, SavedUserSettings] = field(default_factory=dict)
 
-    async def get(self, user_id: str) -> UserChoices | None:
+    async def get(self, user_id: str) -> SavedUserSettings | None:
         return self.items.get(user_id)
 
-    async def put(self, user_id: str, choices: UserChoices) -> None:
+    async def put(self, user_id: str, choices: SavedUserSettings) -> None:
         self.items[user_id] = choices
 
 

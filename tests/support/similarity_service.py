@@ -37,7 +37,7 @@ def settings_of(stores: Stores, target: str = "127.0.0.1:9", **env: str) -> Simi
     quick = {
         "BRAIN2_LISTEN": "127.0.0.1:0",
         "BRAIN2_DRAIN_SECONDS": "1",
-        "BRAIN2_SETTLE_SECONDS": "0.2",
+        "BRAIN2_RELINK_QUIET_SECONDS": "0.2",
         "BRAIN2_NODE_TARGET": target,
         "BRAIN2_GRAPH_TARGET": target,
     }
@@ -50,7 +50,7 @@ class SimilarityService:
 
     stub: Any
     peers: FakePeers
-    parts: app.Parts
+    components: app.Components
     life: Lifecycle
 
     async def indexed(self, user: str, node_id: str) -> bool:
@@ -68,14 +68,14 @@ class SimilarityService:
         answer = await self.stub.SearchNodes(pb.SearchNodesRequest(user_id=user, query=query, **fields))
         return [each.node_id for each in answer.hits]
 
-    async def settled(self) -> None:
-        """Wait until no links are left to be settled."""
-        await until(lambda: self.parts.linking.pending == 0, what="settled links")
+    async def relinked(self) -> None:
+        """Wait until no note is left to be relinked."""
+        await until(lambda: self.components.relinker.pending == 0, what="relinked notes")
 
     async def hear(self, *events: Event) -> None:
         """Handle events as if they had come from the queue, in their order."""
         for event in events:
-            await self.parts.handlers[event.type](event)
+            await self.components.handlers[event.type](event)
 
 
 @contextlib.asynccontextmanager

@@ -10,19 +10,18 @@ read.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from services.similarity_service.model import codec
-from services.similarity_service.model.codec import Packed
+from protos import table
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.note import Note
-from services.similarity_service.model.settings import Settings
 from services.similarity_service.model.stored import Stored
-from services.similarity_service.ports import UserChoices
+from services.similarity_service.model.user_settings import SavedUserSettings, UserSettings
 from shared.dynamo import (
     ABSENT,
     Condition,
     ConditionFailed,
     Delete,
     Item,
-    Key,
     Op,
     Put,
     Table,
@@ -31,13 +30,11 @@ from shared.dynamo import (
 )
 from shared.ids import Clock
 
-_RECORD = "TERMS#"
-_POSTING = "KW#"
-_SETTINGS = "SETTINGS#similarity"
+_SERVICE = "similarity"
 _STAMP = ("SK", "i", "v", "s", "vis", "gone", "rev")
-# How long a purged note is remembered, so that late news of it is known as such: as long as queues keep messages.
+# A purged note keeps its record for this time, which is how long queues keep messages, so that late events are ignored.
 _GONE_SECONDS = 14 * 24 * 3600
-# Records read at once: reading an answer into Python holds the event loop, 1 MB of it for a tenth of a second.
+# Records in one page. Parsing a page holds the event loop, for a tenth of a second at 1 MB.
 _PAGE = 200
 
 
@@ -49,13 +46,13 @@ class DynamoRecords:
         self._clock = clock
 
     async def get(self, user_id: str, node_id: str) -> Stored:
-        item = await self._table.get(_key(user_id, node_id), consistent=True)
+        item = await self._table.get(table.terms_key(user_id, node_id), consistent=True)
         return Stored() if item is None else _stored(node_id, item)
 
     async def get_many(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Stored]:
-        keys = [_key(user_id, node_id) for node_id in dict.fromkeys(node_ids)]
+        keys = [table.terms_key(user_id, node_id) for node_id in dict.fromkeys(node_ids)]
         items = await self._table.batch_get(keys, consistent=True)
-        return {sk.removeprefix(_RECORD): _stored(sk.removeprefix(_RECORD), item) for (_, sk), item in items.items()}
+        return {table.terms_of(sk): _stored(table.terms_of(sk), item) for (_, sk), item in items.items()}
 
     async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
         before, after = _postings(old.note), _postings(new.note)
@@ -65,7 +62,7 @@ class DynamoRecords:
             for term, weight in after.items()
             if before.get(term) != weight
         ]
-        ops += [Delete((f"USER#{user_id}", f"{_POSTING}{node_id}#{term}")) for term in before if term not in after]
+        ops += [Delete(table.posting_key(user_id, node_id, term)) for term in before if term not in after]
         try:
             if len(ops) == 1:
                 await self._table.put(self.item(user_id, node_id, new), condition=_unchanged(old))
@@ -79,7 +76,7 @@ class DynamoRecords:
             raise
         return True
 
-    async def turn(
+    async def set_visibility(
         self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
     ) -> Stored | None:
         expression = "attribute_exists(rec) AND s < :s AND gone = :no"
@@ -88,7 +85,7 @@ class DynamoRecords:
             expression += " AND i = :i"
             condition[":i"] = incarnation
         update = Update(
-            _key(user_id, node_id),
+            table.terms_key(user_id, node_id),
             "SET vis = :vis, s = :s, rev = rev + :one, t = :t",
             values={":vis": visible, ":s": version, ":one": 1, ":t": self._clock.now_ms()},
             condition=Condition(expression, values=condition),
@@ -106,11 +103,11 @@ class DynamoRecords:
 
     async def stamps(self, user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
         async for items in self._pages(user_id, _STAMP):
-            yield [(item["SK"].removeprefix(_RECORD), _stored("", item)) for item in items]
+            yield [(table.terms_of(item["SK"]), _stored("", item)) for item in items]
 
     async def written_since(self, user_id: str, ms: int) -> Sequence[str]:
         return [
-            item["SK"].removeprefix(_RECORD)
+            table.terms_of(item["SK"])
             async for items in self._pages(user_id, ("SK", "vis", "gone", "t"))
             for item in items
             # One without a time is of before times were kept: it may be anything.
@@ -121,23 +118,25 @@ class DynamoRecords:
         self, user_id: str, term: str, limit: int, after: str
     ) -> tuple[Sequence[tuple[str, float]], bool]:
         page = await self._table.query(
-            f"USER#{user_id}#KW#{term}",
-            index="KeywordIndex",
-            begins_with="NODE#",
-            after=f"NODE#{after}" if after else None,
+            table.keyword_partition(user_id, term),
+            index=table.KEYWORD_INDEX,
+            begins_with=table.NODES,
+            after=table.node_sort_key(after) if after else None,
             limit=limit,
         )
-        found = [(item["GSI1SK"].removeprefix("NODE#"), item.get("weight", 255) / 255) for item in page.items]
+        found = [(table.node_of(item["GSI1SK"]), item.get("weight", 255) / 255) for item in page.items]
         return found, page.next_start is not None
 
     def _pages(
         self, user_id: str, attributes: Sequence[str], limit: int | None = None
     ) -> AsyncIterator[Sequence[Item]]:
-        return self._table.query_pages(f"USER#{user_id}", begins_with=_RECORD, limit=limit, attributes=attributes)
+        return self._table.query_pages(
+            table.user_partition(user_id), begins_with=table.TERMS, limit=limit, attributes=attributes
+        )
 
     def item(self, user_id: str, node_id: str, stored: Stored) -> Item:
-        """A record as it is stored (for whoever writes many at once: benchmarks)."""
-        pk, sk = _key(user_id, node_id)
+        """A record as it is stored."""
+        pk, sk = table.terms_key(user_id, node_id)
         item: Item = {
             "PK": pk,
             "SK": sk,
@@ -156,42 +155,39 @@ class DynamoRecords:
         return item
 
 
-class DynamoSettings:
-    """ports.SettingsStore."""
+class DynamoUserSettings:
+    """ports.UserSettingsStore."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def get(self, user_id: str) -> UserChoices | None:
-        item = await self._table.get((f"USER#{user_id}", _SETTINGS), consistent=True)
+    async def get(self, user_id: str) -> SavedUserSettings | None:
+        item = await self._table.get(table.settings_key(_SERVICE, user_id), consistent=True)
         if item is None:
             return None
-        chosen = Settings(
+        chosen = UserSettings(
             language=item["language"],
             auto_link=item["auto_link"],
             link_threshold=float(item["link_threshold"]),
             max_links=int(item["max_links"]),
         )
-        return UserChoices(chosen, item["indexed_language"], int(item["updated_ms"]))
+        return SavedUserSettings(chosen, item["indexed_language"], int(item["updated_ms"]))
 
-    async def put(self, user_id: str, choices: UserChoices) -> None:
-        chosen = choices.settings
+    async def put(self, user_id: str, saved: SavedUserSettings) -> None:
+        chosen = saved.settings
+        pk, sk = table.settings_key(_SERVICE, user_id)
         await self._table.put(
             {
-                "PK": f"USER#{user_id}",
-                "SK": _SETTINGS,
+                "PK": pk,
+                "SK": sk,
                 "language": chosen.language,
                 "auto_link": chosen.auto_link,
                 "link_threshold": chosen.link_threshold,
                 "max_links": chosen.max_links,
-                "indexed_language": choices.language,
-                "updated_ms": choices.updated_ms,
+                "indexed_language": saved.indexed_language,
+                "updated_ms": saved.updated_ms,
             }
         )
-
-
-def _key(user_id: str, node_id: str) -> Key:
-    return f"USER#{user_id}", f"{_RECORD}{node_id}"
 
 
 def _unchanged(old: Stored) -> Condition:
@@ -204,7 +200,7 @@ def _stored(node_id: str, item: Item) -> Stored:
         try:
             note = codec.unpack(bytes(item["rec"]), node_id=node_id, incarnation=int(item["i"]), version=int(item["v"]))
         except codec.UnknownLayout:
-            note = None  # as if its text weren't known: the next write or ReindexUser makes it good
+            note = None  # treated as unknown text, until the next write or ReindexUser
     return Stored(
         note, int(item["i"]), int(item["v"]), int(item["s"]), bool(item["vis"]), bool(item["gone"]), int(item["rev"])
     )
@@ -214,12 +210,12 @@ def _packed(item: Item) -> Packed | None:
     try:
         return codec.inflate(
             bytes(item["rec"]),
-            node_id=item["SK"].removeprefix(_RECORD),
+            node_id=table.terms_of(item["SK"]),
             incarnation=int(item["i"]),
             version=int(item["v"]),
         )
     except codec.UnknownLayout:
-        return None  # as in _stored()
+        return None  # treated as unknown text, like in _stored()
 
 
 def _postings(note: Note | None) -> dict[str, int]:
@@ -227,10 +223,11 @@ def _postings(note: Note | None) -> dict[str, int]:
 
 
 def _posting(user_id: str, node_id: str, term: str, weight: int) -> Item:
+    pk, sk = table.posting_key(user_id, node_id, term)
     return {
-        "PK": f"USER#{user_id}",
-        "SK": f"{_POSTING}{node_id}#{term}",
-        "GSI1PK": f"USER#{user_id}#KW#{term}",
-        "GSI1SK": f"NODE#{node_id}",
+        "PK": pk,
+        "SK": sk,
+        "GSI1PK": table.keyword_partition(user_id, term),
+        "GSI1SK": table.node_sort_key(node_id),
         "weight": weight,
     }

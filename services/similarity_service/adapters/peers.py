@@ -1,12 +1,15 @@
-"""The node and graph services through their stubs."""
+"""Calls the node and graph services through their stubs."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from grpc import StatusCode
+
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
+from protos.table import RELATED
 from services.similarity_service import convert
 from services.similarity_service.model.links import Link
 from services.similarity_service.ports import NodeText
@@ -14,23 +17,22 @@ from shared.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-RELATED = "related"
-# Answers of at most 4 MiB: so many notes of at most 256 KiB, if need be in several calls.
+# Requests are split into calls of this many notes, edges and neighbours.
 _NODES_A_CALL = 100
 _EDGES_A_CALL = 500
 _NEIGHBOURS = 100
 _UNLINK_AT_ONCE = 8
-# google.rpc.Code
-_OK, _FAILED_PRECONDITION, _ALREADY_EXISTS, _NOT_FOUND, _RESOURCE_EXHAUSTED, _ABORTED, _UNAVAILABLE = (
-    0,
-    9,
-    6,
-    5,
-    8,
-    10,
-    14,
+# Results of an edge that are errors of the call: it is made again.
+_TRANSIENT = frozenset(
+    code.value[0]
+    for code in (
+        StatusCode.DEADLINE_EXCEEDED,
+        StatusCode.RESOURCE_EXHAUSTED,
+        StatusCode.ABORTED,
+        StatusCode.INTERNAL,
+        StatusCode.UNAVAILABLE,
+    )
 )
-_AGAIN = (4, _RESOURCE_EXHAUSTED, _ABORTED, 13, _UNAVAILABLE)
 
 
 class NodePeer:
@@ -93,14 +95,16 @@ class GraphPeer:
             request = graph_pb2.BatchCreateEdgesRequest(
                 user_id=user_id, edges=[convert.new_edge(node_id, link, method) for link in part]
             )
-            # The same edge again changes nothing.
+            # Making the same edge again changes nothing.
             answer = await self._stub.BatchCreateEdges(request, idempotent=True)
             for link, result in zip(part, answer.results, strict=True):
-                if result.code in _AGAIN:
+                if result.code in _TRANSIENT:
                     raise Unavailable(f"the graph service could not make a link: {result.message}")
-                if result.code != _OK:
-                    # Rejected by a person, full, or the other note was deleted just now: all as it should be.
-                    log.debug("link not made", extra={"node": node_id, "other": link.node_id, "reason": result.reason})
+                if result.code != StatusCode.OK.value[0]:
+                    # A person rejected the link, the note has too many edges, or the other note was deleted.
+                    log.debug(
+                        "link not made", extra={"node_id": node_id, "other_id": link.node_id, "reason": result.reason}
+                    )
 
     async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
         for start in range(0, len(others), _UNLINK_AT_ONCE):

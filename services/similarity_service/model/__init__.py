@@ -1,5 +1,6 @@
-"""The pure core: text analysis, the index of one user's notes, scoring, and the rule that decides about links.
+"""The pure core: text analysis, the index of one user's notes, scores, and the rule that decides about links.
 
-Nothing in here does input or output or knows a store. Read it in this order: analysis (text -> terms), record (what is
-kept of a note), index (postings of all notes of a user), similarity (scores between notes), search (BM25), links.
+Nothing in here does input or output or knows a store. Read it in this order: analysis (text -> terms), note (what is
+kept of a text), engine (the arrays in memory), query and score (how similar two notes are), links, keywords, search
+and snippets; stored and user_settings are what the store holds beside the notes.
 """

@@ -1,4 +1,4 @@
-"""Text to index terms: what counts as a word, and which words are the same word.
+"""Turns text into index terms: it decides what counts as a word, and which words are the same word.
 
 The text itself is cut (so that offsets into it stay true for highlights), then each piece is turned into one or more
 terms: case-folded, compatibility forms unified (NFKC), stemmed by the user's language, accents dropped. Chinese,
@@ -22,8 +22,9 @@ import snowballstemmer
 from services.similarity_service.model.stopwords import STOPWORDS
 
 VERSION = 1
+DEFAULT_LANGUAGE = "english"
 LANGUAGES = frozenset({*snowballstemmer.algorithms(), "none"})
-# Longer runs are encoded data, not words.
+# Terms longer than this are encoded data, not words.
 LONGEST_TERM = 64
 _CACHED_TOKENS = 200_000
 
@@ -183,7 +184,7 @@ class Analyser:
                 whole = self._whole(token, parts, joint)
                 if whole is None:
                     return pieces
-                # The "e" of e-mail says nothing, nor do the numbers of an address.
+                # Parts of one letter, as the "e" of e-mail, carry no meaning.
                 return [whole] if _dense(parts) else [whole, *(pair for pair in pieces if len(pair[1]) > 1)]
         if "'" in token or "\u2019" in token:
             parts = re.split("['\u2019]+", token)

@@ -1,10 +1,10 @@
-"""The same text twice: pasted notes, double imports, a draft and its copy. Told as such, never linked as an insight."""
+"""Near-duplicates: pasted notes, double imports, a draft and its copy. They are shown as such and never linked."""
 
 import numpy as np
 
-from services.similarity_service.model.arrays import Ints
+from services.similarity_service.model.engine.arrays import Ints
 
-# Only pairs this like are looked at closely.
+# Only pairs of at least this likeness are compared.
 LEAST_LIKENESS = 0.8
 # Share of runs of three terms that both have, of all that either has (Jaccard).
 _LEAST_OVERLAP = 0.8

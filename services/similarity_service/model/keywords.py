@@ -1,7 +1,6 @@
-"""The words by which a note is known: what it says often and other notes say seldom, in a form that people read.
+"""Keywords: terms that are frequent in a note and rare in other notes, in a form that people read.
 
-The plain product of (1 + ln tf) and idf: keyphrase extractors that know more (RAKE, YAKE) were measured to choose
-worse.
+The weight is (1 + ln tf) * idf. The keyphrase extractors RAKE and YAKE were measured, and chose worse.
 """
 
 import re
@@ -9,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.similarity_service.model.index import LOG_TF, UserIndex
+from services.similarity_service.model.engine.index import LOG_TF, UserIndex
 from services.similarity_service.model.note import NARROW, WIDE, Note
-from services.similarity_service.model.vocabulary import STOP
 
 SALIENT = 10
 _NUMBER = re.compile(r"[\d.,:/-]+")
@@ -118,8 +116,3 @@ def _joined(forms: list[str]) -> str:
     if len(forms) == 2 and not forms[0].isascii() and forms[0][-1] == forms[1][0] and len(forms[0]) == 2:
         return forms[0] + forms[1][1:]  # bigrams of a language without spaces
     return " ".join(forms)
-
-
-def is_stop(index: UserIndex, number: int) -> bool:
-    """Whether a term is a stop word of the index's language."""
-    return bool(index.vocabulary.flags.data[number] & STOP)

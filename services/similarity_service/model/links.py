@@ -1,42 +1,42 @@
-"""Which notes are linked automatically: a rule about the set of notes, not about the order in which they came.
+"""The rule that decides which notes are linked automatically. It depends on the set of notes, not on their order.
 
 Two notes a and b are linked if and only if
   - score(a, b) reaches the threshold, and they aren't near-duplicates, and
   - b is among the `max_links` best of a, or a among those of b, and each is among the MOST_LINKS best of the other
     (so that a note that everybody mentions keeps its best links only).
-Near-duplicates take no place in those lists. Since the score is the same from both sides and depends only on the notes
-that are there, whoever applies the rule to the same notes comes to the same links.
+Near-duplicates take no place in those lists. The score is the same from both sides and depends only on the notes in the
+index, so every process that applies the rule to the same notes gets the same links.
 """
 
 import math
 from dataclasses import dataclass
 
-from services.similarity_service.model import query, similarity
-from services.similarity_service.model.index import UserIndex
+from services.similarity_service.model import query, score
+from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.query import Query
-from services.similarity_service.model.settings import MOST_LINKS, Settings
-from services.similarity_service.model.similarity import Match, Part
+from services.similarity_service.model.score import Contribution, Match
+from services.similarity_service.model.user_settings import MOST_LINKS, UserSettings
 
 # The default threshold rises with the number of notes, see docs/adr/0033.
 _THRESHOLD, _PER_DECADE = 0.20, 0.02
 EXPLAINED = 8
-# A link whose score came to differ by so much is written again, with its reasons.
+# A link is written again, with its reasons, when its score differs by at least this much.
 RENEWED = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """An automatic link from the note that is asked about, and why."""
+    """An automatic link from one note to another, with the contributions to its score."""
 
     node_id: str
     score: float
-    parts: tuple[Part, ...]
+    contributions: tuple[Contribution, ...]
 
 
 class Linker:
-    """Applies the rule to notes of one index as it is now; what it computes is kept until the index changes."""
+    """Applies the rule to notes of one index. Ranked lists are kept until the index changes."""
 
-    def __init__(self, index: UserIndex, settings: Settings) -> None:
+    def __init__(self, index: UserIndex, settings: UserSettings) -> None:
         self.index = index
         self._settings = settings
         self._epoch = index.epoch
@@ -44,7 +44,7 @@ class Linker:
         self._asked: dict[int, Query] = {}
 
     def best(self, node_id: str) -> list[Link]:
-        """The links that are due from the note's own side: a part of links(), for a fraction of its cost."""
+        """The links that are due from the note's own side: some of links(), for a fraction of its time."""
         doc = self.index.doc(node_id)
         if doc < 0 or not self._settings.auto_link:
             return []
@@ -68,8 +68,8 @@ class Linker:
     def _link(self, doc: int, match: Match) -> Link:
         if doc not in self._asked:
             self._asked = {doc: query.of_doc(self.index, doc)}
-        parts = similarity.explain(self.index, self._asked[doc], match, EXPLAINED)
-        return Link(self.index.id(match.doc), match.score, tuple(parts))
+        found = score.explain(self.index, self._asked[doc], match, EXPLAINED)
+        return Link(self.index.id(match.doc), match.score, tuple(found))
 
     def _ranks(self, doc: int) -> dict[int, tuple[int, Match]]:
         """The notes that a note could be linked to, with their rank (0 = best)."""
@@ -79,13 +79,13 @@ class Linker:
             self._epoch = self.index.epoch
         if doc not in self._best:
             asked = query.of_doc(self.index, doc)
-            matches = similarity.find(self.index, asked, MOST_LINKS, threshold(self._settings, self.index.live))
-            kept = [match for match in matches if not similarity.is_duplicate(self.index, asked, match)]
+            matches = score.find(self.index, asked, MOST_LINKS, threshold(self._settings, self.index.live))
+            kept = [match for match in matches if not score.is_duplicate(self.index, asked, match)]
             self._best[doc] = {match.doc: (rank, match) for rank, match in enumerate(kept)}
         return self._best[doc]
 
 
-def threshold(settings: Settings, notes: int) -> float:
+def threshold(settings: UserSettings, notes: int) -> float:
     """The score that a link needs: the user's, or by default more among many notes: 0.25 of 300, 0.28 of 10,000.
 
     The best of many unrelated notes scores higher than the best of few, as the highest of many dice does.

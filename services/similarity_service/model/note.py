@@ -1,6 +1,6 @@
-"""A note as the index sees it: its terms in order, its title and aliases, its sentences, its readable words.
+"""A note as the index needs it: its terms in order, its title and aliases, its sentences, and readable forms of words.
 
-The parts that are long are kept as packed bytes, in the very form in which they are stored and loaded.
+Long parts are packed bytes, in the form in which they are stored and loaded.
 """
 
 import re
@@ -14,10 +14,11 @@ from services.similarity_service.model.analysis import Analyser
 
 # A phrase longer than this is a sentence, not a name that other notes would mention.
 LONGEST_TITLE = 6
-# Terms of a note that are told apart: each has a local number of one byte, or two where there are more.
+# A note of at most NARROW different terms numbers them with one byte each, others with two bytes. Terms beyond WIDE
+# cannot occur: see _MOST_OCCURRENCES.
 NARROW = 255
 WIDE = 65_535
-# Beyond these a note is cut: nobody's 30,000th word decides what a note is about, and memory must stay bounded.
+# A note is cut after this many words, aliases and forms, so that its memory is bounded.
 _MOST_OCCURRENCES = 50_000
 _MOST_ALIASES = 4
 _MOST_FORMS = 4_000
@@ -60,7 +61,7 @@ class Note:
 
     @property
     def stamp(self) -> tuple[int, int]:
-        """What is compared to know which of two states is newer."""
+        """Of two states of a note, the one with the higher stamp is newer."""
         return self.incarnation, self.version
 
     @property
@@ -98,7 +99,7 @@ def analyse(
     tags: Sequence[str] = (),
     incarnation: int = 0,
 ) -> Note:
-    """Read a note once and keep what the index needs. Linear in the text."""
+    """Analyse a note. The time is linear in the length of the text."""
     title_pairs = analyser.pairs(title)
     text_pairs: list[tuple[str, str]] = []
     sentences: list[tuple[int, int]] = []
@@ -149,7 +150,7 @@ def _hash(pairs: Sequence[tuple[str, str]]) -> int:
 
 
 def _joined(sentences: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Neighbouring pieces without a hash become one."""
+    """Join neighbouring sentences without a hash."""
     joined: list[tuple[int, int]] = []
     for code, length in sentences:
         if not code and joined and not joined[-1][0] and joined[-1][1] + length <= _LONGEST_SENTENCE:

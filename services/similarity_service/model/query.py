@@ -1,4 +1,4 @@
-"""What is asked of an index: the weighed terms of a note that is in it, or of a text that isn't."""
+"""Queries for similar notes: the weighted terms of a note that is in the index, or of a text that is not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.arrays import Floats, Ints, Longs
-from services.similarity_service.model.index import LOG_TF, UserIndex
+from services.similarity_service.model.engine.arrays import Floats, Ints, Longs
+from services.similarity_service.model.engine.index import LOG_TF, UserIndex
 from services.similarity_service.model.note import Note
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A title or alias of the note that is asked about, and the notes whose text has it. term: it, as the index has
-    it."""
+    """A name of the note that the query is about. term: the name as the index has it. docs: the notes that have it."""
 
     number: int
     term: str
@@ -25,10 +24,13 @@ class Name:
 
 @dataclass(frozen=True)
 class Query:
-    """doc: the note's number, -1 for a text. numbers, weights: its terms with LOG_TF times idf (0 for what carries
-    none).
+    """The weighted terms and the names of a note or text.
 
-    sequence: title, -1, text, in order (-1 also for unknown terms). mentioned: the names in it (Titles.scan()).
+    doc: the note's number, -1 for a text.
+    numbers, tf, weights: its terms, LOG_TF of each, and LOG_TF times idf (0 for terms without weight).
+    sequence: the terms of the title, -1, those of the text, in their order; unknown terms are -1.
+    mentioned: the names that occur in it (Titles.scan()).
+    names: its own names.
     """
 
     doc: int
@@ -52,17 +54,17 @@ class Query:
 
 
 def of_doc(index: UserIndex, doc: int) -> Query:
-    """A note that is in the index."""
-    numbers = index.terms[doc]
+    """The query for a note that is in the index."""
+    numbers = index.forward.terms[doc]
     tf = LOG_TF[counts_without_boilerplate(index, doc)]
     names = [_name(index, number) for number in index.titles.names[doc].tolist()]
     weights = tf * index.vocabulary.idf(numbers, index.live)
-    sequence = index.sequence(doc)
+    sequence = index.forward.sequence(doc)
     return Query(doc, index.title(doc), numbers, tf, weights, sequence, index.titles.scan(sequence), names)
 
 
 def of_note(index: UserIndex, note: Note) -> Query:
-    """A text that is not in the index: terms that no note has are left out."""
+    """The query for a text that is not in the index. Terms that no note has are left out."""
     numbers = index.vocabulary.numbers(note.terms)
     codes = np.frombuffer(note.codes, np.uint8)
     known = numbers >= 0
@@ -84,16 +86,16 @@ def of_note(index: UserIndex, note: Note) -> Query:
 
 
 def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
-    """How often each of a note's terms occurs (title twice) outside of sentences that many notes share."""
-    codes = index.codes_of(doc)
+    """How often each of a note's terms occurs outside of boilerplate; the title counts twice."""
+    codes = index.forward.codes_of(doc)
     masked = index.repeats.masked(doc, index.live)
     if masked is None:
         return codes
-    sequence = index.sequence(doc)
+    sequence = index.forward.sequence(doc)
     cut = int(np.argmax(sequence < 0))
     title, text = sequence[:cut], sequence[cut + 1 : cut + 1 + len(masked)]
     kept = np.concatenate([title, title, text[~masked[: len(text)]]])
-    terms = index.terms[doc]
+    terms = index.forward.terms[doc]
     order = np.argsort(terms)
     places = order[np.searchsorted(terms, kept, sorter=order)]
     return np.minimum(np.bincount(places, minlength=len(terms)), 255).astype(np.uint8)
@@ -101,5 +103,5 @@ def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
 
 def _name(index: UserIndex, number: int) -> Name:
     docs, _ = index.postings.of(number)
-    live = docs[index.alive.data[docs]]
+    live = docs[index.forward.alive.data[docs]]
     return Name(number, index.vocabulary.word(number), index.titles.weight(number), live.astype(np.int64))

@@ -1,4 +1,4 @@
-"""Full-text search in one user's notes: BM25 over the same postings that similarity uses.
+"""Full-text search in one user's notes: BM25 over the postings that scores use, too.
 
 A query is words, "quoted phrases", prefix* and tag:name (tag:"two words"); -word leaves notes out. Words and prefixes
 are alternatives, ranked; phrases and tags must be there. Phrases are checked on the kept sequences of terms.
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.index import UserIndex
-from services.similarity_service.model.vocabulary import TAG_PREFIX
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.engine.vocabulary import TAG_PREFIX
 
 K1 = 1.2
 B = 0.75
@@ -22,7 +22,7 @@ _PIECE = re.compile(r'(-?)(tag:)?(?:"([^"]*)"?|([^\s"]+))')
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SearchQuery:
     """A parsed query. phrases: sequences of terms. prefixes: folded text before the asterisk."""
 
     words: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Hits:
     more: bool
 
 
-def parse(index: UserIndex, query: str, tags: Sequence[str] = ()) -> Question:
+def parse(index: UserIndex, text: str, tags: Sequence[str] = ()) -> SearchQuery:
     """Read a query as the index's language would."""
     words: list[str] = []
     phrases: list[tuple[str, ...]] = []
@@ -61,7 +61,7 @@ def parse(index: UserIndex, query: str, tags: Sequence[str] = ()) -> Question:
     wanted = list(tags)
     excluded: list[str] = []
     terms = index.analyser.terms
-    for minus, tag, quoted, bare in _PIECE.findall(query):
+    for minus, tag, quoted, bare in _PIECE.findall(text):
         if tag:
             wanted.append(quoted or bare)
         elif minus:
@@ -77,7 +77,7 @@ def parse(index: UserIndex, query: str, tags: Sequence[str] = ()) -> Question:
         elif bare:
             words += terms(bare)
     unique = dict.fromkeys
-    return Question(
+    return SearchQuery(
         tuple(unique(words)),
         tuple(unique(phrases)),
         tuple(unique(prefixes)),
@@ -102,29 +102,29 @@ def expand(index: UserIndex, prefix: str) -> list[int]:
     return list(found)
 
 
-def search(index: UserIndex, question: Question, limit: int, after: tuple[float, str] | None = None) -> Hits:
+def search(index: UserIndex, query: SearchQuery, limit: int, after: tuple[float, str] | None = None) -> Hits:
     """A page of at most `limit` hits; after: score and id of the last hit of the page before."""
     size = index.size
     scores = np.zeros(size, np.float32)
     matched = np.zeros(size, np.bool_)
-    for group in _groups(index, question):
+    for group in _groups(index, query):
         _score(index, group, scores, matched)
-    if not question:
+    if not query:
         return Hits([], 0, False)
-    required = index.alive.view.copy()
+    required = index.forward.alive.view.copy()
     number = index.vocabulary.number
-    for tag in question.tags:
+    for tag in query.tags:
         required = required & _having(index, [number(TAG_PREFIX + tag)])
-    for phrase in question.phrases:
+    for phrase in query.phrases:
         has = np.zeros(size, np.bool_)
         numbers = [number(term) for term in phrase]
         if -1 not in numbers:
             has[index.titles.containing(numbers)] = True
         required = required & has
         matched |= has  # a phrase of stop words only has no score
-    if question.excluded:
-        required = required & ~_having(index, [number(term) for term in question.excluded])
-    if question.words or question.prefixes or question.phrases:
+    if query.excluded:
+        required = required & ~_having(index, [number(term) for term in query.excluded])
+    if query.words or query.prefixes or query.phrases:
         required = required & matched
     docs = np.flatnonzero(required)
     total = len(docs)
@@ -151,12 +151,12 @@ def _sorted(index: UserIndex, docs: NDArray[np.int64], scores: NDArray[np.float3
     return hits
 
 
-def _groups(index: UserIndex, question: Question) -> list[list[int]]:
+def _groups(index: UserIndex, query: SearchQuery) -> list[list[int]]:
     """Groups of alternative terms that count as one: a prefix is one word of the query, whatever it stands for."""
     number = index.vocabulary.number
-    words = [*question.words, *(term for phrase in question.phrases for term in phrase)]
+    words = [*query.words, *(term for phrase in query.phrases for term in phrase)]
     groups = [[number(term)] for term in dict.fromkeys(words)]
-    groups += [expand(index, prefix) for prefix in question.prefixes]
+    groups += [expand(index, prefix) for prefix in query.prefixes]
     return [[n for n in group if n >= 0] for group in groups]
 
 
@@ -175,7 +175,7 @@ def _score(index: UserIndex, group: list[int], scores: NDArray[np.float32], matc
         )
         docs = np.flatnonzero(table).astype(np.int32)
         counts = table[docs].astype(np.float32)
-    live = index.alive.data[docs]
+    live = index.forward.alive.data[docs]
     docs, counts = docs[live], counts[live]
     df = len(docs)
     if not df:

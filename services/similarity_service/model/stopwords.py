@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - Cyrillic letters are meant here
-"""Function words by language: they are indexed, so that search finds them, but they say nothing about likeness.
+"""Function words by language: they are kept in sequences for phrases, but carry no weight in scores.
 
 Weights by document frequency alone would do the same in a large collection; in one of five notes "the" is as rare as
 anything. Lists are closed classes (articles, pronouns, prepositions, auxiliaries), never topics.

@@ -1,4 +1,4 @@
-"""What is known of a note, and how each piece of news changes it, whatever the order in which news arrives.
+"""What is known of a note, and how an event or a call changes it; the result does not depend on their order.
 
 Two versions are kept: of the text (raised by writing) and of the state (live or deleted; raised by deleting, restoring
 and writing). So an update that arrives after the deletion that followed it still brings its text, and stays hidden.
@@ -13,7 +13,11 @@ from shared.errors import Aborted
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """note: None until its text is known. gone: purged; kept for a while to know late news. revision: of the record."""
+    """The record of a note.
+
+    note: None until its text is known. gone: the note was purged; the record is kept for some days, so that late events
+    are recognised as late. revision: counts the writes of the record.
+    """
 
     note: Note | None = None
     incarnation: int = 0
@@ -33,7 +37,10 @@ class Stored:
         return self.incarnation, self.version
 
     def written(self, note: Note, *, again: bool = False) -> "Stored | None":
-        """A text of the note; None if it is not newer. again: the same version counts (it was analysed anew)."""
+        """The record with a text of the note; None if the text is not newer.
+
+        again: a text of the same version counts too, because it was analysed again.
+        """
         incarnation, version = note.stamp
         if incarnation > self.incarnation:
             return Stored(note, incarnation, version, version, revision=self.revision)
@@ -47,8 +54,11 @@ class Stored:
             return replace(self, note=note, version=version, state_version=version, visible=True)
         return replace(self, note=note, version=version)
 
-    def turned(self, visible: bool, version: int, incarnation: int | None = None) -> "Stored | None":
-        """Hidden or shown; None if a newer state is known. incarnation None: the one that is known."""
+    def with_visibility(self, visible: bool, version: int, incarnation: int | None = None) -> "Stored | None":
+        """The record when the note was hidden or shown; None if a newer state is known.
+
+        incarnation: None means the one that is known.
+        """
         incarnation = self.incarnation if incarnation is None else incarnation
         if incarnation > self.incarnation:
             return Stored(None, incarnation, 0, version, visible, revision=self.revision)
@@ -59,7 +69,10 @@ class Stored:
         return replace(self, visible=visible, state_version=version)
 
     def removed(self, version: int, incarnation: int | None = None) -> "Stored | None":
-        """Purged; None if it was already. Aborted (VERSION_MISMATCH) when something newer than the version is known."""
+        """The record when the note was purged; None if it was purged before.
+
+        Aborted (VERSION_MISMATCH) when a version newer than `version` is known.
+        """
         incarnation = self.incarnation if incarnation is None else incarnation
         if incarnation < self.incarnation:
             return None

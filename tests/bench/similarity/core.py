@@ -7,11 +7,12 @@ from time import perf_counter
 
 import numpy as np
 
-from services.similarity_service.model import codec, query, search, similarity
+from services.similarity_service.model import query, score, search
 from services.similarity_service.model.analysis import analyser
-from services.similarity_service.model.codec import Packed
-from services.similarity_service.model.index import UserIndex
-from services.similarity_service.model.loading import Loading
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.engine.codec import Packed
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.note import Note, analyse
 from tests.bench.similarity.corpus import Sample
 
@@ -80,7 +81,7 @@ def _inflate(node_id: str, record: bytes) -> Packed:
 
 def _find(index: UserIndex, doc: int) -> float:
     begun = perf_counter()
-    similarity.find(index, query.of_doc(index, doc), 10)
+    score.find(index, query.of_doc(index, doc), 10)
     return perf_counter() - begun
 
 

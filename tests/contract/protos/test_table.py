@@ -13,8 +13,6 @@ ROOT = Path(__file__).resolve().parents[3]
 STILL_TO_MOVE = {
     "services/graph_service/adapters/dynamo.py",
     "services/graph_service/adapters/items.py",
-    "services/similarity_service/adapters/dynamo.py",
-    "services/similarity_service/adapters/unsettled.py",
 }
 
 

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
-from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoSettings
+from protos.table import terms_key
+from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoUserSettings
+from services.similarity_service.adapters.pending_relinks import DynamoPendingRelinks
 from services.similarity_service.adapters.redis import RedisChangeLog
-from services.similarity_service.adapters.unsettled import DynamoUnsettled
-from services.similarity_service.model import codec
-from services.similarity_service.model.settings import Settings
+from services.similarity_service.model.engine import codec
 from services.similarity_service.model.stored import Stored
-from services.similarity_service.ports import Change, LogGap, Unsettled, UserChoices
+from services.similarity_service.model.user_settings import SavedUserSettings, UserSettings
+from services.similarity_service.ports import LogEntry, LogGap, PendingRelink
 from shared.dynamo import Table
 from shared.ids import SystemClock
 from shared.redis import Redis
 from tests.support.clock import ManualClock
-from tests.support.similarity_fakes import FakeLog, FakeRecords, FakeSettings, FakeUnsettled, note
+from tests.support.similarity_fakes import FakeLog, FakePendingRelinks, FakeRecords, FakeUserSettings, note
 from tests.support.similarity_service import redis_of, table_of
 from tests.support.stores import Stores
 
@@ -49,12 +50,12 @@ def log(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(params=["fake", "dynamo"])
 def choices(request: pytest.FixtureRequest) -> Any:
-    return FakeSettings() if request.param == "fake" else DynamoSettings(request.getfixturevalue("table"))
+    return FakeUserSettings() if request.param == "fake" else DynamoUserSettings(request.getfixturevalue("table"))
 
 
 @pytest.fixture(params=["fake", "dynamo"])
-def unsettled(request: pytest.FixtureRequest) -> Any:
-    return FakeUnsettled() if request.param == "fake" else DynamoUnsettled(request.getfixturevalue("table"))
+def pending_relinks(request: pytest.FixtureRequest) -> Any:
+    return FakePendingRelinks() if request.param == "fake" else DynamoPendingRelinks(request.getfixturevalue("table"))
 
 
 def stored(node_id: str, text: str, *, version: int = 1, revision: int = 1) -> Stored:
@@ -144,18 +145,18 @@ async def test_everything_and_stamps(records: Any, user: str) -> None:
 
 
 async def test_turning(records: Any, user: str) -> None:
-    assert await records.turn(user, "a", False, 2, None) is None
+    assert await records.set_visibility(user, "a", False, 2, None) is None
     await records.put(user, "a", Stored(), stored("a", "sea"))
-    assert await records.turn(user, "a", False, 1, None) is None  # not newer
-    assert await records.turn(user, "a", False, 2, 9) is None  # of another incarnation
-    hidden = await records.turn(user, "a", False, 2, 3)
+    assert await records.set_visibility(user, "a", False, 1, None) is None  # not newer
+    assert await records.set_visibility(user, "a", False, 2, 9) is None  # of another incarnation
+    hidden = await records.set_visibility(user, "a", False, 2, 3)
     assert hidden is not None
     assert not hidden.visible
     assert hidden.shown is None
     assert (hidden.version, hidden.state_version, hidden.revision) == (1, 2, 2)
     assert await records.get(user, "a") == hidden
-    assert await records.turn(user, "a", True, 2, None) is None
-    shown = await records.turn(user, "a", True, 3, None)
+    assert await records.set_visibility(user, "a", True, 2, None) is None
+    shown = await records.set_visibility(user, "a", True, 3, None)
     assert shown is not None
     assert shown.shown == hidden.note
 
@@ -163,9 +164,9 @@ async def test_turning(records: Any, user: str) -> None:
 async def test_the_log_tells_in_order(log: Any, user: str) -> None:
     start = await log.tail(user)
     assert await log.since(user, start) == []
-    await log.append(user, [Change("a", 1, 2, True), Change("b", 3, 4, False)])
-    await log.append(user, [Change("a", 1, 3, True)])
-    await log.append("somebody-else", [Change("x", 1, 1, True)])
+    await log.append(user, [LogEntry("a", 1, 2, True), LogEntry("b", 3, 4, False)])
+    await log.append(user, [LogEntry("a", 1, 3, True)])
+    await log.append("somebody-else", [LogEntry("x", 1, 1, True)])
     news = await log.since(user, start)
     assert [(each.node_id, each.incarnation, each.version, each.visible) for each in news] == [
         ("a", 1, 2, True),
@@ -185,7 +186,7 @@ async def test_a_lost_log_is_a_gap(log: Any, redis: Redis, user: str) -> None:
     with pytest.raises(LogGap):
         await log.since(user, start)
     again = await log.tail(user)
-    await log.append(user, [Change("a", 1, 1, True)])
+    await log.append(user, [LogEntry("a", 1, 1, True)])
     with pytest.raises(LogGap):
         await log.since(user, start)
     assert [each.node_id for each in await log.since(user, again)] == ["a"]
@@ -194,13 +195,13 @@ async def test_a_lost_log_is_a_gap(log: Any, redis: Redis, user: str) -> None:
 async def test_a_trimmed_log_is_a_gap(redis: Redis, user: str) -> None:
     log = RedisChangeLog(redis, keep=50)
     start = await log.tail(user)
-    await log.append(user, [Change(f"n{n}", 1, 1, True) for n in range(1000)])
+    await log.append(user, [LogEntry(f"n{n}", 1, 1, True) for n in range(1000)])
     with pytest.raises(LogGap):
         await log.since(user, start)
 
 
 async def test_idle_logs_expire(redis: Redis, user: str) -> None:
-    await RedisChangeLog(redis, seconds=100).append(user, [Change("a", 1, 1, True)])
+    await RedisChangeLog(redis, seconds=100).append(user, [LogEntry("a", 1, 1, True)])
     assert 0 < await redis.call("TTL", f"sim:{{{user}}}:log") <= 100
 
 
@@ -208,7 +209,7 @@ async def test_purged_notes_expire(table: Table, user: str) -> None:
     records = DynamoRecords(table, SystemClock())
     gone = Stored(None, 1, 2, 2, visible=False, gone=True, revision=1)
     await records.put(user, "a", Stored(), gone)
-    item = await table.get((f"USER#{user}", "TERMS#a"))
+    item = await table.get(terms_key(user, "a"))
     assert item is not None
     assert item["expires_at"] > SystemClock().now_ms() // 1000 + 13 * 86_400
     assert "rec" not in item
@@ -216,7 +217,7 @@ async def test_purged_notes_expire(table: Table, user: str) -> None:
 
 async def test_settings(choices: Any, user: str) -> None:
     assert await choices.get(user) is None
-    chosen = UserChoices(Settings("german", False, 0.4, 7), "english", 123)
+    chosen = SavedUserSettings(UserSettings("german", False, 0.4, 7), "english", 123)
     await choices.put(user, chosen)
     assert await choices.get(user) == chosen
     assert await choices.get("somebody-else") is None
@@ -232,8 +233,8 @@ async def test_what_was_written_since(kind: str, request: pytest.FixtureRequest,
     await clock.advance(1)
     later = clock.now_ms()
     await records.put(user, "c", Stored(), stored("c", "sea"))
-    await records.turn(user, "a", True, 2, None)
-    await records.turn(user, "hidden", False, 2, None)
+    await records.set_visibility(user, "a", True, 2, None)
+    await records.set_visibility(user, "hidden", False, 2, None)
     gone = stored("gone", "sea").removed(2)
     assert gone is not None
     await records.put(user, "gone", stored("gone", "sea"), replace(gone, revision=2))
@@ -243,44 +244,44 @@ async def test_what_was_written_since(kind: str, request: pytest.FixtureRequest,
     assert await records.written_since("somebody-else", 0) == []
 
 
-async def of_user(unsettled: Any, user: str, now_ms: int) -> list[Unsettled]:
-    return [each for each in await unsettled.expired(now_ms) if each.user_id == user]
+async def of_user(pending_relinks: Any, user: str, now_ms: int) -> list[PendingRelink]:
+    return [each for each in await pending_relinks.expired(now_ms) if each.user_id == user]
 
 
-async def test_who_has_links_to_settle(unsettled: Any, user: str) -> None:
-    one = Unsettled(user, "one", 100, 2_000)
-    await unsettled.put(one)
-    await unsettled.put(Unsettled(user, "two", 150, 9_000))
-    assert await of_user(unsettled, user, 2_000) == []
-    assert await of_user(unsettled, user, 2_001) == [one]
+async def test_pending_relinks_are_found_when_they_expire(pending_relinks: Any, user: str) -> None:
+    one = PendingRelink(user, "one", 100, 2_000)
+    await pending_relinks.put(one)
+    await pending_relinks.put(PendingRelink(user, "two", 150, 9_000))
+    assert await of_user(pending_relinks, user, 2_000) == []
+    assert await of_user(pending_relinks, user, 2_001) == [one]
     renewed = replace(one, since_ms=120, until_ms=3_000)
-    assert await unsettled.renew(renewed)
-    assert await of_user(unsettled, user, 2_001) == []
-    assert await of_user(unsettled, user, 3_001) == [renewed]
-    await unsettled.remove(user, "one")
-    assert await of_user(unsettled, user, 3_001) == []
-    assert not await unsettled.renew(renewed)
-    assert await of_user(unsettled, user, 3_001) == []
-    await unsettled.remove(user, "one")
+    assert await pending_relinks.renew(renewed)
+    assert await of_user(pending_relinks, user, 2_001) == []
+    assert await of_user(pending_relinks, user, 3_001) == [renewed]
+    await pending_relinks.remove(user, "one")
+    assert await of_user(pending_relinks, user, 3_001) == []
+    assert not await pending_relinks.renew(renewed)
+    assert await of_user(pending_relinks, user, 3_001) == []
+    await pending_relinks.remove(user, "one")
 
 
-async def test_what_is_left_is_taken_once_and_only_as_it_was_seen(unsettled: Any, user: str) -> None:
-    theirs = Unsettled(user, "dead", 100, 2_000)
-    await unsettled.put(theirs)
-    heirs = [Unsettled(user, f"heir{n}", 100, 5_000) for n in range(4)]
-    taken = await asyncio.gather(*(unsettled.take(theirs, heir) for heir in heirs))
+async def test_an_entry_is_taken_once_and_only_as_it_was_read(pending_relinks: Any, user: str) -> None:
+    theirs = PendingRelink(user, "dead", 100, 2_000)
+    await pending_relinks.put(theirs)
+    heirs = [PendingRelink(user, f"heir{n}", 100, 5_000) for n in range(4)]
+    taken = await asyncio.gather(*(pending_relinks.take(theirs, heir) for heir in heirs))
     assert taken.count(True) == 1
-    assert await of_user(unsettled, user, 5_001) == [heirs[taken.index(True)]]
-    slow = Unsettled(user, "slow", 100, 2_000)
-    await unsettled.put(slow)
-    await unsettled.renew(replace(slow, until_ms=4_000))
-    assert not await unsettled.take(slow, heirs[0])
-    assert [each.owner for each in await of_user(unsettled, user, 4_001)] == ["slow"]
+    assert await of_user(pending_relinks, user, 5_001) == [heirs[taken.index(True)]]
+    slow = PendingRelink(user, "slow", 100, 2_000)
+    await pending_relinks.put(slow)
+    await pending_relinks.renew(replace(slow, until_ms=4_000))
+    assert not await pending_relinks.take(slow, heirs[0])
+    assert [each.owner for each in await of_user(pending_relinks, user, 4_001)] == ["slow"]
 
 
 async def test_an_index_that_lags_takes_nobody_for_dead(table: Table, user: str, monkeypatch: Any) -> None:
-    unsettled = DynamoUnsettled(table)
-    await unsettled.put(Unsettled(user, "one", 100, 9_000))
+    pending_relinks = DynamoPendingRelinks(table)
+    await pending_relinks.put(PendingRelink(user, "one", 100, 9_000))
     query = table.query
     monkeypatch.setattr(table, "query", lambda pk, before, **asked: query(pk, **asked))
-    assert await of_user(unsettled, user, 2_000) == []
+    assert await of_user(pending_relinks, user, 2_000) == []

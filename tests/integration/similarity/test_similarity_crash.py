@@ -1,4 +1,4 @@
-"""A process dies before it has settled what it heard: another makes the links that a clean rebuild makes."""
+"""A process dies before it has relinked its notes: another makes the links that a clean rebuild makes."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from protos.similarity.v1 import similarity_pb2 as pb
+from protos.table import RELINKS, TERMS, user_partition
 from tests.support.similarity_peers import FakePeers
 from tests.support.similarity_service import event_of, publish, running, settings_of, table_of
 from tests.support.stores import Stores
@@ -17,7 +18,7 @@ from tests.support.stores import running as running_stores
 from tests.support.waiting import until
 
 TOPICS = ["graph tree node edge path", "flour water salt dough oven", "sail mast wind sea rope", "chord key scale tone"]
-LEASE = {"BRAIN2_SETTLE_LEASE_SECONDS": "1"}
+LEASE = {"BRAIN2_RELINK_LEASE_SECONDS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +37,12 @@ def write(peers: FakePeers, user: str, count: int) -> None:
 
 @contextlib.asynccontextmanager
 async def process(stores: Stores, peers: FakePeers) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The service as a process of its own, which links at once and never comes to settling."""
+    """The service as a process of its own, which links at once and never relinks."""
     env = {
         "BRAIN2_LISTEN": "127.0.0.1:0",
         "BRAIN2_NODE_TARGET": peers.target,
         "BRAIN2_GRAPH_TARGET": peers.target,
-        "BRAIN2_SETTLE_SECONDS": "600",
+        "BRAIN2_RELINK_QUIET_SECONDS": "600",
     }
     env = os.environ | stores.environment("similarity") | env | LEASE
     started = await asyncio.create_subprocess_exec(sys.executable, "-m", "services.similarity_service", env=env)
@@ -62,24 +63,24 @@ async def acknowledged(stores: Stores) -> bool:
     return all(int(found[name]) == 0 for name in names)
 
 
-async def test_links_are_settled_although_the_process_that_heard_of_the_notes_was_killed(
+async def test_notes_are_relinked_although_the_process_that_indexed_them_was_killed(
     stores: Stores, peers: FakePeers, user: str
 ) -> None:
     write(peers, user, 60)
     async with table_of(stores) as table:
 
         async def heard() -> bool:
-            page = await table.query(f"USER#{user}", begins_with="TERMS#", count=True, consistent=True)
+            page = await table.query(user_partition(user), begins_with=TERMS, count=True, consistent=True)
             return page.count == 60 and await acknowledged(stores)
 
-        async def marks() -> list[str]:
-            page = await table.query(f"USER#{user}", begins_with="SIM#SETTLE#", consistent=True)
+        async def entries() -> list[str]:
+            page = await table.query(user_partition(user), begins_with=RELINKS, consistent=True)
             return [item["SK"] for item in page.items]
 
         async with process(stores, peers) as first:
             await publish(stores, [event_of(note) for note in peers.notes[user].values()])
             await until(heard, seconds=60, what="all notes indexed and their events acknowledged")
-            (mark,) = await marks()
+            (entry,) = await entries()
             first.kill()
             await first.wait()
         linked_at_once = peers.pairs(user)
@@ -87,14 +88,14 @@ async def test_links_are_settled_although_the_process_that_heard_of_the_notes_wa
         async with running(stores, peers, **LEASE) as second:
 
             async def taken_over() -> bool:
-                return mark not in await marks()
+                return entry not in await entries()
 
-            await until(taken_over, what="the mark of the dead process taken over")
-            await second.settled()
-            settled = peers.pairs(user)
+            await until(taken_over, what="the entry of the dead process taken over")
+            await second.relinked()
+            relinked = peers.pairs(user)
             request = pb.ReindexUserRequest(user_id=user, relink=True)
             assert [each async for each in second.stub.ReindexUser(request)][-1].finished
-            assert peers.pairs(user) == settled != linked_at_once
+            assert peers.pairs(user) == relinked != linked_at_once
 
 
 async def test_a_process_that_ends_leaves_its_rest_to_others_at_once(
@@ -102,12 +103,12 @@ async def test_a_process_that_ends_leaves_its_rest_to_others_at_once(
 ) -> None:
     write(peers, user, 20)
     async with running(stores, peers) as second:
-        async with running(stores, peers, BRAIN2_SETTLE_SECONDS="600") as first:
+        async with running(stores, peers, BRAIN2_RELINK_QUIET_SECONDS="600") as first:
             await first.hear(*(event_of(note) for note in peers.notes[user].values()))
-        await second.parts.linking.keep_once()
-        assert user in second.parts.linking.users
-        await second.settled()
-        settled = peers.pairs(user)
+        await second.components.relinker.renew_and_take_over()
+        assert user in second.components.relinker.users
+        await second.relinked()
+        relinked = peers.pairs(user)
         async for _ in second.stub.ReindexUser(pb.ReindexUserRequest(user_id=user, relink=True)):
             pass
-        assert peers.pairs(user) == settled
+        assert peers.pairs(user) == relinked

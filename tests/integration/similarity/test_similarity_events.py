@@ -23,7 +23,7 @@ async def test_from_event_to_links(stores: Stores, service: SimilarityService, p
         return {("postgres", "sqlite"), ("postgres", "relational"), ("bread", "pizza")} <= peers.pairs(user)
 
     await until(linked, what="links")
-    await service.settled()
+    await service.relinked()
     assert not any({a, b} & {"bread", "pizza"} and {a, b} & {"postgres", "sqlite"} for a, b in peers.pairs(user))
     edge = peers.edge(user, "postgres", "sqlite")
     assert edge.metadata.auto_generated

@@ -38,7 +38,7 @@ async def import_all(peers: FakePeers, user: str, services: list[SimilarityServi
     rng.shuffle(events)
     await asyncio.gather(*(rng.choice(services).hear(event) for event in events))
     for service in services:
-        await service.settled()
+        await service.relinked()
 
 
 async def test_two_replicas_give_the_same_links_as_one(pair: list[SimilarityService], peers: FakePeers) -> None:
@@ -50,7 +50,7 @@ async def test_two_replicas_give_the_same_links_as_one(pair: list[SimilarityServ
     await import_all(peers, users[2], pair, seed=3)
     first = peers.pairs(users[0])
     assert len(first) > 15
-    # Each settles again when it hears of what the other wrote after it.
+    # Each relinks again when its index shows what the other wrote after it.
     await until(lambda: peers.pairs(users[1]) == first, what="the same links from two replicas")
     await until(lambda: peers.pairs(users[2]) == first, what="the same links from two replicas")
 
@@ -102,7 +102,7 @@ async def test_no_user_ever_meets_anothers_notes(pair: list[SimilarityService], 
 
     await asyncio.gather(*(ask(number, rng.choice(pair)) for number in range(len(users)) for _ in range(3)))
     for service in pair:
-        await service.settled()
+        await service.relinked()
     for number, user in enumerate(users):
         assert {each for edge in peers.pairs(user) for each in edge} <= {f"u{number}-{n}" for n in range(6)}
 

@@ -153,15 +153,15 @@ async def test_remove_node(service: SimilarityService, peers: FakePeers, shelf: 
 
 
 async def test_visibility_compares_versions(service: SimilarityService, shelf: str) -> None:
-    async def turn(version: int, visible: bool) -> bool:
+    async def set_visibility(version: int, visible: bool) -> bool:
         request = pb.SetNodeVisibilityRequest(user_id=shelf, node_id="bread", version=version, visible=visible)
         applied: bool = (await service.stub.SetNodeVisibility(request)).applied
         return applied
 
-    assert await turn(3, False)
-    assert not await turn(2, True)
+    assert await set_visibility(3, False)
+    assert not await set_visibility(2, True)
     assert not await service.indexed(shelf, "bread")
-    assert await turn(4, True)
+    assert await set_visibility(4, True)
     assert await service.indexed(shelf, "bread")
 
 

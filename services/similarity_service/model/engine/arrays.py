@@ -1,0 +1,243 @@
+"""Growable numpy arrays, and many lists in one array, so that an index of a million notes is few pieces of memory.
+
+A Python list of small numpy arrays costs over 100 bytes a term before the first posting; here a term costs 9.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int32]
+Longs = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+S = TypeVar("S", bound=np.generic)
+
+# Capacities of a list of postings. They grow by about a third, so on average at most a quarter of the space is unused.
+_SIZES = [0, 1, 2, 3, 4, 6, 8]
+while _SIZES[-1] < 1 << 30:
+    _SIZES += [_SIZES[-2] * 2, _SIZES[-1] * 2]
+# Arrays of more values than this grow by a smaller share.
+_LARGE = 1 << 16
+_SIZE_ARRAY = np.array(_SIZES, np.int64)
+
+
+def distinct(values: NDArray[S]) -> NDArray[S]:
+    """The different values, ascending. np.unique() of many integers takes ten times as long."""
+    found = np.sort(values)
+    new = np.ones(len(found), np.bool_)
+    new[1:] = found[1:] != found[:-1]
+    return found[new]
+
+
+def order_of(numbers: Ints) -> Longs:
+    """np.argsort(numbers, kind="stable") of numbers that aren't negative, in half of the time: by radix."""
+    low = np.argsort(numbers.astype(np.uint16), kind="stable")
+    high = (numbers >> 16).astype(np.uint16)[low]
+    return low[np.argsort(high, kind="stable")] if high.any() else low
+
+
+class Growing(Generic[S]):
+    """An array with room at its end. `data` is replaced when it grows: read it again after each call."""
+
+    __slots__ = ("data", "fill", "size")
+
+    def __init__(self, dtype: type[S], fill: int | float = 0, room: int = 16) -> None:
+        self.data: NDArray[S] = np.full(room, fill, dtype)
+        self.fill = fill
+        self.size = 0
+
+    @property
+    def view(self) -> NDArray[S]:
+        """The part that is in use."""
+        return self.data[: self.size]
+
+    def reach(self, size: int) -> None:
+        """Make the array at least `size` long; new places hold the fill value."""
+        if size > len(self.data):
+            self._grow(size)
+        if size > self.size:
+            self.size = size
+
+    def append(self, value: int | float | bool) -> int:
+        """Add one value; returns its place."""
+        place = self.size
+        if place == len(self.data):
+            self._grow(place + 1)
+        self.data[place] = value
+        self.size = place + 1
+        return place
+
+    def extend(self, values: Any) -> int:
+        """Add many values; returns the place of the first."""
+        place = self.size
+        end = place + len(values)
+        if end > len(self.data):
+            self._grow(end)
+        self.data[place:end] = values
+        self.size = end
+        return place
+
+    def _grow(self, size: int) -> None:
+        # Room for a large array is a large part of an index, and it is copied seldom enough.
+        grown = np.empty(size + (size >> (3 if size < _LARGE else 5)) + 16, self.data.dtype)
+        grown[: self.size] = self.data[: self.size]
+        grown[self.size :] = self.fill
+        self.data = grown
+
+    @property
+    def nbytes(self) -> int:
+        return int(self.data.nbytes)
+
+
+class Postings:
+    """For each term the notes that have it, ascending, with a small code for each (how often)."""
+
+    def __init__(self) -> None:
+        self.docs = Growing(np.int32, room=1024)
+        self.codes = Growing(np.uint8, room=1024)
+        self._offset = Growing(np.uint32)
+        self._length = Growing(np.int32)
+        # Places in _SIZES, 0 for none.
+        self._room = Growing(np.uint8)
+        self._free: dict[int, list[int]] = {}
+
+    @property
+    def nbytes(self) -> int:
+        parts = (self.docs, self.codes, self._offset, self._length, self._room)
+        return sum(part.nbytes for part in parts) + 40 * sum(len(free) for free in self._free.values())
+
+    def reach(self, lists: int) -> None:
+        """Make room for `lists` lists."""
+        self._offset.reach(lists)
+        self._length.reach(lists)
+        self._room.reach(lists)
+
+    def length(self, number: int) -> int:
+        return int(self._length.data[number])
+
+    def of(self, number: int) -> tuple[Ints, Bytes]:
+        """The postings of one list, as views that hold until the next change."""
+        start = int(self._offset.data[number])
+        end = start + int(self._length.data[number])
+        return self.docs.data[start:end], self.codes.data[start:end]
+
+    def append(self, numbers: Ints, doc: int, codes: Bytes) -> None:
+        """Add one note to several lists (each at most once); its number is higher than all that are in them."""
+        lengths = self._length.data[numbers]
+        for number in numbers[lengths == _SIZE_ARRAY[self._room.data[numbers]]].tolist():
+            self._move(number)
+        at = self._offset.data[numbers] + lengths.astype(np.uint32)
+        self.docs.data[at] = doc
+        self.codes.data[at] = codes
+        self._length.data[numbers] = lengths + 1
+
+    def put(self, number: int, docs: Ints, codes: Bytes) -> None:
+        """Set a whole list that is empty; notes ascending."""
+        room = int(np.searchsorted(_SIZE_ARRAY, len(docs)))
+        start = self._take(room)
+        self.docs.data[start : start + len(docs)] = docs
+        self.codes.data[start : start + len(docs)] = codes
+        self._offset.data[number], self._length.data[number], self._room.data[number] = start, len(docs), room
+
+    def load(self, lengths: Longs, pieces: Iterable[tuple[Ints, Ints, Bytes]]) -> None:
+        """Set everything at once. lengths: of each list; pieces: (list, note, code) triples, a list's notes ascending.
+
+        What is computed of a piece should fit into the processor's cache.
+        """
+        self.reach(len(lengths))
+        classes = np.searchsorted(_SIZE_ARRAY, lengths)
+        rooms = _SIZE_ARRAY[classes]
+        starts = np.cumsum(rooms) - rooms
+        total = int(rooms.sum())
+        self.docs.reach(total)
+        self.codes.reach(total)
+        ends = starts.copy()
+        for numbers, docs, codes in pieces:
+            order = order_of(numbers)
+            ordered = numbers[order]
+            firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
+            lists, runs = ordered[firsts], np.diff(firsts, append=len(ordered))
+            at = np.arange(len(ordered)) + np.repeat(ends[lists] - firsts, runs)
+            ends[lists] += runs
+            self.docs.data[at] = docs[order]
+            self.codes.data[at] = codes[order]
+        known = slice(0, len(lengths))
+        self._offset.data[known], self._length.data[known], self._room.data[known] = starts, lengths, classes
+
+    def _move(self, number: int) -> None:
+        """Move a full list to a larger place."""
+        room, length = int(self._room.data[number]), int(self._length.data[number])
+        start, old = self._take(room + 1), int(self._offset.data[number])
+        if length:
+            self.docs.data[start : start + length] = self.docs.data[old : old + length]
+            self.codes.data[start : start + length] = self.codes.data[old : old + length]
+            self._free.setdefault(room, []).append(old)
+        self._offset.data[number], self._room.data[number] = start, room + 1
+
+    def _take(self, room: int) -> int:
+        free = self._free.get(room)
+        if free:
+            return free.pop()
+        start = self.docs.size
+        self.docs.reach(start + _SIZES[room])
+        self.codes.reach(start + _SIZES[room])
+        return start
+
+
+class Rows(Generic[S]):
+    """Rows of values in one array. The row of a removed note stays until the index is loaded again."""
+
+    __slots__ = ("_starts", "values")
+
+    def __init__(self, dtype: type[S]) -> None:
+        self.values = Growing(dtype, room=64)
+        # Where each row starts, and the end of the last.
+        self._starts = Growing(np.uint32)
+        self._starts.append(0)
+
+    def __len__(self) -> int:
+        return self._starts.size - 1
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes + self._starts.nbytes
+
+    def append(self, values: Any) -> None:
+        self.values.extend(values)
+        self._starts.append(self.values.size)
+
+    def load(self, values: NDArray[S], lengths: Longs | Sequence[int]) -> None:
+        """Append many rows at once, one after the other."""
+        start = self.values.extend(values)
+        self._starts.extend(start + np.cumsum(np.asarray(lengths, np.int64)))
+
+    def span(self, row: int, end: int | None = None) -> slice:
+        """Where the values of a row are, or of those from it on to `end`."""
+        starts = self._starts.data
+        return slice(int(starts[row]), int(starts[row + 1 if end is None else end]))
+
+    def __getitem__(self, row: int) -> NDArray[S]:
+        return self.values.data[self.span(row)]
+
+    def starts(self, rows: NDArray[Any]) -> Longs:
+        """The first place of some rows."""
+        found: Longs = self._starts.data[rows].astype(np.int64)
+        return found
+
+    def lengths(self) -> Longs:
+        """The length of every row."""
+        ends: Longs = self._starts.view.astype(np.int64)
+        return ends[1:] - ends[:-1]
+
+    def places(self, rows: NDArray[Any]) -> tuple[Longs, Longs]:
+        """Where the values of several rows are, row after row, and the number of values of each row."""
+        starts = self._starts.data[rows].astype(np.int64)
+        lengths = self._starts.data[np.asarray(rows) + 1].astype(np.int64) - starts
+        ends = np.cumsum(lengths)
+        places = np.repeat(starts - ends + lengths, lengths)
+        places += np.arange(len(places))
+        return places, lengths

@@ -1,0 +1,268 @@
+"""The index of one user's notes: the postings of terms, and for each note what scores and phrases need.
+
+Answers are a function of the set of notes in the index: weights are computed from counts at each query, so neither the
+order of adding nor the notes that were removed change an answer. The time to add or remove a note grows with the length
+of the note. The index is not thread-safe: one task may use it at a time.
+
+A note's number ("doc") is the order in which it was added in this process; it has no meaning outside of the index.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.similarity_service.model.analysis import Analyser, analyser
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.engine.arrays import Floats, Growing, Ints, Longs, Postings, Rows
+from services.similarity_service.model.engine.forward import ForwardIndex
+from services.similarity_service.model.engine.loading import Loading
+from services.similarity_service.model.engine.repeats import Repeats
+from services.similarity_service.model.engine.strings import Strings
+from services.similarity_service.model.engine.titles import Titles
+from services.similarity_service.model.engine.vocabulary import STOP, TAG_PREFIX, Vocabulary
+from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
+
+# The weight of a term by its number of occurrences. It is logarithmic: the tenth occurrence adds less than the second.
+LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, 256))]).astype(np.float32)
+_SQUARES = LOG_TF * LOG_TF
+# Loading counts the terms of so many notes in one step, and posts those of so many in one step.
+_COUNTED, _POSTED = 1 << 14, 1 << 12
+
+
+class UserIndex:
+    """All arrays about one user's notes. language: in which the notes were analysed."""
+
+    def __init__(self, language: str = "english") -> None:
+        self.analyser: Analyser = analyser(language)
+        self.vocabulary = Vocabulary(self.analyser.stop_terms)
+        # Stop words have no postings: half of all postings would be theirs, and they carry no weight.
+        self.postings = Postings()
+        self.forward = ForwardIndex()
+        self.titles = Titles(self.vocabulary, self.postings, self.forward)
+        self.repeats = Repeats()
+        self._ids = Strings()
+        # 0 for removed notes, so that they get no score.
+        self.inverse_norm = Growing(np.float32)
+        # Occurrences in title and text.
+        self.lengths = Growing(np.int32)
+        self._stamps = Growing(np.int64)
+        self._salient = Rows(np.uint16)
+        self._titles = Rows(np.uint8)
+        self.total_length = 0
+        # Counts the changes of the index.
+        self.epoch = 0
+        self._scratch = np.zeros(0, np.float32)
+
+    def __len__(self) -> int:
+        return self.live
+
+    def __contains__(self, node_id: str) -> bool:
+        return self._ids.number(node_id) >= 0
+
+    @property
+    def size(self) -> int:
+        """How many numbers were given to notes, those of removed notes included."""
+        return len(self._ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes."""
+        parts = (
+            self.vocabulary, self.postings, self.forward, self.titles, self.repeats, self._ids, self.inverse_norm,
+            self.lengths, self._stamps, self._salient, self._titles, self._scratch,
+        )  # fmt: skip
+        return sum(int(part.nbytes) for part in parts)
+
+    @property
+    def live(self) -> int:
+        """How many notes are in the index."""
+        return self.forward.live
+
+    @property
+    def waste(self) -> float:
+        """The share of numbers whose note was removed."""
+        return 1 - self.live / self.size if self.size else 0.0
+
+    def doc(self, node_id: str) -> int:
+        """A note's number, -1 if it is not in the index."""
+        return self._ids.number(node_id)
+
+    def id(self, doc: int) -> str:
+        """The id of a note."""
+        return self._ids[doc]
+
+    def ids(self) -> Iterator[str]:
+        """The ids of all notes in the index."""
+        return (self._ids[doc] for doc in np.flatnonzero(self.forward.alive.view).tolist())
+
+    def title(self, doc: int) -> str:
+        return self._titles[doc].tobytes().decode()
+
+    def stamp(self, node_id: str) -> tuple[int, int] | None:
+        """(incarnation, version) of a note; None if it is not in the index."""
+        doc = self.doc(node_id)
+        return None if doc < 0 else (int(self._stamps.data[2 * doc]), int(self._stamps.data[2 * doc + 1]))
+
+    def salient(self, doc: int) -> Ints:
+        """A note's salient terms, best first."""
+        return self.forward.terms[doc][self._salient[doc]]
+
+    def scratch(self, size: int) -> Floats:
+        """A table of zeros with a place for each term. A caller that writes into it must restore the zeros."""
+        if len(self._scratch) < size:
+            self._scratch = np.zeros(size + size // 8, np.float32)
+        return self._scratch
+
+    def add(self, note: Note) -> int:
+        """Add a visible note, in place of its earlier version if there is one. Returns its number."""
+        if note.node_id in self:
+            self.remove(note.node_id)
+        vocabulary = self.vocabulary
+        numbers = vocabulary.number_all([*note.terms, *(TAG_PREFIX + tag for tag in note.tags)], note.forms)
+        codes = np.zeros(len(numbers), np.uint8)
+        codes[: len(note.codes)] = np.frombuffer(note.codes, np.uint8)
+        doc = self._ids.add(note.node_id)
+        self._titles.append(np.frombuffer(note.title.encode(), np.uint8))
+        self.forward.add(numbers, codes, note.sequence, wide=note.wide)
+        self._salient.append([number for number, _ in note.salient])
+        self._stamps.extend(note.stamp)
+        length = (len(note.sequence) >> note.wide) - 1
+        self.lengths.append(length)
+        self.repeats.add(np.frombuffer(note.sentence_hashes, np.uint32), np.frombuffer(note.sentence_sizes, np.uint16))
+        self.total_length += length
+        self.epoch += 1
+        weight = float(_SQUARES[codes].sum())
+        self.inverse_norm.append(weight**-0.5 if weight else 0.0)
+        vocabulary.salient.data[self.salient(doc)] += 1
+        phrases = self.titles.phrases_in(doc)
+        posted = (vocabulary.flags.data[numbers] & STOP) == 0
+        self.postings.reach(len(vocabulary))
+        self.postings.append(
+            np.concatenate([numbers[posted], phrases]),
+            doc,
+            np.concatenate([codes[posted], np.ones(len(phrases), np.uint8)]),
+        )
+        vocabulary.df.data[numbers] += 1
+        vocabulary.df.data[phrases] += 1
+        self.titles.add(doc, note.names)
+        return doc
+
+    def remove(self, node_id: str) -> bool:
+        """Remove a note. False if it was not in the index.
+
+        Its postings stay, with no weight, until the index is loaded again.
+        """
+        doc = self.doc(node_id)
+        if doc < 0:
+            return False
+        self._ids.drop(node_id)
+        self.vocabulary.df.data[self.forward.terms[doc]] -= 1
+        self.vocabulary.df.data[self.titles.phrases_in(doc)] -= 1
+        self.titles.remove(doc)
+        self.vocabulary.salient.data[self.salient(doc)] -= 1
+        self.repeats.remove(doc)
+        self.forward.remove(doc)
+        self.inverse_norm.data[doc] = 0
+        self.total_length -= int(self.lengths.data[doc])
+        self.epoch += 1
+        return True
+
+    def load(self, loading: Loading) -> None:
+        """Fill an empty index with many visible notes: the result is that of adding each, thirty times faster.
+
+        ValueError when the index is not empty.
+        """
+        if self.size:
+            raise ValueError("load() fills an empty index")
+        vocabulary, words = self.vocabulary, loading.words
+        vocabulary.add_all(words.words, words.forms)
+        self._ids.add_all(loading.ids)
+        self._stamps.extend(loading.stamps)
+        sizes, codes = loading.sizes.taken(), loading.codes.taken()
+        self.inverse_norm.extend(_inverse_norms(codes, sizes))
+        self._titles.load(*loading.part(codec.TITLE))
+        pairs, bytes_of_pairs = loading.part(codec.SALIENT)
+        self._salient.load(pairs.view("<u2")[::2].astype(np.uint16), bytes_of_pairs // 4)
+        hashes, bytes_of_hashes = loading.part(codec.HASHES)
+        self.repeats.load(hashes.view("<u4"), bytes_of_hashes // 4, loading.part(codec.SIZES)[0].view("<u2"))
+        sequences, lengths = loading.part(codec.SEQUENCE)
+        self.lengths.extend(self.forward.load(loading.numbers.taken(), codes, sizes, sequences, lengths, loading.wide))
+        self.total_length = int(self.lengths.view.sum())
+        self.epoch += 1
+        self._post_all(*self.titles.load(self._names(loading.aliases), words.words))
+
+    def _names(self, aliases: Sequence[tuple[int, Ints]]) -> dict[int, tuple[Longs, Ints]]:
+        """For load(): for each length of names, the notes that have such a name, and the terms of each name."""
+        rows = np.flatnonzero(self.forward.narrow.lengths())
+        lengths = np.full(len(self.forward.narrow), -1, np.int64)
+        # Each sequence has one separator, after the title.
+        lengths[rows] = np.flatnonzero(self.forward.narrow.values.view == NARROW) - self.forward.narrow.starts(rows)
+        named: dict[int, tuple[list[Longs], list[Ints]]] = {}
+        for size in range(1, LONGEST_TITLE + 1):
+            docs = np.flatnonzero(lengths == size)
+            local = self.forward.narrow.values.data[self.forward.narrow.starts(docs)[:, None] + np.arange(size)]
+            terms = self.forward.terms.values.data[self.forward.terms.starts(docs)[:, None] + local]
+            named[size] = [docs], [terms]
+        for doc, name in [*aliases, *((doc, _title(self.forward.sequence(doc))) for doc in self.forward.wide_docs())]:
+            if 0 < len(name) <= LONGEST_TITLE:
+                named[len(name)][0].append(np.array([doc]))
+                named[len(name)][1].append(name[None])
+        return {size: (np.concatenate(docs), np.concatenate(terms)) for size, (docs, terms) in named.items()}
+
+    def _post_all(self, phrases: Ints, owners: Ints) -> None:
+        """For load(): count and post the terms of all notes.
+
+        phrases, owners: the phrases that occur in notes, and in which notes (ascending).
+        """
+        vocabulary, known = self.vocabulary, len(self.vocabulary)
+        df = np.bincount(phrases, minlength=known)
+        salient = np.zeros(known, np.int64)
+        for first, end in self._pieces(_COUNTED):
+            df += np.bincount(self.forward.terms.values.data[self.forward.terms.span(first, end)], minlength=known)
+            docs = np.arange(first, end)
+            places, lengths = self._salient.places(docs)
+            at = np.repeat(self.forward.terms.starts(docs), lengths) + self._salient.values.data[places]
+            salient += np.bincount(self.forward.terms.values.data[at], minlength=known)
+        vocabulary.df.data[:known], vocabulary.salient.data[:known] = df, salient
+        posted = (vocabulary.flags.data[:known] & STOP) == 0
+        self.postings.load(np.where(posted, df, 0), self._triples(posted, phrases, owners))
+
+    def _triples(
+        self, posted: NDArray[np.bool_], phrases: Ints, owners: Ints
+    ) -> Iterator[tuple[Ints, Ints, NDArray[np.uint8]]]:
+        """For _post_all(): the pieces that Postings.load() takes. posted: whether each term has postings."""
+        sizes = self.forward.terms.lengths()
+        for first, end in self._pieces(_POSTED):
+            span = self.forward.terms.span(first, end)
+            numbers = self.forward.terms.values.data[span]
+            docs = np.repeat(np.arange(first, end, dtype=np.int32), sizes[first:end])
+            kept = np.flatnonzero(posted[numbers])
+            own = slice(*np.searchsorted(owners, [first, end]))
+            yield (
+                np.concatenate([numbers[kept], phrases[own]]),
+                np.concatenate([docs[kept], owners[own]]),
+                np.concatenate([self.forward.codes.data[span][kept], np.ones(own.stop - own.start, np.uint8)]),
+            )
+
+    def _pieces(self, size: int) -> list[tuple[int, int]]:
+        """(first, end) of consecutive runs of `size` notes."""
+        return [(first, min(first + size, self.size)) for first in range(0, self.size, size)]
+
+
+def _inverse_norms(tf: NDArray[np.uint8], sizes: Longs) -> Floats:
+    """For load(): the inverse norm of each note.
+
+    tf: how often each term occurs, note after note. sizes: how many terms each note has.
+    """
+    found = np.zeros(len(sizes), np.float32)
+    filled = np.flatnonzero(sizes)
+    if len(filled):
+        weights = np.add.reduceat(_SQUARES[tf], (np.cumsum(sizes) - sizes)[filled])
+        found[filled[weights > 0]] = weights[weights > 0] ** -0.5
+    return found
+
+
+def _title(sequence: Ints) -> Ints:
+    """The terms of the title in a note's sequence."""
+    return sequence[: int(np.argmax(sequence == -1))]

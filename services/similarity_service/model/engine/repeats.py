@@ -1,0 +1,114 @@
+"""Sentences that many notes share word by word: templates, signatures, legal lines. They carry no weight.
+
+How many notes have a sentence is counted exactly for each 32-bit hash of a sentence. Sentences count as one only if
+their hashes are the same: among four million different ones, the chance that any five are is below one in a million.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.similarity_service.model.engine.arrays import Growing, Longs, Rows, distinct
+from services.similarity_service.model.engine.strings import HashTable
+
+Codes = NDArray[np.uint32]
+Sizes = NDArray[np.uint16]
+# A sentence is boilerplate when at least so many notes have it, and at least this share of all.
+LEAST_NOTES = 5
+LEAST_SHARE = 0.005
+
+
+class Repeats:
+    """How many notes have each sentence. Rows beside the notes of the index, in the same order."""
+
+    def __init__(self) -> None:
+        self.hashes = Rows(np.uint32)
+        # Beside hashes.values: how many occurrences of terms the sentence is long.
+        self.sizes = Growing(np.uint16)
+        # Counts up to LEAST_NOTES; from there on they are in _often. Nearly all sentences are in one note.
+        self._counts = HashTable(np.uint32, np.uint8, none=0)
+        self._often: dict[int, int] = {}
+        # The sentences of _often that at least so many notes have, ascending; None: not known now.
+        self._least = LEAST_NOTES
+        self._boilerplate: Codes | None = np.zeros(0, np.uint32)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes."""
+        return self.hashes.nbytes + self.sizes.nbytes + self._counts.nbytes + 100 * len(self._often)
+
+    def add(self, hashes: Codes, sizes: Sizes) -> None:
+        """Append the row of the next note: the hashes of its sentences (0 for short ones) and how long they are."""
+        self.hashes.append(hashes)
+        self.sizes.extend(sizes)
+        self._count(hashes, 1)
+
+    def load(self, hashes: Codes, lengths: Longs, sizes: Sizes) -> None:
+        """As add() for all notes of an index that is being filled. lengths: how many sentences each has."""
+        self.hashes.load(hashes, lengths)
+        self.sizes.extend(sizes)
+        # A sentence that a note has twice is still in one note.
+        owned = hashes | np.repeat(np.arange(len(lengths), dtype=np.uint64) << np.uint64(32), lengths)
+        codes = np.sort(distinct(owned[hashes != 0]).astype(np.uint32))
+        firsts = np.flatnonzero(np.diff(codes, prepend=np.uint32(0)))
+        codes, counts = codes[firsts], np.diff(firsts, append=len(codes))
+        self._counts.set_all(codes, np.minimum(counts, LEAST_NOTES).astype(np.uint8))
+        often = counts >= LEAST_NOTES
+        self._often = dict(zip(codes[often].tolist(), counts[often].tolist(), strict=True))
+        self._boilerplate = None
+
+    def remove(self, doc: int) -> None:
+        """Take the sentences of a note out of the counts."""
+        self._count(self.hashes[doc], -1)
+
+    def is_boilerplate(self, hashes: Codes, notes: int) -> NDArray[np.bool_]:
+        """Which of the sentences are boilerplate among so many notes."""
+        codes = self._boilerplate_of(notes)
+        if not len(codes):
+            return np.zeros(len(hashes), np.bool_)
+        found: NDArray[np.bool_] = codes[np.minimum(np.searchsorted(codes, hashes), len(codes) - 1)] == hashes
+        return found
+
+    def rows_with_any(self, docs: Longs, notes: int) -> NDArray[np.bool_]:
+        """Which of the notes have a boilerplate sentence."""
+        if not len(self._boilerplate_of(notes)):
+            return np.zeros(len(docs), np.bool_)
+        places, lengths = self.hashes.places(docs)
+        repeated = self.is_boilerplate(self.hashes.values.data[places], notes)
+        found: NDArray[np.bool_] = (
+            np.bincount(np.repeat(np.arange(len(docs)), lengths)[repeated], minlength=len(docs)) > 0
+        )
+        return found
+
+    def masked(self, doc: int, notes: int) -> NDArray[np.bool_] | None:
+        """For each occurrence of a term in the text of a note: whether it stands in boilerplate. None: nowhere."""
+        repeated = self.is_boilerplate(self.hashes[doc], notes)
+        if not repeated.any():
+            return None
+        return np.repeat(repeated, self.sizes.data[self.hashes.span(doc)])
+
+    def _boilerplate_of(self, notes: int) -> Codes:
+        """The hashes of all boilerplate among so many notes, ascending."""
+        least = max(LEAST_NOTES, math.ceil(LEAST_SHARE * notes))
+        if self._boilerplate is None or least != self._least:
+            codes = [code for code, count in self._often.items() if count >= least]
+            self._least, self._boilerplate = least, np.sort(np.array(codes, np.uint32))
+        return self._boilerplate
+
+    def _count(self, hashes: Codes, step: int) -> None:
+        """Count a note's sentences once more (step 1) or once less (step -1)."""
+        counts, often = self._counts, self._often
+        for code in {*hashes.tolist()} - {0}:
+            count = counts.get(code)
+            # At LEAST_NOTES the table stands still, and _often has the count.
+            before = often[code] if count == LEAST_NOTES else count
+            after = before + step
+            if (before >= self._least) != (after >= self._least):
+                self._boilerplate = None
+            if after >= LEAST_NOTES:
+                often[code] = after
+            elif before >= LEAST_NOTES:
+                del often[code]
+            if min(after, LEAST_NOTES) != count:
+                counts.set(code, min(after, LEAST_NOTES))

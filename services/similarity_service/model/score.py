@@ -1,0 +1,286 @@
+"""How similar two notes are, and which notes are most similar to one.
+
+score = (1 - MENTION) * likeness + MENTION * mention, all in [0, 1], the same from either side:
+
+- likeness: the cosine of the notes' terms, each weighing (1 + ln tf) * idf, the title counted twice, stop words and
+  boilerplate left out;
+- mention: one note's text has the other's title (titles.py); both ways together count as noisy or.
+
+find() reads the postings of the heaviest terms and estimates scores to choose candidates, then computes the score of
+each candidate. A note that the estimate misses would have a low score.
+"""
+
+from bisect import insort
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.similarity_service.model import duplicates
+from services.similarity_service.model.engine.arrays import Doubles, Floats, Longs
+from services.similarity_service.model.engine.index import LOG_TF, UserIndex
+from services.similarity_service.model.engine.titles import COVERED
+from services.similarity_service.model.note import called
+from services.similarity_service.model.query import Query, counts_without_boilerplate, of_doc
+
+METHOD = "lexical/1"
+MENTION = 0.2
+# Terms that choose the candidates, the heaviest ones: more change nothing (docs/adr/0031).
+_CHOOSING_TERMS = 20
+_LEAST_CANDIDATES = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A note that is similar to the query.
+
+    mentions: the weight of the query's mention of the note.
+    mentioned_by: the weight of the note's mention of the query.
+    """
+
+    doc: int
+    score: float
+    likeness: float
+    mentions: float
+    mentioned_by: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """A readable term and the amount that it adds to a score."""
+
+    keyword: str
+    amount: float
+
+
+def find(index: UserIndex, query: Query, limit: int, min_score: float = 0.0) -> list[Match]:
+    """The best `limit` notes other than the query itself, best first; equal scores by note id."""
+    if not index.live or limit <= 0:
+        return []
+    mentioned = _mentioned(index, query)
+    candidates = _candidates(index, query, mentioned, max(_LEAST_CANDIDATES, 2 * limit))
+    if not len(candidates):
+        return []
+    likeness = likenesses(index, query, candidates)
+    forward = np.array([mentioned.get(doc, 0.0) for doc in candidates.tolist()])
+    backward = np.zeros(len(candidates))
+    for name in query.names:
+        backward = np.maximum(backward, np.where(_among(candidates, name.docs), name.weight, 0.0))
+    best_case = combine_all(likeness, forward, backward)
+    order = np.argsort(-best_case, kind="stable")
+    found: list[Match] = []
+    best: list[float] = []
+    # Whether a mention stands inside a longer name takes a scan of the text: it is done for the best candidates only.
+    for place, most in zip(order.tolist(), best_case[order].tolist(), strict=True):
+        if len(best) >= limit and most < best[-limit]:
+            break
+        doc = int(candidates[place])
+        there = float(forward[place])
+        back = mentioned_by(index, query, doc) if backward[place] else 0.0
+        score = combine(float(likeness[place]), there, back)
+        if score > 0 and score >= min_score:
+            found.append(Match(doc, score, float(likeness[place]), there, back))
+            insort(best, score)
+    found.sort(key=lambda match: (-match.score, index.id(match.doc)))
+    return found[:limit]
+
+
+def compare(index: UserIndex, one: int, other: int) -> Match:
+    """The score of two notes of the index."""
+    query = of_doc(index, one)
+    likeness = float(likenesses(index, query, np.array([other]))[0])
+    forward = _mentioned(index, query).get(other, 0.0)
+    back = mentioned_by(index, query, other)
+    return Match(other, combine(likeness, forward, back), likeness, forward, back)
+
+
+def combine(likeness: float, forward: float, backward: float) -> float:
+    """The score of a likeness and of mentions both ways."""
+    return min(1.0, (1 - MENTION) * likeness + MENTION * (1 - (1 - forward) * (1 - backward)))
+
+
+def combine_all(likeness: Floats, forward: Doubles, backward: Doubles) -> Doubles:
+    """The scores of many likenesses and mentions."""
+    score: Doubles = (1 - MENTION) * likeness + MENTION * (1 - (1 - forward) * (1 - backward))
+    return np.minimum(1.0, score)
+
+
+def explain(index: UserIndex, query: Query, match: Match, most: int | None = None) -> list[Contribution]:
+    """Every shared term and mention with the amount that it adds, best first. The amounts sum to the score.
+
+    most: return at most this many.
+    """
+    numbers, weights, tf = query.ascending
+    terms = index.forward.terms[match.doc]
+    places = np.minimum(np.searchsorted(numbers, terms), max(0, len(numbers) - 1))
+    shared = np.flatnonzero(numbers[places] == terms) if len(numbers) else np.zeros(0, np.int64)
+    here = places[shared]
+    # A weight is LOG_TF * idf, and the idf is the same on both sides.
+    there = LOG_TF[counts_without_boilerplate(index, match.doc)[shared]] / np.maximum(tf[here], 1e-9)
+    products = weights[here] * weights[here] * there
+    total_product = float(products.sum())
+    parts: dict[str, float] = {}
+    if total_product > 0:
+        products *= (1 - MENTION) * match.likeness / total_product
+        order = np.argsort(-products, kind="stable")[:most]
+        for number, product in zip(terms[shared][order].tolist(), products[order].tolist(), strict=True):
+            if product > 0:
+                form = index.vocabulary.form(number)
+                parts[form] = parts.get(form, 0.0) + product
+    mention = 1 - (1 - match.mentions) * (1 - match.mentioned_by)
+    total = match.mentions + match.mentioned_by
+    for weight, title, term_of in (
+        (match.mentions, index.title(match.doc), _mentioned_term),
+        (match.mentioned_by, query.title, _mentioning_term),
+    ):
+        if weight:
+            term = term_of(index, query, match.doc)
+            # A single word may be among the shared ones already.
+            name = _readable(index, term, title if " " in term else "")
+            parts[name] = parts.get(name, 0.0) + MENTION * mention * weight / total
+    return [Contribution(word, part) for word, part in sorted(parts.items(), key=lambda item: (-item[1], item[0]))][
+        :most
+    ]
+
+
+def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
+    """The cosines of a query and some notes."""
+    norm = query.norm
+    if not norm:
+        return np.zeros(len(docs), np.float32)
+    places, lengths = index.forward.terms.places(docs)
+    numbers = index.forward.terms.values.data[places]
+    codes = index.forward.codes.data[places]
+    for row in np.flatnonzero(index.repeats.rows_with_any(docs, index.live)).tolist():
+        start = int(lengths[:row].sum())
+        codes[start : start + int(lengths[row])] = counts_without_boilerplate(index, int(docs[row]))
+    weights = LOG_TF[codes] * index.vocabulary.idf(numbers, index.live)
+    # A table with a place for each term holds the weights of the query.
+    table = index.scratch(len(index.vocabulary))
+    table[query.numbers] = query.weights
+    products = table[numbers] * weights
+    table[query.numbers] = 0
+    row_of = np.repeat(np.arange(len(docs)), lengths)
+    dots = np.bincount(row_of, weights=products, minlength=len(docs))
+    squares = np.bincount(row_of, weights=weights * weights, minlength=len(docs))
+    return (dots / (norm * np.sqrt(np.maximum(squares, 1e-12)))).astype(np.float32)
+
+
+def mentioned_by(index: UserIndex, query: Query, doc: int) -> float:
+    """The weight of a note's mention of the query's names, 0 if there is none."""
+    found = _mentions_of(index, query, doc)
+    return max(found.values(), default=0.0)
+
+
+def mentioning_name(index: UserIndex, query: Query, doc: int) -> str:
+    """The name of the query that a note mentions, "" if none."""
+    return _readable(index, _mentioning_term(index, query, doc), query.title)
+
+
+def mentioned_name(index: UserIndex, query: Query, doc: int) -> str:
+    """The name of a note that the query mentions, "" if none."""
+    return _readable(index, _mentioned_term(index, query, doc), index.title(doc))
+
+
+def _mentioning_term(index: UserIndex, query: Query, doc: int) -> str:
+    found = _mentions_of(index, query, doc)
+    return max(found, key=found.__getitem__, default="")
+
+
+def _mentioned_term(index: UserIndex, query: Query, doc: int) -> str:
+    worth = {n: _worth(index, n, covered) for n, covered in query.mentioned.items() if doc in index.titles.titled(n)}
+    return index.vocabulary.word(max(worth, key=worth.__getitem__)) if worth else ""
+
+
+def _readable(index: UserIndex, term: str, title: str) -> str:
+    """A name as a person would write it: as in the title, if it is there."""
+    for name in called(title) if term else ():
+        if term == " ".join(index.analyser.terms(name)):
+            return name
+    vocabulary = index.vocabulary
+    return " ".join([vocabulary.form(number) for word in term.split(" ") if (number := vocabulary.number(word)) >= 0])
+
+
+def is_duplicate(index: UserIndex, query: Query, match: Match) -> bool:
+    """Whether a match is (nearly) the same text as the query."""
+    return match.likeness >= duplicates.LEAST_LIKENESS and duplicates.same_text(
+        query.sequence, index.forward.sequence(match.doc)
+    )
+
+
+def _mentions_of(index: UserIndex, query: Query, doc: int) -> dict[str, float]:
+    names = [name for name in query.names if _among(np.array([doc]), name.docs)[0]]
+    if not names:
+        return {}
+    found = index.titles.scan(index.forward.sequence(doc))
+    return {name.term: name.weight * (COVERED if found.get(name.number, False) else 1.0) for name in names}
+
+
+def _mentioned(index: UserIndex, query: Query) -> dict[int, float]:
+    """The notes that the query mentions by name, with the weight of each mention."""
+    found: dict[int, float] = {}
+    for number, covered in query.mentioned.items():
+        titled = index.titles.titled(number)
+        if titled:
+            worth = _worth(index, number, covered)
+            for doc in titled:
+                if doc != query.doc and worth > found.get(doc, 0.0):
+                    found[doc] = worth
+    return found
+
+
+def _worth(index: UserIndex, number: int, covered: bool) -> float:
+    return index.titles.weight(number) * (COVERED if covered else 1.0)
+
+
+def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wanted: int) -> Longs:
+    """The notes most worth scoring, by an estimate that needs the postings only."""
+    size = index.size
+    scores = np.zeros(size, np.float32)
+    norm = query.norm
+    if norm:
+        strength = query.weights * query.weights
+        if query.doc >= 0:
+            # Terms that only the note itself has find no other note.
+            strength[index.vocabulary.df.data[query.numbers] <= 1] = 0
+        order = np.argsort(-strength, kind="stable")[:_CHOOSING_TERMS]
+        idf = query.weights / np.maximum(query.tf, 1e-9)
+        for place in order[strength[order] > 0].tolist():
+            docs, codes = index.postings.of(int(query.numbers[place]))
+            table = LOG_TF * np.float32(query.weights[place] * idf[place])
+            np.add.at(scores, docs, table.take(codes, mode="clip"))
+        scores *= index.inverse_norm.view
+        # As if the notes' rare and common terms were mixed as the query's are.
+        scores *= np.float32((1 - MENTION) * np.sqrt(np.dot(query.tf, query.tf)) / (norm * norm))
+    for name in query.names:
+        scores[name.docs] += np.float32(MENTION * name.weight)
+    if mentioned:
+        scores[np.fromiter(mentioned, np.int64)] += MENTION * np.fromiter(mentioned.values(), np.float32)
+    if query.doc >= 0:
+        scores[query.doc] = 0
+    return _largest(scores, wanted)
+
+
+def _among(docs: Longs, ascending: Longs) -> NDArray[np.bool_]:
+    """Which of some notes are in an ascending list."""
+    if not len(ascending):
+        return np.zeros(len(docs), np.bool_)
+    places = np.minimum(np.searchsorted(ascending, docs), len(ascending) - 1)
+    found: NDArray[np.bool_] = ascending[places] == docs
+    return found
+
+
+def _largest(scores: Floats, wanted: int) -> Longs:
+    """The places of the largest positive scores: all of them if there are few, else at least `wanted`."""
+    least = np.float32(0)
+    if len(scores) > 4 * wanted:
+        block = max(16, len(scores) // (8 * wanted))
+        whole = len(scores) // block * block
+        tops = scores[:whole].reshape(-1, block).max(axis=1)
+        if len(tops) > wanted:
+            least = np.partition(tops, len(tops) - wanted)[len(tops) - wanted]
+    found = np.flatnonzero(scores >= least) if least > 0 else np.flatnonzero(scores > 0)
+    if len(found) > wanted:
+        best = np.argpartition(-scores[found], wanted)[:wanted]
+        found = found[best]
+    return np.sort(found)

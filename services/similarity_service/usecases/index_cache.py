@@ -1,0 +1,273 @@
+"""The indexes of the active users, in memory within a bound, each as fresh as the change log at each query.
+
+An index is loaded from the records at its first query. Each later query first reads what was appended to the log since
+the one before, and applies it. When the log has a gap, the index is loaded again. When the log can't be reached, the
+index is compared with the records, at most every few seconds: answers may then be that much older than what other
+processes wrote. What this process writes is applied at once in any case.
+"""
+
+import asyncio
+import logging
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.engine.loading import Loading
+from services.similarity_service.model.stored import Stored
+from services.similarity_service.ports import ChangeLog, LogEntry, LogGap, Records
+from shared.errors import Brain2Error, Unavailable
+from shared.ids import Clock
+from shared.resilience.singleflight import SingleFlight
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+# After this many applied notes, other tasks may run on the event loop.
+_STEP = 8
+# Indexes that are loaded at the same time; each takes about twice its memory meanwhile.
+_LOADS = 4
+# Above this many notes, an index is built in a thread.
+_FEW = 50
+# Above this many notes, a query runs in a thread.
+_LARGE = 150_000
+# Without the log, an index is compared with the records at most every so many seconds. Between two comparisons pass at
+# least so many times the seconds that one takes.
+_COMPARE_SECONDS = 3.0
+_COMPARE_SHARE = 20.0
+# An index with more removed notes than this, and a larger share of them than this, is loaded again.
+_WASTE_NOTES = 1_000
+_WASTE_SHARE = 0.3
+# Stands in the log in the place of a note's id (no id has an asterisk): the index must be loaded again.
+EVERYTHING = "*"
+
+
+class CachedIndex:
+    """An index in memory, and the position up to which it has the log."""
+
+    def __init__(self, index: UserIndex, position: str | None, now: float) -> None:
+        self.index = index
+        # None: the index must be compared with the records, because the log could not be read.
+        self.position = position
+        self.compared_at = now
+        self.compare_seconds = 0.0
+        self.lock = asyncio.Lock()
+        self.bytes = index.nbytes
+        self.sized_at = index.epoch
+
+
+class IndexCache:
+    """Answers queries from users' indexes: `await cache.query(user_id, lambda index: ...)`.
+
+    max_bytes: above this, the indexes that were queried least recently are dropped.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        change_log: ChangeLog,
+        clock: Clock,
+        *,
+        max_bytes: int,
+    ) -> None:
+        self._records = records
+        self._log = change_log
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._cached: OrderedDict[str, CachedIndex] = OrderedDict()
+        self._loading: SingleFlight[CachedIndex] = SingleFlight()
+        self._slots = asyncio.Semaphore(_LOADS)
+        self._unpublished: dict[str, dict[str, LogEntry]] = {}
+        self.loads = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all indexes, bytes."""
+        return sum(cached.bytes for cached in self._cached.values())
+
+    @property
+    def users(self) -> list[str]:
+        """The users whose indexes are in memory, the least recently queried first."""
+        return list(self._cached)
+
+    async def query(self, user_id: str, read: Callable[[UserIndex], T]) -> T:
+        """read(index), of an index that has all that is in the log now. read() must not keep or change the index."""
+        cached = await self._fresh(user_id)
+        async with cached.lock:
+            if cached.index.live > _LARGE:
+                return await asyncio.to_thread(read, cached.index)
+            return read(cached.index)
+
+    async def publish(self, user_id: str, changed: Sequence[tuple[str, Stored]]) -> None:
+        """Append changed records to the log, and apply them to the index in this process."""
+        await self._append(user_id, changed)
+        cached = self._cached.get(user_id)
+        if cached is not None:
+            async with cached.lock:
+                await self._apply(cached, changed)
+            self._bound(user_id, cached)
+
+    async def republish(self, user_id: str, node_id: str, stored: Stored) -> None:
+        """Append a record to the log again: the process that wrote it may have died before it appended it."""
+        await self._append(user_id, [(node_id, stored)])
+
+    async def invalidate_everywhere(self, user_id: str) -> None:
+        """Make every process load the user's index again, because its language changed."""
+        self.drop(user_id)
+        entry = LogEntry(EVERYTHING, 0, 0, True)
+        try:
+            await self._log.append(user_id, [entry])
+        except Unavailable:
+            self._unpublished.setdefault(user_id, {})[EVERYTHING] = entry
+
+    async def publish_pending(self) -> None:
+        """Append what could not be appended earlier."""
+        for user_id in list(self._unpublished):
+            await self.publish(user_id, ())
+
+    def mark_all_stale(self) -> None:
+        """Have every index compared with the records: the connection to the log was lost, and perhaps entries too."""
+        for cached in self._cached.values():
+            cached.position = None
+            cached.compared_at = -math.inf
+
+    def drop(self, user_id: str) -> None:
+        """Drop a user's index; the next query loads it again."""
+        self._cached.pop(user_id, None)
+        self._loading.forget(user_id)
+
+    async def _append(self, user_id: str, changed: Sequence[tuple[str, Stored]]) -> None:
+        entries = [LogEntry(node_id, *stored.stamp, stored.shown is not None) for node_id, stored in changed]
+        waiting = self._unpublished.pop(user_id, {})
+        waiting |= {entry.node_id: entry for entry in entries}
+        try:
+            await self._log.append(user_id, list(waiting.values()))
+        except Unavailable:
+            # publish_pending() appends it later. Until then the other processes compare with the records.
+            self._unpublished[user_id] = waiting | self._unpublished.get(user_id, {})
+
+    async def _fresh(self, user_id: str) -> CachedIndex:
+        cached = self._cached.get(user_id)
+        if cached is None:
+            cached = await self._loading.do(user_id, lambda: self._load(user_id))
+        else:
+            self._cached.move_to_end(user_id)
+        try:
+            if cached.position is None:
+                await self._compare(user_id, cached)
+                return cached
+            await self._catch_up(user_id, cached, await self._log.since(user_id, cached.position))
+        except LogGap:
+            log.info("the change log has a gap: the index is loaded again", extra={"user_id": user_id})
+            self.drop(user_id)
+            return await self._loading.do(user_id, lambda: self._load(user_id))
+        except Unavailable:
+            await self._compare(user_id, cached)
+        if cached.index.waste > _WASTE_SHARE and cached.index.size - cached.index.live > _WASTE_NOTES:
+            self.drop(user_id)
+        return cached
+
+    async def _load(self, user_id: str) -> CachedIndex:
+        try:
+            position: str | None = await self._log.tail(user_id)
+        except (Unavailable, LogGap):
+            position = None
+        async with self._slots:
+            loading = Loading()
+            async for page in self._records.all(user_id):
+                loading.take(page)
+            index = UserIndex(loading.language)
+            if len(loading) > _FEW:
+                await asyncio.to_thread(index.load, loading)
+            else:
+                index.load(loading)
+        cached = CachedIndex(index, position, self._clock.monotonic())
+        self._cached[user_id] = cached
+        self.loads += 1
+        self._bound(user_id, cached)
+        return cached
+
+    async def _catch_up(self, user_id: str, cached: CachedIndex, entries: Sequence[LogEntry]) -> None:
+        if not entries:
+            return
+        async with cached.lock:
+            if cached.position is None:  # marked as stale since the query began: the next query compares
+                return
+            at = _place(cached.position)
+            new = [entry for entry in entries if _place(entry.position) > at]
+            if not new:
+                return
+            if any(entry.node_id == EVERYTHING for entry in new):
+                raise LogGap("the user was indexed again")
+            latest = {entry.node_id: entry for entry in new}
+            wanted = [entry.node_id for entry in latest.values() if not _known(cached.index, entry)]
+            if wanted:
+                stored = await self._records.get_many(user_id, wanted)
+                await self._apply(cached, [(node_id, stored.get(node_id, Stored())) for node_id in wanted])
+            cached.position = new[-1].position
+        self._bound(user_id, cached)
+
+    async def _apply(self, cached: CachedIndex, changed: Sequence[tuple[str, Stored]]) -> None:
+        """Apply records to an index whose lock is held."""
+        index = cached.index
+        for count, (node_id, stored) in enumerate(changed, 1):
+            note = stored.shown
+            known = index.stamp(node_id)
+            if note is None:
+                index.remove(node_id)
+            elif known is None or known <= note.stamp:
+                index.add(note)
+            if count % _STEP == 0:
+                await asyncio.sleep(0)
+
+    async def _compare(self, user_id: str, cached: CachedIndex) -> None:
+        """Compare an index with the records and apply what differs, unless that was done too short a time ago."""
+        now = self._clock.monotonic()
+        if now - cached.compared_at < max(_COMPARE_SECONDS, _COMPARE_SHARE * cached.compare_seconds):
+            return
+        try:
+            position = await self._log.tail(user_id)
+        except Brain2Error:
+            position = None
+        async with cached.lock:
+            cached.compared_at = now
+            gone = set(cached.index.ids())
+            wanted = []
+            async for page in self._records.stamps(user_id):
+                for node_id, stored in page:
+                    if stored.visible and not stored.gone:
+                        gone.discard(node_id)
+                        if cached.index.stamp(node_id) != stored.stamp:
+                            wanted.append(node_id)
+            found = await self._records.get_many(user_id, wanted) if wanted else {}
+            await self._apply(cached, [*((node_id, Stored()) for node_id in gone), *found.items()])
+            if position is not None:
+                cached.position = position
+            cached.compare_seconds = self._clock.monotonic() - now
+        self._bound(user_id, cached)
+
+    def _bound(self, user_id: str, cached: CachedIndex) -> None:
+        """Measure a changed index, and drop the least recently queried ones while memory is over its bound."""
+        if cached.sized_at != cached.index.epoch:
+            cached.sized_at = cached.index.epoch
+            cached.bytes = cached.index.nbytes
+        used = self.nbytes
+        for other in list(self._cached):
+            if used <= self._max_bytes:
+                return
+            if other != user_id and not self._cached[other].lock.locked():
+                used -= self._cached.pop(other).bytes
+
+
+def _place(position: str) -> tuple[int, int]:
+    first, _, second = position.partition("/")[0].partition("-")
+    return int(first), int(second or 0)
+
+
+def _known(index: UserIndex, entry: LogEntry) -> bool:
+    """Whether the index already has the change of an entry (this process made it)."""
+    stamp = index.stamp(entry.node_id)
+    if entry.visible:
+        return stamp is not None and stamp >= (entry.incarnation, entry.version)
+    return stamp is None

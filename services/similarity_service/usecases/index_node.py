@@ -1,0 +1,53 @@
+"""A note was written: its text is analysed, and the record and the index get the result."""
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from services.similarity_service.model import keywords
+from services.similarity_service.model.analysis import analyser
+from services.similarity_service.model.note import Note, analyse
+from services.similarity_service.model.stored import Stored
+from services.similarity_service.ports import NodeText
+from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.record_changes import RecordChanges
+from services.similarity_service.usecases.user_settings import UserSettingsCache
+
+# A text of more characters than this is analysed in a thread: it would hold the event loop for milliseconds.
+_LONG_TEXT = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class IndexNode:
+    """Indexes notes that were created, changed or restored."""
+
+    changes: RecordChanges
+    cache: IndexCache
+    settings: UserSettingsCache
+
+    async def __call__(self, user_id: str, text: NodeText, *, again: bool = False) -> bool:
+        """Index a note. False when a newer version is known.
+
+        again: index it also when this version is known (another analysis or another language).
+        """
+        language = (await self.settings.get(user_id)).indexed_language
+        note = await _analyse(text, language)
+        salient = await self.cache.query(user_id, lambda index: keywords.salient(index, note))
+        note = replace(note, salient=salient)
+        # Nearly every first version is new: the conditional write finds out at no cost, a read would be one call more.
+        guess = Stored() if note.version == 1 and not again else None
+        return await self.changes.change(user_id, text.node_id, lambda old: old.written(note, again=again), guess)
+
+
+async def _analyse(text: NodeText, language: str) -> Note:
+    def work() -> Note:
+        return analyse(
+            analyser(language),
+            node_id=text.node_id,
+            version=text.version,
+            incarnation=text.incarnation,
+            title=text.title,
+            text=text.text,
+            tags=text.tags,
+        )
+
+    return await asyncio.to_thread(work) if len(text.text) > _LONG_TEXT else work()

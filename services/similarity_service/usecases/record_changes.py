@@ -1,0 +1,55 @@
+"""Changes of a note's record: read, decide, write if nobody has written in between, and publish to the change log.
+
+A change may come twice, late or in any order; model/stored.py decides what it means.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from services.similarity_service.model.stored import Stored
+from services.similarity_service.ports import Records
+from services.similarity_service.usecases.index_cache import IndexCache
+from shared.errors import Aborted
+from shared.resilience.retry import Backoff, retry
+
+_ATTEMPTS = 8
+_BACKOFF = Backoff(base=0.002, cap=0.05)
+
+
+class _Contended(Aborted):
+    """Another writer changed the record after it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChanges:
+    """Writes the records, with optimistic concurrency."""
+
+    records: Records
+    cache: IndexCache
+
+    async def change(
+        self, user_id: str, node_id: str, change: Callable[[Stored], Stored | None], guess: Stored | None = None
+    ) -> bool:
+        """Replace a record by change(record). False when change() gives None: a newer state is known.
+
+        guess: what is probably stored; the first attempt then does not read.
+
+        Aborted (RECORD_CONTENDED) when other writers came first at each attempt, and whatever change() raises.
+        """
+        guesses = [] if guess is None else [guess]
+
+        async def attempt() -> bool:
+            old = guesses.pop() if guesses else await self.records.get(user_id, node_id)
+            new = change(old)
+            if new is None:
+                # The process that wrote the newer state may have died before it published it.
+                await self.cache.republish(user_id, node_id, old)
+                return False
+            new = replace(new, revision=old.revision + 1)
+            if not await self.records.put(user_id, node_id, old, new):
+                raise _Contended("other writers of the note's record always came first", reason="RECORD_CONTENDED")
+            # After the record and before anything is linked: whoever reads the log then finds the record.
+            await self.cache.publish(user_id, [(node_id, new)])
+            return True
+
+        return await retry(attempt, attempts=_ATTEMPTS, on=(_Contended,), backoff=_BACKOFF)

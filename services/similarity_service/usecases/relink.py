@@ -1,0 +1,266 @@
+"""Relinking: once a user's notes have been at rest for a moment, their automatic links are made what the rule says.
+
+Every note that came is considered again, and those that it is linked to, by the whole rule (model/links.py) over the
+notes as they are now. So a burst ends with the same links whatever its order, and however many processes shared it. The
+states of a user's notes, the durable queue and its leases, and the takeover after a crash: docs/relinking.md.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.links import RENEWED, Link, Linker
+from services.similarity_service.model.score import METHOD
+from services.similarity_service.model.user_settings import UserSettings
+from services.similarity_service.ports import Graph, PendingRelink, Records
+from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.relink_leases import RelinkLease, RelinkLeases
+from services.similarity_service.usecases.user_settings import UserSettingsCache
+from shared.errors import Brain2Error
+from shared.ids import Clock
+
+log = logging.getLogger(__name__)
+
+# Notes whose links are read from the graph in one call.
+_BATCH = 100
+# All notes of a user are relinked in the end if there are at most this many: a second or two of work.
+_WHOLE = 2_000
+# The clocks of two machines may differ by this much.
+_CLOCKS_MS = 60_000
+
+
+@dataclass(slots=True)
+class PendingNotes:
+    """A user whose notes changed. Times are monotonic seconds, unless they end in _ms (since 1970).
+
+    since, changed_at: when the first note began to wait, and the last change. seen: (epoch, live) of the index then.
+    waiting: notes to relink, and since when they may have been written. relinking: those that are being relinked now.
+    relinked: those that were relinked lately, and when: they are relinked again when other notes change after them.
+    """
+
+    since: float
+    changed_at: float
+    lease: RelinkLease
+    seen: tuple[int, int] = (-1, -1)
+    relinked_seen: tuple[int, int] = (-1, -1)
+    relinked_at: float = 0.0
+    waiting: dict[str, int] = field(default_factory=dict)
+    relinking: dict[str, int] = field(default_factory=dict)
+    relinked: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    @property
+    def since_ms(self) -> float:
+        """What was written before this time is relinked, and won't be relinked again. inf: everything is."""
+        lately = [ms for _, ms in self.relinked.values()]
+        return min([*self.waiting.values(), *self.relinking.values(), *lately], default=math.inf)
+
+
+class Relinker:
+    """Relinks the notes that this process is responsible for.
+
+    quiet_seconds: links are made again when nothing has changed for this long.
+    most_seconds: a stream of changes delays that by this much at most.
+    linger_seconds: for this long, relinked notes are relinked again when others change, here or in another process.
+    """
+
+    def __init__(
+        self,
+        cache: IndexCache,
+        settings: UserSettingsCache,
+        graph: Graph,
+        records: Records,
+        leases: RelinkLeases,
+        clock: Clock,
+        *,
+        quiet_seconds: float = 1.5,
+        most_seconds: float = 30.0,
+        linger_seconds: float = 20.0,
+    ) -> None:
+        self._cache = cache
+        self._settings = settings
+        self._graph = graph
+        self._records = records
+        self._leases = leases
+        self._clock = clock
+        self._quiet = quiet_seconds
+        self._most = most_seconds
+        self._linger = linger_seconds
+        self._pending: dict[str, PendingNotes] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def pending(self) -> int:
+        """Notes that are still to be relinked."""
+        return sum(len(user.waiting) + len(user.relinking) for user in self._pending.values())
+
+    @property
+    def users(self) -> list[str]:
+        """The users with notes that wait, or that were relinked lately."""
+        return list(self._pending)
+
+    async def schedule(self, user_id: str, node_ids: Iterable[str], since_ms: int) -> None:
+        """Have notes relinked when the user's notes have come to rest. The order is durable when the call returns.
+
+        since_ms: a time at or before which the notes were written.
+        """
+        user = self._add(user_id, node_ids, since_ms)
+        await self._leases.cover(user.lease, since_ms)
+
+    async def schedule_after_removal(self, user_id: str, since_ms: int) -> None:
+        """Have a user relinked after a note was deleted: others may take its places. Durable when the call returns."""
+        links = (await self._settings.get(user_id)).settings.auto_link
+        if links and await self._cache.query(user_id, lambda index: index.live > 0):
+            await self.schedule(user_id, (), since_ms)
+
+    def _add(self, user_id: str, node_ids: Iterable[str], since_ms: int) -> PendingNotes:
+        now = self._clock.monotonic()
+        user = self._pending.setdefault(user_id, PendingNotes(now, now, RelinkLease(user_id)))
+        if not user.waiting:
+            user.since = now
+        user.changed_at = now
+        for node_id in node_ids:
+            user.waiting[node_id] = min(since_ms, user.waiting.get(node_id, since_ms))
+        self._wake.set()
+        return user
+
+    async def run(self) -> None:
+        """Relink users whose notes are at rest, without end."""
+        while True:
+            if not self._pending:
+                self._wake.clear()
+                await self._wake.wait()
+            await asyncio.sleep(min(0.25, self._quiet / 2))
+            for user_id in list(self._pending):
+                try:
+                    await self.relink_if_quiet(user_id)
+                except Brain2Error as error:
+                    log.warning("notes could not be relinked yet", extra={"user_id": user_id, "error": str(error)})
+                    if user_id in self._pending:
+                        self._pending[user_id].changed_at = self._clock.monotonic()
+
+    async def run_leases(self) -> None:
+        """Renew the leases of this process and take over expired ones of others, until stop()."""
+        while not self._stopping:
+            try:
+                await self.renew_and_take_over()
+            except Brain2Error as error:
+                log.warning("the leases of relinking could not be renewed", extra={"error": str(error)})
+            await asyncio.sleep(self._leases.lease_seconds / 6)
+
+    async def renew_and_take_over(self) -> None:
+        """One round of run_leases()."""
+        for user in list(self._pending.values()):
+            await self._leases.renew(user.lease, user.since_ms)
+        for entry in await self._leases.expired():
+            await self._take_over(entry)
+
+    async def stop(self) -> None:
+        """Let all leases expire, because this process ends: another process takes them over at once."""
+        self._stopping = True
+        try:
+            for user in list(self._pending.values()):
+                await self._leases.expire(user.lease)
+        except Brain2Error as error:
+            log.warning("leases were not ended; others take over when they expire", extra={"error": str(error)})
+
+    async def _take_over(self, entry: PendingRelink) -> None:
+        node_ids = await self._records.written_since(entry.user_id, entry.since_ms - _CLOCKS_MS)
+        user = self._add(entry.user_id, (), entry.since_ms)
+        if await self._leases.take(user.lease, entry):
+            log.info(
+                "relinking notes of a process that ended", extra={"user_id": entry.user_id, "notes": len(node_ids)}
+            )
+            self._add(entry.user_id, node_ids, entry.since_ms)
+
+    async def relink_if_quiet(self, user_id: str) -> bool:
+        """Relink a user's notes if nothing has changed for long enough, here and in other processes."""
+        user = self._pending[user_id]
+        seen = await self._cache.query(user_id, lambda index: (index.epoch, index.live))
+        now = self._clock.monotonic()
+        if seen != user.seen:
+            user.seen, user.changed_at = seen, now
+            if not user.waiting:
+                user.since = now
+        if not user.waiting and seen == user.relinked_seen:
+            if now - user.relinked_at > self._linger:
+                await self._relink_whole(user_id)
+                if user.waiting:
+                    return False
+                await self._leases.release(user.lease)
+                if not user.waiting:  # a note may have come during the release; it has a new lease
+                    del self._pending[user_id]
+            return False
+        if now - user.changed_at < self._quiet and now - user.since < self._most:
+            return False
+        recent = {node_id: ms for node_id, (at, ms) in user.relinked.items() if now - at <= self._linger}
+        user.relinking, user.waiting = recent | user.waiting, {}
+        try:
+            await self.relink(user_id, list(user.relinking))
+        except BaseException:
+            user.waiting |= user.relinking
+            user.relinking = {}
+            raise
+        notes, user.relinking = user.relinking, {}
+        user.relinked_seen, user.relinked_at = seen, now
+        # Notes that were relinked before keep their time: otherwise a steady trickle would keep them for ever.
+        user.relinked = {node_id: (user.relinked.get(node_id, (now, 0))[0], ms) for node_id, ms in notes.items()}
+        return True
+
+    async def _relink_whole(self, user_id: str) -> None:
+        """Relink all notes of a user who has few: counts have drifted, and deletions have left places."""
+        if (await self._settings.get(user_id)).settings.auto_link:
+            found = await self._cache.query(user_id, lambda index: list(index.ids()) if index.live <= _WHOLE else [])
+            await self.relink(user_id, found)
+
+    async def relink(self, user_id: str, node_ids: Sequence[str]) -> None:
+        """Make the automatic links of some notes what the rule says over the notes as they are now."""
+        settings = (await self._settings.get(user_id)).settings
+        linker: list[Linker] = []
+        asked = set(node_ids)
+        # A note that takes a place in another's list takes it from a third one: so partners are considered, too.
+        partners: dict[str, None] = {}
+        for start in range(0, len(node_ids), _BATCH):
+            for other in await self._relink_batch(user_id, node_ids[start : start + _BATCH], settings, linker):
+                if other not in asked:
+                    partners[other] = None
+        others = list(partners)
+        for start in range(0, len(others), _BATCH):
+            await self._relink_batch(user_id, others[start : start + _BATCH], settings, linker)
+
+    async def _relink_batch(
+        self, user_id: str, batch: Sequence[str], settings: UserSettings, linker: list[Linker]
+    ) -> set[str]:
+        """Relink some notes. Returns the notes at the other ends of their links."""
+        due = {node_id: await self._due(user_id, node_id, settings, linker) for node_id in batch}
+        there = await self._graph.automatic(user_id, batch)
+        others: set[str] = set()
+        for node_id, links in due.items():
+            if links is None:
+                continue  # the note was hidden meanwhile: its edges are hidden too, and are shown again with it
+            wanted = {link.node_id for link in links}
+            known = there.get(node_id, {})
+            if changed := [link for link in links if abs(known.get(link.node_id, math.inf) - link.score) >= RENEWED]:
+                await self._graph.link(user_id, node_id, changed, METHOD)
+            if undue := sorted(known.keys() - wanted):
+                await self._graph.unlink(user_id, node_id, undue)
+            others |= wanted
+        return others
+
+    async def _due(
+        self, user_id: str, node_id: str, settings: UserSettings, linker: list[Linker]
+    ) -> Sequence[Link] | None:
+        """The links that a note should have; None if it is not in the index. Other tasks run in between."""
+
+        def links(index: UserIndex) -> Sequence[Link] | None:
+            # The lists that the rule compares are kept from note to note, as long as the index stays the same.
+            if not linker or linker[0].index is not index:
+                linker[:] = [Linker(index, settings)]
+            return linker[0].links(node_id) if node_id in index else None
+
+        found = await self._cache.query(user_id, links)
+        await asyncio.sleep(0)
+        return found

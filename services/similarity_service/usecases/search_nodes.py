@@ -1,0 +1,90 @@
+"""SearchNodes: full-text search, with the part of each note's text that shows why it was found."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.similarity_service.model import search, snippets
+from services.similarity_service.model.analysis import analyser
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.search import Hits, SearchQuery
+from services.similarity_service.model.snippets import Snippet
+from services.similarity_service.ports import Nodes, NodeText
+from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.user_settings import UserSettingsCache
+from services.similarity_service.usecases.validation import check_query
+from shared.errors import Brain2Error
+from shared.pages import page_size
+from shared.tokens import NODE_ID, PAGE, Real, TokenCodec, fingerprint
+
+# The score and id of the last hit of a page.
+_TOKENS: TokenCodec[tuple[float, str]] = TokenCodec(PAGE, lambda s, n: (s, n), {"s": Real(), "n": NODE_ID})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A hit as it is shown. snippet: empty when the node service could not give the text."""
+
+    node_id: str
+    title: str
+    score: float
+    snippet: Snippet
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPage:
+    """A page of hits and how many notes match in all."""
+
+    hits: Sequence[Found]
+    next_token: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchNodes:
+    """Searches; reads only."""
+
+    cache: IndexCache
+    settings: UserSettingsCache
+    nodes: Nodes
+
+    async def __call__(self, user_id: str, text: str, tags: Sequence[str], size: int, token: str) -> FoundPage:
+        """A page of `size` hits, best first. InvalidArgument for an empty query and a foreign page token."""
+        check_query(user_id, text, tags)
+        wanted = page_size("page_size", size, default=20, maximum=100)
+        query_hash = fingerprint("SearchNodes", user_id, text, tuple(tags))
+        after = _TOKENS.decode(query_hash, token)
+
+        def find(index: UserIndex) -> tuple[Hits, list[str], Callable[[str], bool]]:
+            parsed = search.parse(index, text, tags)
+            hits = search.search(index, parsed, wanted, after) if parsed else Hits([], 0, False)
+            return hits, [index.title(hit.doc) for hit in hits.hits], _matcher(index, parsed)
+
+        hits, titles, matches = await self.cache.query(user_id, find)
+        texts = await self._texts(user_id, [hit.node_id for hit in hits.hits])
+        language = analyser((await self.settings.get(user_id)).indexed_language)
+        found = []
+        for hit, title in zip(hits.hits, titles, strict=True):
+            node = texts.get(hit.node_id)
+            snippet = Snippet("", ()) if node is None else snippets.snippet(language, node.text or node.title, matches)
+            found.append(Found(hit.node_id, title, hit.score, snippet))
+        last = hits.hits[-1] if hits.more else None
+        next_token = _TOKENS.encode(query_hash, float(last.score), last.node_id) if last else ""
+        return FoundPage(found, next_token, hits.total)
+
+    async def _texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
+        if not node_ids:
+            return {}
+        try:
+            return await self.nodes.texts(user_id, node_ids)
+        except Brain2Error:
+            # Ranking does not need the texts: hits without snippets are better than an error.
+            return {}
+
+
+def _matcher(index: UserIndex, query: SearchQuery) -> Callable[[str], bool]:
+    """Whether a term of a text is one that the query names."""
+    exact = {*query.words, *(term for phrase in query.phrases for term in phrase)}
+    for prefix in query.prefixes:
+        exact.update(index.vocabulary.word(number) for number in search.expand(index, prefix))
+    prefixes = query.prefixes
+    return lambda term: term in exact or (bool(prefixes) and term.startswith(prefixes))

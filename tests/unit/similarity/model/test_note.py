@@ -1,0 +1,69 @@
+"""Notes as the index sees them, and their records."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.note import Note
+from tests.support.similarity_fakes import note
+
+
+def test_the_title_counts_twice() -> None:
+    found = note("a", "Graph", "A graph and a tree")
+    counts = dict(zip(found.terms, found.codes, strict=True))
+    assert counts["graph"] == 3
+    assert counts["tree"] == 1
+
+
+@pytest.mark.parametrize(
+    ("title", "text", "aliases"),
+    [
+        ("Foo Bar (FB)", "", [("foo", "bar"), ("fb",)]),
+        ("Transmission Control Protocol", "(TCP) A protocol", [("tcp",)]),
+        ("Transmission Control Protocol", "A protocol (of IETF) and (UDP)", []),
+        ("Unix", "(UX) a system", []),
+        ("Graphics Interchange Format", 'known as "GIF" to all', [("gif",)]),
+    ],
+)
+def test_aliases(title: str, text: str, aliases: list[tuple[str, ...]]) -> None:
+    assert list(note("a", title, text).aliases) == aliases
+
+
+def test_a_title_that_is_a_sentence_is_no_name() -> None:
+    assert note("a", "What I thought about databases on the train", "x").names == []
+    assert note("a", "Relational database").names == [("relat", "databas")]
+
+
+words = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Z"]), max_size=60)
+
+
+@settings(deadline=None)
+@given(words, words, st.lists(st.text(min_size=1, max_size=20), max_size=3))
+def test_records_come_back_as_they_were(title: str, text: str, tags: list[str]) -> None:
+    before = note("a", title, text, version=3, incarnation=7, tags=tags)
+    assert codec.unpack(codec.pack(before), node_id="a", incarnation=7, version=3) == before
+
+
+def test_a_note_of_many_terms() -> None:
+    text = " ".join(f"w{n}" for n in range(70_000))
+    before = note("a", "long", text)
+    assert before.wide
+    assert len(before.terms) <= 65_535
+    after = codec.unpack(codec.pack(before), node_id="a", incarnation=0, version=1)
+    assert after.numbers() == before.numbers()
+    assert after.terms == before.terms
+
+
+def test_an_unknown_layout_is_told() -> None:
+    with pytest.raises(codec.UnknownLayout):
+        codec.unpack(b"\xff123", node_id="a", incarnation=0, version=1)
+
+
+def test_stamps_compare_incarnations_first() -> None:
+    assert note("a", version=9).stamp < note("a", version=1, incarnation=1).stamp
+
+
+def test_forms() -> None:
+    found: Note = note("a", "", "Databases are databases")
+    assert [found.form(n) for n in range(len(found.terms))] == ["databases", "are"]
