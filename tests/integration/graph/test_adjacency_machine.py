@@ -16,11 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from protos.graph.v1 import graph_pb2
-from services.graph_service.model import token as tokens
+from services.graph_service.model import consistency_token as tokens
+from services.graph_service.model.consistency_token import Token
 from services.graph_service.model.edge import NewEdge, edge_key
-from services.graph_service.model.neighbors import Query
-from services.graph_service.model.token import Token
-from services.graph_service.usecases.links import Patch
+from services.graph_service.model.neighbors import NeighborsRequest, Query
+from services.graph_service.usecases.edges import EdgePatch
 from shared.errors import Unavailable
 from tests.support.graph_world import Died, Gate, World
 from tests.support.stores import Stores, fresh_user
@@ -44,7 +44,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.user = fresh_user()
+        self.user_id = fresh_user()
         self.truth: State = {}
         self.hidden: set[str] = set()
         self.toggled: set[str] = set()  # hidden or shown at least once
@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
         self._apply(key, weight)
         self.doubts.setdefault(key, set()).add(before)
         self.doubtful_since = time.monotonic()
-        self.untold[process] = self.untold[process] or not self.world.processes[process].lists.trusted
+        self.untold[process] = self.untold[process] or not self.world.processes[process].lists.enabled
         if fate == "dies":
             self.world.processes[process].notice()  # a new process in its place has an empty memory
 
@@ -136,11 +136,11 @@ class Machine(RuleBasedStateMachine):
     @rule(process=who, note=notes, visible=st.booleans())
     def hide_or_show(self, process: int, note: str, visible: bool) -> None:
         self.versions[note] += 1
-        visibility = self.world.processes[process].parts.visibility
-        assert self.run(visibility.set(self.user, note, self.versions[note], visible=visible))
+        visibility = self.world.processes[process].components.servicer.set_node_visibility
+        assert self.run(visibility.set_node_visibility(self.user_id, note, self.versions[note], visible=visible))
         (self.hidden.discard if visible else self.hidden.add)(note)
         self.toggled.add(note)
-        if not self.world.processes[process].lists.trusted:
+        if not self.world.processes[process].lists.enabled:
             self.untold[process] = True
 
     # ------------------------------------------------------------------ reads
@@ -163,7 +163,8 @@ class Machine(RuleBasedStateMachine):
         self.world.processes[process].deliver()
         for note in NOTES:
             self._finish_fills(process, note)
-        self.run(self.world.processes[process].parts.neighbors.batch(self.user, NOTES, 100))
+        batch = self.world.processes[process].components.servicer.batch_get_neighbors
+        self.run(batch.batch_get_neighbors(self.user_id, NOTES, 100))
         for note in NOTES:
             self._check(process, note, None)
 
@@ -185,7 +186,7 @@ class Machine(RuleBasedStateMachine):
 
         async def begin() -> asyncio.Task[Any]:
             if cold:
-                await found.parts.adjacency.hidden(self.user)
+                await found.components.lookup.hidden(self.user_id)
             gate.armed = True
             task = asyncio.ensure_future(self._page(process, note, None))
             await _either(gate.reached, task)
@@ -262,8 +263,8 @@ class Machine(RuleBasedStateMachine):
             case "back":
                 found.hand.cut = False  # but nobody has replayed the journal yet
             case "guard":
-                self.run(found.parts.guard.step())
-                if found.lists.trusted and not found.hand.cut:
+                self.run(found.components.recovery.step())
+                if found.lists.enabled and not found.hand.cut:
                     self.untold = [False, False]  # the journal is replayed
 
     # ------------------------------------------------------------------ doing
@@ -286,12 +287,12 @@ class Machine(RuleBasedStateMachine):
         self._acknowledge(key, weight, process, await self._do(process, key, weight))
 
     async def _do(self, process: int, key: Key, weight: float | None) -> Token:
-        links = self.world.processes[process].parts.links
+        edges = self.world.processes[process].components.servicer.edges
         if weight is None:
-            return (await links.delete(self.user, edge_key(*key)))[1]
+            return (await edges.delete_edge(self.user_id, edge_key(*key)))[1]
         if key in self.truth and self.truth[key] != weight:
-            return (await links.update(self.user, edge_key(*key), Patch(weight=weight)))[1]
-        return (await links.create(self.user, NewEdge(key[0], key[1], key[2], weight=weight)))[2]
+            return (await edges.update_edge(self.user_id, edge_key(*key), EdgePatch(weight=weight)))[1]
+        return (await edges.create_edge(self.user_id, NewEdge(key[0], key[1], key[2], weight=weight)))[2]
 
     def _acknowledge(self, key: Key, weight: float | None, process: int, token: Token) -> None:
         self._apply(key, weight)
@@ -308,7 +309,8 @@ class Machine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ checking
     async def _page(self, process: int, note: str, token: Token | None) -> bytes:
-        return await self.world.processes[process].parts.neighbors.answer(Query(self.user, note, 100), token)
+        request = NeighborsRequest(Query(self.user_id, note, 100), token)
+        return await self.world.processes[process].components.get_neighbors.get_neighbors(request)
 
     def _finish_fills(self, process: int, note: str) -> None:
         """A reader of the same list would wait for the one that we hold up."""
@@ -369,9 +371,9 @@ class Machine(RuleBasedStateMachine):
             found.hand.cut = False
         for found in (*self.world.processes, *self.world.processes):
             found.notice()
-            await found.parts.guard.step()
+            await found.components.recovery.step()
         if self.doubts:
-            ends = self.doubtful_since + self.world.mark_ms / 1000
+            ends = self.doubtful_since + self.world.pending_write_ms / 1000
             await until(lambda: time.monotonic() > ends, what="the end of the marks")
         self.doubts.clear()
         for index in (0, 1, 0, 1):
