@@ -38,7 +38,7 @@ from shared.dynamo import (
     Update,
 )
 from shared.events.envelope import Event, new_event
-from shared.idempotent import IdempotentRequest
+from shared.idempotency import Idempotency
 from shared.ids import Clock, IdFactory
 
 # How long the visibility record of a restored note is kept, to refuse late events of its deletion.
@@ -53,20 +53,6 @@ class Outbox(Protocol):
     def put(self, event: Event) -> Put: ...
 
     def announce(self, *events: Event) -> None: ...
-
-
-class Idempotency(Protocol):
-    """The part of shared.idempotency.Idempotency that is used."""
-
-    async def find(self, user_id: str, request_id: str, fingerprint: str, /) -> bytes | None: ...
-
-    def record(self, user_id: str, request_id: str, fingerprint: str, response: bytes, /) -> Put: ...
-
-    async def begin(self, user_id: str, request_id: str, fingerprint: str, /) -> bytes | None: ...
-
-    async def complete(self, user_id: str, request_id: str, fingerprint: str, response: bytes, /) -> None: ...
-
-    async def forget(self, user_id: str, request_id: str, fingerprint: str, /) -> None: ...
 
 
 class DynamoEdgeStore:
