@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from protos import table
 from services.graph_service import convert
 from services.graph_service.adapters import items
 from services.graph_service.model.edge import Edge, EdgeKey, edge_key
@@ -74,12 +75,12 @@ class DynamoEdgeStore:
                 ops.append(op)
                 conditions.append(Rejection("edge", change.edge.key))
         for key in write.unless_suppressed:
-            ops.append(Check(items.suppressed_key(write.user_id, key), ABSENT))
+            ops.append(Check(table.suppressed_key(write.user_id, *key), ABSENT))
             conditions.append(Rejection("suppressed", key))
         for key in write.suppress:
-            pk, sk = items.suppressed_key(write.user_id, key)
+            pk, sk = table.suppressed_key(write.user_id, *key)
             ops.append(Put({"PK": pk, "SK": sk, "ct": self._clock.now_ms()}))
-        ops += [Delete(items.suppressed_key(write.user_id, key)) for key in write.unsuppress]
+        ops += [Delete(table.suppressed_key(write.user_id, *key)) for key in write.unsuppress]
         conditions += [Rejection("other")] * (len(ops) - len(conditions))
         if write.fence is not None:
             ops.append(_fence_op(write.user_id, write.fence))
@@ -104,7 +105,7 @@ class DynamoEdgeStore:
         self._outbox.announce(*events)
 
     async def set_visibility(self, user_id: str, record: VisibilityRecord, journal: JournalEntry | None) -> bool:
-        pk, sk = items.visibility_key(user_id, record.node_id)
+        pk, sk = table.hidden_key(user_id, record.node_id)
         values = {":v": record.version, ":h": record.hidden}
         if record.incarnation:
             newer = "attribute_not_exists(PK) OR inc < :i OR (inc = :i AND v < :v)"
@@ -133,7 +134,7 @@ class DynamoEdgeStore:
 
     async def delete_visibility(self, user_id: str, record: VisibilityRecord, journal: JournalEntry | None) -> None:
         condition = Condition("attribute_not_exists(PK) OR v = :v", values={":v": record.version})
-        delete = Delete(items.visibility_key(user_id, record.node_id), condition)
+        delete = Delete(table.hidden_key(user_id, record.node_id), condition)
         try:
             await self._table.transact([delete] if journal is None else [delete, Put(items.journal_item(journal))])
         except TransactionCancelled as error:
@@ -166,7 +167,7 @@ class DynamoEdgeStore:
         return {edge.key: edge for edge in edges}
 
     async def suppressed(self, user_id: str, keys: Iterable[EdgeKey]) -> frozenset[EdgeKey]:
-        wanted = {items.suppressed_key(user_id, key): key for key in keys}
+        wanted = {table.suppressed_key(user_id, *key): key for key in keys}
         found = await self._table.batch_get(wanted, consistent=True, attributes=("PK",))
         return frozenset(wanted[key] for key in found)
 
@@ -174,14 +175,14 @@ class DynamoEdgeStore:
         wanted: dict[Key, str] = {}
         for member in members:
             other, _, type = member.partition("#")
-            wanted[items.partition(user_id), items.edge_sort_key(node_id, other, type)] = member
+            wanted[table.edge_key(user_id, node_id, other, type)] = member
         found = await self._table.batch_get(wanted, consistent=True, attributes=items.NEIGHBOR_ATTRIBUTES)
         return {wanted[key]: items.neighbor_of(item) for key, item in found.items()}
 
     async def neighbors(self, user_id: str, node_id: str, *, after: str | None, limit: int) -> Slice:
         page = await self._table.query(
-            items.partition(user_id),
-            begins_with=f"EDGE#{node_id}#",
+            table.user_partition(user_id),
+            begins_with=table.edges_prefix(node_id),
             after=after,
             limit=limit,
             consistent=True,
@@ -194,34 +195,40 @@ class DynamoEdgeStore:
         self, user_id: str, node_id: str, *, after: str | None, limit: int
     ) -> tuple[Sequence[Edge], str | None]:
         page = await self._table.query(
-            items.partition(user_id), begins_with=f"EDGE#{node_id}#", after=after, limit=limit, consistent=True
+            table.user_partition(user_id),
+            begins_with=table.edges_prefix(node_id),
+            after=after,
+            limit=limit,
+            consistent=True,
         )
         following = None if page.next_start is None else str(page.next_start["SK"])
         return [items.edge_of(user_id, item) for item in page.items], following
 
     async def edges(self, user_id: str) -> AsyncIterator[Sequence[Edge]]:
-        async for page in self._pages(user_id, items.EDGES, None):
+        async for page in self._pages(user_id, table.EDGES, None):
             # Of the two items of an edge only the one with the smaller id first.
             first = [item for item in page if _is_first(item["SK"])]
             if first:
                 yield [items.edge_of(user_id, item) for item in first]
 
     async def incidences(self, user_id: str) -> AsyncIterator[Sequence[Incidence]]:
-        async for page in self._pages(user_id, items.EDGES, items.INCIDENCE_ATTRIBUTES):
+        async for page in self._pages(user_id, table.EDGES, items.INCIDENCE_ATTRIBUTES):
             yield [items.incidence_of(item) for item in page]
 
     async def hidden(self, user_id: str) -> Sequence[str]:
         records = [
-            items.visibility_of(item) async for page in self._pages(user_id, items.HIDDEN, None) for item in page
+            items.visibility_of(item) async for page in self._pages(user_id, table.HIDDEN, None) for item in page
         ]
         return [record.node_id for record in records if record.hidden]
 
     async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
-        item = await self._table.get(items.visibility_key(user_id, node_id), consistent=True)
+        item = await self._table.get(table.hidden_key(user_id, node_id), consistent=True)
         return None if item is None else items.visibility_of(item)
 
     def _pages(self, user_id: str, prefix: str, attributes: Sequence[str] | None) -> AsyncIterator[Sequence[Item]]:
-        return self._table.query_pages(items.partition(user_id), begins_with=prefix, limit=_PAGE, attributes=attributes)
+        return self._table.query_pages(
+            table.user_partition(user_id), begins_with=prefix, limit=_PAGE, attributes=attributes
+        )
 
     # ------------------------------------------------------------------ idempotency records
     async def find_response(self, request: IdempotentRequest) -> bytes | None:
@@ -243,14 +250,14 @@ class DynamoEdgeStore:
     async def journal_entries(self) -> Sequence[JournalEntry]:
         pages = await asyncio.gather(
             *(
-                self._table.query(f"GRAPH#JOURNAL#{shard}", limit=_JOURNAL_PAGE, consistent=True)
-                for shard in range(items.JOURNAL_SHARDS)
+                self._table.query(table.journal_partition(shard), limit=_JOURNAL_PAGE, consistent=True)
+                for shard in range(table.JOURNAL_SHARDS)
             )
         )
         return [items.journal_of(item) for page in pages for item in page.items]
 
     async def delete_journal_entries(self, entries: Iterable[JournalEntry]) -> None:
-        await self._table.batch_write(deletes=[items.journal_key(entry) for entry in entries])
+        await self._table.batch_write(deletes=[table.journal_key(entry.id) for entry in entries])
 
 
 def _edge_ops(change: EdgeChange) -> list[Op]:
@@ -265,7 +272,7 @@ def _edge_ops(change: EdgeChange) -> list[Op]:
 
 def _fence_op(user_id: str, fence: Fence) -> Op:
     return Check(
-        items.visibility_key(user_id, fence.node_id),
+        table.hidden_key(user_id, fence.node_id),
         Condition("attribute_not_exists(PK) OR v <= :v", values={":v": fence.version}),
     )
 
@@ -280,5 +287,5 @@ def _rejection(user_id: str, condition: Rejection, reason: Reason) -> Rejection 
 
 
 def _is_first(sort_key: str) -> bool:
-    node_id, other, type = items.split_sort_key(sort_key)
+    node_id, other, type = table.edge_of(sort_key)
     return edge_key(node_id, other, type).a == node_id
