@@ -96,7 +96,7 @@ async def test_a_read_that_a_write_overtook_is_not_shared_nor_kept(components: C
     assert await early == []
     assert await late == ["b"]
     assert await components.neighbors("a", components.token(stamp, "a")) == ["b"]
-    assert await components.neighbors("a") == ["b"], "the early reader put nothing back"
+    assert await components.neighbors("a") == ["b"], "the early reader stored nothing"
 
 
 async def test_a_token_is_satisfied_by_what_was_filled_after_its_write(components: Components) -> None:
