@@ -6,7 +6,7 @@ them, without decoding or encoding.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from google.protobuf import json_format
@@ -265,38 +265,64 @@ def idempotent_request(method: str, request: Any) -> IdempotentRequest | None:
     violations.raise_if_any()
     body = method.encode() + b"\0" + request.SerializeToString(deterministic=True)
     encode, decode = _RESULTS[method]
-    return IdempotentRequest(request.user_id, request.request_id, hashlib.sha256(body).hexdigest(), encode, decode)
+    return IdempotentRequest(
+        request.user_id,
+        request.request_id,
+        hashlib.sha256(body).hexdigest(),
+        lambda result: encode(result).SerializeToString(),
+        lambda data: _previous_result(data) if data[:1] in _PREVIOUS else decode(data),
+    )
 
 
-def _flagged(flag: bool, value: Edge | None) -> bytes:
-    return (b"1" if flag else b"0") + (b"" if value is None else edge_message(value).SerializeToString())
+def _created(data: bytes) -> tuple[bool, Edge]:
+    """The result of CreateEdge."""
+    response = graph_pb2.CreateEdgeResponse.FromString(data)
+    return response.created, edge(response.edge)
 
 
-def _unflagged(data: bytes) -> tuple[bool, Edge | None]:
+def _edge_results(data: bytes) -> list[EdgeResult]:
+    """The result of BatchCreateEdges."""
+    return [
+        EdgeResult(edge(r.edge) if r.HasField("edge") else None, r.created, _KINDS[r.code], r.reason, r.message)
+        for r in graph_pb2.BatchCreateEdgesResponse.FromString(data).results
+    ]
+
+
+def _previous_result(data: bytes) -> Any:
+    """A result as the previous release stored it: JSON, or "0" or "1" and an edge."""
+    if data[:1] == b"[":
+        return [
+            EdgeResult(edge(graph_pb2.Edge.FromString(bytes.fromhex(packed))) if packed else None, *rest)
+            for *rest, packed in json.loads(data)
+        ]
     return data[:1] == b"1", edge(graph_pb2.Edge.FromString(data[1:])) if len(data) > 1 else None
 
 
-def _encode_batch(results: Sequence[Any]) -> bytes:
-    parts = [
-        [r.created, r.kind, r.reason, r.message, edge_message(r.edge).SerializeToString().hex() if r.edge else ""]
-        for r in results
-    ]
-    return json.dumps(parts, separators=(",", ":")).encode()
-
-
-def _decode_batch(data: bytes) -> list[tuple[bool, str, str, str, Edge | None]]:
-    return [
-        (created, kind, reason, message, edge(graph_pb2.Edge.FromString(bytes.fromhex(packed))) if packed else None)
-        for created, kind, reason, message, packed in json.loads(data)
-    ]
-
-
-_RESULTS: Mapping[str, Any] = {
-    "CreateEdge": (lambda r: _flagged(*r), _unflagged),
-    "UpdateEdge": (lambda r: _flagged(*r), _unflagged),
-    "DeleteEdge": (lambda r: _flagged(*r), _unflagged),
-    "SuppressEdge": (lambda r: _flagged(*r), _unflagged),
-    "BatchCreateEdges": (_encode_batch, _decode_batch),
+# None of the responses below begins with one of these bytes: they would be other tags.
+_PREVIOUS = (b"0", b"1", b"[")
+_KINDS = {0: ""} | {code.value[0]: kind for kind, code in CODES.items()}
+# Result -> the stored response, which lacks its token, and back.
+_RESULTS: Mapping[str, tuple[Callable[[Any], Message], Callable[[bytes], Any]]] = {
+    "CreateEdge": (
+        lambda result: graph_pb2.CreateEdgeResponse(created=result[0], edge=edge_message(result[1])),
+        _created,
+    ),
+    "UpdateEdge": (
+        lambda result: graph_pb2.UpdateEdgeResponse(edge=edge_message(result[1])),
+        lambda data: (True, edge(graph_pb2.UpdateEdgeResponse.FromString(data).edge)),
+    ),
+    "DeleteEdge": (
+        lambda result: graph_pb2.DeleteEdgeResponse(deleted=result[0]),
+        lambda data: (graph_pb2.DeleteEdgeResponse.FromString(data).deleted, None),
+    ),
+    "SuppressEdge": (
+        lambda result: graph_pb2.SuppressEdgeResponse(removed=result[0]),
+        lambda data: (graph_pb2.SuppressEdgeResponse.FromString(data).removed, None),
+    ),
+    "BatchCreateEdges": (
+        lambda results: graph_pb2.BatchCreateEdgesResponse(results=[result_message(result) for result in results]),
+        _edge_results,
+    ),
 }
 
 

@@ -49,7 +49,7 @@ class BatchCreateEdges:
             return await self._create(user_id, news)
         stored = await self.store.begin_request(request)
         if stored is not None:
-            results = [EdgeResult(edge, *rest) for *rest, edge in request.decode(stored)]
+            results: list[EdgeResult] = request.decode(stored)
             return results, await self.committer.renew_token(user_id, _keys(results))
         try:
             results, token = await self._create(user_id, news)
