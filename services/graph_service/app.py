@@ -22,7 +22,7 @@ from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.detach_node import DetachNode
 from services.graph_service.usecases.edges import Edges
 from services.graph_service.usecases.existence import Existence
-from services.graph_service.usecases.fast_path import FastPath
+from services.graph_service.usecases.fast_path import NeighborsFastPath
 from services.graph_service.usecases.find_shortest_path import FindShortestPath
 from services.graph_service.usecases.freshness import Freshness
 from services.graph_service.usecases.get_graph_stats import GetGraphStats
@@ -192,7 +192,7 @@ def assemble(
     servicer = GraphServicer(
         edges=edges,
         batch_create_edges=BatchCreateEdges(store, committer, edges, clock),
-        fast_path=FastPath(memory, cache, codec, get_neighbors.get_neighbors),
+        fast_path=NeighborsFastPath(memory, cache, codec, get_neighbors.get_neighbors),
         batch_get_neighbors=BatchGetNeighbors(lookup, pages, memory, codec),
         get_subgraph=GetSubgraph(pages, existence),
         find_shortest_path=FindShortestPath(pages),

@@ -12,7 +12,7 @@ from services.graph_service.usecases.batch_create_edges import BatchCreateEdges
 from services.graph_service.usecases.batch_get_neighbors import BatchGetNeighbors
 from services.graph_service.usecases.detach_node import DetachNode
 from services.graph_service.usecases.edges import EdgePatch, Edges
-from services.graph_service.usecases.fast_path import FastPath
+from services.graph_service.usecases.fast_path import NeighborsFastPath
 from services.graph_service.usecases.find_shortest_path import FindShortestPath
 from services.graph_service.usecases.get_graph_stats import GetGraphStats
 from services.graph_service.usecases.get_subgraph import GetSubgraph, SubgraphBounds
@@ -32,7 +32,7 @@ class GraphServicer:
 
     edges: Edges
     batch_create_edges: BatchCreateEdges
-    fast_path: FastPath
+    fast_path: NeighborsFastPath
     batch_get_neighbors: BatchGetNeighbors
     get_subgraph: GetSubgraph
     find_shortest_path: FindShortestPath

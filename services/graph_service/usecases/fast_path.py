@@ -14,7 +14,7 @@ from shared.errors import Unavailable
 _MAX_DECODED = 4096
 
 
-class FastPath:
+class NeighborsFastPath:
     """GetNeighbors from the bytes of the request to the bytes of the response, by the shortest way that is correct.
 
     1. Ready response (ready_response; the server calls it before anything else). Skips decoding, checks and lookup: the

@@ -8,7 +8,7 @@ from protos.graph.v1 import graph_pb2
 from services.graph_service.convert import WireCodec
 from services.graph_service.model.neighbors import Direction, Neighbor, NeighborsRequest
 from services.graph_service.ports import HIDDEN, PackedList
-from services.graph_service.usecases.fast_path import FastPath
+from services.graph_service.usecases.fast_path import NeighborsFastPath
 from services.graph_service.usecases.memory_cache import MemoryCache
 from shared.errors import InvalidArgument
 from tests.support.graph_fakes import FakeClock, FakeLists
@@ -43,18 +43,18 @@ def memory() -> MemoryCache:
 
 
 @pytest.fixture(params=[0, 100_000])
-def path(request: pytest.FixtureRequest, cache: FakeLists) -> FastPath:
+def path(request: pytest.FixtureRequest, cache: FakeLists) -> NeighborsFastPath:
     memory = MemoryCache(request.param, FakeClock())
     memory.reopen()
-    return FastPath(memory, cache, CODEC, full_path)
+    return NeighborsFastPath(memory, cache, CODEC, full_path)
 
 
-async def test_a_whole_list_is_one_read_of_redis(path: FastPath, cache: FakeLists) -> None:
+async def test_a_whole_list_is_one_read_of_redis(path: NeighborsFastPath, cache: FakeLists) -> None:
     assert await path.get_neighbors(request()) == WHOLE
     assert cache.calls == ["read"]
 
 
-async def test_whatever_needs_more_takes_the_full_path(path: FastPath, cache: FakeLists) -> None:
+async def test_whatever_needs_more_takes_the_full_path(path: NeighborsFastPath, cache: FakeLists) -> None:
     token = "MX5zcGFjZX41fjV-Kg"
     for fields in (
         {"min_weight": 0.1},
@@ -75,7 +75,7 @@ async def test_whatever_needs_more_takes_the_full_path(path: FastPath, cache: Fa
     assert await path.get_neighbors(request()) == b"full path", "without Redis"
 
 
-async def test_a_malformed_request_is_refused_each_time(path: FastPath) -> None:
+async def test_a_malformed_request_is_refused_each_time(path: NeighborsFastPath) -> None:
     for _ in range(2):
         with pytest.raises(InvalidArgument):
             await path.get_neighbors(request(min_weight=2))
@@ -84,7 +84,7 @@ async def test_a_malformed_request_is_refused_each_time(path: FastPath) -> None:
 
 
 async def test_memory_keeps_the_response_until_a_list_is_invalidated(memory: MemoryCache, cache: FakeLists) -> None:
-    path = FastPath(memory, cache, CODEC, full_path)
+    path = NeighborsFastPath(memory, cache, CODEC, full_path)
     assert path.ready_response is not None
     for node_id in ("a", HIDDEN):
         await path.get_neighbors(request())
@@ -94,7 +94,7 @@ async def test_memory_keeps_the_response_until_a_list_is_invalidated(memory: Mem
 
 
 async def test_a_list_that_is_invalidated_during_the_read_is_not_kept(memory: MemoryCache, cache: FakeLists) -> None:
-    path = FastPath(memory, cache, CODEC, full_path)
+    path = NeighborsFastPath(memory, cache, CODEC, full_path)
     read = cache.read
 
     async def overtaken(user_id: str, node_ids: object) -> object:
@@ -109,4 +109,4 @@ async def test_a_list_that_is_invalidated_during_the_read_is_not_kept(memory: Me
 
 
 def test_without_memory_there_is_no_ready_response(cache: FakeLists) -> None:
-    assert FastPath(MemoryCache(0, FakeClock()), cache, CODEC, full_path).ready_response is None
+    assert NeighborsFastPath(MemoryCache(0, FakeClock()), cache, CODEC, full_path).ready_response is None
