@@ -2,7 +2,7 @@
 
 Redis, DynamoDB, the adapters and the use cases are real. Ours are: the channel of invalidations (messages wait in an
 inbox until they are delivered, or are dropped), a switch that cuts a process off from Redis, and gates at which a fill
-or a write stops until it is told to go on, or dies.
+or a write stops until the test opens it, or dies.
 """
 
 import asyncio

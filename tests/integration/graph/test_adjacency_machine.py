@@ -53,8 +53,8 @@ class Machine(RuleBasedStateMachine):
         self.doubts: dict[Key, set[float | None]] = {}
         self.doubtful_since = 0.0
         self.token: Token | None = None
-        # Whose writes could not be told to Redis, and are not replayed yet: others may see what was before them.
-        self.untold = [False, False]
+        # Processes whose invalidations are in the journal only: other processes may see older lists.
+        self.undelivered = [False, False]
         self.fills: list[tuple[int, str, Gate, asyncio.Task[Any]]] = []
         self.writes: list[tuple[int, Key, float | None, Gate, asyncio.Task[Any]]] = []
         self.run(self.world.renew())
@@ -90,7 +90,7 @@ class Machine(RuleBasedStateMachine):
         fate=st.sampled_from(("dies", "lost")),
     )
     def write_without_answer(self, process: int, pair: list[str], type: str, weight: float | None, fate: str) -> None:
-        """Committed, but the process dies before it can say so, or DynamoDB's answer is lost."""
+        """Committed, but the process dies before finish(), or DynamoDB's answer is lost."""
         key = _key(pair, type)
         if self._blocked(process, key) or self.truth.get(key) == weight:
             return
@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
         self._apply(key, weight)
         self.doubts.setdefault(key, set()).add(before)
         self.doubtful_since = time.monotonic()
-        self.untold[process] = self.untold[process] or not self.world.processes[process].lists.enabled
+        self.undelivered[process] = self.undelivered[process] or not self.world.processes[process].lists.enabled
         if fate == "dies":
             self.world.processes[process].notice()  # a new process in its place has an empty memory
 
@@ -141,13 +141,13 @@ class Machine(RuleBasedStateMachine):
         (self.hidden.discard if visible else self.hidden.add)(note)
         self.toggled.add(note)
         if not self.world.processes[process].lists.enabled:
-            self.untold[process] = True
+            self.undelivered[process] = True
 
     # ------------------------------------------------------------------ reads
-    @rule(process=who, note=notes, told=st.booleans())
-    def read(self, process: int, note: str, told: bool) -> None:
-        """told: the invalidations that wait have arrived."""
-        if told:
+    @rule(process=who, note=notes, delivered=st.booleans())
+    def read(self, process: int, note: str, delivered: bool) -> None:
+        """delivered: the invalidations that wait arrive before."""
+        if delivered:
             self.world.processes[process].deliver()
         self._finish_fills(process, note)
         self._check(process, note, None)
@@ -205,27 +205,27 @@ class Machine(RuleBasedStateMachine):
         pair=ends,
         weight=st.sampled_from((*WEIGHTS, None)),
         cold=st.booleans(),
-        told=st.booleans(),
+        delivered=st.booleans(),
     )
     def write_during_a_slow_read(
-        self, process: int, writer: int, pair: list[str], weight: float | None, cold: bool, told: bool
+        self, process: int, writer: int, pair: list[str], weight: float | None, cold: bool, delivered: bool
     ) -> None:
-        """The races that leases and tickets are for, on purpose: chance alone is slow to find them."""
+        """The races that leases and tickets prevent; chance alone is slow to find them."""
         key = _key(pair, "related")
         if not cold:
-            self.read(process, pair[0], told=True)  # so that Redis has the list
+            self.read(process, pair[0], delivered=True)  # so that Redis has the list
         self.begin_a_slow_read(process, pair[0], cold)
         if not self._blocked(writer, key) and (weight is not None or key in self.truth):
             self.run(self._write(writer, key, weight))
-        if told:
+        if delivered:
             self.world.processes[process].deliver()
         if self.fills and self.fills[-1][:2] == (process, pair[0]):
             self.end_a_slow_read(len(self.fills) - 1)
 
     @rule(process=who, pair=ends, weight=st.sampled_from(WEIGHTS))
     def write_behind_its_back(self, process: int, pair: list[str], weight: float) -> None:
-        """A list is in memory, the invalidation is lost, and a reader comes with the token."""
-        self.read(process, pair[0], told=True)
+        """A list is in memory, its invalidation is lost, and a reader has the token."""
+        self.read(process, pair[0], delivered=True)
         self.trouble(process, "drop")
         key = _key(pair, "related")
         if not self._blocked(1 - process, key):
@@ -245,7 +245,7 @@ class Machine(RuleBasedStateMachine):
     def invalidations_arrive(self, process: int) -> None:
         self.world.processes[process].deliver()
 
-    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "guard", "guard")))
+    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "recovery", "recovery")))
     def trouble(self, process: int, what: str) -> None:
         """One rule, so that trouble doesn't crowd out the writes and reads."""
         found = self.world.processes[process]
@@ -262,10 +262,10 @@ class Machine(RuleBasedStateMachine):
                 found.hand.cut = True
             case "back":
                 found.hand.cut = False  # but nobody has replayed the journal yet
-            case "guard":
+            case "recovery":
                 self.run(found.components.recovery.step())
                 if found.lists.enabled and not found.hand.cut:
-                    self.untold = [False, False]  # the journal is replayed
+                    self.undelivered = [False, False]  # the journal is replayed
 
     # ------------------------------------------------------------------ doing
     def _blocked(self, process: int, key: Key) -> bool:
@@ -275,9 +275,9 @@ class Machine(RuleBasedStateMachine):
         return any(key == busy for _, busy, *_ in self.writes) or bool(ends & unsure)
 
     def _is_behind(self, process: int) -> bool:
-        """Not told everything yet."""
+        """Whether it has not received every invalidation."""
         hand = self.world.processes[process].hand
-        return hand.missed or bool(hand.inbox) or self.untold[1 - process]
+        return hand.missed or bool(hand.inbox) or self.undelivered[1 - process]
 
     def _changes(self, key: Key, weight: float | None) -> bool:
         """Whether the write leads to a commit: an update of an edge, a first one, or the removal of one."""
@@ -299,7 +299,7 @@ class Machine(RuleBasedStateMachine):
         self.doubts.pop(key, None)
         self.token = tokens.decode(token.encode())
         if not token.stamp:
-            self.untold[process] = True
+            self.undelivered[process] = True
 
     def _apply(self, key: Key, weight: float | None) -> None:
         if weight is None:
@@ -358,7 +358,7 @@ class Machine(RuleBasedStateMachine):
         assert not left, f"{note} on {process}: {left} should not be shown"
 
     async def _end(self) -> None:
-        """When all is quiet and every mark has expired, everybody sees the truth and nothing but."""
+        """When all is quiet and every pending write has expired, both processes return exactly what is stored."""
         for _, _, gate, task in self.fills:
             gate.open()
             await task
@@ -374,7 +374,7 @@ class Machine(RuleBasedStateMachine):
             await found.components.recovery.step()
         if self.doubts:
             ends = self.doubtful_since + self.world.pending_write_ms / 1000
-            await until(lambda: time.monotonic() > ends, what="the end of the marks")
+            await until(lambda: time.monotonic() > ends, what="the end of the pending writes")
         self.doubts.clear()
         for index in (0, 1, 0, 1):
             for note in NOTES:

@@ -51,13 +51,13 @@ async def test_purging_removes_late_edges_and_what_is_known_of_the_note(
     await components.node_events.node_purged(user, "a", 3)
     assert await record(process, user, "a") is None
     assert await neighbors(process, user, "b") == []
-    await components.node_events.node_purged(user, "a", 3)  # told twice
+    await components.node_events.node_purged(user, "a", 3)  # the event comes twice
 
 
 async def test_a_purge_of_an_earlier_life_leaves_the_later_one_alone(world: World, process: Process, user: str) -> None:
     components = process.components
     await components.servicer.edges.create_edge(user, NewEdge("a", "b"))
-    await components.node_events.node_purged(user, "a", 3)  # told again, late: the id lives
+    await components.node_events.node_purged(user, "a", 3)  # the event comes again, late: the note exists
     assert await neighbors(process, user, "b") == ["a"]
     await set_visibility(process, user, "a", 5, visible=True, incarnation=9)
     world.directory.gone.add("a")
@@ -73,7 +73,9 @@ async def test_a_note_that_is_created_again_is_visible(process: Process, user: s
     await components.node_events.node_created(user, "a", "Title", 9)  # its purge hasn't been heard of yet
     await components.servicer.edges.create_edge(user, NewEdge("a", "b"))
     assert await neighbors(process, user, "b") == ["a"]
-    assert not await set_visibility(process, user, "a", 8, visible=False, incarnation=7), "news of the earlier life"
+    assert not await set_visibility(process, user, "a", 8, visible=False, incarnation=7), (
+        "an event of the earlier incarnation"
+    )
     assert await set_visibility(process, user, "a", 2, visible=False, incarnation=9)
     assert await neighbors(process, user, "b") == []
 
