@@ -7,6 +7,7 @@ them, without decoding or encoding.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from google.protobuf import json_format
@@ -18,12 +19,12 @@ from services.graph_service.model.consistency_token import decode
 from services.graph_service.model.edge import RELATED, Edge, Keyword, Metadata, NewEdge
 from services.graph_service.model.neighbors import Direction, Neighbor, NeighborsRequest, Order, Query
 from services.graph_service.model.traversal import Path, Stats, Subgraph, SubgraphEdge
-from services.graph_service.ports import ChangeType, IdempotentRequest
+from services.graph_service.ports import ChangeType
 from services.graph_service.usecases.batch_create_edges import EdgeResult
 from services.graph_service.usecases.validation import check_query
-from shared.errors import DataLoss, FieldViolation, InvalidArgument, Violations
+from shared.errors import DataLoss, FieldViolation, InvalidArgument
 from shared.grpc.status import CODES
-from shared.ids import check_id, check_user_id
+from shared.idempotent import IdempotentRequest
 from shared.pages import page_size
 
 
@@ -257,20 +258,17 @@ def feed_entry(data: bytes | None, resume_token: str) -> graph_pb2.WatchEdgesRes
 # ---------------------------------------------------------------------------------------------- repeated requests
 def idempotent_request(method: str, request: Any) -> IdempotentRequest | None:
     """What is needed to answer the request again; None without a request_id. InvalidArgument: a malformed id."""
-    if not request.request_id:
+    found = IdempotentRequest.of(method, request)
+    if found is None:
         return None
-    violations = Violations()
-    check_user_id("user_id", request.user_id, violations)
-    check_id("request_id", request.request_id, violations)
-    violations.raise_if_any()
-    body = method.encode() + b"\0" + request.SerializeToString(deterministic=True)
     encode, decode = _RESULTS[method]
-    return IdempotentRequest(
-        request.user_id,
-        request.request_id,
-        hashlib.sha256(body).hexdigest(),
-        lambda result: encode(result).SerializeToString(),
-        lambda data: _previous_result(data) if data[:1] in _PREVIOUS else decode(data),
+    body = method.encode() + b"\0" + request.SerializeToString(deterministic=True)
+    return replace(
+        found,
+        # Graph stores the whole digest: a shorter one would refuse what the previous release has answered.
+        fingerprint=hashlib.sha256(body).hexdigest(),
+        encode=lambda result: encode(result).SerializeToString(),
+        decode=lambda data: _previous_result(data) if data[:1] in _PREVIOUS else decode(data),
     )
 
 

@@ -6,10 +6,11 @@ Every implementation of ListCache passes the suite in tests/contract/graph/.
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from services.graph_service.model.edge import Edge, EdgeKey
 from services.graph_service.model.neighbors import Neighbor, NeighborsRequest, Position
+from shared.idempotent import IdempotentRequest
 
 # The name of the list of a user's hidden notes; no note can have this id.
 HIDDEN = "!hidden"
@@ -38,17 +39,6 @@ class EdgeChange:
     edge: Edge
     before: Edge | None = None
     cause: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotentRequest:
-    """A request_id with what is needed to answer it again. encode and decode: the use case's result <-> bytes."""
-
-    user_id: str
-    request_id: str
-    fingerprint: str
-    encode: Callable[[Any], bytes]
-    decode: Callable[[bytes], Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,9 +117,9 @@ class GraphServicer:
 
     async def GetSubgraph(self, request: graph_pb2.GetSubgraphRequest, context: Any) -> graph_pb2.GetSubgraphResponse:
         bounds = SubgraphBounds(
-            page_size(request.max_hops, default=2, maximum=3),
-            page_size(request.max_fanout, default=25, maximum=200),
-            page_size(request.max_nodes, default=250, maximum=2000),
+            page_size("max_hops", request.max_hops, default=2, maximum=3),
+            page_size("max_fanout", request.max_fanout, default=25, maximum=200),
+            page_size("max_nodes", request.max_nodes, default=250, maximum=2000),
         )
         found = await self.get_subgraph.get_subgraph(
             request.user_id,
@@ -159,11 +159,11 @@ class GraphServicer:
     async def GetGraphStats(
         self, request: graph_pb2.GetGraphStatsRequest, context: Any
     ) -> graph_pb2.GetGraphStatsResponse:
-        top = page_size(request.top_hubs, default=10, maximum=100)
+        top = page_size("top_hubs", request.top_hubs, default=10, maximum=100)
         return convert.stats(await self.get_graph_stats.get_graph_stats(request.user_id, top))
 
     async def WarmCache(self, request: graph_pb2.WarmCacheRequest, context: Any) -> graph_pb2.WarmCacheResponse:
-        most = page_size(request.max_nodes, default=10_000, maximum=1_000_000)
+        most = page_size("max_nodes", request.max_nodes, default=10_000, maximum=1_000_000)
         warmed, truncated = await self.warm_cache.warm_cache(request.user_id, request.node_ids, most)
         return graph_pb2.WarmCacheResponse(warmed=warmed, truncated=truncated)
 

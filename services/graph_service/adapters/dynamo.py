@@ -13,7 +13,6 @@ from services.graph_service.ports import (
     ChangeType,
     EdgeChange,
     Fence,
-    IdempotentRequest,
     Incidence,
     JournalEntry,
     Rejection,
@@ -40,6 +39,7 @@ from shared.dynamo import (
 )
 from shared.events.envelope import Event, new_event
 from shared.idempotency import Idempotency
+from shared.idempotent import IdempotentRequest
 from shared.ids import Clock, IdFactory
 
 # How long the visibility record of a restored note is kept, to refuse late events of its deletion.
@@ -91,7 +91,7 @@ class DynamoEdgeStore:
             ops.append(Put(items.journal_item(write.journal)))
         if write.response is not None:
             request, response = write.response
-            ops.append(self._idempotency.record(request.user_id, request.request_id, request.fingerprint, response))
+            ops.append(self._idempotency.record(request, response))
             conditions += [Rejection("other")] * (len(ops) - 1 - len(conditions))
             conditions.append(Rejection("request"))
         try:
@@ -232,16 +232,16 @@ class DynamoEdgeStore:
 
     # ------------------------------------------------------------------ idempotency records
     async def find_response(self, request: IdempotentRequest) -> bytes | None:
-        return await self._idempotency.find(request.user_id, request.request_id, request.fingerprint)
+        return await self._idempotency.find(request)
 
     async def begin_request(self, request: IdempotentRequest) -> bytes | None:
-        return await self._idempotency.begin(request.user_id, request.request_id, request.fingerprint)
+        return await self._idempotency.begin(request)
 
     async def complete_request(self, request: IdempotentRequest, response: bytes) -> None:
-        await self._idempotency.complete(request.user_id, request.request_id, request.fingerprint, response)
+        await self._idempotency.complete(request, response)
 
     async def release_request(self, request: IdempotentRequest) -> None:
-        await self._idempotency.forget(request.user_id, request.request_id, request.fingerprint)
+        await self._idempotency.abandon(request)
 
     # ------------------------------------------------------------------ journal
     async def add_journal_entry(self, entry: JournalEntry) -> None:

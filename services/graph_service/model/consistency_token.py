@@ -6,12 +6,11 @@ given. A list satisfies a token if the token doesn't concern its note, or if the
 can't be compared (Redis was away during the write, or another instance answers now), the read asks DynamoDB.
 """
 
-import base64
-import binascii
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.errors import FieldViolation, InvalidArgument
+from shared.tokens import CONSISTENCY, Integer, ListOf, Text, TokenCodec
 
 # A token of more notes than this concerns all notes of the user, so that tokens stay short.
 _MAX_NODES = 16
@@ -37,9 +36,27 @@ class Token:
         return self.node_hashes is None or _hash(node_id) in self.node_hashes
 
     def encode(self) -> str:
-        hashes = "*" if self.node_hashes is None else ",".join(f"{n:x}" for n in sorted(self.node_hashes))
-        text = f"1~{self.space}~{self.stamp:x}~{self.wall_ms:x}~{hashes}"
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        hashes = None if self.node_hashes is None else sorted(self.node_hashes)
+        return _TOKENS.encode(_BOUND, self.space, self.stamp, self.wall_ms, hashes)
+
+
+def _token(space: str, stamp: int, wall_ms: int, hashes: Sequence[int] | None) -> Token:
+    if hashes is not None and list(hashes) != sorted(set(hashes)):
+        raise ValueError("not sorted")
+    return Token(space, stamp, wall_ms, None if hashes is None else frozenset(hashes))
+
+
+_BOUND = "graph"
+_TOKENS = TokenCodec(
+    CONSISTENCY,
+    _token,
+    {
+        "s": Text(128),
+        "t": Integer(0, 2**63 - 1),
+        "w": Integer(0, 2**63 - 1),
+        "n": ListOf(Integer(0, 2**32 - 1), _MAX_NODES, optional=True),
+    },
+)
 
 
 def token_for(space: str, stamp: int, wall_ms: int, node_ids: "frozenset[str] | set[str]") -> Token:
@@ -48,23 +65,8 @@ def token_for(space: str, stamp: int, wall_ms: int, node_ids: "frozenset[str] | 
 
 
 def decode(token: str) -> Token | None:
-    """The token of a text; None for "". InvalidArgument CONSISTENCY_TOKEN_INVALID for any other text."""
-    if not token:
-        return None
-    try:
-        text = base64.b64decode(
-            token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
-        ).decode()
-        form, space, stamp, wall, hashes = text.split("~")
-        if form != "1":
-            raise ValueError(form)
-        concerned = None if hashes == "*" else frozenset(int(n, 16) for n in hashes.split(",") if n)
-        return Token(space, int(stamp, 16), int(wall, 16), concerned)
-    except (ValueError, binascii.Error):
-        violation = FieldViolation("consistency_token", "must be a token that a write answered")
-        raise InvalidArgument(
-            "consistency_token is not one of ours", reason="CONSISTENCY_TOKEN_INVALID", violations=[violation]
-        ) from None
+    """The token of a text; None for "". InvalidArgument (CONSISTENCY_TOKEN_INVALID) for any other text."""
+    return _TOKENS.decode(_BOUND, token)
 
 
 def _hash(node_id: str) -> int:

@@ -1,6 +1,6 @@
 """The neighbours of a note: their order, filters and pages."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -145,17 +145,15 @@ def select(neighbors: Iterable[Neighbor], query: Query, hidden: frozenset[str]) 
     return Page(wanted[: query.limit], len(visible), len(wanted) > query.limit)
 
 
-def position_state(neighbor: Neighbor, order: Order) -> Mapping[str, Any]:
-    """The position after a neighbour, as a page token holds it."""
-    number, member = rank(neighbor, order)
-    return {"r": number, "m": member}
+_TOKENS: TokenCodec[Position] = TokenCodec(PAGE, lambda number, member: (number, member), {"r": Real(), "m": Text(256)})
 
 
-def position_of(state: Mapping[str, Any] | None) -> Position | None:
-    """The inverse of position_state; ValueError for another state."""
-    if state is None:
-        return None
-    number, member = state.get("r"), state.get("m")
-    if not isinstance(number, int | float) or not isinstance(member, str):
-        raise ValueError("not a position")
-    return (float(number), member)
+def next_page_token(query: Query, last: Neighbor) -> str:
+    """The page token that continues after a neighbour."""
+    number, member = rank(last, query.order)
+    return _TOKENS.encode(query.fingerprint(), float(number), member)
+
+
+def position_of(query: Query, page_token: str) -> Position | None:
+    """The position after which a page begins; None for the first page. InvalidArgument (PAGE_TOKEN_INVALID)."""
+    return _TOKENS.decode(query.fingerprint(), page_token)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 from services.graph_service.model.consistency_token import Token, token_for
 from services.graph_service.model.edge import Edge, EdgeKey, NewEdge
-from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, IdempotentRequest, Write, WriteRejected
+from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, Write, WriteRejected
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.edges import Edges, cap_reached, creation, node_missing, suppressed
 from services.graph_service.usecases.validation import check_batch, check_batched_edge
 from shared.errors import Brain2Error, InvalidArgument
+from shared.idempotent import IdempotentRequest
 from shared.ids import Clock
 
 # Each edge takes two items, an event and perhaps a check, of the 100 operations of a transaction.

@@ -30,7 +30,7 @@ class DetachNode:
         version: the fence; 0: none. Aborted VERSION_MISMATCH: the note's visibility has a newer version.
         """
         check_node(user_id, node_id)
-        limit = page_size(max_edges, default=1000, maximum=1000)
+        limit = page_size("max_edges", max_edges, default=1000, maximum=1000)
         removed: list[Edge] = []
         while len(removed) < limit:
             group, after = await self.store.edges_at(

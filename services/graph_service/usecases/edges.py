@@ -10,13 +10,14 @@ from typing import TypeVar
 
 from services.graph_service.model.consistency_token import Token
 from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, first_version, merge_into_existing
-from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, IdempotentRequest, Write, WriteRejected
+from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, Write, WriteRejected
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.list_lookup import ListLookup
 from services.graph_service.usecases.neighbor_pages import NeighborPages
 from services.graph_service.usecases.validation import check_create_edge, check_edge_key, check_update_edge
 from shared.errors import Aborted, FailedPrecondition, NotFound
+from shared.idempotent import IdempotentRequest
 from shared.ids import Clock
 from shared.resilience.retry import Backoff, retry
 

@@ -3,22 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from services.graph_service.model.neighbors import (
-    Neighbor,
-    NeighborsRequest,
-    Position,
-    Query,
-    position_of,
-    position_state,
-)
+from services.graph_service.model.neighbors import Neighbor, NeighborsRequest, next_page_token, position_of
 from services.graph_service.ports import Codec
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.fast_path import is_whole
 from services.graph_service.usecases.list_lookup import ListLookup
 from services.graph_service.usecases.memory_cache import MemoryCache
 from services.graph_service.usecases.neighbor_pages import NeighborPages
-from shared.errors import FieldViolation, InvalidArgument
-from shared.pages import decode_token, encode_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +30,7 @@ class GetNeighbors:
         """
         query, token = request.query, request.token
         if request.page_token:
-            query = replace(query, after=_position(query, request.page_token))
+            query = replace(query, after=position_of(query, request.page_token))
         result = await self.lookup.find(query.user_id, (query.node_id,), token)
         if query.node_id in result.hidden:
             return b""
@@ -53,7 +44,7 @@ class GetNeighbors:
                 page = replace(page, neighbors=await self._with_titles(query.user_id, page.neighbors))
             page_token = ""
             if page.more:
-                page_token = encode_token(query.fingerprint(), position_state(page.neighbors[-1], query.order))
+                page_token = next_page_token(query, page.neighbors[-1])
             response = self.codec.response(self.codec.pack(page.neighbors), page_token, page.degree)
         if data and not request.with_titles:  # titles have no invalidation
             self.memory.put_response(data, response, entry, result.hidden_entry)
@@ -62,11 +53,3 @@ class GetNeighbors:
     async def _with_titles(self, user_id: str, neighbors: Sequence[Neighbor]) -> list[Neighbor]:
         titles = await self.existence.titles(user_id, [neighbor.node_id for neighbor in neighbors])
         return [neighbor._replace(title=titles.get(neighbor.node_id, "")) for neighbor in neighbors]
-
-
-def _position(query: Query, page_token: str) -> Position | None:
-    try:
-        return position_of(decode_token(query.fingerprint(), page_token))
-    except ValueError:
-        violation = FieldViolation("page_token", "is not one of ours")
-        raise InvalidArgument("page_token is not one of ours", violations=[violation]) from None

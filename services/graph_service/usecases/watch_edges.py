@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 from services.graph_service.ports import ChangeFeed, ListCache
 from services.graph_service.usecases.validation import check_user
-from shared.errors import FieldViolation, InvalidArgument, OutOfRange
+from shared.errors import OutOfRange
+from shared.tokens import RESUME, Integer, Text, TokenCodec
 
 _PAGE = 100
 
@@ -35,7 +36,7 @@ class WatchEdges:
         malformed. OutOfRange RESUME_TOKEN_EXPIRED: changes after the token are no longer kept.
         """
         check_user(user_id)
-        space, position = self._cache.space, _decode(resume_token)
+        space, position = self._cache.space, _TOKENS.decode(_BOUND, resume_token)
         if position is None:
             last = await self._feed.last(user_id)
         else:

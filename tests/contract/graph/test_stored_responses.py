@@ -8,8 +8,8 @@ import pytest
 from protos.graph.v1 import graph_pb2
 from services.graph_service import convert
 from services.graph_service.model.edge import Edge, Metadata
-from services.graph_service.ports import IdempotentRequest
 from services.graph_service.usecases.batch_create_edges import EdgeResult
+from shared.idempotent import IdempotentRequest
 
 EDGE = Edge("u", "a", "b", "related", False, 0.5, Metadata(labels={"k": "v"}), 3, 1000, 2000)
 PACKED = convert.edge_message(EDGE).SerializeToString()

@@ -6,6 +6,7 @@ import pytest
 
 from protos.graph.v1 import graph_pb2
 from services.graph_service.convert import WireCodec
+from services.graph_service.model.consistency_token import token_for
 from services.graph_service.model.neighbors import Direction, Neighbor, NeighborsRequest
 from services.graph_service.ports import HIDDEN, PackedList
 from services.graph_service.usecases.fast_path import NeighborsFastPath
@@ -55,7 +56,7 @@ async def test_a_whole_list_is_one_read_of_redis(path: NeighborsFastPath, cache:
 
 
 async def test_whatever_needs_more_takes_the_full_path(path: NeighborsFastPath, cache: FakeLists) -> None:
-    token = "MX5zcGFjZX41fjV-Kg"
+    token = token_for("space", 5, 5, {"a"}).encode()
     for fields in (
         {"min_weight": 0.1},
         {"with_titles": True},

@@ -21,6 +21,7 @@ from services.graph_service.model.neighbors import (
 )
 from services.graph_service.model.traversal import subgraph_edge
 from shared.errors import InvalidArgument
+from shared.tokens import PAGE, Integer, Text, TokenCodec
 
 
 def neighbor(node: str, weight: float = 0.5, **fields: Any) -> Neighbor:
