@@ -1,10 +1,10 @@
-"""The graph context: which notes are linked, and everything that people ask of those links.
+"""The graph context: the edges between notes, and all questions about them.
 
-Owns: edges (both directions of each in one transaction), the markers of hidden notes, rejected automatic links, and the
-adjacency caches in memory and in Redis. Publishes: edge.created, edge.deleted. Hears: node.created (an end that
-exists), node.updated (titles), node.deleted, node.restored, node.purged (hide, show, forget). Promises: DynamoDB is
-the truth, a cached list is never older than the last acknowledged write that a reader could know of (docs/adr/0020),
-and losing Redis loses speed, nothing else.
+It owns edges (both directions of each in one transaction), visibility records, rejected automatic links, and the caches
+of lists in memory and in Redis. It publishes edge.created and edge.deleted. It consumes node.created (a note exists),
+node.updated (a title changed), node.deleted, node.restored and node.purged. It guarantees that DynamoDB is the source
+of truth, that a cached list is never older than the last acknowledged write that its reader could know of
+(docs/list-cache.md), and that the loss of Redis costs speed only.
 
-Read on in this order: model, ports, usecases (adjacency first), servicer, app.
+Read on in this order: model, ports, usecases (fast_path, get_neighbors and list_lookup first), servicer, app.
 """

@@ -1,4 +1,4 @@
-"""The composition root: every part of the graph service and how they hang together, from top to bottom."""
+"""The composition root: it creates and connects the components of the graph service."""
 
 from dataclasses import dataclass
 
@@ -8,26 +8,37 @@ from services.graph_service.adapters.channel import Channel
 from services.graph_service.adapters.dynamo import DynamoEdgeStore
 from services.graph_service.adapters.feed import RedisFeed
 from services.graph_service.adapters.instance import instance_name
-from services.graph_service.adapters.lists import CHANNEL, RedisLists
+from services.graph_service.adapters.list_cache import CHANNEL, RedisLists
 from services.graph_service.adapters.peers import NodePeer
 from services.graph_service.config import GraphConfig
 from services.graph_service.convert import WireCodec
 from services.graph_service.ports import ChangeFeed, EdgeStore, NodeDirectory
 from services.graph_service.servicer import GraphServicer
 from services.graph_service.subscriber import handlers
-from services.graph_service.usecases.adjacency import Adjacency, Limits
-from services.graph_service.usecases.batch import Batch
+from services.graph_service.usecases.batch_create_edges import BatchCreateEdges
+from services.graph_service.usecases.batch_get_neighbors import BatchGetNeighbors
+from services.graph_service.usecases.cache_recovery import CacheRecovery, RecoverableCache
 from services.graph_service.usecases.committer import Committer
+from services.graph_service.usecases.detach_node import DetachNode
+from services.graph_service.usecases.edges import Edges
 from services.graph_service.usecases.existence import Existence
-from services.graph_service.usecases.guard import Guard, TrustedCache
+from services.graph_service.usecases.fast_path import NeighborsFastPath
+from services.graph_service.usecases.find_shortest_path import FindShortestPath
+from services.graph_service.usecases.freshness import Freshness
+from services.graph_service.usecases.get_graph_stats import GetGraphStats
+from services.graph_service.usecases.get_neighbors import GetNeighbors
+from services.graph_service.usecases.get_subgraph import GetSubgraph
 from services.graph_service.usecases.hubs import Hubs
-from services.graph_service.usecases.l1 import L1
-from services.graph_service.usecases.links import Links
-from services.graph_service.usecases.neighbors import Neighbors
-from services.graph_service.usecases.visibility import Visibility
-from services.graph_service.usecases.walks import Walks
-from services.graph_service.usecases.watch import Watch
-from services.graph_service.usecases.whole import Whole
+from services.graph_service.usecases.limits import Limits
+from services.graph_service.usecases.list_edges import ListEdges
+from services.graph_service.usecases.list_filler import ListFiller
+from services.graph_service.usecases.list_lookup import ListLookup
+from services.graph_service.usecases.memory_cache import MemoryCache
+from services.graph_service.usecases.neighbor_pages import NeighborPages
+from services.graph_service.usecases.node_events import NodeEvents
+from services.graph_service.usecases.set_node_visibility import SetNodeVisibility
+from services.graph_service.usecases.warm_cache import WarmCache
+from services.graph_service.usecases.watch_edges import WatchEdges
 from shared import config, logs, telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
@@ -45,16 +56,16 @@ from shared.resilience.breaker import Breaker
 
 
 async def serve(life: Lifecycle) -> None:
-    """The process: settings from the environment, logs, traces, and the service until it is told to stop."""
+    """The process: it runs the service until it is stopped."""
     settings = config.load(GraphConfig)
     logs.setup(settings.log_level, "graph")
-    await life.enter(telemetry.setup("graph", settings))  # first, so closed last: the spans of the drain are sent too
+    await life.enter(telemetry.setup("graph", settings))  # closed last, after the spans of the drain
     await start(life, settings)
     await life.wait_for_stop()
 
 
 async def start(life: Lifecycle, settings: GraphConfig) -> int:
-    """Wire everything, serve, and answer the port. Tests start the service by this, too."""
+    """Wire everything, start the server and return its port. Tests start the service by this function as well."""
     clock = SystemClock()
     ids = UlidFactory(clock)
     codec = WireCodec()
@@ -69,54 +80,47 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=settings.event_bus, clock=clock))
 
     store = DynamoEdgeStore(table, outbox, Idempotency(table, "graph", clock), ids, clock)
-    lists = RedisLists(
+    cache = RedisLists(
         redis, codec, instance_name(redis, clustered=settings.redis_cluster), hub_degree=settings.hub_degree
     )
-    node = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
-    directory = NodePeer(channels.stub(settings.node_target, node) if settings.node_target else None)
-    parts = assemble(store, lists, RedisFeed(redis, lists), directory, clock, ids, settings)
-    channel = Channel(parts.adjacency, parts.existence, parts.watch, parts.l1)
+    node_service = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
+    directory = NodePeer(channels.stub(settings.node_target, node_service) if settings.node_target else None)
+    components = assemble(store, cache, RedisFeed(redis, cache), directory, clock, ids, settings)
+    servicer = components.servicer
+    channel = Channel(components.lookup, components.existence, servicer.watch_edges, components.memory)
 
-    def lost() -> None:
-        lists.distrust()
-        parts.guard.kick.set()
+    def on_lost() -> None:
+        cache.disable()
+        components.recovery.wake.set()
 
-    redis.on_lost(lost)
+    redis.on_lost(on_lost)
     subscription = redis.subscribe(
         CHANNEL, on_message=channel.on_message, on_ready=channel.on_ready, on_lost=channel.on_lost
     )
-    servicer = GraphServicer(
-        parts.links,
-        parts.batch,
-        parts.neighbors,
-        parts.walks,
-        parts.whole,
-        parts.watch,
-        parts.visibility,
-    )
     services = [(graph_pb2.DESCRIPTOR.services_by_name["GraphService"], servicer)]
-    # Where memory is never to hold anything, nobody need look.
-    ready = {"GetNeighbors": parts.l1.answer} if parts.l1.used else None
+    # GetNeighbors takes and returns bytes; the server answers from the ready responses before it calls the servicer.
+    ready_response = servicer.fast_path.ready_response
+    ready = None if ready_response is None else {"GetNeighbors": ready_response}
     server = GrpcServer(settings, services, raw=("GetNeighbors",), fast_paths=ready)
 
     watch_outbox(metrics, outbox)
-    watch_l1(metrics, parts.l1)
+    watch_memory_cache(metrics, components.memory)
     metrics.breakers(lambda: [dynamodb, redis.breaker, outbox.breaker, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
-    await parts.guard.attempt()  # so that the first calls find Redis in use
-    life.supervise("redis guard", parts.guard.run())
+    await components.recovery.try_step()  # the first calls find Redis enabled
+    life.supervise("cache recovery", components.recovery.run())
     life.supervise("invalidations", subscription.run())
     life.supervise("outbox sweeper", outbox.run_sweeper())
     life.on_drain(outbox.drain)
-    life.on_drain(parts.l1.report)
-    life.on_drain(parts.hubs.close)
-    life.on_drain(parts.committer.drain)
+    life.on_drain(components.memory.log_counters)
+    life.on_drain(components.hubs.close)
+    life.on_drain(components.committer.drain)
     if settings.queue_url:
         consumer = Consumer(
             aws.sqs,
             settings.queue_url,
-            handlers(parts.visibility),
+            handlers(components.node_events),
             service="graph",
             dlq_url=settings.dlq_url,
             clock=clock,
@@ -129,72 +133,84 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     return port
 
 
-def watch_l1(metrics: Metrics, l1: L1) -> None:
-    """What memory spared, and what it holds."""
+def watch_memory_cache(metrics: Metrics, memory: MemoryCache) -> None:
+    """Report the lookups and the size of the memory cache."""
     metrics.counter(
         "brain2.graph.l1.lookups",
         "{lookup}",
-        lambda: {"hit": l1.counters.hits, "miss": l1.counters.misses},
+        lambda: {"hit": memory.counters.hits, "miss": memory.counters.misses},
         by="brain2.outcome",
     )
-    metrics.counter("brain2.graph.l1.evictions", "{list}", lambda: l1.counters.evictions)
-    metrics.counter("brain2.graph.l1.invalidations", "{list}", lambda: l1.counters.invalidations)
-    metrics.counter("brain2.graph.l1.flushes", "{flush}", lambda: l1.counters.flushes)
-    metrics.gauge("brain2.graph.l1.size", "By", lambda: l1.size)
-    metrics.gauge("brain2.graph.l1.lists", "{list}", lambda: len(l1))
+    metrics.counter("brain2.graph.l1.evictions", "{list}", lambda: memory.counters.evictions)
+    metrics.counter("brain2.graph.l1.invalidations", "{list}", lambda: memory.counters.invalidations)
+    metrics.counter("brain2.graph.l1.flushes", "{flush}", lambda: memory.counters.flushes)
+    metrics.gauge("brain2.graph.l1.size", "By", lambda: memory.size)
+    metrics.gauge("brain2.graph.l1.lists", "{list}", lambda: len(memory))
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The use cases of one process, wired to each other."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Components:
+    """The core of one process."""
 
-    l1: L1
-    adjacency: Adjacency
+    servicer: GraphServicer
+    get_neighbors: GetNeighbors
+    node_events: NodeEvents
+    lookup: ListLookup
+    memory: MemoryCache
     hubs: Hubs
     existence: Existence
     committer: Committer
-    guard: Guard
-    neighbors: Neighbors
-    links: Links
-    batch: Batch
-    visibility: Visibility
-    walks: Walks
-    whole: Whole
-    watch: Watch
+    recovery: CacheRecovery
 
 
 def assemble(
     store: EdgeStore,
-    cache: TrustedCache,
+    cache: RecoverableCache,
     feed: ChangeFeed,
     directory: NodeDirectory,
     clock: Clock,
     ids: IdFactory,
     settings: GraphConfig,
     limits: Limits | None = None,
-) -> Parts:
-    """The core on whatever implements its ports."""
+) -> Components:
+    """The core on any implementation of its ports."""
     codec = WireCodec()
     limits = limits or Limits(hub_degree=settings.hub_degree, reads=settings.dynamodb_reads)
-    l1 = L1(settings.l1_bytes, clock, ttl=settings.l1_seconds)
-    adjacency = Adjacency(store, cache, l1, codec, clock, limits)
-    hubs = Hubs(store, cache, l1, adjacency, clock, limits)
+    memory = MemoryCache(settings.memory_cache_bytes, clock, ttl=settings.memory_cache_seconds)
+    freshness = Freshness(cache, clock, limits)
+    filler = ListFiller(store, cache, memory, codec, freshness, clock, limits)
+    lookup = ListLookup(memory, cache, filler, freshness)
+    hubs = Hubs(store, cache, memory, freshness, clock, limits)
+    pages = NeighborPages(lookup, hubs, codec)
     existence = Existence(directory, clock, ttl=settings.existence_seconds)
-    committer = Committer(store, cache, adjacency, ids, clock)
-    neighbors = Neighbors(adjacency, hubs, existence, l1, codec)
-    links = Links(store, committer, adjacency, neighbors, existence, codec, clock, auto_cap=settings.auto_edge_cap)
-    return Parts(
-        l1=l1,
-        adjacency=adjacency,
+    committer = Committer(store, cache, lookup, codec, ids, clock)
+
+    edges = Edges(store, committer, lookup, pages, existence, clock, settings.auto_edge_cap)
+    get_neighbors = GetNeighbors(lookup, pages, existence, memory, codec)
+    detach_node = DetachNode(store, committer)
+    visibility = SetNodeVisibility(store, cache, committer, existence, codec)
+    servicer = GraphServicer(
+        edges=edges,
+        batch_create_edges=BatchCreateEdges(store, committer, edges, clock),
+        fast_path=NeighborsFastPath(memory, cache, codec, get_neighbors.get_neighbors),
+        batch_get_neighbors=BatchGetNeighbors(lookup, pages, memory, codec),
+        get_subgraph=GetSubgraph(pages, existence),
+        find_shortest_path=FindShortestPath(pages),
+        list_edges=ListEdges(store, lookup),
+        get_graph_stats=GetGraphStats(store, lookup, directory, clock),
+        warm_cache=WarmCache(store, lookup, hubs),
+        watch_edges=WatchEdges(feed, cache),
+        detach_node=detach_node,
+        set_node_visibility=visibility,
+    )
+    return Components(
+        servicer=servicer,
+        get_neighbors=get_neighbors,
+        node_events=NodeEvents(store, lookup, existence, visibility, detach_node),
+        lookup=lookup,
+        memory=memory,
         hubs=hubs,
         existence=existence,
         committer=committer,
-        guard=Guard(store, cache, adjacency),
-        neighbors=neighbors,
-        links=links,
-        batch=Batch(store, committer, adjacency, neighbors, existence, links, codec, clock),
-        visibility=Visibility(store, cache, adjacency, committer, existence, codec),
-        walks=Walks(neighbors, existence),
-        whole=Whole(store, adjacency, hubs, directory, clock),
-        watch=Watch(feed, cache),
+        recovery=CacheRecovery(store, cache, lookup),
     )

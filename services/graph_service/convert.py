@@ -1,29 +1,30 @@
-"""Between the messages of protos/graph/v1 and the model, both ways; pure. Also the codec of stored lists.
+"""Pure conversions between the messages of protos/graph/v1 and the model, and the codec of stored lists.
 
-A stored list is the wire form of GetNeighborsResponse.neighbors, so an answer is those bytes and two small fields
-after them; nothing is decoded or encoded again on the way out.
+A stored list is the wire form of GetNeighborsResponse.neighbors: a response is those bytes and two small fields after
+them, without decoding or encoding.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.graph.v1 import events_pb2, graph_pb2
+from services.graph_service.model.consistency_token import decode
 from services.graph_service.model.edge import RELATED, Edge, Keyword, Metadata, NewEdge
-from services.graph_service.model.neighbors import Direction, Neighbor, Order, Query
-from services.graph_service.model.token import Token, decode
-from services.graph_service.model.walks import Link, Path, Stats, Subgraph
-from services.graph_service.ports import Kind, Once
-from services.graph_service.usecases.batch import Result
-from services.graph_service.usecases.neighbors import check_query
-from shared.errors import DataLoss, FieldViolation, InvalidArgument, Violations
+from services.graph_service.model.neighbors import Direction, Neighbor, NeighborsRequest, Order, Query
+from services.graph_service.model.traversal import Path, Stats, Subgraph, SubgraphEdge
+from services.graph_service.ports import ChangeType
+from services.graph_service.usecases.batch_create_edges import EdgeResult
+from services.graph_service.usecases.validation import check_query
+from shared.errors import DataLoss, FieldViolation, InvalidArgument
 from shared.grpc.status import CODES
-from shared.ids import check_id, check_user_id
+from shared.idempotent import IdempotentRequest
 from shared.pages import page_size
 
 
@@ -61,7 +62,7 @@ def metadata_message(value: Metadata) -> graph_pb2.EdgeMetadata:
 
 
 def new_edge(message: graph_pb2.NewEdge) -> NewEdge:
-    """0 in a request that creates means a weight of 1."""
+    """The edge of a request; a weight of 0 stands for 1."""
     return NewEdge(
         message.source_id,
         message.target_id,
@@ -74,7 +75,7 @@ def new_edge(message: graph_pb2.NewEdge) -> NewEdge:
 
 def edge_message(edge: Edge) -> graph_pb2.Edge:
     return graph_pb2.Edge(
-        user_id=edge.user,
+        user_id=edge.user_id,
         source_id=edge.source,
         target_id=edge.target,
         type=edge.type,
@@ -122,9 +123,9 @@ def _json(message: Any) -> Mapping[str, Any]:
 # ---------------------------------------------------------------------------------------------- requests
 def neighbors_query(request: graph_pb2.GetNeighborsRequest) -> Query:
     order = Order.TIME if request.order == graph_pb2.NEIGHBOR_ORDER_TIME else Order.WEIGHT
-    # Asking for both ways is asking for any; so is a value that we don't know.
-    asked = int(request.direction)
-    direction = Direction(asked) if asked in (1, 2) else Direction.ANY
+    # BOTH is the same as ANY in a request, and so is an unknown value.
+    number = int(request.direction)
+    direction = Direction(number) if number in (1, 2) else Direction.ANY
     return Query(
         request.user_id,
         request.node_id,
@@ -140,11 +141,11 @@ M = TypeVar("M", bound=Message)
 
 
 def parse(kind: type[M], data: bytes) -> M:
-    """A request that came as bytes."""
+    """The message of some bytes; InvalidArgument if they are not one."""
     try:
         return kind.FromString(data)
     except DecodeError as error:
-        raise InvalidArgument("the request is no " + kind.DESCRIPTOR.full_name) from error
+        raise InvalidArgument("the request is not a " + kind.DESCRIPTOR.full_name) from error
 
 
 def node_created(data: Mapping[str, Any]) -> tuple[str, int]:
@@ -157,41 +158,20 @@ def incarnation(data: Mapping[str, Any]) -> int:
     return int(data.get("incarnation", 0))
 
 
-class Asked(NamedTuple):
-    """A GetNeighborsRequest, decoded."""
-
-    query: Query
-    token: Token | None
-    page_token: str
-    titles: bool
-    # Nothing is asked but the head of the list: Neighbors.head() may know it.
-    simple: bool
-
-
-def asked(data: bytes) -> Asked:
-    """What a request's bytes ask. InvalidArgument when they are wrong in any way that shows without looking further."""
-    request = parse(graph_pb2.GetNeighborsRequest, data)
-    query = neighbors_query(request)
-    check_query(query)
-    token = decode(request.consistency_token)
-    simple = query.plain and token is None and not request.page_token and not request.with_titles
-    return Asked(query, token, request.page_token, request.with_titles, simple)
-
-
 def mask(paths: Iterable[str]) -> frozenset[str]:
     """The paths of an update; empty means weight and metadata.labels. InvalidArgument for any other path."""
     known = {"weight", "metadata.labels", "metadata.confirmed"}
-    asked = frozenset(paths) or frozenset(("weight", "metadata.labels"))
-    if unknown := sorted(asked - known):
+    requested = frozenset(paths) or frozenset(("weight", "metadata.labels"))
+    if unknown := sorted(requested - known):
         violation = FieldViolation("update_mask", f"{unknown[0]!r}: allowed are {', '.join(sorted(known))}")
         raise InvalidArgument("update_mask names an unknown path", violations=[violation])
-    return asked
+    return requested
 
 
 # ---------------------------------------------------------------------------------------------- lists
 def neighbor_message(neighbor: Neighbor) -> graph_pb2.Neighbor:
     return graph_pb2.Neighbor(
-        node_id=neighbor.node,
+        node_id=neighbor.node_id,
         weight=neighbor.weight,
         type=neighbor.type,
         direction=cast(graph_pb2.Direction, int(neighbor.direction)),
@@ -218,7 +198,13 @@ _DEGREES = (b"", *(b"\x18" + _varint(degree) for degree in range(1, 513)))
 
 
 class WireCodec:
-    """Codec by protobuf. The tags below are those of graph.proto; tests compare with the generated classes."""
+    """Codec with protobuf. The tags are those of graph.proto; tests compare the bytes with the generated classes."""
+
+    def request(self, data: bytes) -> NeighborsRequest:
+        request = parse(graph_pb2.GetNeighborsRequest, data)
+        query = neighbors_query(request)
+        check_query(query)
+        return NeighborsRequest(query, decode(request.consistency_token), request.page_token, request.with_titles)
 
     def pack(self, neighbors: Sequence[Neighbor]) -> bytes:
         response = graph_pb2.GetNeighborsResponse(neighbors=[neighbor_message(n) for n in neighbors])
@@ -242,24 +228,24 @@ class WireCodec:
             for n in response.neighbors
         ]
 
-    def answer(self, packed: bytes, next_page_token: str, degree: int) -> bytes:
+    def response(self, packed: bytes, next_page_token: str, degree: int) -> bytes:
         total = _DEGREES[degree] if degree < len(_DEGREES) else b"\x18" + _varint(degree)
         if not next_page_token:
             return packed + total
         return b"".join((packed, b"\x12", _varint(len(next_page_token)), next_page_token.encode(), total))
 
-    def note_answer(self, note: str, packed: bytes, degree: int) -> bytes:
+    def batch_part(self, node_id: str, packed: bytes, degree: int) -> bytes:
         # NodeNeighbors.neighbors has another tag than GetNeighborsResponse.neighbors: let protobuf copy them.
         neighbors = graph_pb2.GetNeighborsResponse.FromString(packed).neighbors if packed else ()
-        body = graph_pb2.NodeNeighbors(node_id=note, neighbors=neighbors, total_degree=degree).SerializeToString()
+        body = graph_pb2.NodeNeighbors(node_id=node_id, neighbors=neighbors, total_degree=degree).SerializeToString()
         return b"\x0a" + _varint(len(body)) + body
 
-    def feed(self, kind: Kind, edge: Edge) -> bytes:
-        return _varint(kind.value) + edge_message(edge).SerializeToString()
+    def feed_entry(self, change_type: ChangeType, edge: Edge) -> bytes:
+        return _varint(change_type.value) + edge_message(edge).SerializeToString()
 
 
 def feed_entry(data: bytes | None, resume_token: str) -> graph_pb2.WatchEdgesResponse:
-    """What WireCodec.feed wrote; kinds are below 128, so one byte. None is a heartbeat."""
+    """The message of an entry that WireCodec.feed_entry wrote; None is a heartbeat. A change type takes one byte."""
     if data is None:
         return graph_pb2.WatchEdgesResponse(resume_token=resume_token)
     return graph_pb2.WatchEdgesResponse(
@@ -269,53 +255,76 @@ def feed_entry(data: bytes | None, resume_token: str) -> graph_pb2.WatchEdgesRes
     )
 
 
-# ---------------------------------------------------------------------------------------------- receipts
-def once(method: str, request: Any) -> Once | None:
-    """What makes this request repeatable; None without a request_id. InvalidArgument for a malformed one."""
-    if not request.request_id:
+# ---------------------------------------------------------------------------------------------- repeated requests
+def idempotent_request(method: str, request: Any) -> IdempotentRequest | None:
+    """What is needed to answer the request again; None without a request_id. InvalidArgument: a malformed id."""
+    found = IdempotentRequest.of(method, request)
+    if found is None:
         return None
-    violations = Violations()
-    check_user_id("user_id", request.user_id, violations)
-    check_id("request_id", request.request_id, violations)
-    violations.raise_if_any()
-    body = method.encode() + b"\0" + request.SerializeToString(deterministic=True)
     encode, decode = _RESULTS[method]
-    return Once(request.user_id, request.request_id, hashlib.sha256(body).hexdigest(), encode, decode)
+    body = method.encode() + b"\0" + request.SerializeToString(deterministic=True)
+    return replace(
+        found,
+        # Graph stores the whole digest: a shorter one would refuse what the previous release has answered.
+        fingerprint=hashlib.sha256(body).hexdigest(),
+        encode=lambda result: encode(result).SerializeToString(),
+        decode=lambda data: _previous_result(data) if data[:1] in _PREVIOUS else decode(data),
+    )
 
 
-def _flagged(flag: bool, value: Edge | None) -> bytes:
-    return (b"1" if flag else b"0") + (b"" if value is None else edge_message(value).SerializeToString())
+def _created(data: bytes) -> tuple[bool, Edge]:
+    """The result of CreateEdge."""
+    response = graph_pb2.CreateEdgeResponse.FromString(data)
+    return response.created, edge(response.edge)
 
 
-def _unflagged(data: bytes) -> tuple[bool, Edge | None]:
+def _edge_results(data: bytes) -> list[EdgeResult]:
+    """The result of BatchCreateEdges."""
+    return [
+        EdgeResult(edge(r.edge) if r.HasField("edge") else None, r.created, _KINDS[r.code], r.reason, r.message)
+        for r in graph_pb2.BatchCreateEdgesResponse.FromString(data).results
+    ]
+
+
+def _previous_result(data: bytes) -> Any:
+    """A result as the previous release stored it: JSON, or "0" or "1" and an edge."""
+    if data[:1] == b"[":
+        return [
+            EdgeResult(edge(graph_pb2.Edge.FromString(bytes.fromhex(packed))) if packed else None, *rest)
+            for *rest, packed in json.loads(data)
+        ]
     return data[:1] == b"1", edge(graph_pb2.Edge.FromString(data[1:])) if len(data) > 1 else None
 
 
-def _encode_batch(results: Sequence[Any]) -> bytes:
-    parts = [
-        [r.created, r.kind, r.reason, r.message, edge_message(r.edge).SerializeToString().hex() if r.edge else ""]
-        for r in results
-    ]
-    return json.dumps(parts, separators=(",", ":")).encode()
-
-
-def _decode_batch(data: bytes) -> list[tuple[bool, str, str, str, Edge | None]]:
-    return [
-        (created, kind, reason, message, edge(graph_pb2.Edge.FromString(bytes.fromhex(packed))) if packed else None)
-        for created, kind, reason, message, packed in json.loads(data)
-    ]
-
-
-_RESULTS: Mapping[str, Any] = {
-    "CreateEdge": (lambda r: _flagged(*r), _unflagged),
-    "UpdateEdge": (lambda r: _flagged(*r), _unflagged),
-    "DeleteEdge": (lambda r: _flagged(*r), _unflagged),
-    "SuppressEdge": (lambda r: _flagged(*r), _unflagged),
-    "BatchCreateEdges": (_encode_batch, _decode_batch),
+# None of the responses below begins with one of these bytes: they would be other tags.
+_PREVIOUS = (b"0", b"1", b"[")
+_KINDS = {0: ""} | {code.value[0]: kind for kind, code in CODES.items()}
+# Result -> the stored response, which lacks its token, and back.
+_RESULTS: Mapping[str, tuple[Callable[[Any], Message], Callable[[bytes], Any]]] = {
+    "CreateEdge": (
+        lambda result: graph_pb2.CreateEdgeResponse(created=result[0], edge=edge_message(result[1])),
+        _created,
+    ),
+    "UpdateEdge": (
+        lambda result: graph_pb2.UpdateEdgeResponse(edge=edge_message(result[1])),
+        lambda data: (True, edge(graph_pb2.UpdateEdgeResponse.FromString(data).edge)),
+    ),
+    "DeleteEdge": (
+        lambda result: graph_pb2.DeleteEdgeResponse(deleted=result[0]),
+        lambda data: (graph_pb2.DeleteEdgeResponse.FromString(data).deleted, None),
+    ),
+    "SuppressEdge": (
+        lambda result: graph_pb2.SuppressEdgeResponse(removed=result[0]),
+        lambda data: (graph_pb2.SuppressEdgeResponse.FromString(data).removed, None),
+    ),
+    "BatchCreateEdges": (
+        lambda results: graph_pb2.BatchCreateEdgesResponse(results=[result_message(result) for result in results]),
+        _edge_results,
+    ),
 }
 
 
-def result_message(result: Result) -> graph_pb2.CreateEdgeResult:
+def result_message(result: EdgeResult) -> graph_pb2.CreateEdgeResult:
     return graph_pb2.CreateEdgeResult(
         edge=None if result.edge is None else edge_message(result.edge),
         created=result.created,
@@ -326,7 +335,7 @@ def result_message(result: Result) -> graph_pb2.CreateEdgeResult:
 
 
 # ---------------------------------------------------------------------------------------------- traversals
-def subgraph_edge(link: Link) -> graph_pb2.SubgraphEdge:
+def subgraph_edge_message(link: SubgraphEdge) -> graph_pb2.SubgraphEdge:
     return graph_pb2.SubgraphEdge(
         source_id=link.source, target_id=link.target, type=link.type, directed=link.directed, weight=link.weight
     )
@@ -335,9 +344,9 @@ def subgraph_edge(link: Link) -> graph_pb2.SubgraphEdge:
 def subgraph(found: Subgraph) -> graph_pb2.GetSubgraphResponse:
     return graph_pb2.GetSubgraphResponse(
         nodes=[
-            graph_pb2.SubgraphNode(node_id=n.node, hops=n.hops, degree=n.degree, title=n.title) for n in found.nodes
+            graph_pb2.SubgraphNode(node_id=n.node_id, hops=n.hops, degree=n.degree, title=n.title) for n in found.nodes
         ],
-        edges=[subgraph_edge(link) for link in found.links],
+        edges=[subgraph_edge_message(link) for link in found.edges],
         truncated=found.truncated,
         truncated_at=found.truncated_at[:100],
     )
@@ -347,7 +356,7 @@ def path(found: Path) -> graph_pb2.FindShortestPathResponse:
     return graph_pb2.FindShortestPathResponse(
         found=bool(found.nodes),
         node_ids=found.nodes,
-        edges=[subgraph_edge(link) for link in found.links],
+        edges=[subgraph_edge_message(link) for link in found.edges],
         bound_reached=found.bound_reached,
         visited=found.visited,
     )
@@ -362,7 +371,7 @@ def stats(found: Stats) -> graph_pb2.GetGraphStatsResponse:
             graph_pb2.DegreeBucket(min_degree=1 << power, max_degree=(2 << power) - 1, nodes=count)
             for power, count in sorted(found.degrees.items())
         ],
-        hubs=[graph_pb2.Hub(node_id=note, degree=degree) for note, degree in found.hubs],
+        hubs=[graph_pb2.Hub(node_id=node_id, degree=degree) for node_id, degree in found.hubs],
         orphans=found.orphans,
         orphans_incomplete=found.orphans_incomplete,
         as_of=timestamp(found.as_of_ms),

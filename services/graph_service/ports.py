@@ -1,24 +1,23 @@
-"""What the graph context needs from outside, and what each part must guarantee.
+"""What the graph context needs from outside, and what each implementation must guarantee.
 
-Every implementation passes the suite of its port in tests/contract/graph/.
+Every implementation of ListCache passes the suite in tests/contract/graph/.
 """
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from services.graph_service.model.edge import Edge, EdgeKey
-from services.graph_service.model.neighbors import Neighbor, Position
+from services.graph_service.model.neighbors import Neighbor, NeighborsRequest, Position
 from shared.idempotent import IdempotentRequest
 
-# The list of a user's hidden notes goes through the same caches as the lists of neighbours, under a name that no note
-# has.
+# The name of the list of a user's hidden notes; no note can have this id.
 HIDDEN = "!hidden"
 
 
-# ---------------------------------------------------------------------------------------------- the truth (DynamoDB)
-class Kind(Enum):
+# ---------------------------------------------------------------------------------------------- DynamoDB
+class ChangeType(Enum):
     """What happened; the values are those of the change feed."""
 
     CREATED = 1
@@ -29,83 +28,95 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One edge's change. before: the version it replaces (None: there must be none). cause: why, for edge.deleted."""
+class EdgeChange:
+    """The change of one edge.
 
-    kind: Kind
+    before: the version that it replaces; None: the edge must not exist.
+    cause: the reason, for the event edge.deleted.
+    """
+
+    change_type: ChangeType
     edge: Edge
     before: Edge | None = None
     cause: str = ""
 
 
-Once: TypeAlias = IdempotentRequest
-
-
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Commit only if the note's marker says nothing newer than this version; None version: no fence."""
+    """Commit only if the note's visibility record isn't newer than this version."""
 
-    note: str
+    node_id: str
     version: int
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
-    """The list entries that a write changes: (note, member) pairs, and notes whose visibility it changes."""
+class Invalidation:
+    """What a write makes stale.
 
-    user: str
+    members: the entries of lists, as (node_id, Neighbor.member); of the list HIDDEN, as (HIDDEN, node_id).
+    feed: what the write adds to the user's change feed.
+    """
+
+    user_id: str
     members: tuple[tuple[str, str], ...]
     feed: tuple[bytes, ...] = ()
 
     @property
-    def notes(self) -> frozenset[str]:
-        return frozenset(note for note, _ in self.members)
+    def node_ids(self) -> frozenset[str]:
+        """The names of the lists."""
+        return frozenset(node_id for node_id, _ in self.members)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """A durable record of an invalidation that may be missing in Redis."""
+
+    id: str
+    invalidation: Invalidation
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """All that one transaction does. journal: the caches couldn't be told, so remember durably that they must be."""
+    """All that one transaction does.
 
-    user: str
-    changes: tuple[Change, ...] = ()
+    suppress, unsuppress: edges that a person rejects, or no longer rejects.
+    unless_suppressed: the transaction fails if one of these edges is rejected.
+    response: what to store with a request_id.
+    journal: set when Redis could not be informed before the commit.
+    """
+
+    user_id: str
+    changes: tuple[EdgeChange, ...] = ()
     suppress: tuple[EdgeKey, ...] = ()
     unsuppress: tuple[EdgeKey, ...] = ()
     unless_suppressed: tuple[EdgeKey, ...] = ()
     fence: Fence | None = None
-    answered: tuple[Once, bytes] | None = None
-    journal: "Journal | None" = None
+    response: tuple[IdempotentRequest, bytes] | None = None
+    journal: JournalEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
-    """A durable note that a write's invalidations may be missing from Redis."""
+class Rejection:
+    """A condition that stopped a commit: "edge" (found is what is stored), "suppressed", "fence", "request"."""
 
-    id: str
-    touched: Touched
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One condition that stopped a commit. what: "edge" (found is what is stored), "suppressed", "fence"."""
-
-    what: str
+    condition: str
     key: EdgeKey | None = None
     found: Edge | None = None
 
 
-class Refused(Exception):
-    """Nothing of the write was done; its conditions didn't hold."""
+class WriteRejected(Exception):
+    """Nothing was written, because conditions of the write didn't hold."""
 
-    def __init__(self, refusals: Sequence[Refusal]) -> None:
-        super().__init__(", ".join(refusal.what for refusal in refusals))
-        self.refusals = tuple(refusals)
+    def __init__(self, rejections: Sequence[Rejection]) -> None:
+        super().__init__(", ".join(rejection.condition for rejection in rejections))
+        self.rejections = tuple(rejections)
 
 
 @dataclass(frozen=True, slots=True)
-class Marker:
-    """What graph knows of a note's visibility, ordered by (incarnation, version); incarnation 0 is unknown."""
+class VisibilityRecord:
+    """Whether a note is hidden, as of (incarnation, version). incarnation 0 is unknown."""
 
-    note: str
+    node_id: str
     version: int
     hidden: bool
     incarnation: int = 0
@@ -113,7 +124,7 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Some neighbours of a note in the order of their keys. next: hand it to `after` for more; None at the end."""
+    """Some neighbours of a note in the order of their keys. next: pass it to `after` for more; None at the end."""
 
     neighbors: Sequence[Neighbor]
     next: str | None
@@ -121,92 +132,94 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Incidence:
-    """An edge as it stands at one of its ends; each edge gives two."""
+    """An edge as stored at one of its ends; each edge has two."""
 
-    note: str
+    node_id: str
     other: str
     auto: bool
 
 
 class EdgeStore(Protocol):
-    """Edges and markers. Every read here is strongly consistent: it sees each write that was acknowledged before it
-    began.
+    """Edges and visibility records. Every read of edges is strongly consistent: it sees all writes that were
+    acknowledged before it began.
 
-    Unavailable or DeadlineExceeded from commit leaves open whether the write was done; Refused and the other errors say
-    that it wasn't.
+    Unavailable or DeadlineExceeded from a write leaves open whether it was done; WriteRejected and the other errors
+    mean that it was not.
     """
 
     async def commit(self, write: Write) -> None:
-        """All or nothing: both items of each edge, its event, journal and receipt. Refused names what stopped it.
+        """All or nothing: both items of each edge, its event, the journal entry and the response.
 
-        The events are let out in the background afterwards.
+        WriteRejected names the conditions that didn't hold. The events are published in the background afterwards.
         """
 
-    async def get(self, user: str, key: EdgeKey) -> Edge | None: ...
+    async def get(self, user_id: str, key: EdgeKey) -> Edge | None: ...
 
-    async def get_many(self, user: str, keys: Iterable[EdgeKey]) -> Mapping[EdgeKey, Edge]:
-        """Any number; those that are missing are absent."""
+    async def get_many(self, user_id: str, keys: Iterable[EdgeKey]) -> Mapping[EdgeKey, Edge]:
+        """Any number; edges that don't exist are absent."""
 
-    async def suppressed(self, user: str, keys: Iterable[EdgeKey]) -> frozenset[EdgeKey]: ...
+    async def suppressed(self, user_id: str, keys: Iterable[EdgeKey]) -> frozenset[EdgeKey]:
+        """Those of the edges that a person rejected."""
 
-    async def members(self, user: str, note: str, members: Sequence[str]) -> Mapping[str, Neighbor]:
-        """Entries of a note's list by Neighbor.member; those that are missing are absent."""
+    async def members(self, user_id: str, node_id: str, members: Sequence[str]) -> Mapping[str, Neighbor]:
+        """Entries of a note's list by Neighbor.member; those that don't exist are absent."""
 
-    async def neighbors(self, user: str, note: str, *, after: str | None, limit: int) -> Slice:
+    async def neighbors(self, user_id: str, node_id: str, *, after: str | None, limit: int) -> Slice:
         """At most `limit` of a note's neighbours (fewer when DynamoDB cuts the page), in key order."""
 
     async def edges_at(
-        self, user: str, note: str, *, after: str | None, limit: int
+        self, user_id: str, node_id: str, *, after: str | None, limit: int
     ) -> tuple[Sequence[Edge], str | None]:
-        """Edges of a note with all that is stored, and where to go on."""
+        """Whole edges of a note, and the position to go on after."""
 
-    def edges(self, user: str) -> AsyncIterator[Sequence[Edge]]:
+    def edges(self, user_id: str) -> AsyncIterator[Sequence[Edge]]:
         """Every edge of the user once, in batches of at most a page, in key order."""
 
-    def incidences(self, user: str) -> AsyncIterator[Sequence[Incidence]]:
-        """Both ends of every edge; those of one note come together."""
+    def incidences(self, user_id: str) -> AsyncIterator[Sequence[Incidence]]:
+        """Both ends of every edge; those of one note follow each other."""
 
-    async def hidden(self, user: str) -> Sequence[str]:
-        """The notes that are hidden."""
+    async def hidden(self, user_id: str) -> Sequence[str]:
+        """The hidden notes."""
 
-    async def marker(self, user: str, note: str) -> Marker | None: ...
+    async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None: ...
 
-    async def mark(self, user: str, marker: Marker, journal: Journal | None) -> bool:
-        """Store the marker unless an equal or newer one is there: False then."""
+    async def set_visibility(self, user_id: str, record: VisibilityRecord, journal: JournalEntry | None) -> bool:
+        """Store the record; False, and no change, if an equal or newer one is stored."""
 
-    async def unmark(self, user: str, marker: Marker, journal: Journal | None) -> None:
-        """Forget a marker, if it still is this version."""
+    async def delete_visibility(self, user_id: str, record: VisibilityRecord, journal: JournalEntry | None) -> None:
+        """Delete a record, if it still has this version."""
 
-    async def find(self, once: Once) -> bytes | None:
-        """The stored answer of a request_id, None for a new one. InvalidArgument REQUEST_ID_REUSED with another
-        body.
+    async def find_response(self, request: IdempotentRequest) -> bytes | None:
+        """The stored response of a request, None for a new one. InvalidArgument REQUEST_ID_REUSED."""
+
+    async def begin_request(self, request: IdempotentRequest) -> bytes | None:
+        """As find_response, and leases a new request for a write of several transactions.
+
+        Aborted REQUEST_IN_PROGRESS: another call holds the lease.
         """
 
-    async def begin(self, once: Once) -> bytes | None:
-        """As find, and claims a new one for a write of several transactions; Aborted REQUEST_IN_PROGRESS while
-        claimed.
-        """
+    async def complete_request(self, request: IdempotentRequest, response: bytes) -> None:
+        """Store the response and end the lease."""
 
-    async def complete(self, once: Once, answer: bytes) -> None: ...
+    async def release_request(self, request: IdempotentRequest) -> None:
+        """End the lease without a response: the request failed."""
 
-    async def forget(self, once: Once) -> None:
-        """Give a claim back: nothing was done."""
+    async def add_journal_entry(self, entry: JournalEntry) -> None:
+        """Write an entry outside of a transaction."""
 
-    async def journal(self, entry: Journal) -> None:
-        """Write a journal entry by itself."""
+    async def journal_entries(self) -> Sequence[JournalEntry]:
+        """Entries of all users, a bounded number."""
 
-    async def journaled(self) -> Sequence[Journal]:
-        """Entries that wait, of all users; a bounded number."""
-
-    async def unjournal(self, entries: Iterable[Journal]) -> None: ...
+    async def delete_journal_entries(self, entries: Iterable[JournalEntry]) -> None: ...
 
 
-# ---------------------------------------------------------------------------------------------- the caches (Redis)
-class Block(NamedTuple):
-    """A whole list, small enough to be moved at once. size: its edges, auto: the automatic ones. packed: the codec's
-    bytes, heaviest first. stamp: fill began when.
+# ---------------------------------------------------------------------------------------------- Redis
+class PackedList(NamedTuple):
+    """A whole list, small enough to be moved at once.
 
-    For HIDDEN, packed is the ids joined by newlines.
+    stamp: when its fill began, Redis clock, us; 0: unknown.
+    size: its edges. auto: its automatic edges.
+    packed: the codec's bytes, heaviest first; for HIDDEN the ids, joined by newlines.
     """
 
     stamp: int
@@ -214,33 +227,39 @@ class Block(NamedTuple):
     auto: int
     packed: bytes
 
+    def ids(self) -> frozenset[str]:
+        """The ids of the list HIDDEN."""
+        return frozenset(self.packed.decode().split("\n")) if self.packed else frozenset()
 
-class Told(Enum):
-    """What the shared cache says of a list when it doesn't have it whole."""
 
-    UNKNOWN = "unknown"  # nobody has it, nobody fills it
-    FILLING = "filling"  # another process fills it
-    DIRTY = "dirty"  # a write is under way: read the truth, store nothing
-    HUB = "hub"  # too long to be one block; ask hub_page
+class CacheState(Enum):
+    """The state of a list of which Redis doesn't hold a PackedList."""
+
+    MISSING = "missing"  # not stored, and no process fills it
+    FILLING = "filling"  # a process fills it under a lease
+    DIRTY = "dirty"  # a write is pending: read DynamoDB and store nothing
+    HUB = "hub"  # too long for a PackedList: use hub_page
     HUB_FILLING = "hub filling"
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to store one list, until a writer or time takes it away. stamp: when it was given, Redis clock, us."""
+    """The right to store one list, until a write or its expiry ends it. stamp: when it was given, Redis clock, us."""
 
-    user: str
-    note: str
+    user_id: str
+    node_id: str
     token: bytes
     stamp: int
 
 
 @dataclass(frozen=True, slots=True)
 class HubPage:
-    """Part of a hub's list: its neighbours in order, how many edges it has, and what must be repaired first.
+    """Part of a hub's list.
 
-    repairs: (member, token) of entries whose writes were acknowledged since they were cached. clean: neither repairs
-    nor writes under way.
+    stamp: when it was read, Redis clock, us.
+    count, auto: all edges of the hub, and the automatic ones.
+    repairs: (member, token) of the entries whose writes were acknowledged since they were cached.
+    clean: there are neither repairs nor pending writes.
     """
 
     stamp: int
@@ -252,102 +271,109 @@ class HubPage:
 
 
 class ListCache(Protocol):
-    """Lists of neighbours in Redis. All methods raise Unavailable when Redis doesn't answer, is slow or isn't trusted.
+    """Lists of neighbours in Redis. All methods raise Unavailable when Redis doesn't answer in time or is disabled.
 
-    The protocol (docs/adr/0020): a lease is given only while the list is neither stored nor dirty; begin() takes it
-    away, so store() after a begin() is refused; nothing is stored between a begin() and its finish(), or until the
-    dirty mark of a crashed writer expires; whatever a process stores can be read only under the same Redis instance
-    (space).
+    The protocol (docs/list-cache.md): a lease is given only while the list is neither stored nor dirty. begin() ends
+    the lease, so a store() after a begin() is refused. Nothing is stored between a begin() and its finish(), or until
+    the pending write of a crashed process expires. What a process stores can be read only while the same Redis
+    instance (space) answers.
     """
 
     @property
     def space(self) -> str:
-        """Names the Redis instance that answers; "" while none is trusted."""
+        """Names the Redis instance that answers; "" while Redis is disabled."""
 
-    async def read(self, user: str, notes: Sequence[str]) -> Sequence[Block | Told]:
-        """One round trip for any number of lists."""
+    async def read(self, user_id: str, node_ids: Sequence[str]) -> Sequence[PackedList | CacheState]:
+        """Any number of lists in one round trip."""
 
-    async def head(self, user: str, note: str) -> Block | None:
-        """read() of a list and of HIDDEN, made short: the list, if it is there whole and the user hides nothing."""
+    async def read_whole(self, user_id: str, node_id: str) -> PackedList | None:
+        """The list, if it is a PackedList and the user hides nothing; one round trip."""
 
-    async def lease(self, user: str, note: str, *, instead_of: int | None = None) -> Lease | Block | Told:
-        """A lease, or what is there. instead_of: also replace a stored block that has this stamp (it is too old)."""
+    async def lease(
+        self, user_id: str, node_id: str, *, instead_of: int | None = None
+    ) -> Lease | PackedList | CacheState:
+        """A lease, or what is there. instead_of: the stamp of a PackedList that is too old and may be replaced."""
 
-    async def store(self, lease: Lease, block: Block) -> bool:
-        """False when the lease is gone: then the block may be stale and must not be kept anywhere."""
+    async def store(self, lease: Lease, packed_list: PackedList) -> bool:
+        """False when the lease has ended: the list may be stale and must not be stored anywhere."""
 
-    async def begin(self, touched: Touched, writer: str) -> None:
-        """Before a commit: make the lists unusable until finish(), or until the mark expires."""
+    async def begin(self, invalidation: Invalidation, writer: str) -> None:
+        """Before a commit: make the lists unusable until finish(), or until the pending write expires."""
 
-    async def finish(self, touched: Touched, writer: str) -> int:
-        """After a commit (or when it was refused for certain): lists can be filled again; tells every process, and adds
-        `feed` to the change feed. Returns the moment, Redis clock, us."""
+    async def finish(self, invalidation: Invalidation, writer: str) -> int:
+        """After a commit, or after its rejection: the lists can be filled again.
 
-    async def announce_gone(self, user: str, notes: Sequence[str]) -> None:
-        """Tell every process to forget what it knows of notes: titles, existence and lists."""
+        It publishes the invalidation to every process and extends the change feed. Returns the time, Redis clock, us.
+        """
 
-    async def hub_lease(self, user: str, note: str) -> Lease | Told:
-        """The right to fill a hub's list; writers don't take it away, their changes are remembered as repairs."""
+    async def invalidate_nodes(self, user_id: str, node_ids: Sequence[str]) -> None:
+        """Every process removes titles, existence and lists of these notes from its memory."""
+
+    async def hub_lease(self, user_id: str, node_id: str) -> Lease | CacheState:
+        """The right to fill a hub's list. Writes don't end it; they leave repairs."""
 
     async def hub_stage(self, lease: Lease, neighbors: Sequence[Neighbor]) -> bool:
-        """Add some neighbours to the list being filled; False when the lease is gone."""
+        """Add neighbours to the list that is being filled; False when the lease has ended."""
 
     async def hub_store(self, lease: Lease, auto: int) -> bool:
-        """Make what was staged the hub's list."""
+        """Make the staged list the hub's list. auto: its automatic edges. False when the lease has ended."""
 
     async def hub_page(
-        self, user: str, note: str, *, by_time: bool, after: Position | None, limit: int, ceiling: float | None
+        self, user_id: str, node_id: str, *, by_time: bool, after: Position | None, limit: int, ceiling: float | None
     ) -> HubPage | None:
-        """At most `limit` entries after a position, ranks at most `ceiling`. None when the hub isn't there any more."""
+        """At most `limit` entries after a position, with ranks up to `ceiling`. None: Redis doesn't hold the hub."""
 
-    async def hub_repair(self, user: str, note: str, repairs: Sequence[tuple[str, str, Neighbor | None]]) -> None:
-        """(member, token, what the truth says now): applied only where the token is still the same."""
+    async def hub_repair(self, user_id: str, node_id: str, repairs: Sequence[tuple[str, str, Neighbor | None]]) -> None:
+        """(member, token, what DynamoDB holds): applied only where the token is still the same."""
 
-    async def hub_count(self, user: str, note: str, others: Sequence[str]) -> int:
-        """How many of the hub's edges lead to these notes."""
+    async def hub_count(self, user_id: str, node_id: str, others: Sequence[str]) -> int:
+        """The number of the hub's edges that lead to these notes."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeedEntry:
-    """One entry of a user's change feed; id sorts by time."""
+    """One entry of a user's change feed; ids sort by time."""
 
     id: str
     data: bytes
 
 
 class ChangeFeed(Protocol):
-    """The last changes of each user, bounded. Unavailable when Redis is away."""
+    """The last changes of each user, a bounded number. Unavailable when Redis is away."""
 
-    async def last(self, user: str) -> str:
+    async def last(self, user_id: str) -> str:
         """The id of the newest entry, or of the beginning."""
 
-    async def after(self, user: str, id: str, limit: int) -> Sequence[FeedEntry]:
-        """Entries after an id, oldest first. OutOfRange RESUME_TOKEN_EXPIRED when some that followed it are gone."""
+    async def after(self, user_id: str, id: str, limit: int) -> Sequence[FeedEntry]:
+        """Entries after an id, oldest first. OutOfRange RESUME_TOKEN_EXPIRED: some of them are no longer kept."""
 
 
 # ---------------------------------------------------------------------------------------------- others
 class NodeDirectory(Protocol):
     """The node service, as far as edges need it."""
 
-    async def live(self, user: str, notes: Collection[str]) -> Mapping[str, str]:
-        """id -> title of those that exist and aren't deleted. Any number."""
+    async def live_titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:
+        """node_id -> title of the notes that exist and aren't deleted. Any number."""
 
-    async def count(self, user: str, most: int) -> tuple[int, bool]:
-        """How many live notes the user has, and whether that is all of them; it stops after `most`."""
+    async def count(self, user_id: str, maximum: int) -> tuple[int, bool]:
+        """The number of the user's notes that aren't deleted, and whether it is complete; stops at `maximum`."""
 
 
 class Codec(Protocol):
-    """Packs neighbours so that an answer can be made of a stored list without decoding it."""
+    """The wire form of requests, lists and feed entries. A stored list is part of a response without decoding."""
+
+    def request(self, data: bytes) -> NeighborsRequest:
+        """A checked GetNeighborsRequest. InvalidArgument for every error that shows without a lookup."""
 
     def pack(self, neighbors: Sequence[Neighbor]) -> bytes: ...
 
     def unpack(self, packed: bytes) -> list[Neighbor]: ...
 
-    def answer(self, packed: bytes, next_page_token: str, degree: int) -> bytes:
-        """A GetNeighborsResponse on the wire."""
+    def response(self, packed: bytes, next_page_token: str, degree: int) -> bytes:
+        """A GetNeighborsResponse."""
 
-    def note_answer(self, note: str, packed: bytes, degree: int) -> bytes:
-        """One NodeNeighbors of a BatchGetNeighborsResponse on the wire, with its tag."""
+    def batch_part(self, node_id: str, packed: bytes, degree: int) -> bytes:
+        """One NodeNeighbors of a BatchGetNeighborsResponse, with its tag."""
 
-    def feed(self, kind: Kind, edge: Edge) -> bytes:
-        """A change as it is kept in the feed."""
+    def feed_entry(self, change_type: ChangeType, edge: Edge) -> bytes:
+        """A change as it is stored in the feed."""

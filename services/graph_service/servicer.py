@@ -1,45 +1,52 @@
-"""GraphService as gRPC sees it: message -> use case -> message. No rules, no try."""
+"""GraphService as gRPC calls it: message -> use case -> message. It holds no rules and no state."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from protos.graph.v1 import graph_pb2
 from services.graph_service import convert
-from services.graph_service.model import token as tokens
+from services.graph_service.model import consistency_token as tokens
 from services.graph_service.model.edge import edge_key
-from services.graph_service.usecases.batch import Batch
-from services.graph_service.usecases.links import Links, Patch
-from services.graph_service.usecases.neighbors import Neighbors
-from services.graph_service.usecases.visibility import Visibility
-from services.graph_service.usecases.walks import Bounds, Walks
-from services.graph_service.usecases.watch import Watch
-from services.graph_service.usecases.whole import Whole
+from services.graph_service.usecases.batch_create_edges import BatchCreateEdges
+from services.graph_service.usecases.batch_get_neighbors import BatchGetNeighbors
+from services.graph_service.usecases.detach_node import DetachNode
+from services.graph_service.usecases.edges import EdgePatch, Edges
+from services.graph_service.usecases.fast_path import NeighborsFastPath
+from services.graph_service.usecases.find_shortest_path import FindShortestPath
+from services.graph_service.usecases.get_graph_stats import GetGraphStats
+from services.graph_service.usecases.get_subgraph import GetSubgraph, SubgraphBounds
+from services.graph_service.usecases.list_edges import ListEdges
+from services.graph_service.usecases.set_node_visibility import SetNodeVisibility
+from services.graph_service.usecases.warm_cache import WarmCache
+from services.graph_service.usecases.watch_edges import WatchEdges
 from shared.pages import page_size
 
-# Edges of one message of a stream: some 100 KB at most with full metadata.
-_BATCH = 200
-_DECODED = 4096
+# Edges of one message of a stream: about 100 KB at most, with full metadata.
+_EDGES_PER_MESSAGE = 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraphServicer:
-    """One method an RPC; what each promises is said in protos/graph/v1/graph.proto."""
+    """One method for each RPC; protos/graph/v1/graph.proto states what it guarantees."""
 
-    links: Links
-    batch: Batch
-    neighbors: Neighbors
-    walks: Walks
-    whole: Whole
-    watch: Watch
-    visibility: Visibility
-    # What requests ask is a pure function of their bytes; popular ones come again and again.
-    _decoded: dict[bytes, convert.Asked] = field(default_factory=dict, init=False, repr=False)
+    edges: Edges
+    batch_create_edges: BatchCreateEdges
+    fast_path: NeighborsFastPath
+    batch_get_neighbors: BatchGetNeighbors
+    get_subgraph: GetSubgraph
+    find_shortest_path: FindShortestPath
+    list_edges: ListEdges
+    get_graph_stats: GetGraphStats
+    warm_cache: WarmCache
+    watch_edges: WatchEdges
+    detach_node: DetachNode
+    set_node_visibility: SetNodeVisibility
 
     # ------------------------------------------------------------------ edges
     async def CreateEdge(self, request: graph_pb2.CreateEdgeRequest, context: Any) -> graph_pb2.CreateEdgeResponse:
-        edge, created, token = await self.links.create(
-            request.user_id, convert.new_edge(request.edge), convert.once("CreateEdge", request)
+        edge, created, token = await self.edges.create_edge(
+            request.user_id, convert.new_edge(request.edge), convert.idempotent_request("CreateEdge", request)
         )
         return graph_pb2.CreateEdgeResponse(
             edge=convert.edge_message(edge), created=created, consistency_token=token.encode()
@@ -48,38 +55,40 @@ class GraphServicer:
     async def BatchCreateEdges(
         self, request: graph_pb2.BatchCreateEdgesRequest, context: Any
     ) -> graph_pb2.BatchCreateEdgesResponse:
-        results, token = await self.batch.create(
-            request.user_id, [convert.new_edge(new) for new in request.edges], convert.once("BatchCreateEdges", request)
+        results, token = await self.batch_create_edges.batch_create_edges(
+            request.user_id,
+            [convert.new_edge(new) for new in request.edges],
+            convert.idempotent_request("BatchCreateEdges", request),
         )
         return graph_pb2.BatchCreateEdgesResponse(
             results=[convert.result_message(result) for result in results], consistency_token=token.encode()
         )
 
     async def GetEdge(self, request: graph_pb2.GetEdgeRequest, context: Any) -> graph_pb2.GetEdgeResponse:
-        tokens.decode(request.consistency_token)  # refused when garbled; the read is consistent anyway
+        tokens.decode(request.consistency_token)  # only to refuse a malformed one
         key = edge_key(request.source_id, request.target_id, request.type)
-        return graph_pb2.GetEdgeResponse(edge=convert.edge_message(await self.links.get(request.user_id, key)))
+        return graph_pb2.GetEdgeResponse(edge=convert.edge_message(await self.edges.get_edge(request.user_id, key)))
 
     async def UpdateEdge(self, request: graph_pb2.UpdateEdgeRequest, context: Any) -> graph_pb2.UpdateEdgeResponse:
         paths = convert.mask(request.update_mask.paths)
-        patch = Patch(
+        patch = EdgePatch(
             request.weight if "weight" in paths else None,
             dict(request.metadata.labels) if "metadata.labels" in paths else None,
             request.metadata.confirmed if "metadata.confirmed" in paths else None,
         )
         key = edge_key(request.source_id, request.target_id, request.type)
-        edge, token = await self.links.update(
-            request.user_id, key, patch, request.etag, convert.once("UpdateEdge", request)
+        edge, token = await self.edges.update_edge(
+            request.user_id, key, patch, request.etag, convert.idempotent_request("UpdateEdge", request)
         )
         return graph_pb2.UpdateEdgeResponse(edge=convert.edge_message(edge), consistency_token=token.encode())
 
     async def DeleteEdge(self, request: graph_pb2.DeleteEdgeRequest, context: Any) -> graph_pb2.DeleteEdgeResponse:
-        deleted, token = await self.links.delete(
+        deleted, token = await self.edges.delete_edge(
             request.user_id,
             edge_key(request.source_id, request.target_id, request.type),
             request.etag,
             only_automatic=request.only_if_automatic,
-            once=convert.once("DeleteEdge", request),
+            request=convert.idempotent_request("DeleteEdge", request),
         )
         return graph_pb2.DeleteEdgeResponse(deleted=deleted, consistency_token=token.encode())
 
@@ -87,28 +96,18 @@ class GraphServicer:
         self, request: graph_pb2.SuppressEdgeRequest, context: Any
     ) -> graph_pb2.SuppressEdgeResponse:
         key = edge_key(request.source_id, request.target_id, request.type)
-        removed, token = await self.links.suppress(request.user_id, key, convert.once("SuppressEdge", request))
+        removed, token = await self.edges.suppress_edge(
+            request.user_id, key, convert.idempotent_request("SuppressEdge", request)
+        )
         return graph_pb2.SuppressEdgeResponse(removed=removed, consistency_token=token.encode())
 
     # ------------------------------------------------------------------ lists
     async def GetNeighbors(self, request: bytes, context: Any) -> bytes:
-        """Registered raw, and asked only when memory hasn't the answer ready: see app.py."""
-        asked = self._decoded.get(request)
-        if asked is None:
-            asked = convert.asked(request)
-            if len(self._decoded) >= _DECODED:
-                self._decoded.clear()
-            self._decoded[request] = asked
-        if asked.simple:
-            ready = await self.neighbors.head(asked.query, request)
-            if ready is not None:
-                return ready
-        return await self.neighbors.answer(
-            asked.query, asked.token, page_token=asked.page_token, titles=asked.titles, keep_as=request
-        )
+        """The server passes bytes on, see app.py."""
+        return await self.fast_path.get_neighbors(request)
 
     async def BatchGetNeighbors(self, request: graph_pb2.BatchGetNeighborsRequest, context: Any) -> bytes:
-        return await self.neighbors.batch(
+        return await self.batch_get_neighbors.batch_get_neighbors(
             request.user_id,
             request.node_ids,
             page_size("limit", request.limit, default=10, maximum=100),
@@ -117,17 +116,17 @@ class GraphServicer:
         )
 
     async def GetSubgraph(self, request: graph_pb2.GetSubgraphRequest, context: Any) -> graph_pb2.GetSubgraphResponse:
-        bounds = Bounds(
+        bounds = SubgraphBounds(
             page_size("max_hops", request.max_hops, default=2, maximum=3),
             page_size("max_fanout", request.max_fanout, default=25, maximum=200),
             page_size("max_nodes", request.max_nodes, default=250, maximum=2000),
         )
-        found = await self.walks.subgraph(
+        found = await self.get_subgraph.get_subgraph(
             request.user_id,
             request.node_id,
             bounds,
             min_weight=request.min_weight,
-            titles=request.with_titles,
+            with_titles=request.with_titles,
             token=tokens.decode(request.consistency_token),
         )
         return convert.subgraph(found)
@@ -135,7 +134,7 @@ class GraphServicer:
     async def FindShortestPath(
         self, request: graph_pb2.FindShortestPathRequest, context: Any
     ) -> graph_pb2.FindShortestPathResponse:
-        found = await self.walks.path(
+        found = await self.find_shortest_path.find_shortest_path(
             request.user_id,
             request.source_id,
             request.target_id,
@@ -145,38 +144,38 @@ class GraphServicer:
         )
         return convert.path(found)
 
-    # ------------------------------------------------------------------ the whole
+    # ------------------------------------------------------------------ whole graphs
     async def ListEdges(
         self, request: graph_pb2.ListEdgesRequest, context: Any
     ) -> AsyncIterator[graph_pb2.ListEdgesResponse]:
-        batches = self.whole.edges(
+        batches = self.list_edges.list_edges(
             request.user_id, request.node_id, min_weight=request.min_weight, show_hidden=request.show_hidden
         )
         async for batch in batches:
-            for start in range(0, len(batch), _BATCH):
-                some = batch[start : start + _BATCH]
+            for start in range(0, len(batch), _EDGES_PER_MESSAGE):
+                some = batch[start : start + _EDGES_PER_MESSAGE]
                 yield graph_pb2.ListEdgesResponse(edges=[convert.edge_message(edge) for edge in some])
 
     async def GetGraphStats(
         self, request: graph_pb2.GetGraphStatsRequest, context: Any
     ) -> graph_pb2.GetGraphStatsResponse:
         top = page_size("top_hubs", request.top_hubs, default=10, maximum=100)
-        return convert.stats(await self.whole.stats(request.user_id, top))
+        return convert.stats(await self.get_graph_stats.get_graph_stats(request.user_id, top))
 
     async def WarmCache(self, request: graph_pb2.WarmCacheRequest, context: Any) -> graph_pb2.WarmCacheResponse:
         most = page_size("max_nodes", request.max_nodes, default=10_000, maximum=1_000_000)
-        warmed, truncated = await self.whole.warm(request.user_id, request.node_ids, most)
+        warmed, truncated = await self.warm_cache.warm_cache(request.user_id, request.node_ids, most)
         return graph_pb2.WarmCacheResponse(warmed=warmed, truncated=truncated)
 
     async def WatchEdges(
         self, request: graph_pb2.WatchEdgesRequest, context: Any
     ) -> AsyncIterator[graph_pb2.WatchEdgesResponse]:
-        async for data, resume_token in self.watch.changes(request.user_id, request.resume_token):
+        async for data, resume_token in self.watch_edges.watch_edges(request.user_id, request.resume_token):
             yield convert.feed_entry(data, resume_token)
 
     # ------------------------------------------------------------------ for the other services
     async def DetachNode(self, request: graph_pb2.DetachNodeRequest, context: Any) -> graph_pb2.DetachNodeResponse:
-        removed, done = await self.visibility.detach(
+        removed, done = await self.detach_node.detach_node(
             request.user_id, request.node_id, request.max_edges, request.version
         )
         return graph_pb2.DetachNodeResponse(
@@ -186,7 +185,7 @@ class GraphServicer:
     async def SetNodeVisibility(
         self, request: graph_pb2.SetNodeVisibilityRequest, context: Any
     ) -> graph_pb2.SetNodeVisibilityResponse:
-        applied = await self.visibility.set(
+        applied = await self.set_node_visibility.set_node_visibility(
             request.user_id,
             request.node_id,
             request.version,

@@ -1,36 +1,32 @@
-"""Events of the node service -> use cases. Duplicates and disorder are theirs to bear: they compare versions."""
+"""Passes the events of the node service to their use case."""
 
 from collections.abc import Awaitable, Callable, Mapping
 
 from services.graph_service import convert
-from services.graph_service.usecases.visibility import Visibility
+from services.graph_service.usecases.node_events import NodeEvents
 from shared.events.envelope import Event
 
 Handler = Callable[[Event], Awaitable[None]]
 
 
-def handlers(visibility: Visibility) -> Mapping[str, Handler]:
-    """What to do with each type of event."""
+def handlers(node_events: NodeEvents) -> Mapping[str, Handler]:
+    """The handler of each type of event."""
 
     async def created(event: Event) -> None:
         title, incarnation = convert.node_created(event.data)
-        await visibility.created(event.user_id, event.node_id, title, incarnation)
+        await node_events.node_created(event.user_id, event.node_id, title, incarnation)
 
     async def updated(event: Event) -> None:
-        await visibility.updated(event.user_id, event.node_id, event.version, convert.incarnation(event.data))
+        await node_events.node_updated(event.user_id, event.node_id, event.version, convert.incarnation(event.data))
 
     async def deleted(event: Event) -> None:
-        await shown(event, visible=False)
+        await node_events.node_deleted(event.user_id, event.node_id, event.version, convert.incarnation(event.data))
 
     async def restored(event: Event) -> None:
-        await shown(event, visible=True)
+        await node_events.node_restored(event.user_id, event.node_id, event.version, convert.incarnation(event.data))
 
     async def purged(event: Event) -> None:
-        await visibility.purged(event.user_id, event.node_id, event.version)
-
-    async def shown(event: Event, *, visible: bool) -> None:
-        incarnation = convert.incarnation(event.data)
-        await visibility.set(event.user_id, event.node_id, event.version, visible=visible, incarnation=incarnation)
+        await node_events.node_purged(event.user_id, event.node_id, event.version)
 
     return {
         "node.created": created,

@@ -31,14 +31,10 @@ def _outbox(service: str) -> None:
 def _lease(service: str) -> None:
     if service != "graph":
         return
-    from services.graph_service.adapters.lists import RedisLists
+    from services.graph_service.adapters.list_cache import RedisLists
+    from tests.support.graph_planted import store_without_lease
 
-    init = RedisLists.__init__
-
-    def unchecked(self: RedisLists, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **{**kwargs, "check_leases": False})
-
-    RedisLists.__init__ = unchecked  # type: ignore[method-assign]
+    RedisLists.store = store_without_lease  # type: ignore[assignment, method-assign]
 
 
 def _fence(service: str) -> None:

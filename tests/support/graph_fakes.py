@@ -1,4 +1,4 @@
-"""The ports of the graph context in memory, for unit tests. FakeLists passes the same suite as the Redis one
+"""The ports of the graph context in memory, for unit tests. FakeLists passes the same suite as the one in Redis
 (tests/contract/graph/test_list_cache.py)."""
 
 import itertools
@@ -7,8 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.graph_service.model.edge import Edge, EdgeKey
-from services.graph_service.model.neighbors import Neighbor, by_weight, seen_from
-from services.graph_service.ports import HIDDEN, Block, Journal, Lease, Marker, Slice, Told, Touched, Write
+from services.graph_service.model.neighbors import as_neighbor
+from services.graph_service.ports import (
+    HIDDEN,
+    CacheState,
+    Invalidation,
+    JournalEntry,
+    Lease,
+    PackedList,
+    Slice,
+    Write,
+)
 from shared.errors import Unavailable
 
 
@@ -40,14 +49,14 @@ class FakeIds:
 
 @dataclass
 class FakeLists:
-    """ListCache and Trust over dicts, without hubs. away: every call raises Unavailable."""
+    """A RecoverableCache in dicts, without hubs. away: calls raise Unavailable. published: the invalidated lists."""
 
     away: bool = False
     space: str = "space"
-    trusted: bool = True
+    enabled: bool = True
     states: dict[tuple[str, str], Any] = field(default_factory=dict)
-    marks: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    told: list[str] = field(default_factory=list)
+    pending: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    published: list[str] = field(default_factory=list)
     feed: list[bytes] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     now: int = 100
@@ -59,89 +68,92 @@ class FakeLists:
         self.now += 1
         return self.now
 
-    def distrust(self) -> None:
-        self.trusted, self.space = False, ""
+    def disable(self) -> None:
+        self.enabled, self.space = False, ""
 
-    async def verify(self) -> None:
-        self._call("verify")
+    async def check_instance(self) -> None:
+        self._call("check_instance")
 
-    async def probe(self) -> None:
-        self._call("probe")
+    async def identify_instance(self) -> None:
+        self._call("identify_instance")
 
-    def trust(self) -> None:
-        self.trusted, self.space = True, "space"
+    def enable(self) -> None:
+        self.enabled, self.space = True, "space"
 
-    async def read(self, user: str, notes: Sequence[str]) -> Sequence[Block | Told]:
+    async def read(self, user_id: str, node_ids: Sequence[str]) -> Sequence[PackedList | CacheState]:
         self._call("read")
-        return [_said(self.states.get((user, note))) for note in notes]
+        return [_state(self.states.get((user_id, node_id))) for node_id in node_ids]
 
-    async def head(self, user: str, note: str) -> Block | None:
-        nobody, block = await self.read(user, (HIDDEN, note))
-        return block if isinstance(block, Block) and isinstance(nobody, Block) and not nobody.size else None
+    async def read_whole(self, user_id: str, node_id: str) -> PackedList | None:
+        hidden, found = await self.read(user_id, (HIDDEN, node_id))
+        if isinstance(hidden, PackedList) and not hidden.size and isinstance(found, PackedList):
+            return found
+        return None
 
-    async def lease(self, user: str, note: str, *, instead_of: int | None = None) -> Lease | Block | Told:
+    async def lease(
+        self, user_id: str, node_id: str, *, instead_of: int | None = None
+    ) -> Lease | PackedList | CacheState:
         stamp = self._call("lease")
-        there = self.states.get((user, note))
-        if there is not None and not (isinstance(there, Block) and there.stamp == instead_of):
-            return _said(there)
-        lease = Lease(user, note, str(stamp).encode(), stamp)
-        self.states[user, note] = lease
+        there = self.states.get((user_id, node_id))
+        if there is not None and not (isinstance(there, PackedList) and there.stamp == instead_of):
+            return _state(there)
+        lease = Lease(user_id, node_id, str(stamp).encode(), stamp)
+        self.states[user_id, node_id] = lease
         return lease
 
-    async def store(self, lease: Lease, block: Block) -> bool:
+    async def store(self, lease: Lease, packed_list: PackedList) -> bool:
         self._call("store")
-        if self.states.get((lease.user, lease.note)) != lease:
+        if self.states.get((lease.user_id, lease.node_id)) != lease:
             return False
-        self.states[lease.user, lease.note] = block
+        self.states[lease.user_id, lease.node_id] = packed_list
         return True
 
-    async def begin(self, touched: Touched, writer: str) -> None:
+    async def begin(self, invalidation: Invalidation, writer: str) -> None:
         self._call("begin")
-        for note in touched.notes:
-            self.states[touched.user, note] = "dirty"
-            self.marks.setdefault((touched.user, note), set()).add(writer)
-        self.told += touched.notes
+        for node_id in invalidation.node_ids:
+            self.states[invalidation.user_id, node_id] = "dirty"
+            self.pending.setdefault((invalidation.user_id, node_id), set()).add(writer)
+        self.published += invalidation.node_ids
 
-    async def finish(self, touched: Touched, writer: str) -> int:
+    async def finish(self, invalidation: Invalidation, writer: str) -> int:
         stamp = self._call("finish")
-        for note in touched.notes:
-            marks = self.marks.get((touched.user, note), set())
-            marks.discard(writer)
-            if marks:
-                self.states[touched.user, note] = "dirty"
+        for node_id in invalidation.node_ids:
+            writers = self.pending.get((invalidation.user_id, node_id), set())
+            writers.discard(writer)
+            if writers:
+                self.states[invalidation.user_id, node_id] = "dirty"
             else:
-                self.states.pop((touched.user, note), None)
-        self.told += touched.notes
-        self.feed += touched.feed
+                self.states.pop((invalidation.user_id, node_id), None)
+        self.published += invalidation.node_ids
+        self.feed += invalidation.feed
         return stamp
 
-    async def announce_gone(self, user: str, notes: Sequence[str]) -> None:
-        self._call("gone")
+    async def invalidate_nodes(self, user_id: str, node_ids: Sequence[str]) -> None:
+        self._call("invalidate_nodes")
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(f"unit tests of hubs belong to real Redis: {name}")
 
 
-def _said(state: Any) -> Block | Told:
+def _state(state: Any) -> PackedList | CacheState:
     if state is None:
-        return Told.UNKNOWN
-    if isinstance(state, Block):
+        return CacheState.MISSING
+    if isinstance(state, PackedList):
         return state
-    return Told.FILLING if isinstance(state, Lease) else Told.DIRTY
+    return CacheState.FILLING if isinstance(state, Lease) else CacheState.DIRTY
 
 
 @dataclass
 class FakeStore:
-    """EdgeStore over dicts, as far as the caches need it. reads: notes whose lists were read; trouble: what the next
-    commit raises, after it was done if done is set."""
+    """EdgeStore over dicts, as far as the caches need it. reads: notes whose lists were read. trouble: what commits
+    raise. hold: reads wait for it."""
 
     stored: dict[EdgeKey, Edge] = field(default_factory=dict)
     hidden_notes: list[str] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
-    journals: dict[str, Journal] = field(default_factory=dict)
+    journals: dict[str, JournalEntry] = field(default_factory=dict)
     trouble: Exception | None = None
-    markers: dict[str, Marker] = field(default_factory=dict)
     hold: Any = None
 
     async def commit(self, write: Write) -> None:
@@ -151,10 +163,11 @@ class FakeStore:
         if write.journal is not None:
             self.journals[write.journal.id] = write.journal
 
-    async def neighbors(self, user: str, note: str, *, after: str | None, limit: int) -> Slice:
-        self.reads.append(note)
+    async def neighbors(self, user_id: str, node_id: str, *, after: str | None, limit: int) -> Slice:
+        self.reads.append(node_id)
         found = sorted(
-            (seen_from(note, edge) for edge in self.stored.values() if note in edge.key[:2]), key=lambda n: n.member
+            (as_neighbor(node_id, edge) for edge in self.stored.values() if node_id in edge.key[:2]),
+            key=lambda n: n.member,
         )
         if self.hold is not None:
             await self.hold.wait()
@@ -162,17 +175,17 @@ class FakeStore:
         rest = found[start + limit :]
         return Slice(found[start : start + limit], str(start + limit) if rest else None)
 
-    async def hidden(self, user: str) -> Sequence[str]:
+    async def hidden(self, user_id: str) -> Sequence[str]:
         self.reads.append("!hidden")
         return list(self.hidden_notes)
 
-    async def journal(self, entry: Journal) -> None:
+    async def add_journal_entry(self, entry: JournalEntry) -> None:
         self.journals[entry.id] = entry
 
-    async def journaled(self) -> Sequence[Journal]:
+    async def journal_entries(self) -> Sequence[JournalEntry]:
         return list(self.journals.values())
 
-    async def unjournal(self, entries: Iterable[Journal]) -> None:
+    async def delete_journal_entries(self, entries: Iterable[JournalEntry]) -> None:
         for entry in entries:
             self.journals.pop(entry.id, None)
 
@@ -187,13 +200,9 @@ class FakeDirectory:
     titles: dict[str, str] = field(default_factory=dict)
     asked: list[list[str]] = field(default_factory=list)
 
-    async def live(self, user: str, notes: Collection[str]) -> Mapping[str, str]:
-        self.asked.append(sorted(notes))
-        return {note: self.titles[note] for note in notes if note in self.titles}
+    async def live_titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:
+        self.asked.append(sorted(node_ids))
+        return {node_id: self.titles[node_id] for node_id in node_ids if node_id in self.titles}
 
-    async def count(self, user: str, most: int) -> tuple[int, bool]:
+    async def count(self, user_id: str, maximum: int) -> tuple[int, bool]:
         return len(self.titles), True
-
-
-def ordered(neighbors: Iterable[Neighbor]) -> list[Neighbor]:
-    return sorted(neighbors, key=by_weight)

@@ -13,7 +13,7 @@ from shared.grpc.server import GrpcServer
 
 @dataclass
 class FakeNodes:
-    """titles by (user, id). anything: every note exists unless it is in `gone`. trouble: raised by every call."""
+    """titles by (user_id, node_id). anything: all notes exist but those in `gone`. trouble: raised by every call."""
 
     anything: bool = True
     titles: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -28,12 +28,14 @@ class FakeNodes:
         if self.trouble is not None:
             raise self.trouble
         answer = node_pb2.BatchGetNodesResponse()
-        for note in request.node_ids:
-            key = (request.user_id, note)
+        for node_id in request.node_ids:
+            key = (request.user_id, node_id)
             if key in self.gone or not (self.anything or key in self.titles):
-                answer.missing_ids.append(note)
+                answer.missing_ids.append(node_id)
             else:
-                answer.nodes.add(user_id=request.user_id, node_id=note, title=self.titles.get(key, f"Title of {note}"))
+                answer.nodes.add(
+                    user_id=request.user_id, node_id=node_id, title=self.titles.get(key, f"Title of {node_id}")
+                )
         return answer
 
     async def ListNodes(self, request: Any, context: Any) -> node_pb2.ListNodesResponse:

@@ -23,46 +23,48 @@ class GraphService:
     settings: GraphConfig
     target: str
 
-    async def create(self, user: str, a: str, b: str, **fields: Any) -> graph_pb2.CreateEdgeResponse:
+    async def create(self, user_id: str, a: str, b: str, **fields: Any) -> graph_pb2.CreateEdgeResponse:
         """An edge; request_id goes into the request, auto=True makes it automatic."""
         request_id = fields.pop("request_id", "")
         if fields.pop("auto", False):
             fields["metadata"] = graph_pb2.EdgeMetadata(auto_generated=True, score=0.5, method="lexical/1")
         new = graph_pb2.NewEdge(source_id=a, target_id=b, **fields)
         response: graph_pb2.CreateEdgeResponse = await self.stub.CreateEdge(
-            graph_pb2.CreateEdgeRequest(user_id=user, edge=new, request_id=request_id)
+            graph_pb2.CreateEdgeRequest(user_id=user_id, edge=new, request_id=request_id)
         )
         return response
 
-    async def batch(self, user: str, edges: Sequence[graph_pb2.NewEdge], **fields: Any) -> Any:
-        return await self.stub.BatchCreateEdges(graph_pb2.BatchCreateEdgesRequest(user_id=user, edges=edges, **fields))
+    async def batch(self, user_id: str, edges: Sequence[graph_pb2.NewEdge], **fields: Any) -> Any:
+        return await self.stub.BatchCreateEdges(
+            graph_pb2.BatchCreateEdgesRequest(user_id=user_id, edges=edges, **fields)
+        )
 
-    async def get(self, user: str, a: str, b: str, **fields: Any) -> graph_pb2.Edge:
-        request = graph_pb2.GetEdgeRequest(user_id=user, source_id=a, target_id=b, **fields)
+    async def get(self, user_id: str, a: str, b: str, **fields: Any) -> graph_pb2.Edge:
+        request = graph_pb2.GetEdgeRequest(user_id=user_id, source_id=a, target_id=b, **fields)
         edge: graph_pb2.Edge = (await self.stub.GetEdge(request)).edge
         return edge
 
-    async def delete(self, user: str, a: str, b: str, **fields: Any) -> graph_pb2.DeleteEdgeResponse:
-        request = graph_pb2.DeleteEdgeRequest(user_id=user, source_id=a, target_id=b, **fields)
+    async def delete(self, user_id: str, a: str, b: str, **fields: Any) -> graph_pb2.DeleteEdgeResponse:
+        request = graph_pb2.DeleteEdgeRequest(user_id=user_id, source_id=a, target_id=b, **fields)
         response: graph_pb2.DeleteEdgeResponse = await self.stub.DeleteEdge(request)
         return response
 
-    async def page(self, user: str, note: str, **fields: Any) -> graph_pb2.GetNeighborsResponse:
-        request = graph_pb2.GetNeighborsRequest(user_id=user, node_id=note, **fields)
+    async def page(self, user_id: str, node_id: str, **fields: Any) -> graph_pb2.GetNeighborsResponse:
+        request = graph_pb2.GetNeighborsRequest(user_id=user_id, node_id=node_id, **fields)
         response: graph_pb2.GetNeighborsResponse = await self.stub.GetNeighbors(request)
         return response
 
-    async def neighbors(self, user: str, note: str, **fields: Any) -> list[str]:
-        return [neighbor.node_id for neighbor in (await self.page(user, note, **fields)).neighbors]
+    async def neighbors(self, user_id: str, node_id: str, **fields: Any) -> list[str]:
+        return [neighbor.node_id for neighbor in (await self.page(user_id, node_id, **fields)).neighbors]
 
-    async def hide(self, user: str, note: str, version: int) -> bool:
-        return await self._visible(user, note, version, False)
+    async def hide(self, user_id: str, node_id: str, version: int) -> bool:
+        return await self._visible(user_id, node_id, version, False)
 
-    async def show(self, user: str, note: str, version: int) -> bool:
-        return await self._visible(user, note, version, True)
+    async def show(self, user_id: str, node_id: str, version: int) -> bool:
+        return await self._visible(user_id, node_id, version, True)
 
-    async def _visible(self, user: str, note: str, version: int, visible: bool) -> bool:
-        request = graph_pb2.SetNodeVisibilityRequest(user_id=user, node_id=note, version=version, visible=visible)
+    async def _visible(self, user_id: str, node_id: str, version: int, visible: bool) -> bool:
+        request = graph_pb2.SetNodeVisibilityRequest(user_id=user_id, node_id=node_id, version=version, visible=visible)
         return bool((await self.stub.SetNodeVisibility(request)).applied)
 
 

@@ -2,7 +2,7 @@
 
 Redis, DynamoDB, the adapters and the use cases are real. Ours are: the channel of invalidations (messages wait in an
 inbox until they are delivered, or are dropped), a switch that cuts a process off from Redis, and gates at which a fill
-or a write stops until it is told to go on, or dies.
+or a write stops until the test opens it, or dies.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from services.graph_service.adapters.channel import Channel
 from services.graph_service.adapters.dynamo import DynamoEdgeStore
 from services.graph_service.adapters.feed import RedisFeed
 from services.graph_service.adapters.instance import instance_name
-from services.graph_service.adapters.lists import RedisLists
+from services.graph_service.adapters.list_cache import RedisLists
 from services.graph_service.adapters.scripts import SOURCES
-from services.graph_service.app import Parts, assemble
+from services.graph_service.app import Components, assemble
 from services.graph_service.config import GraphConfig
 from services.graph_service.convert import WireCodec
-from services.graph_service.ports import Touched, Write
-from services.graph_service.usecases.adjacency import Limits
+from services.graph_service.ports import Invalidation, Lease, PackedList, Write
+from services.graph_service.usecases.limits import Limits
 from shared import config
 from shared.aws import Aws
 from shared.dynamo import Put, Table
@@ -30,6 +30,7 @@ from shared.events.envelope import Event
 from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.redis import Redis
+from tests.support.graph_planted import store_without_lease
 
 
 class Died(Exception):
@@ -118,22 +119,23 @@ class HandledCommands:
 
 
 class HandledLists(RedisLists):
-    """finish() may find that the process has died; an unchecked SET (the planted bug) passes the gate, too."""
+    """finish() may find that the process has died. check_leases: False plants the bug that every fill is stored."""
 
     hand: Hand
+    check_leases: bool
 
-    async def store(self, lease: Any, block: Any) -> bool:
-        if not self._check_leases:
-            gate = self.hand.fill_gate
-            if gate is not None:
-                await gate.passed()
-        return await super().store(lease, block)
+    async def store(self, lease: Lease, packed_list: PackedList) -> bool:
+        if self.check_leases:
+            return await super().store(lease, packed_list)
+        if self.hand.fill_gate is not None:
+            await self.hand.fill_gate.passed()
+        return await store_without_lease(self, lease, packed_list)
 
-    async def finish(self, touched: Touched, writer: str) -> int:
+    async def finish(self, invalidation: Invalidation, writer: str) -> int:
         if self.hand.fate == "dies":
             self.hand.fate = ""
             raise Died
-        return await super().finish(touched, writer)
+        return await super().finish(invalidation, writer)
 
 
 class HandledStore(DynamoEdgeStore):
@@ -167,10 +169,10 @@ class Everyone:
     def __init__(self) -> None:
         self.gone: set[str] = set()
 
-    async def live(self, user: str, notes: Collection[str]) -> Mapping[str, str]:
-        return {note: "" for note in notes if note not in self.gone}
+    async def live_titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:
+        return {node_id: "" for node_id in node_ids if node_id not in self.gone}
 
-    async def count(self, user: str, most: int) -> tuple[int, bool]:
+    async def count(self, user_id: str, maximum: int) -> tuple[int, bool]:
         return 0, True
 
 
@@ -178,7 +180,7 @@ class Everyone:
 class Process:
     """One of the two. lists: its view of Redis."""
 
-    parts: Parts
+    components: Components
     lists: HandledLists
     hand: Hand
     channel: Channel
@@ -200,10 +202,12 @@ class Process:
 class World:
     """Use as `async with World(...)`. environment: that of a graph service on the test's stores."""
 
-    def __init__(self, environment: Mapping[str, str], *, check_leases: bool = True, mark_ms: int = 400) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], *, check_leases: bool = True, pending_write_ms: int = 400
+    ) -> None:
         self._settings = config.load(GraphConfig, dict(environment) | {"BRAIN2_QUEUE_URL": ""})
         self._check_leases = check_leases
-        self.mark_ms = mark_ms
+        self.pending_write_ms = pending_write_ms
         self.processes: list[Process] = []
         self.directory = Everyone()
         self._stack = AsyncExitStack()
@@ -216,7 +220,7 @@ class World:
 
     async def __aexit__(self, *exc: object) -> None:
         for process in self.processes:
-            await process.parts.hubs.close()
+            await process.components.hubs.close()
         await self._stack.aclose()
 
     async def _add(self) -> None:
@@ -242,17 +246,16 @@ class World:
             codec,
             instance_name(redis, clustered=False),
             hub_degree=2,
-            mark_ms=self.mark_ms,
-            check_leases=self._check_leases,
+            pending_write_ms=self.pending_write_ms,
         )
-        lists.hand = hand
+        lists.hand, lists.check_leases = hand, self._check_leases
         limits = Limits(hub_degree=2, page=2, filling_wait=0.002, hub_wait=0.05)
         feed = RedisFeed(commands, lists)
-        parts = assemble(store, lists, feed, self.directory, clock, ids, self._settings, limits)
-        channel = Channel(parts.adjacency, parts.existence, parts.watch, parts.l1)
+        components = assemble(store, lists, feed, self.directory, clock, ids, self._settings, limits)
+        channel = Channel(components.lookup, components.existence, components.servicer.watch_edges, components.memory)
         channel.on_ready()
-        await parts.guard.step()
-        self.processes.append(Process(parts, lists, hand, channel))
+        await components.recovery.step()
+        self.processes.append(Process(components, lists, hand, channel))
 
     async def renew(self) -> None:
         """As if both processes had just started."""
@@ -261,7 +264,7 @@ class World:
             process.hand.__dict__.update(fresh.__dict__)
             process.notice()
         for process in self.processes:
-            await process.parts.guard.step()
+            await process.components.recovery.step()
 
     async def flush(self) -> None:
         """FLUSHALL, by the first connection that there is."""

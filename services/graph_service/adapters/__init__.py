@@ -1,1 +1,1 @@
-"""The ports on real parts: DynamoDB, Redis, the node service."""
+"""Implementations of the ports with DynamoDB, Redis and the node service."""

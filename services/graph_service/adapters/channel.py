@@ -1,40 +1,40 @@
-"""What other processes' writes tell this one, through Redis pub/sub."""
+"""Receives the invalidations that all processes publish through Redis pub/sub."""
 
 import logging
 
-from services.graph_service.adapters.lists import parse_message
-from services.graph_service.usecases.adjacency import Adjacency
+from services.graph_service.adapters.list_cache import parse_message
 from services.graph_service.usecases.existence import Existence
-from services.graph_service.usecases.l1 import L1
-from services.graph_service.usecases.watch import Watch
+from services.graph_service.usecases.list_lookup import ListLookup
+from services.graph_service.usecases.memory_cache import MemoryCache
+from services.graph_service.usecases.watch_edges import WatchEdges
 
 log = logging.getLogger(__name__)
 
 
 class Channel:
-    """Callbacks of a Subscription. While nothing is heard, memory serves nothing: see L1."""
+    """Callbacks of a Subscription. While the channel is down, the memory cache is closed."""
 
-    def __init__(self, adjacency: Adjacency, existence: Existence, watch: Watch, l1: L1) -> None:
-        self._adjacency = adjacency
+    def __init__(self, lookup: ListLookup, existence: Existence, watch: WatchEdges, memory: MemoryCache) -> None:
+        self._lookup = lookup
         self._existence = existence
         self._watch = watch
-        self._l1 = l1
+        self._memory = memory
 
     def on_ready(self) -> None:
-        self._l1.reopen()
+        self._memory.reopen()
 
     def on_lost(self) -> None:
-        self._l1.close()
+        self._memory.close()
 
     def on_message(self, channel: bytes, data: bytes) -> None:
         try:
-            kind, user, notes = parse_message(data)
+            kind, user_id, node_ids = parse_message(data)
         except ValueError:
             log.warning("a message on the channel of invalidations can't be read")
-            self._l1.close()  # whatever it meant to say
-            self._l1.reopen()
+            self._memory.close()  # it may have been the invalidation of any list
+            self._memory.reopen()
             return
-        self._adjacency.invalidate(user, notes)
-        self._watch.told(user)
+        self._lookup.invalidate(user_id, node_ids)
+        self._watch.notify(user_id)
         if kind == "G":
-            self._existence.forget(user, notes)
+            self._existence.invalidate(user_id, node_ids)

@@ -1,25 +1,25 @@
-"""EdgeStore on DynamoDB: one transaction a write, consistent reads, no scan."""
+"""EdgeStore in DynamoDB: one transaction for each write, consistent reads, no scan."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from protos import table
 from services.graph_service import convert
 from services.graph_service.adapters import items
 from services.graph_service.model.edge import Edge, EdgeKey, edge_key
 from services.graph_service.model.neighbors import Neighbor
 from services.graph_service.ports import (
-    Change,
+    ChangeType,
+    EdgeChange,
     Fence,
     Incidence,
-    Journal,
-    Kind,
-    Marker,
-    Once,
-    Refusal,
-    Refused,
+    JournalEntry,
+    Rejection,
     Slice,
+    VisibilityRecord,
     Write,
+    WriteRejected,
 )
 from shared import telemetry
 from shared.dynamo import (
@@ -38,95 +38,82 @@ from shared.dynamo import (
     Update,
 )
 from shared.events.envelope import Event, new_event
+from shared.idempotency import Idempotency
 from shared.idempotent import IdempotentRequest
 from shared.ids import Clock, IdFactory
 
-# How long the marker of a restored note still refuses late news of its deletion.
+# How long the visibility record of a restored note is kept, to refuse late events of its deletion.
 _SHOWN_SECONDS = 7 * 86400
 _PAGE = 1000
 _JOURNAL_PAGE = 200
 
 
 class Outbox(Protocol):
-    """What is needed of shared.events.outbox.Outbox."""
+    """The part of shared.events.outbox.Outbox that is used."""
 
     def put(self, event: Event) -> Put: ...
 
     def announce(self, *events: Event) -> None: ...
 
 
-class Receipts(Protocol):
-    """What is needed of shared.idempotency.Idempotency."""
-
-    async def find(self, request: IdempotentRequest) -> bytes | None: ...
-
-    def record(self, request: IdempotentRequest, answer: bytes) -> Put: ...
-
-    async def begin(self, request: IdempotentRequest) -> bytes | None: ...
-
-    async def complete(self, request: IdempotentRequest, answer: bytes) -> None: ...
-
-    async def abandon(self, request: IdempotentRequest) -> None: ...
-
-
 class DynamoEdgeStore:
     """See EdgeStore."""
 
-    def __init__(self, table: Table, outbox: Outbox, receipts: Receipts, ids: IdFactory, clock: Clock) -> None:
+    def __init__(self, table: Table, outbox: Outbox, idempotency: Idempotency, ids: IdFactory, clock: Clock) -> None:
         self._table = table
         self._outbox = outbox
-        self._receipts = receipts
+        self._idempotency = idempotency
         self._ids = ids
         self._clock = clock
 
     # ------------------------------------------------------------------ writes
     async def commit(self, write: Write) -> None:
         ops: list[Op] = []
-        about: list[Refusal] = []
+        conditions: list[Rejection] = []
         for change in write.changes:
             for op in _edge_ops(change):
                 ops.append(op)
-                about.append(Refusal("edge", change.edge.key))
+                conditions.append(Rejection("edge", change.edge.key))
         for key in write.unless_suppressed:
-            ops.append(Check(items.suppressed_key(write.user, key), ABSENT))
-            about.append(Refusal("suppressed", key))
+            ops.append(Check(table.suppressed_key(write.user_id, *key), ABSENT))
+            conditions.append(Rejection("suppressed", key))
         for key in write.suppress:
-            pk, sk = items.suppressed_key(write.user, key)
+            pk, sk = table.suppressed_key(write.user_id, *key)
             ops.append(Put({"PK": pk, "SK": sk, "ct": self._clock.now_ms()}))
-        ops += [Delete(items.suppressed_key(write.user, key)) for key in write.unsuppress]
-        about += [Refusal("other")] * (len(ops) - len(about))
+        ops += [Delete(table.suppressed_key(write.user_id, *key)) for key in write.unsuppress]
+        conditions += [Rejection("other")] * (len(ops) - len(conditions))
         if write.fence is not None:
-            ops.append(_fence_op(write.user, write.fence))
-            about.append(Refusal("fence"))
-        events = [self._event(change) for change in write.changes if change.kind is not Kind.UPDATED]
+            ops.append(_fence_op(write.user_id, write.fence))
+            conditions.append(Rejection("fence"))
+        events = [self._event(change) for change in write.changes if change.change_type is not ChangeType.UPDATED]
         ops += [self._outbox.put(event) for event in events]
         if write.journal is not None:
             ops.append(Put(items.journal_item(write.journal)))
-        if write.answered is not None:
-            once, answer = write.answered
-            ops.append(self._receipts.record(once, answer))
-            about += [Refusal("other")] * (len(ops) - 1 - len(about))
-            about.append(Refusal("receipt"))
+        if write.response is not None:
+            request, response = write.response
+            ops.append(self._idempotency.record(request, response))
+            conditions += [Rejection("other")] * (len(ops) - 1 - len(conditions))
+            conditions.append(Rejection("request"))
         try:
             await self._table.transact(ops)
         except TransactionCancelled as error:
-            refusals = [_refusal(write.user, what, reason) for what, reason in zip(about, error.reasons, strict=False)]
-            found = [refusal for refusal in refusals if refusal is not None]
+            rejections = [_rejection(write.user_id, *pair) for pair in zip(conditions, error.reasons, strict=False)]
+            found = [rejection for rejection in rejections if rejection is not None]
             if not found:
                 raise
-            raise Refused(found) from None
+            raise WriteRejected(found) from None
         self._outbox.announce(*events)
 
-    async def mark(self, user: str, marker: Marker, journal: Journal | None) -> bool:
-        pk, sk = items.marker_key(user, marker.note)
-        values = {":v": marker.version, ":h": marker.hidden}
-        if marker.incarnation:
+    async def set_visibility(self, user_id: str, record: VisibilityRecord, journal: JournalEntry | None) -> bool:
+        pk, sk = table.hidden_key(user_id, record.node_id)
+        values = {":v": record.version, ":h": record.hidden}
+        if record.incarnation:
             newer = "attribute_not_exists(PK) OR inc < :i OR (inc = :i AND v < :v)"
-            setting, values = "SET v = :v, hid = :h, inc = :i", {**values, ":i": marker.incarnation}
+            setting, values = "SET v = :v, hid = :h, inc = :i", {**values, ":i": record.incarnation}
         else:
-            # The caller doesn't know which life of the note it speaks of: the one that we know.
+            # The caller doesn't know the incarnation: it is taken to be the stored one.
             newer, setting = "attribute_not_exists(PK) OR v < :v", "SET v = :v, hid = :h"
-        if marker.hidden:
+        if record.hidden:
             setting += " REMOVE expires_at"
         else:
             setting += ", expires_at = :e"
@@ -145,23 +132,23 @@ class DynamoEdgeStore:
             raise
         return True
 
-    async def unmark(self, user: str, marker: Marker, journal: Journal | None) -> None:
-        condition = Condition("attribute_not_exists(PK) OR v = :v", values={":v": marker.version})
-        delete = Delete(items.marker_key(user, marker.note), condition)
+    async def delete_visibility(self, user_id: str, record: VisibilityRecord, journal: JournalEntry | None) -> None:
+        condition = Condition("attribute_not_exists(PK) OR v = :v", values={":v": record.version})
+        delete = Delete(table.hidden_key(user_id, record.node_id), condition)
         try:
             await self._table.transact([delete] if journal is None else [delete, Put(items.journal_item(journal))])
         except TransactionCancelled as error:
             if not any(reason.failed for reason in error.reasons):
                 raise
 
-    def _event(self, change: Change) -> Event:
-        edge, created = change.edge, change.kind is Kind.CREATED
+    def _event(self, change: EdgeChange) -> Event:
+        edge, created = change.edge, change.change_type is ChangeType.CREATED
         return new_event(
             self._ids,
             self._clock,
             source="brain2.graph",
             type="edge.created" if created else "edge.deleted",
-            user_id=edge.user,
+            user_id=edge.user_id,
             node_id=edge.source,
             version=edge.version,
             data=convert.edge_created(edge) if created else convert.edge_deleted(edge, change.cause),
@@ -169,33 +156,33 @@ class DynamoEdgeStore:
         )
 
     # ------------------------------------------------------------------ reads
-    async def get(self, user: str, key: EdgeKey) -> Edge | None:
-        item = await self._table.get(items.edge_keys(user, key)[0], consistent=True)
-        return None if item is None else items.edge_of(user, item)
+    async def get(self, user_id: str, key: EdgeKey) -> Edge | None:
+        item = await self._table.get(items.edge_keys(user_id, key)[0], consistent=True)
+        return None if item is None else items.edge_of(user_id, item)
 
-    async def get_many(self, user: str, keys: Iterable[EdgeKey]) -> Mapping[EdgeKey, Edge]:
-        wanted = [items.edge_keys(user, key)[0] for key in dict.fromkeys(keys)]
+    async def get_many(self, user_id: str, keys: Iterable[EdgeKey]) -> Mapping[EdgeKey, Edge]:
+        wanted = [items.edge_keys(user_id, key)[0] for key in dict.fromkeys(keys)]
         found = await self._table.batch_get(wanted, consistent=True)
-        edges = [items.edge_of(user, item) for item in found.values()]
+        edges = [items.edge_of(user_id, item) for item in found.values()]
         return {edge.key: edge for edge in edges}
 
-    async def suppressed(self, user: str, keys: Iterable[EdgeKey]) -> frozenset[EdgeKey]:
-        wanted = {items.suppressed_key(user, key): key for key in keys}
+    async def suppressed(self, user_id: str, keys: Iterable[EdgeKey]) -> frozenset[EdgeKey]:
+        wanted = {table.suppressed_key(user_id, *key): key for key in keys}
         found = await self._table.batch_get(wanted, consistent=True, attributes=("PK",))
         return frozenset(wanted[key] for key in found)
 
-    async def members(self, user: str, note: str, members: Sequence[str]) -> Mapping[str, Neighbor]:
+    async def members(self, user_id: str, node_id: str, members: Sequence[str]) -> Mapping[str, Neighbor]:
         wanted: dict[Key, str] = {}
         for member in members:
             other, _, type = member.partition("#")
-            wanted[items.partition(user), items.edge_sort_key(note, other, type)] = member
+            wanted[table.edge_key(user_id, node_id, other, type)] = member
         found = await self._table.batch_get(wanted, consistent=True, attributes=items.NEIGHBOR_ATTRIBUTES)
         return {wanted[key]: items.neighbor_of(item) for key, item in found.items()}
 
-    async def neighbors(self, user: str, note: str, *, after: str | None, limit: int) -> Slice:
+    async def neighbors(self, user_id: str, node_id: str, *, after: str | None, limit: int) -> Slice:
         page = await self._table.query(
-            items.partition(user),
-            begins_with=f"EDGE#{note}#",
+            table.user_partition(user_id),
+            begins_with=table.edges_prefix(node_id),
             after=after,
             limit=limit,
             consistent=True,
@@ -205,92 +192,100 @@ class DynamoEdgeStore:
         return Slice([items.neighbor_of(item) for item in page.items], following)
 
     async def edges_at(
-        self, user: str, note: str, *, after: str | None, limit: int
+        self, user_id: str, node_id: str, *, after: str | None, limit: int
     ) -> tuple[Sequence[Edge], str | None]:
         page = await self._table.query(
-            items.partition(user), begins_with=f"EDGE#{note}#", after=after, limit=limit, consistent=True
+            table.user_partition(user_id),
+            begins_with=table.edges_prefix(node_id),
+            after=after,
+            limit=limit,
+            consistent=True,
         )
         following = None if page.next_start is None else str(page.next_start["SK"])
-        return [items.edge_of(user, item) for item in page.items], following
+        return [items.edge_of(user_id, item) for item in page.items], following
 
-    async def edges(self, user: str) -> AsyncIterator[Sequence[Edge]]:
-        async for page in self._pages(user, items.EDGES, None):
-            # Of the two items of an edge the one whose note is the smaller id.
-            once = [item for item in page if _is_first(item["SK"])]
-            if once:
-                yield [items.edge_of(user, item) for item in once]
+    async def edges(self, user_id: str) -> AsyncIterator[Sequence[Edge]]:
+        async for page in self._pages(user_id, table.EDGES, None):
+            # Of the two items of an edge only the one with the smaller id first.
+            first = [item for item in page if _is_first(item["SK"])]
+            if first:
+                yield [items.edge_of(user_id, item) for item in first]
 
-    async def incidences(self, user: str) -> AsyncIterator[Sequence[Incidence]]:
-        async for page in self._pages(user, items.EDGES, items.INCIDENCE_ATTRIBUTES):
+    async def incidences(self, user_id: str) -> AsyncIterator[Sequence[Incidence]]:
+        async for page in self._pages(user_id, table.EDGES, items.INCIDENCE_ATTRIBUTES):
             yield [items.incidence_of(item) for item in page]
 
-    async def hidden(self, user: str) -> Sequence[str]:
-        markers = [items.marker_of(item) async for page in self._pages(user, items.HIDDEN, None) for item in page]
-        return [marker.note for marker in markers if marker.hidden]
+    async def hidden(self, user_id: str) -> Sequence[str]:
+        records = [
+            items.visibility_of(item) async for page in self._pages(user_id, table.HIDDEN, None) for item in page
+        ]
+        return [record.node_id for record in records if record.hidden]
 
-    async def marker(self, user: str, note: str) -> Marker | None:
-        item = await self._table.get(items.marker_key(user, note), consistent=True)
-        return None if item is None else items.marker_of(item)
+    async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
+        item = await self._table.get(table.hidden_key(user_id, node_id), consistent=True)
+        return None if item is None else items.visibility_of(item)
 
-    def _pages(self, user: str, prefix: str, attributes: Sequence[str] | None) -> AsyncIterator[Sequence[Item]]:
-        return self._table.query_pages(items.partition(user), begins_with=prefix, limit=_PAGE, attributes=attributes)
+    def _pages(self, user_id: str, prefix: str, attributes: Sequence[str] | None) -> AsyncIterator[Sequence[Item]]:
+        return self._table.query_pages(
+            table.user_partition(user_id), begins_with=prefix, limit=_PAGE, attributes=attributes
+        )
 
-    # ------------------------------------------------------------------ receipts
-    async def find(self, once: Once) -> bytes | None:
-        return await self._receipts.find(once)
+    # ------------------------------------------------------------------ idempotency records
+    async def find_response(self, request: IdempotentRequest) -> bytes | None:
+        return await self._idempotency.find(request)
 
-    async def begin(self, once: Once) -> bytes | None:
-        return await self._receipts.begin(once)
+    async def begin_request(self, request: IdempotentRequest) -> bytes | None:
+        return await self._idempotency.begin(request)
 
-    async def complete(self, once: Once, answer: bytes) -> None:
-        await self._receipts.complete(once, answer)
+    async def complete_request(self, request: IdempotentRequest, response: bytes) -> None:
+        await self._idempotency.complete(request, response)
 
-    async def forget(self, once: Once) -> None:
-        await self._receipts.abandon(once)
+    async def release_request(self, request: IdempotentRequest) -> None:
+        await self._idempotency.abandon(request)
 
     # ------------------------------------------------------------------ journal
-    async def journal(self, entry: Journal) -> None:
+    async def add_journal_entry(self, entry: JournalEntry) -> None:
         await self._table.put(items.journal_item(entry))
 
-    async def journaled(self) -> Sequence[Journal]:
+    async def journal_entries(self) -> Sequence[JournalEntry]:
         pages = await asyncio.gather(
             *(
-                self._table.query(f"GRAPH#JOURNAL#{shard}", limit=_JOURNAL_PAGE, consistent=True)
-                for shard in range(items.JOURNAL_SHARDS)
+                self._table.query(table.journal_partition(shard), limit=_JOURNAL_PAGE, consistent=True)
+                for shard in range(table.JOURNAL_SHARDS)
             )
         )
         return [items.journal_of(item) for page in pages for item in page.items]
 
-    async def unjournal(self, entries: Iterable[Journal]) -> None:
-        await self._table.batch_write(deletes=[items.journal_key(entry) for entry in entries])
+    async def delete_journal_entries(self, entries: Iterable[JournalEntry]) -> None:
+        await self._table.batch_write(deletes=[table.journal_key(entry.id) for entry in entries])
 
 
-def _edge_ops(change: Change) -> list[Op]:
+def _edge_ops(change: EdgeChange) -> list[Op]:
     before = change.before
     condition = ABSENT
     if before is not None:
         condition = Condition("ver = :v AND ct = :c", values={":v": before.version, ":c": before.create_ms})
-    if change.kind is Kind.DELETED:
-        return [Delete(key, condition) for key in items.edge_keys(change.edge.user, change.edge.key)]
+    if change.change_type is ChangeType.DELETED:
+        return [Delete(key, condition) for key in items.edge_keys(change.edge.user_id, change.edge.key)]
     return [Put(item, condition) for item in items.edge_items(change.edge)]
 
 
-def _fence_op(user: str, fence: Fence) -> Op:
+def _fence_op(user_id: str, fence: Fence) -> Op:
     return Check(
-        items.marker_key(user, fence.note),
+        table.hidden_key(user_id, fence.node_id),
         Condition("attribute_not_exists(PK) OR v <= :v", values={":v": fence.version}),
     )
 
 
-def _refusal(user: str, what: Refusal, reason: Reason) -> Refusal | None:
+def _rejection(user_id: str, condition: Rejection, reason: Reason) -> Rejection | None:
     if not reason.failed:
         return None
-    if what.what != "edge":
-        return what
-    found = None if reason.item is None else items.edge_of(user, reason.item)
-    return Refusal("edge", what.key if found is None else found.key, found)
+    if condition.condition != "edge":
+        return condition
+    found = None if reason.item is None else items.edge_of(user_id, reason.item)
+    return Rejection("edge", condition.key if found is None else found.key, found)
 
 
 def _is_first(sort_key: str) -> bool:
-    note, other, type = items.split_sort_key(sort_key)
-    return edge_key(note, other, type).a == note
+    node_id, other, type = table.edge_of(sort_key)
+    return edge_key(node_id, other, type).a == node_id

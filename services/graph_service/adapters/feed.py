@@ -3,31 +3,31 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.graph_service.adapters.lists import Commands, RedisLists
+from services.graph_service.adapters.list_cache import Commands, RedisLists
 from services.graph_service.ports import FeedEntry
-from services.graph_service.usecases.watch import expired
+from services.graph_service.usecases.watch_edges import expired
 
 _START = "0-0"
 
 
 class RedisFeed:
-    """See ChangeFeed. Keys and trust are those of the lists."""
+    """See ChangeFeed. Its keys are made by RedisLists, so it is disabled together with the lists."""
 
     def __init__(self, redis: Commands, lists: RedisLists) -> None:
         self._redis = redis
         self._lists = lists
 
-    async def last(self, user: str) -> str:
-        newest = await self._redis.call("XREVRANGE", self._lists.key(user, "f"), "+", "-", "COUNT", 1)
+    async def last(self, user_id: str) -> str:
+        newest = await self._redis.call("XREVRANGE", self._lists.key(user_id, "f"), "+", "-", "COUNT", 1)
         return newest[0][0].decode() if newest else _START
 
-    async def after(self, user: str, id: str, limit: int) -> Sequence[FeedEntry]:
-        key = self._lists.key(user, "f")
+    async def after(self, user_id: str, id: str, limit: int) -> Sequence[FeedEntry]:
+        key = self._lists.key(user_id, "f")
         found = await self._redis.call("XRANGE", key, f"({id}", "+", "COUNT", limit)
         if id == _START:
             lost = await self._trimmed(key)
         else:
-            # While the entry that the reader saw last is there, so is all that followed it.
+            # While the last entry that the reader has seen is kept, all later entries are kept.
             lost = not await self._redis.call("XRANGE", key, id, id)
         if lost:
             raise expired()

@@ -1,6 +1,4 @@
-"""Which Redis answers: the run id of the server, or of every master of a cluster, which a restart or failover
-changes.
-"""
+"""The name of the Redis instance that answers: the run ids of its masters, which a restart or a failover changes."""
 
 from collections.abc import Awaitable, Callable
 
@@ -11,7 +9,7 @@ from shared.redis import Redis
 
 
 def instance_name(redis: Redis, *, clustered: bool) -> Callable[[], Awaitable[str]]:
-    """Asks for it; Unavailable when it can't be told."""
+    """Returns a function that asks for the name; it raises Unavailable when Redis doesn't answer."""
 
     async def single() -> str:
         return _run_id(await redis.call("INFO", "server"))
@@ -21,10 +19,10 @@ def instance_name(redis: Redis, *, clustered: bool) -> Callable[[], Awaitable[st
         try:
             await client.initialize()
             nodes = sorted(client.get_primaries(), key=lambda node: str(node.name))
-            said = [await client.execute_command("INFO", "server", target_nodes=node) for node in nodes]
+            infos = [await client.execute_command("INFO", "server", target_nodes=node) for node in nodes]
         except (exceptions.RedisError, OSError, TimeoutError) as error:
             raise Unavailable(f"the Redis cluster doesn't answer: {error!r}", reason="REDIS_UNREACHABLE") from error
-        return ",".join(sorted(_run_id(each) for each in said))
+        return ",".join(sorted(_run_id(each) for each in infos))
 
     return cluster if clustered else single
 
@@ -34,4 +32,4 @@ def _run_id(info: bytes | str) -> str:
     for line in text.splitlines():
         if line.startswith("run_id:"):
             return line.removeprefix("run_id:").strip()
-    raise Unavailable("Redis doesn't say which instance it is", reason="REDIS_UNREACHABLE")
+    raise Unavailable("Redis doesn't report its run id", reason="REDIS_UNREACHABLE")

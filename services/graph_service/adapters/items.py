@@ -1,48 +1,32 @@
-"""Edges, markers and journal entries as items of Brain2-Main, and back.
+"""Edges, visibility records and journal entries as items of Brain2-Main, and back.
 
-USER#u / EDGE#a#b (type "related") or EDGE#a#b#type, and the same with the ends swapped: both carry the whole edge, so
-that one Query at EDGE#a# lists a's neighbours with all that a list shows. Attributes: w weight, src source (directed
-edges only), auto, score, kw (JSON of [keyword, contribution] pairs), how (method), conf, labels, ver, ct and ut (ms).
+Keys are those of protos/table.py. An edge is two items, one under each of its ends: both hold the whole
+edge, so one Query returns a note's neighbours with all that a list shows. Attributes: w weight, src source
+(directed edges only), auto, score, kw (JSON of [keyword, contribution] pairs), how (method), conf, labels, ver, ct and
+ut (ms).
 """
 
 import json
 from typing import Any
 
-from services.graph_service.model.edge import RELATED, Edge, EdgeKey, Keyword, Metadata, edge_key
+from protos import table
+from services.graph_service.model.edge import Edge, EdgeKey, Keyword, Metadata, edge_key
 from services.graph_service.model.neighbors import Direction, Neighbor
-from services.graph_service.ports import Incidence, Journal, Marker, Touched
+from services.graph_service.ports import Incidence, Invalidation, JournalEntry, VisibilityRecord
 from shared.dynamo import Item, Key
 
-# All that an entry of a list needs: the rest of an edge stays in DynamoDB.
+# The attributes that an entry of a list needs.
 NEIGHBOR_ATTRIBUTES = ("SK", "w", "src", "auto", "ct")
 INCIDENCE_ATTRIBUTES = ("SK", "auto")
-EDGES = "EDGE#"
-HIDDEN = "GRAPH#HIDDEN#"
-JOURNAL_SHARDS = 4
 
 
-def partition(user: str) -> str:
-    return f"USER#{user}"
-
-
-def edge_sort_key(note: str, other: str, type: str) -> str:
-    return f"EDGE#{note}#{other}" if type == RELATED else f"EDGE#{note}#{other}#{type}"
-
-
-def edge_keys(user: str, key: EdgeKey) -> tuple[Key, Key]:
-    """Of the two items of an edge; the first is the one that reads of a single edge use."""
-    pk = partition(user)
-    return (pk, edge_sort_key(key.a, key.b, key.type)), (pk, edge_sort_key(key.b, key.a, key.type))
-
-
-def split_sort_key(sort_key: str) -> tuple[str, str, str]:
-    """(note, other, type)"""
-    parts = sort_key.split("#")
-    return parts[1], parts[2], parts[3] if len(parts) > 3 else RELATED
+def edge_keys(user_id: str, key: EdgeKey) -> tuple[Key, Key]:
+    """The keys of the two items of an edge; reads of a single edge use the first."""
+    return table.edge_key(user_id, key.a, key.b, key.type), table.edge_key(user_id, key.b, key.a, key.type)
 
 
 def edge_items(edge: Edge) -> tuple[Item, Item]:
-    first, second = edge_keys(edge.user, edge.key)
+    first, second = edge_keys(edge.user_id, edge.key)
     values: Item = {"w": edge.weight, "ver": edge.version, "ct": edge.create_ms, "ut": edge.update_ms}
     meta = edge.metadata
     optional: dict[str, Any] = {
@@ -58,9 +42,9 @@ def edge_items(edge: Edge) -> tuple[Item, Item]:
     return {"PK": first[0], "SK": first[1], **values}, {"PK": second[0], "SK": second[1], **values}
 
 
-def edge_of(user: str, item: Item) -> Edge:
-    note, other, type = split_sort_key(item["SK"])
-    key = edge_key(note, other, type)
+def edge_of(user_id: str, item: Item) -> Edge:
+    node_id, other, type = table.edge_of(item["SK"])
+    key = edge_key(node_id, other, type)
     source = item.get("src", "")
     metadata = Metadata(
         auto=item.get("auto", False),
@@ -72,7 +56,7 @@ def edge_of(user: str, item: Item) -> Edge:
     )
     start = source or key.a
     return Edge(
-        user,
+        user_id,
         start,
         key.other(start),
         type,
@@ -86,41 +70,33 @@ def edge_of(user: str, item: Item) -> Edge:
 
 
 def neighbor_of(item: Item) -> Neighbor:
-    note, other, type = split_sort_key(item["SK"])
+    node_id, other, type = table.edge_of(item["SK"])
     source = item.get("src")
-    direction = Direction.BOTH if source is None else Direction.OUT if source == note else Direction.IN
+    direction = Direction.BOTH if source is None else Direction.OUT if source == node_id else Direction.IN
     return Neighbor(other, float(item["w"]), type, direction, item.get("auto", False), item["ct"])
 
 
 def incidence_of(item: Item) -> Incidence:
-    note, other, _ = split_sort_key(item["SK"])
-    return Incidence(note, other, item.get("auto", False))
+    node_id, other, _ = table.edge_of(item["SK"])
+    return Incidence(node_id, other, item.get("auto", False))
 
 
-def suppressed_key(user: str, key: EdgeKey) -> Key:
-    tail = "" if key.type == RELATED else f"#{key.type}"
-    return partition(user), f"GRAPH#SUPPRESSED#{key.a}#{key.b}{tail}"
+def visibility_of(item: Item) -> VisibilityRecord:
+    return VisibilityRecord(table.hidden_of(item["SK"]), item["v"], item["hid"], item.get("inc", 0))
 
 
-def marker_key(user: str, note: str) -> Key:
-    return partition(user), HIDDEN + note
+def journal_item(entry: JournalEntry) -> Item:
+    pk, sk = table.journal_key(entry.id)
+    members = [list(pair) for pair in entry.invalidation.members]
+    return {
+        "PK": pk,
+        "SK": sk,
+        "user": entry.invalidation.user_id,
+        "members": members,
+        "feed": list(entry.invalidation.feed),
+    }
 
 
-def marker_of(item: Item) -> Marker:
-    return Marker(item["SK"][len(HIDDEN) :], item["v"], item["hid"], item.get("inc", 0))
-
-
-def journal_key(entry: Journal) -> Key:
-    # Shards, because while Redis is away every write puts an entry here.
-    return f"GRAPH#JOURNAL#{sum(entry.id.encode()) % JOURNAL_SHARDS}", entry.id
-
-
-def journal_item(entry: Journal) -> Item:
-    pk, sk = journal_key(entry)
-    members = [list(pair) for pair in entry.touched.members]
-    return {"PK": pk, "SK": sk, "user": entry.touched.user, "members": members, "feed": list(entry.touched.feed)}
-
-
-def journal_of(item: Item) -> Journal:
-    members = tuple((note, member) for note, member in item["members"])
-    return Journal(item["SK"], Touched(item["user"], members, tuple(item["feed"])))
+def journal_of(item: Item) -> JournalEntry:
+    members = tuple((node_id, member) for node_id, member in item["members"])
+    return JournalEntry(item["SK"], Invalidation(item["user"], members, tuple(item["feed"])))

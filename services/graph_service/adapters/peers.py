@@ -11,27 +11,27 @@ _LIST_PAGE = 200
 
 
 class NodePeer:
-    """stub None: no node service is configured; every question is then Unavailable. timeout: seconds a call."""
+    """stub: None if no node service is configured; every call then raises Unavailable. timeout: seconds for a call."""
 
     def __init__(self, stub: Any | None, *, timeout: float = 2.0) -> None:
         self._stub = stub
         self._timeout = timeout
 
-    async def live(self, user: str, notes: Collection[str]) -> Mapping[str, str]:
+    async def live_titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:
         found: dict[str, str] = {}
-        ids = list(notes)
+        ids = list(node_ids)
         for start in range(0, len(ids), _BATCH):
             request = node_pb2.BatchGetNodesRequest(
-                user_id=user, node_ids=ids[start : start + _BATCH], view=node_pb2.NODE_VIEW_TITLE
+                user_id=user_id, node_ids=ids[start : start + _BATCH], view=node_pb2.NODE_VIEW_TITLE
             )
             response = await self._node.BatchGetNodes(request, timeout=self._timeout)
             found.update((node.node_id, node.title) for node in response.nodes)
         return found
 
-    async def count(self, user: str, most: int) -> tuple[int, bool]:
+    async def count(self, user_id: str, maximum: int) -> tuple[int, bool]:
         total, token = 0, ""
-        while total < most:
-            request = node_pb2.ListNodesRequest(user_id=user, page_size=_LIST_PAGE, page_token=token)
+        while total < maximum:
+            request = node_pb2.ListNodesRequest(user_id=user_id, page_size=_LIST_PAGE, page_token=token)
             response = await self._node.ListNodes(request, timeout=self._timeout)
             total += len(response.nodes)
             token = response.next_page_token

@@ -1,4 +1,4 @@
-"""The Lua sources beside this file, by name. Each runs atomically in Redis; all keys of one call share a hash tag."""
+"""The Lua sources in the folder lua, by name. Redis runs each atomically; all keys of one call share a hash tag."""
 
 from pathlib import Path
 

@@ -1,34 +1,25 @@
-"""An edge: its two ends and its type, what it weighs and why it is there."""
+"""An edge: its two ends, its type, its weight, and the reason why it exists."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-from shared.errors import Violations
-from shared.ids import check_id, check_user_id
-
 RELATED = "related"
-MAX_LABELS = 16
-MAX_LABEL_BYTES = 2048
-MAX_METADATA_BYTES = 4096
-MAX_KEYWORDS = 64
-# An automatic edge that is found again is written again when its score differs by so much.
-LEAST_CHANGE = 0.02
-_TYPE = re.compile(r"[a-z][a-z0-9_]{0,31}")
+# An automatic edge that is created again is written again when its score differs by this much or more.
+MIN_SCORE_CHANGE = 0.02
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 class EdgeKey(NamedTuple):
-    """What identifies an edge: a < b as text, whichever way it points, and its type."""
+    """What identifies an edge: its type and its ends in text order (a < b), whatever its direction is."""
 
     a: str
     b: str
     type: str = RELATED
 
-    def other(self, note: str) -> str:
-        return self.b if note == self.a else self.a
+    def other(self, node_id: str) -> str:
+        return self.b if node_id == self.a else self.a
 
 
 def edge_key(source: str, target: str, type: str = "") -> EdgeKey:
@@ -46,7 +37,7 @@ class Keyword(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """Why an edge is there. score in [0, 1]; labels are the caller's own data."""
+    """Why an edge exists. score: in [0, 1]. labels: data of the caller."""
 
     auto: bool = False
     score: float = 0.0
@@ -67,7 +58,7 @@ def label_bytes(labels: Mapping[str, str]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class NewEdge:
-    """What a caller asks to be linked; weight 0 means 1."""
+    """An edge that a caller asks for."""
 
     source: str
     target: str
@@ -85,7 +76,7 @@ class NewEdge:
 class Edge:
     """A stored edge. Times in milliseconds UTC; version is 1 at creation, +1 at each change."""
 
-    user: str
+    user_id: str
     source: str
     target: str
     type: str
@@ -102,11 +93,11 @@ class Edge:
 
     @property
     def etag(self) -> str:
-        """Differs also between an edge and one made anew in its place, whose version starts at 1 again."""
+        """It includes the time of creation: an edge that is created again has version 1 again."""
         return f'"{self.version}-{self.create_ms:x}"'
 
     def changed(self, now_ms: int, *, weight: float | None = None, metadata: Metadata | None = None) -> "Edge":
-        """The next version of it. update_ms never goes back, whatever the clock does."""
+        """The next version. update_ms never decreases, even if the clock does."""
         return replace(
             self,
             weight=self.weight if weight is None else weight,
@@ -116,66 +107,26 @@ class Edge:
         )
 
 
-def born(user: str, new: NewEdge, now_ms: int) -> Edge:
-    """The first version of an edge. The ends of an undirected one are put in order."""
+def first_version(user_id: str, new: NewEdge, now_ms: int) -> Edge:
+    """The first version of an edge. The ends of an undirected edge are put in text order."""
     key = new.key
     source, target = (new.source, new.target) if new.directed else (key.a, key.b)
-    return Edge(user, source, target, key.type, new.directed, new.weight, new.metadata, 1, now_ms, now_ms)
+    return Edge(user_id, source, target, key.type, new.directed, new.weight, new.metadata, 1, now_ms, now_ms)
 
 
-def met_again(found: Edge, new: NewEdge, now_ms: int) -> Edge | None:
-    """What an edge becomes by being created again; None: it stays as it is.
+def merge_into_existing(existing: Edge, new: NewEdge, now_ms: int) -> Edge | None:
+    """The next version of an edge that is created again; None: it stays as it is.
 
-    An automatic one that a person makes becomes the person's; why it was found stays known. An automatic one that isn't
-    confirmed, and is found again with another score, gets it, with the reasons; its weight, if nobody changed that.
+    An automatic edge that a person creates is no longer automatic, but keeps its score and keywords. An automatic edge
+    that isn't confirmed takes over another score with its keywords, and the weight, unless somebody changed that.
     """
-    old = found.metadata
+    old = existing.metadata
     if not old.auto:
         return None
     if not new.metadata.auto:
         meta = replace(old, auto=False, confirmed=True, labels=new.metadata.labels or old.labels)
-        return found.changed(now_ms, weight=new.weight, metadata=meta)
-    if old.confirmed or abs(old.score - new.metadata.score) < LEAST_CHANGE:
+        return existing.changed(now_ms, weight=new.weight, metadata=meta)
+    if old.confirmed or abs(old.score - new.metadata.score) < MIN_SCORE_CHANGE:
         return None
-    weight = new.weight if found.weight == old.score else found.weight
-    return found.changed(now_ms, weight=weight, metadata=replace(new.metadata, confirmed=False, labels=old.labels))
-
-
-def check_new_edge(prefix: str, new: NewEdge, violations: Violations) -> None:
-    """Add what is wrong with a new edge; prefix is the path of the message in the request ("edge.")."""
-    check_ends(prefix, new.source, new.target, new.type, violations)
-    check_weight(f"{prefix}weight", new.weight, violations)
-    check_metadata(f"{prefix}metadata", new.metadata, violations)
-
-
-def check_ends(prefix: str, source: str, target: str, type: str, violations: Violations) -> None:
-    check_id(f"{prefix}source_id", source, violations)
-    check_id(f"{prefix}target_id", target, violations)
-    if source == target:
-        violations.add(f"{prefix}target_id", "must be another note than source_id")
-    if not _TYPE.fullmatch(type):
-        violations.add(f"{prefix}type", "must be 1 to 32 of a-z 0-9 _, the first a letter (empty: related)")
-
-
-def check_weight(field: str, weight: float, violations: Violations) -> None:
-    if not 0.0 <= weight <= 1.0:  # also refuses NaN
-        violations.add(field, "must be between 0 and 1")
-
-
-def check_metadata(field: str, metadata: Metadata, violations: Violations) -> None:
-    if not 0.0 <= metadata.score <= 1.0:
-        violations.add(f"{field}.score", "must be between 0 and 1")
-    if len(metadata.keywords) > MAX_KEYWORDS:
-        violations.add(f"{field}.shared_keywords", f"at most {MAX_KEYWORDS}")
-    if not all(0.0 <= k.contribution <= 1.0 for k in metadata.keywords):
-        violations.add(f"{field}.shared_keywords", "contribution must be between 0 and 1")
-    if len(metadata.labels) > MAX_LABELS or label_bytes(metadata.labels) > MAX_LABEL_BYTES:
-        violations.add(f"{field}.labels", f"at most {MAX_LABELS} entries and {MAX_LABEL_BYTES} bytes in all")
-    if "" in metadata.labels:
-        violations.add(f"{field}.labels", "keys must not be empty")  # DynamoDB refuses such a map
-    if metadata.bytes() > MAX_METADATA_BYTES:
-        violations.add(field, f"at most {MAX_METADATA_BYTES} bytes in all")
-
-
-def check_user(user: str, violations: Violations) -> None:
-    check_user_id("user_id", user, violations)
+    weight = new.weight if existing.weight == old.score else existing.weight
+    return existing.changed(now_ms, weight=weight, metadata=replace(new.metadata, confirmed=False, labels=old.labels))

@@ -1,16 +1,17 @@
-"""A note's neighbours: how they are ordered, filtered and paged."""
+"""The neighbours of a note: their order, filters and pages."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from services.graph_service.model.consistency_token import Token
 from services.graph_service.model.edge import Edge
 from shared.tokens import PAGE, Real, Text, TokenCodec, fingerprint
 
 
 class Direction(IntEnum):
-    """Seen from the note that is asked; the numbers are those of the .proto."""
+    """As seen from the note that is asked about; the numbers are those of the .proto."""
 
     ANY = 0
     OUT = 1
@@ -26,9 +27,9 @@ class Order(IntEnum):
 
 
 class Neighbor(NamedTuple):
-    """One edge as its note sees it. Two edges of different types to one note are two neighbours."""
+    """One edge as seen from one end. Two edges of different types to one note are two neighbours."""
 
-    node: str
+    node_id: str
     weight: float
     type: str
     direction: Direction
@@ -38,16 +39,16 @@ class Neighbor(NamedTuple):
 
     @property
     def member(self) -> str:
-        """Names the edge within the list of its note: ids and types hold no '#'."""
-        return f"{self.node}#{self.type}"
+        """Identifies the edge within the list of its note; ids and types contain no '#'."""
+        return f"{self.node_id}#{self.type}"
 
 
-# Where a list goes on: the rank of the last neighbour that was given, then what breaks ties.
+# A position in a list: the rank of a neighbour, then its member, which breaks ties.
 Position = tuple[float, str]
 
 
 def rank(neighbor: Neighbor, order: Order) -> Position:
-    """Sorts a list: smaller comes first."""
+    """The sort key of a list, smallest first."""
     number = neighbor.weight if order is Order.WEIGHT else float(neighbor.create_ms)
     return (-number, neighbor.member)
 
@@ -56,20 +57,20 @@ def by_weight(neighbor: Neighbor) -> Position:
     return (-neighbor.weight, neighbor.member)
 
 
-def seen_from(note: str, edge: Edge) -> Neighbor:
-    """The neighbour that an edge means for one of its two ends."""
+def as_neighbor(node_id: str, edge: Edge) -> Neighbor:
+    """An edge as seen from one of its two ends."""
     direction = Direction.BOTH
     if edge.directed:
-        direction = Direction.OUT if edge.source == note else Direction.IN
-    return Neighbor(edge.key.other(note), edge.weight, edge.type, direction, edge.metadata.auto, edge.create_ms)
+        direction = Direction.OUT if edge.source == node_id else Direction.IN
+    return Neighbor(edge.key.other(node_id), edge.weight, edge.type, direction, edge.metadata.auto, edge.create_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """Which of a note's neighbours are asked for."""
 
-    user: str
-    note: str
+    user_id: str
+    node_id: str
     limit: int
     order: Order = Order.WEIGHT
     min_weight: float = 0.0
@@ -77,7 +78,8 @@ class Query:
     direction: Direction = Direction.ANY
     after: Position | None = None
 
-    # The head of the stored list as it is: nothing to sort, filter or skip. Asked on the hot path, so worked out once.
+    # Whether the page is the beginning of the stored list, without filter or another order. Computed once, for the fast
+    # paths.
     plain: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,15 +96,38 @@ class Query:
         )
 
     def fingerprint(self) -> str:
-        """Binds a page token to everything but the size of the page."""
+        """Binds a page token to everything but the page size."""
         return fingerprint(
-            "neighbors", self.user, self.note, int(self.order), self.min_weight, sorted(self.types), int(self.direction)
+            "neighbors",
+            self.user_id,
+            self.node_id,
+            int(self.order),
+            self.min_weight,
+            sorted(self.types),
+            int(self.direction),
         )
 
 
 @dataclass(frozen=True, slots=True)
+class NeighborsRequest:
+    """A GetNeighborsRequest."""
+
+    query: Query
+    token: Token | None = None
+    page_token: str = ""
+    with_titles: bool = False
+
+    # Whether nothing but the beginning of the list is asked for, of any freshness; the fast paths need it.
+    first_page: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        first_page = self.query.plain and self.token is None and not self.page_token and not self.with_titles
+        object.__setattr__(self, "first_page", first_page)
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """Part of a list. degree: the note's visible edges, before the query's filters; more: something follows."""
+    """Part of a list. degree: the note's visible edges, not filtered. more: whether something follows."""
 
     neighbors: Sequence[Neighbor]
     degree: int
@@ -110,8 +135,8 @@ class Page:
 
 
 def select(neighbors: Iterable[Neighbor], query: Query, hidden: frozenset[str]) -> Page:
-    """The page that a query asks of a whole list (of any order)."""
-    visible = [n for n in neighbors if n.node not in hidden] if hidden else list(neighbors)
+    """The page of a whole list, in any order, that a query asks for."""
+    visible = [n for n in neighbors if n.node_id not in hidden] if hidden else list(neighbors)
     wanted = [n for n in visible if query.accepts(n)]
     wanted.sort(key=lambda n: rank(n, query.order))
     if query.after is not None:
@@ -130,8 +155,5 @@ def next_page_token(query: Query, last: Neighbor) -> str:
 
 
 def position_of(query: Query, page_token: str) -> Position | None:
-    """Where a page begins; None for the first. InvalidArgument (PAGE_TOKEN_INVALID)."""
+    """The position after which a page begins; None for the first page. InvalidArgument (PAGE_TOKEN_INVALID)."""
     return _TOKENS.decode(query.fingerprint(), page_token)
-
-
-Accepts = Callable[[Neighbor], bool]

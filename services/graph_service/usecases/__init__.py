@@ -1,1 +1,1 @@
-"""What the graph context does. adjacency.py is the heart: how a list gets from DynamoDB into memory and never lies."""
+"""What the graph context does: one module for each RPC, and the mechanisms that they share."""

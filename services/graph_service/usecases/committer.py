@@ -1,124 +1,154 @@
-"""How a write reaches DynamoDB so that no cache keeps what it replaced, wherever the process dies (docs/adr/0020).
+"""Commits writes so that no cache keeps what they replace, wherever the process dies (docs/list-cache.md).
 
-begin in Redis (the lists become unusable) > commit in DynamoDB > finish in Redis (usable again, everybody told). A
-crash in between leaves the mark, which expires. When Redis can't be told, the transaction itself carries a journal
-entry, and every process replays the journal before and while it trusts Redis.
+begin() in Redis makes the lists unusable, then the transaction is committed in DynamoDB, then finish() in Redis makes
+the lists usable again and publishes the invalidation. After a crash in between, the pending write in Redis expires.
+When Redis is away, the transaction itself stores a journal entry, which every process replays (cache_recovery.py).
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from services.graph_service.model.token import Token, token_for
-from services.graph_service.ports import EdgeStore, Journal, ListCache, Refused, Touched
-from services.graph_service.usecases.adjacency import Adjacency
+from services.graph_service.model.consistency_token import Token, token_for
+from services.graph_service.model.edge import EdgeKey
+from services.graph_service.ports import (
+    Codec,
+    EdgeStore,
+    Invalidation,
+    JournalEntry,
+    ListCache,
+    Write,
+    WriteRejected,
+)
+from services.graph_service.usecases.list_lookup import ListLookup
 from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
 from shared.ids import Clock, IdFactory
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Commit = Callable[[Journal | None], Awaitable[T]]
+Commit = Callable[[JournalEntry | None], Awaitable[T]]
 
 
 class Committer:
-    """Runs commits between begin and finish. seconds: a commit may take; must be well under the dirty mark's life."""
+    """commit_seconds: the longest time for a transaction; it must be well below the life of a pending write."""
 
     def __init__(
         self,
         store: EdgeStore,
         cache: ListCache,
-        adjacency: Adjacency,
+        lookup: ListLookup,
+        codec: Codec,
         ids: IdFactory,
         clock: Clock,
         *,
-        seconds: float = 8.0,
+        commit_seconds: float = 8.0,
     ) -> None:
         self._store = store
         self._cache = cache
-        self._adjacency = adjacency
+        self._lookup = lookup
+        self._codec = codec
         self._ids = ids
         self._clock = clock
-        self._seconds = seconds
+        self._commit_seconds = commit_seconds
         self._running: set[asyncio.Task[object]] = set()
 
-    async def run(self, touched: Touched, commit: Commit[T]) -> tuple[T, Token]:
-        """commit(journal), and the token that stands for it. Goes on to its end even if the caller goes away."""
-        task = asyncio.create_task(self._run(touched, commit))
-        self._remember(task)
+    async def commit_edges(self, write: Write, keys: Iterable[EdgeKey] = ()) -> Token:
+        """Commit a write of edges. keys: edges to invalidate besides the changed ones. Raises as EdgeStore.commit."""
+        changed = [change.edge.key for change in write.changes]
+        feed = tuple(self._codec.feed_entry(change.change_type, change.edge) for change in write.changes)
+
+        async def commit(journal: JournalEntry | None) -> None:
+            await self._store.commit(replace(write, journal=journal))
+
+        _, token = await self.run(edge_invalidation(write.user_id, (*changed, *keys), feed), commit)
+        return token
+
+    async def run(self, invalidation: Invalidation, commit: Commit[T]) -> tuple[T, Token]:
+        """The result of commit(journal), and the token of the write. It ends even if the caller is cancelled.
+
+        DeadlineExceeded: the commit took too long, and may still be done. Otherwise raises as `commit`.
+        """
+        task = asyncio.create_task(self._run(invalidation, commit))
+        self._track(task)
         return await asyncio.shield(task)
 
-    async def again(self, touched: Touched) -> Token:
-        """A token for a write that was committed before, perhaps by a process that died: its lists are renewed."""
-        return await self._finish(replace(touched, feed=()), self._ids.new_id(), journaled=False)
+    async def renew_token(self, user_id: str, keys: Iterable[EdgeKey]) -> Token:
+        """Invalidate the lists of a write that was committed before, and return a token for it.
+
+        The process that committed it may have died before it called finish().
+        """
+        return await self._finish(edge_invalidation(user_id, keys), self._ids.new_id(), in_journal=False)
 
     async def drain(self) -> None:
         """Wait for the writes that run."""
         while self._running:
             await asyncio.wait(tuple(self._running))
 
-    async def _run(self, touched: Touched, commit: Commit[T]) -> tuple[T, Token]:
+    async def _run(self, invalidation: Invalidation, commit: Commit[T]) -> tuple[T, Token]:
         writer = self._ids.new_id()
-        journal: Journal | None = None
+        journal: JournalEntry | None = None
         try:
-            await self._cache.begin(touched, writer)
+            await self._cache.begin(invalidation, writer)
         except Unavailable:
-            journal = Journal(writer, touched)
-        self._adjacency.invalidate(touched.user, touched.notes)
+            journal = JournalEntry(writer, invalidation)
+        self._lookup.invalidate(invalidation.user_id, invalidation.node_ids)
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._commit_seconds):
                 result = await commit(journal)
         except TimeoutError:
             raise DeadlineExceeded("the write took too long; whether it was done is not known") from None
         except (Unavailable, DeadlineExceeded):
-            # It may still be done: the mark stays until it expires, then the lists are read again.
+            # The write may still be done: the pending write stays in Redis until it expires.
             raise
-        except (Brain2Error, Refused):
+        except (Brain2Error, WriteRejected):
             if journal is None:
-                await self._undo(touched, writer)
+                await self._undo(invalidation, writer)
             raise
-        return result, await self._finish(touched, writer, journaled=journal is not None)
+        return result, await self._finish(invalidation, writer, in_journal=journal is not None)
 
-    async def _undo(self, touched: Touched, writer: str) -> None:
-        """Nothing was written: only take the mark away."""
+    async def _undo(self, invalidation: Invalidation, writer: str) -> None:
+        """Nothing was written: remove the pending write, and add nothing to the feed."""
         try:
-            await self._cache.finish(replace(touched, feed=()), writer)
+            await self._cache.finish(replace(invalidation, feed=()), writer)
         except Unavailable:
-            pass  # the mark expires by itself
+            pass  # the pending write expires
 
-    async def _finish(self, touched: Touched, writer: str, *, journaled: bool) -> Token:
+    async def _finish(self, invalidation: Invalidation, writer: str, *, in_journal: bool) -> Token:
         stamp, space = 0, self._cache.space
         try:
-            stamp = await self._cache.finish(touched, writer)
-            if journaled:
-                self._later(self._store.unjournal([Journal(writer, touched)]))
+            stamp = await self._cache.finish(invalidation, writer)
+            if in_journal:
+                self._track(asyncio.create_task(self._delete_journal_entry(JournalEntry(writer, invalidation))))
         except Unavailable:
-            if not journaled:
-                await self._journal(Journal(writer, touched))
-        self._adjacency.invalidate(touched.user, touched.notes)
+            if not in_journal:
+                await self._add_journal_entry(JournalEntry(writer, invalidation))
+        self._lookup.invalidate(invalidation.user_id, invalidation.node_ids)
         if space != self._cache.space:
             stamp = 0
-        return token_for(space, stamp, self._clock.now_ms(), touched.notes)
+        return token_for(space, stamp, self._clock.now_ms(), invalidation.node_ids)
 
-    async def _journal(self, entry: Journal) -> None:
+    async def _add_journal_entry(self, entry: JournalEntry) -> None:
         try:
-            await self._store.journal(entry)
+            await self._store.add_journal_entry(entry)
         except Brain2Error as error:
-            # Redis and DynamoDB failed one after the other; the mark that begin() left is what holds now.
-            log.warning(
-                "an invalidation could not be journaled", extra={"user": entry.touched.user, "error": repr(error)}
-            )
+            # Redis and DynamoDB failed one after the other; the pending write in Redis still protects the lists.
+            fields = {"user_id": entry.invalidation.user_id, "error": repr(error)}
+            log.warning("an invalidation could not be journaled", extra=fields)
 
-    def _later(self, work: Awaitable[None]) -> None:
-        async def quiet() -> None:
-            try:
-                await work
-            except Brain2Error:
-                pass  # it stays in the journal; replaying it again does no harm
+    async def _delete_journal_entry(self, entry: JournalEntry) -> None:
+        try:
+            await self._store.delete_journal_entries([entry])
+        except Brain2Error:
+            pass  # it is replayed once more, which does no harm
 
-        self._remember(asyncio.create_task(quiet()))
-
-    def _remember(self, task: "asyncio.Task[object]") -> None:
+    def _track(self, task: "asyncio.Task[object]") -> None:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+
+def edge_invalidation(user_id: str, keys: Iterable[EdgeKey], feed: tuple[bytes, ...] = ()) -> Invalidation:
+    """The list entries of some edges: one at each end."""
+    members = [(end, f"{key.other(end)}#{key.type}") for key in dict.fromkeys(keys) for end in (key.a, key.b)]
+    return Invalidation(user_id, tuple(members), feed)

@@ -1,7 +1,7 @@
-"""Which notes exist and what they are called: asked of the node service, remembered for a short while.
+"""A cache of the notes that exist and of their titles, filled by the node service.
 
-Only what exists is remembered: a note that is missing now may be created in a moment. Deletions arrive through the
-channel of invalidations, and the hidden set is asked besides, so a remembered note that was deleted is no harm.
+Missing notes are not cached: one may be created in a moment. An invalidation removes a deleted note, and callers check
+the hidden set as well, so a stale entry does no harm.
 """
 
 from collections import OrderedDict
@@ -12,45 +12,47 @@ from shared.ids import Clock
 
 
 class Existence:
-    """entries: notes remembered in all; ttl: seconds."""
+    """max_entries: notes of all users. ttl: seconds that an entry lives."""
 
-    def __init__(self, directory: NodeDirectory, clock: Clock, *, entries: int = 50_000, ttl: float = 30.0) -> None:
+    def __init__(self, directory: NodeDirectory, clock: Clock, *, max_entries: int = 50_000, ttl: float = 30.0) -> None:
         self._directory = directory
         self._clock = clock
-        self._entries = entries
+        self._max_entries = max_entries
         self._ttl = ttl
-        self._known: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
 
-    async def titles(self, user: str, notes: Collection[str]) -> Mapping[str, str]:
-        """id -> title of those that exist and aren't deleted; one call for all that isn't remembered."""
+    async def titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:
+        """node_id -> title of the notes that exist and aren't deleted; one call for all that are not cached."""
         now = self._clock.monotonic()
         found: dict[str, str] = {}
-        unknown: list[str] = []
-        for note in dict.fromkeys(notes):
-            known = self._known.get((user, note))
-            if known is not None and now < known[0]:
-                found[note] = known[1]
+        missing: list[str] = []
+        for node_id in dict.fromkeys(node_ids):
+            entry = self._entries.get((user_id, node_id))
+            if entry is not None and now < entry[0]:
+                found[node_id] = entry[1]
             else:
-                unknown.append(note)
-        if unknown:
-            asked = await self._directory.live(user, unknown)
-            for note, title in asked.items():
-                self.remember(user, note, title)
-            found.update(asked)
+                missing.append(node_id)
+        if missing:
+            titles = await self._directory.live_titles(user_id, missing)
+            for node_id, title in titles.items():
+                self.put(user_id, node_id, title)
+            found.update(titles)
         return found
 
-    async def missing(self, user: str, notes: Collection[str]) -> list[str]:
-        """Those that don't exist or are deleted."""
-        found = await self.titles(user, notes)
-        return [note for note in dict.fromkeys(notes) if note not in found]
+    async def missing(self, user_id: str, node_ids: Collection[str]) -> list[str]:
+        """Those of the notes that don't exist or are deleted."""
+        found = await self.titles(user_id, node_ids)
+        return [node_id for node_id in dict.fromkeys(node_ids) if node_id not in found]
 
-    def remember(self, user: str, note: str, title: str) -> None:
-        key = (user, note)
-        self._known[key] = (self._clock.monotonic() + self._ttl, title)
-        self._known.move_to_end(key)
-        while len(self._known) > self._entries:
-            self._known.popitem(last=False)
+    def put(self, user_id: str, node_id: str, title: str) -> None:
+        """A note exists."""
+        key = (user_id, node_id)
+        self._entries[key] = (self._clock.monotonic() + self._ttl, title)
+        self._entries.move_to_end(key)
+        while len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
 
-    def forget(self, user: str, notes: Sequence[str]) -> None:
-        for note in notes:
-            self._known.pop((user, note), None)
+    def invalidate(self, user_id: str, node_ids: Sequence[str]) -> None:
+        """These notes may have been deleted or renamed."""
+        for node_id in node_ids:
+            self._entries.pop((user_id, node_id), None)

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Iterator
 
 from services.graph_service.adapters import items
-from services.graph_service.model.edge import NewEdge, born
+from services.graph_service.model.edge import NewEdge, first_version
 from shared.dynamo import Item, Table
 from tests.support.stores import Stores
 
@@ -48,7 +48,7 @@ async def write(stores: Stores, user: str, edges: Iterable[tuple[int, int, float
 def _chunks(user: str, edges: Iterable[tuple[int, int, float]]) -> Iterator[list[Item]]:
     chunk: list[Item] = []
     for number, (a, b, weight) in enumerate(edges):
-        chunk += items.edge_items(born(user, NewEdge(name(a), name(b), weight=weight), _NOW + number))
+        chunk += items.edge_items(first_version(user, NewEdge(name(a), name(b), weight=weight), _NOW + number))
         if len(chunk) >= _CHUNK:
             yield chunk
             chunk = []

@@ -9,7 +9,7 @@ from protos.graph.v1 import graph_pb2
 from services.graph_service import convert
 from services.graph_service.model.edge import Edge, Keyword, Metadata
 from services.graph_service.model.neighbors import Direction, Neighbor
-from services.graph_service.ports import Kind
+from services.graph_service.ports import ChangeType
 from services.graph_service.servicer import GraphServicer
 
 SERVICE = graph_pb2.DESCRIPTOR.services_by_name["GraphService"]
@@ -53,7 +53,7 @@ def test_every_rpc_is_served() -> None:
 def test_a_ready_answer_is_the_message_on_the_wire(found: list[Neighbor], token: str, degree: int) -> None:
     codec = convert.WireCodec()
     packed = codec.pack(found)
-    answer = codec.answer(packed, token, degree)
+    answer = codec.response(packed, token, degree)
     expected = graph_pb2.GetNeighborsResponse(
         neighbors=[convert.neighbor_message(n) for n in found], next_page_token=token, total_degree=degree
     )
@@ -64,11 +64,11 @@ def test_a_ready_answer_is_the_message_on_the_wire(found: list[Neighbor], token:
 @given(ids, neighbors, st.integers(0, 2**40))
 def test_a_part_of_a_batch_is_the_message_on_the_wire(note: str, found: list[Neighbor], degree: int) -> None:
     codec = convert.WireCodec()
-    parts = codec.note_answer(note, codec.pack(found), degree) * 2
+    components = codec.batch_part(note, codec.pack(found), degree) * 2
     result = graph_pb2.NodeNeighbors(
         node_id=note, neighbors=[convert.neighbor_message(n) for n in found], total_degree=degree
     )
-    assert graph_pb2.BatchGetNeighborsResponse.FromString(parts).results == [result, result]
+    assert graph_pb2.BatchGetNeighborsResponse.FromString(components).results == [result, result]
 
 
 @given(edges)
@@ -76,15 +76,15 @@ def test_an_edge_survives_its_message(edge: Edge) -> None:
     assert convert.edge(convert.edge_message(edge)) == edge
 
 
-@given(edges, st.sampled_from(Kind))
-def test_an_entry_of_the_feed_survives(edge: Edge, kind: Kind) -> None:
-    entry = convert.feed_entry(convert.WireCodec().feed(kind, edge), "token")
-    assert (entry.kind, convert.edge(entry.edge), entry.resume_token) == (kind.value, edge, "token")
+@given(edges, st.sampled_from(ChangeType))
+def test_an_entry_of_the_feed_survives(edge: Edge, change_type: ChangeType) -> None:
+    entry = convert.feed_entry(convert.WireCodec().feed_entry(change_type, edge), "token")
+    assert (entry.kind, convert.edge(entry.edge), entry.resume_token) == (change_type.value, edge, "token")
 
 
-def test_kinds_and_directions_have_the_numbers_of_the_proto() -> None:
-    for kind in Kind:
-        assert graph_pb2.WatchEdgesResponse.Kind.Value(f"KIND_{kind.name}") == kind.value
+def test_change_types_and_directions_have_the_numbers_of_the_proto() -> None:
+    for change_type in ChangeType:
+        assert graph_pb2.WatchEdgesResponse.Kind.Value(f"KIND_{change_type.name}") == change_type.value
     assert [int(d) for d in Direction] == [0, 1, 2, 3]
     assert graph_pb2.Direction.Value("DIRECTION_OUT") == Direction.OUT
     assert graph_pb2.Direction.Value("DIRECTION_IN") == Direction.IN

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from services.graph_service.adapters.instance import instance_name
-from services.graph_service.adapters.lists import RedisLists
+from services.graph_service.adapters.list_cache import RedisLists
 from services.graph_service.config import GraphConfig
 from services.graph_service.convert import WireCodec
-from services.graph_service.ports import HIDDEN, Block, Lease, Told, Touched
+from services.graph_service.ports import HIDDEN, CacheState, Invalidation, Lease, PackedList
 from shared import config
 from shared.redis import Redis
 from tests.support.graph_fakes import FakeLists
@@ -23,14 +23,14 @@ async def cache(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterator
         return
     settings = config.load(GraphConfig, stores.environment("graph"))
     async with Redis(settings) as redis:
-        lists = RedisLists(redis, WireCodec(), instance_name(redis, clustered=False), mark_ms=5_000)
-        await lists.probe()
-        lists.trust()
+        lists = RedisLists(redis, WireCodec(), instance_name(redis, clustered=False), pending_write_ms=5_000)
+        await lists.identify_instance()
+        lists.enable()
         yield lists
 
 
-def touched(user: str, *notes: str) -> Touched:
-    return Touched(user, tuple((note, "other#related") for note in notes))
+def invalidation(user: str, *notes: str) -> Invalidation:
+    return Invalidation(user, tuple((note, "other#related") for note in notes))
 
 
 async def leased(cache: Any, user: str, note: str = "a", **how: Any) -> Lease:
@@ -39,92 +39,92 @@ async def leased(cache: Any, user: str, note: str = "a", **how: Any) -> Lease:
     return lease
 
 
-def block(lease: Lease, packed: bytes = b"packed") -> Block:
-    return Block(lease.stamp, 3, 1, packed)
+def packed_list(lease: Lease, packed: bytes = b"packed") -> PackedList:
+    return PackedList(lease.stamp, 3, 1, packed)
 
 
-async def test_unknown_then_filling_then_a_block(cache: Any, user: str) -> None:
-    assert await cache.read(user, ["a", "b"]) == [Told.UNKNOWN, Told.UNKNOWN]
+async def test_missing_then_filling_then_stored(cache: Any, user: str) -> None:
+    assert await cache.read(user, ["a", "b"]) == [CacheState.MISSING, CacheState.MISSING]
     lease = await leased(cache, user)
-    assert await cache.lease(user, "a") is Told.FILLING
-    assert await cache.store(lease, block(lease))
-    assert await cache.read(user, ["b", "a"]) == [Told.UNKNOWN, block(lease)]
-    assert await cache.lease(user, "a") == block(lease)
+    assert await cache.lease(user, "a") is CacheState.FILLING
+    assert await cache.store(lease, packed_list(lease))
+    assert await cache.read(user, ["b", "a"]) == [CacheState.MISSING, packed_list(lease)]
+    assert await cache.lease(user, "a") == packed_list(lease)
 
 
-async def test_known_empty_is_not_unknown(cache: Any, user: str) -> None:
+async def test_an_empty_list_is_not_missing(cache: Any, user: str) -> None:
     lease = await leased(cache, user)
-    empty = Block(lease.stamp, 0, 0, b"")
+    empty = PackedList(lease.stamp, 0, 0, b"")
     assert await cache.store(lease, empty)
     assert await cache.read(user, ["a"]) == [empty]
 
 
-async def test_the_head_of_a_list_of_a_user_who_hides_nothing(cache: Any, user: str) -> None:
-    lease, nobody = await leased(cache, user), await leased(cache, user, HIDDEN)
-    assert await cache.store(lease, block(lease))
-    assert await cache.head(user, "a") is None, "what is hidden isn't known"
-    assert await cache.store(nobody, Block(nobody.stamp, 0, 0, b""))
-    assert await cache.head(user, "a") == block(lease)
-    assert await cache.head(user, "b") is None
-    await cache.begin(touched(user, "a"), "w")
-    assert await cache.head(user, "a") is None
-    await cache.finish(touched(user, "a"), "w")
-    await cache.begin(touched(user, HIDDEN), "w")
-    await cache.finish(touched(user, HIDDEN), "w")
+async def test_a_whole_list_is_read_for_a_user_who_hides_nothing(cache: Any, user: str) -> None:
+    lease, hidden = await leased(cache, user), await leased(cache, user, HIDDEN)
+    assert await cache.store(lease, packed_list(lease))
+    assert await cache.read_whole(user, "a") is None, "what is hidden isn't known"
+    assert await cache.store(hidden, PackedList(hidden.stamp, 0, 0, b""))
+    assert await cache.read_whole(user, "a") == packed_list(lease)
+    assert await cache.read_whole(user, "b") is None
+    await cache.begin(invalidation(user, "a"), "w")
+    assert await cache.read_whole(user, "a") is None
+    await cache.finish(invalidation(user, "a"), "w")
+    await cache.begin(invalidation(user, HIDDEN), "w")
+    await cache.finish(invalidation(user, HIDDEN), "w")
     lease, some = await leased(cache, user), await leased(cache, user, HIDDEN)
-    assert await cache.store(lease, block(lease))
-    assert await cache.store(some, Block(some.stamp, 1, 0, b"a"))
-    assert await cache.head(user, "a") is None, "it may be hidden"
+    assert await cache.store(lease, packed_list(lease))
+    assert await cache.store(some, PackedList(some.stamp, 1, 0, b"a"))
+    assert await cache.read_whole(user, "a") is None, "it may be hidden"
 
 
-async def test_a_writer_takes_the_lease_away(cache: Any, user: str) -> None:
+async def test_a_write_ends_the_lease(cache: Any, user: str) -> None:
     lease = await leased(cache, user)
-    await cache.begin(touched(user, "a"), "w")
-    assert not await cache.store(lease, block(lease))
-    assert await cache.read(user, ["a"]) == [Told.DIRTY]
-    assert await cache.lease(user, "a") is Told.DIRTY
-    await cache.finish(touched(user, "a"), "w")
-    assert await cache.read(user, ["a"]) == [Told.UNKNOWN]
-    assert not await cache.store(lease, block(lease)), "not even afterwards"
+    await cache.begin(invalidation(user, "a"), "w")
+    assert not await cache.store(lease, packed_list(lease))
+    assert await cache.read(user, ["a"]) == [CacheState.DIRTY]
+    assert await cache.lease(user, "a") is CacheState.DIRTY
+    await cache.finish(invalidation(user, "a"), "w")
+    assert await cache.read(user, ["a"]) == [CacheState.MISSING]
+    assert not await cache.store(lease, packed_list(lease)), "not even afterwards"
 
 
-async def test_finish_alone_is_enough_to_take_it_away(cache: Any, user: str) -> None:
+async def test_finish_alone_removes_a_list(cache: Any, user: str) -> None:
     """begin() may have been lost, with a flush or an outage."""
     lease = await leased(cache, user)
-    assert await cache.store(lease, block(lease))
-    await cache.finish(touched(user, "a"), "w")
-    assert await cache.read(user, ["a"]) == [Told.UNKNOWN]
+    assert await cache.store(lease, packed_list(lease))
+    await cache.finish(invalidation(user, "a"), "w")
+    assert await cache.read(user, ["a"]) == [CacheState.MISSING]
 
 
-async def test_dirty_until_the_last_writer_is_done(cache: Any, user: str) -> None:
-    await cache.begin(touched(user, "a", "b"), "w1")
-    await cache.begin(touched(user, "a"), "w2")
-    await cache.finish(touched(user, "a", "b"), "w1")
-    assert await cache.read(user, ["a", "b"]) == [Told.DIRTY, Told.UNKNOWN]
-    await cache.finish(touched(user, "a"), "w2")
-    assert await cache.read(user, ["a"]) == [Told.UNKNOWN]
+async def test_a_list_is_dirty_until_the_last_writer_has_finished(cache: Any, user: str) -> None:
+    await cache.begin(invalidation(user, "a", "b"), "w1")
+    await cache.begin(invalidation(user, "a"), "w2")
+    await cache.finish(invalidation(user, "a", "b"), "w1")
+    assert await cache.read(user, ["a", "b"]) == [CacheState.DIRTY, CacheState.MISSING]
+    await cache.finish(invalidation(user, "a"), "w2")
+    assert await cache.read(user, ["a"]) == [CacheState.MISSING]
 
 
 async def test_stamps_order_fills_and_writes(cache: Any, user: str) -> None:
     before = await leased(cache, user, "a")
-    written = await cache.finish(touched(user, "b"), "w")
+    written = await cache.finish(invalidation(user, "b"), "w")
     after = await leased(cache, user, "b")
     assert before.stamp < written < after.stamp
 
 
-async def test_a_block_that_is_too_old_can_be_replaced(cache: Any, user: str) -> None:
+async def test_a_list_that_is_too_old_can_be_replaced(cache: Any, user: str) -> None:
     lease = await leased(cache, user)
-    old = block(lease)
+    old = packed_list(lease)
     assert await cache.store(lease, old)
     assert await cache.lease(user, "a", instead_of=old.stamp + 1) == old
     again = await leased(cache, user, instead_of=old.stamp)
-    assert await cache.store(again, block(again, b"new"))
-    assert await cache.read(user, ["a"]) == [block(again, b"new")]
+    assert await cache.store(again, packed_list(again, b"new"))
+    assert await cache.read(user, ["a"]) == [packed_list(again, b"new")]
 
 
 async def test_users_are_apart(cache: Any, user: str) -> None:
     lease = await leased(cache, user)
-    assert await cache.store(lease, block(lease))
-    assert await cache.read(user + "x", ["a"]) == [Told.UNKNOWN]
-    await cache.finish(touched(user + "x", "a"), "w")
-    assert await cache.read(user, ["a"]) == [block(lease)]
+    assert await cache.store(lease, packed_list(lease))
+    assert await cache.read(user + "x", ["a"]) == [CacheState.MISSING]
+    await cache.finish(invalidation(user + "x", "a"), "w")
+    assert await cache.read(user, ["a"]) == [packed_list(lease)]

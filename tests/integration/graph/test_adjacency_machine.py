@@ -16,11 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from protos.graph.v1 import graph_pb2
-from services.graph_service.model import token as tokens
+from services.graph_service.model import consistency_token as tokens
+from services.graph_service.model.consistency_token import Token
 from services.graph_service.model.edge import NewEdge, edge_key
-from services.graph_service.model.neighbors import Query
-from services.graph_service.model.token import Token
-from services.graph_service.usecases.links import Patch
+from services.graph_service.model.neighbors import NeighborsRequest, Query
+from services.graph_service.usecases.edges import EdgePatch
 from shared.errors import Unavailable
 from tests.support.graph_world import Died, Gate, World
 from tests.support.stores import Stores, fresh_user
@@ -44,7 +44,7 @@ class Machine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.user = fresh_user()
+        self.user_id = fresh_user()
         self.truth: State = {}
         self.hidden: set[str] = set()
         self.toggled: set[str] = set()  # hidden or shown at least once
@@ -53,8 +53,8 @@ class Machine(RuleBasedStateMachine):
         self.doubts: dict[Key, set[float | None]] = {}
         self.doubtful_since = 0.0
         self.token: Token | None = None
-        # Whose writes could not be told to Redis, and are not replayed yet: others may see what was before them.
-        self.untold = [False, False]
+        # Processes whose invalidations are in the journal only: other processes may see older lists.
+        self.undelivered = [False, False]
         self.fills: list[tuple[int, str, Gate, asyncio.Task[Any]]] = []
         self.writes: list[tuple[int, Key, float | None, Gate, asyncio.Task[Any]]] = []
         self.run(self.world.renew())
@@ -90,7 +90,7 @@ class Machine(RuleBasedStateMachine):
         fate=st.sampled_from(("dies", "lost")),
     )
     def write_without_answer(self, process: int, pair: list[str], type: str, weight: float | None, fate: str) -> None:
-        """Committed, but the process dies before it can say so, or DynamoDB's answer is lost."""
+        """Committed, but the process dies before finish(), or DynamoDB's answer is lost."""
         key = _key(pair, type)
         if self._blocked(process, key) or self.truth.get(key) == weight:
             return
@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
         self._apply(key, weight)
         self.doubts.setdefault(key, set()).add(before)
         self.doubtful_since = time.monotonic()
-        self.untold[process] = self.untold[process] or not self.world.processes[process].lists.trusted
+        self.undelivered[process] = self.undelivered[process] or not self.world.processes[process].lists.enabled
         if fate == "dies":
             self.world.processes[process].notice()  # a new process in its place has an empty memory
 
@@ -136,18 +136,18 @@ class Machine(RuleBasedStateMachine):
     @rule(process=who, note=notes, visible=st.booleans())
     def hide_or_show(self, process: int, note: str, visible: bool) -> None:
         self.versions[note] += 1
-        visibility = self.world.processes[process].parts.visibility
-        assert self.run(visibility.set(self.user, note, self.versions[note], visible=visible))
+        visibility = self.world.processes[process].components.servicer.set_node_visibility
+        assert self.run(visibility.set_node_visibility(self.user_id, note, self.versions[note], visible=visible))
         (self.hidden.discard if visible else self.hidden.add)(note)
         self.toggled.add(note)
-        if not self.world.processes[process].lists.trusted:
-            self.untold[process] = True
+        if not self.world.processes[process].lists.enabled:
+            self.undelivered[process] = True
 
     # ------------------------------------------------------------------ reads
-    @rule(process=who, note=notes, told=st.booleans())
-    def read(self, process: int, note: str, told: bool) -> None:
-        """told: the invalidations that wait have arrived."""
-        if told:
+    @rule(process=who, note=notes, delivered=st.booleans())
+    def read(self, process: int, note: str, delivered: bool) -> None:
+        """delivered: the invalidations that wait arrive before."""
+        if delivered:
             self.world.processes[process].deliver()
         self._finish_fills(process, note)
         self._check(process, note, None)
@@ -163,7 +163,8 @@ class Machine(RuleBasedStateMachine):
         self.world.processes[process].deliver()
         for note in NOTES:
             self._finish_fills(process, note)
-        self.run(self.world.processes[process].parts.neighbors.batch(self.user, NOTES, 100))
+        batch = self.world.processes[process].components.servicer.batch_get_neighbors
+        self.run(batch.batch_get_neighbors(self.user_id, NOTES, 100))
         for note in NOTES:
             self._check(process, note, None)
 
@@ -185,7 +186,7 @@ class Machine(RuleBasedStateMachine):
 
         async def begin() -> asyncio.Task[Any]:
             if cold:
-                await found.parts.adjacency.hidden(self.user)
+                await found.components.lookup.hidden(self.user_id)
             gate.armed = True
             task = asyncio.ensure_future(self._page(process, note, None))
             await _either(gate.reached, task)
@@ -204,27 +205,27 @@ class Machine(RuleBasedStateMachine):
         pair=ends,
         weight=st.sampled_from((*WEIGHTS, None)),
         cold=st.booleans(),
-        told=st.booleans(),
+        delivered=st.booleans(),
     )
     def write_during_a_slow_read(
-        self, process: int, writer: int, pair: list[str], weight: float | None, cold: bool, told: bool
+        self, process: int, writer: int, pair: list[str], weight: float | None, cold: bool, delivered: bool
     ) -> None:
-        """The races that leases and tickets are for, on purpose: chance alone is slow to find them."""
+        """The races that leases and tickets prevent; chance alone is slow to find them."""
         key = _key(pair, "related")
         if not cold:
-            self.read(process, pair[0], told=True)  # so that Redis has the list
+            self.read(process, pair[0], delivered=True)  # so that Redis has the list
         self.begin_a_slow_read(process, pair[0], cold)
         if not self._blocked(writer, key) and (weight is not None or key in self.truth):
             self.run(self._write(writer, key, weight))
-        if told:
+        if delivered:
             self.world.processes[process].deliver()
         if self.fills and self.fills[-1][:2] == (process, pair[0]):
             self.end_a_slow_read(len(self.fills) - 1)
 
     @rule(process=who, pair=ends, weight=st.sampled_from(WEIGHTS))
     def write_behind_its_back(self, process: int, pair: list[str], weight: float) -> None:
-        """A list is in memory, the invalidation is lost, and a reader comes with the token."""
-        self.read(process, pair[0], told=True)
+        """A list is in memory, its invalidation is lost, and a reader has the token."""
+        self.read(process, pair[0], delivered=True)
         self.trouble(process, "drop")
         key = _key(pair, "related")
         if not self._blocked(1 - process, key):
@@ -244,7 +245,7 @@ class Machine(RuleBasedStateMachine):
     def invalidations_arrive(self, process: int) -> None:
         self.world.processes[process].deliver()
 
-    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "guard", "guard")))
+    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "recovery", "recovery")))
     def trouble(self, process: int, what: str) -> None:
         """One rule, so that trouble doesn't crowd out the writes and reads."""
         found = self.world.processes[process]
@@ -261,10 +262,10 @@ class Machine(RuleBasedStateMachine):
                 found.hand.cut = True
             case "back":
                 found.hand.cut = False  # but nobody has replayed the journal yet
-            case "guard":
-                self.run(found.parts.guard.step())
-                if found.lists.trusted and not found.hand.cut:
-                    self.untold = [False, False]  # the journal is replayed
+            case "recovery":
+                self.run(found.components.recovery.step())
+                if found.lists.enabled and not found.hand.cut:
+                    self.undelivered = [False, False]  # the journal is replayed
 
     # ------------------------------------------------------------------ doing
     def _blocked(self, process: int, key: Key) -> bool:
@@ -274,9 +275,9 @@ class Machine(RuleBasedStateMachine):
         return any(key == busy for _, busy, *_ in self.writes) or bool(ends & unsure)
 
     def _is_behind(self, process: int) -> bool:
-        """Not told everything yet."""
+        """Whether it has not received every invalidation."""
         hand = self.world.processes[process].hand
-        return hand.missed or bool(hand.inbox) or self.untold[1 - process]
+        return hand.missed or bool(hand.inbox) or self.undelivered[1 - process]
 
     def _changes(self, key: Key, weight: float | None) -> bool:
         """Whether the write leads to a commit: an update of an edge, a first one, or the removal of one."""
@@ -286,19 +287,19 @@ class Machine(RuleBasedStateMachine):
         self._acknowledge(key, weight, process, await self._do(process, key, weight))
 
     async def _do(self, process: int, key: Key, weight: float | None) -> Token:
-        links = self.world.processes[process].parts.links
+        edges = self.world.processes[process].components.servicer.edges
         if weight is None:
-            return (await links.delete(self.user, edge_key(*key)))[1]
+            return (await edges.delete_edge(self.user_id, edge_key(*key)))[1]
         if key in self.truth and self.truth[key] != weight:
-            return (await links.update(self.user, edge_key(*key), Patch(weight=weight)))[1]
-        return (await links.create(self.user, NewEdge(key[0], key[1], key[2], weight=weight)))[2]
+            return (await edges.update_edge(self.user_id, edge_key(*key), EdgePatch(weight=weight)))[1]
+        return (await edges.create_edge(self.user_id, NewEdge(key[0], key[1], key[2], weight=weight)))[2]
 
     def _acknowledge(self, key: Key, weight: float | None, process: int, token: Token) -> None:
         self._apply(key, weight)
         self.doubts.pop(key, None)
         self.token = tokens.decode(token.encode())
         if not token.stamp:
-            self.untold[process] = True
+            self.undelivered[process] = True
 
     def _apply(self, key: Key, weight: float | None) -> None:
         if weight is None:
@@ -308,7 +309,8 @@ class Machine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ checking
     async def _page(self, process: int, note: str, token: Token | None) -> bytes:
-        return await self.world.processes[process].parts.neighbors.answer(Query(self.user, note, 100), token)
+        request = NeighborsRequest(Query(self.user_id, note, 100), token)
+        return await self.world.processes[process].components.get_neighbors.get_neighbors(request)
 
     def _finish_fills(self, process: int, note: str) -> None:
         """A reader of the same list would wait for the one that we hold up."""
@@ -356,7 +358,7 @@ class Machine(RuleBasedStateMachine):
         assert not left, f"{note} on {process}: {left} should not be shown"
 
     async def _end(self) -> None:
-        """When all is quiet and every mark has expired, everybody sees the truth and nothing but."""
+        """When all is quiet and every pending write has expired, both processes return exactly what is stored."""
         for _, _, gate, task in self.fills:
             gate.open()
             await task
@@ -369,10 +371,10 @@ class Machine(RuleBasedStateMachine):
             found.hand.cut = False
         for found in (*self.world.processes, *self.world.processes):
             found.notice()
-            await found.parts.guard.step()
+            await found.components.recovery.step()
         if self.doubts:
-            ends = self.doubtful_since + self.world.mark_ms / 1000
-            await until(lambda: time.monotonic() > ends, what="the end of the marks")
+            ends = self.doubtful_since + self.world.pending_write_ms / 1000
+            await until(lambda: time.monotonic() > ends, what="the end of the pending writes")
         self.doubts.clear()
         for index in (0, 1, 0, 1):
             for note in NOTES:

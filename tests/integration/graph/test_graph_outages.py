@@ -46,7 +46,7 @@ async def cached(server: Valkey, user: str) -> list[bytes]:
         return [(await redis.get(key))[:1] async for key in redis.scan_iter(match=f"g:*:{{{user}}}:a:*")]
 
 
-async def journaled(stores: Stores, user: str) -> int:
+async def journal_entries(stores: Stores, user: str) -> int:
     async with stores.client("dynamodb") as client:
         table = Table(client, stores.environment("graph")["BRAIN2_TABLE"])
         pages = [await table.query(f"GRAPH#JOURNAL#{shard}") for shard in range(4)]
@@ -98,7 +98,7 @@ async def test_lists_from_before_an_outage_do_not_come_back(
     await until(both, seconds=10, what="both services at the truth")
 
     async def empty() -> bool:
-        return await journaled(stores, user) == 0
+        return await journal_entries(stores, user) == 0
 
     await until(empty, seconds=10, what="the journal replayed")
     await used_again(first, server, user)

@@ -1,10 +1,10 @@
--- Part of a hub's list. KEYS: state, marks, the list by weight or time, the other one, records. ARGV: limit, rank and member
--- to go on after (or "", ""), highest rank (or "+inf"), fewest entries of a hub.
--- Returns false when the hub isn't (wholly) there, else {stamp, count, automatic, clean, repairs, records}.
+-- Reads part of a hub's list. KEYS: state, pending writes, the list by weight or by time, the other one, records. ARGV:
+-- limit, rank and member to start after (or "", ""), highest rank (or "+inf"), smallest size of a hub.
+-- Returns false if the hub isn't stored completely, else {stamp, count, automatic, clean, repairs, records}.
 if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'H' then return false end
 local count = redis.call('ZCARD', KEYS[3])
 local auto = redis.call('HGET', KEYS[2], '#')
--- Something was evicted, or the hub has shrunk to a plain list: let it be read anew.
+-- A key was evicted, or the hub has shrunk to a list: remove it, so that it is filled again.
 if not auto or count < tonumber(ARGV[5]) or redis.call('ZCARD', KEYS[4]) ~= count
     or redis.call('HLEN', KEYS[5]) ~= count then
   redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
@@ -21,7 +21,7 @@ if redis.call('HLEN', KEYS[2]) > 2 then
     if first == 'P' then
       clean = 0
       if tonumber(fields[i + 1]) <= now_ms then
-        -- Its writer died: whether it had committed is for DynamoDB to say.
+        -- Its writer has died. DynamoDB shows whether it had committed, so this becomes a repair.
         local cut = string.find(fields[i], '\0', 1, true)
         local member = string.sub(fields[i], 2, cut - 1)
         local token = string.sub(fields[i], cut + 1)
@@ -37,7 +37,7 @@ if redis.call('HLEN', KEYS[2]) > 2 then
     end
   end
 end
--- Redis sorts members by their bytes, but Lua's <= goes by the server's locale.
+-- Redis sorts members by their bytes; Lua's <= depends on the server's locale.
 local function not_after(a, b)
   local shorter = math.min(#a, #b)
   for i = 1, shorter do
@@ -46,7 +46,7 @@ local function not_after(a, b)
   end
   return #a <= #b
 end
--- The first place after (rank, member), which itself may have gone: binary search, log(n) steps.
+-- A binary search for the first position after (rank, member); that entry may have been deleted.
 local from = 0
 if ARGV[2] ~= '' then
   local wanted, low, high = tonumber(ARGV[2]), 0, count

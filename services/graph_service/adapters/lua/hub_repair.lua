@@ -1,6 +1,6 @@
--- Put what DynamoDB says of some entries into a hub's list. KEYS: state, marks, by weight, by time, records.
--- ARGV for each entry: member, token, type, rank by weight, rank by time, record ("" = there is no such edge).
--- An entry is changed only while its mark has the same token: no write came since the truth was read.
+-- Puts entries as DynamoDB holds them into a hub's list. KEYS: state, pending writes, by weight, by time, records.
+-- ARGV for each entry: member, token, type, rank by weight, rank by time, record ("": the edge doesn't exist).
+-- An entry is changed only if its repair has the same token: no write came after DynamoDB was read.
 if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'H' then return 0 end
 for i = 1, #ARGV, 6 do
   local member, record = ARGV[i], ARGV[i + 5]

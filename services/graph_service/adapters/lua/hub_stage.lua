@@ -1,4 +1,4 @@
--- Add entries to the list that is being filled. KEYS: state, marks, staged by weight, staged by time, staged records.
+-- Adds entries to the list that is being filled. KEYS: state, pending writes, staged by weight, by time, records.
 -- ARGV: lease token, life in ms, types (a,b), then for each entry: rank by weight, rank by time, member, record.
 if redis.call('GET', KEYS[1]) ~= 'F' .. ARGV[1] or redis.call('HEXISTS', KEYS[2], '#') == 0 then return 0 end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

@@ -1,5 +1,6 @@
--- Make the staged list the hub's. KEYS: state, marks, staged by weight, by time, records, then the live three.
--- ARGV: lease token, life of the state in ms, life of the rest in ms (longer), automatic edges. Returns 1 or 0.
+-- Makes the staged list the hub's list. KEYS: state, pending writes, staged by weight, by time, records, then these three
+-- of the hub. ARGV: lease token, life of the state in ms, longer life of the other keys in ms, automatic edges.
+-- Returns 1, or 0 if the lease has ended.
 if redis.call('GET', KEYS[1]) ~= 'F' .. ARGV[1] or redis.call('HEXISTS', KEYS[2], '#') == 0 then return 0 end
 for i = 3, 5 do
   if redis.call('EXISTS', KEYS[i]) == 0 then return 0 end

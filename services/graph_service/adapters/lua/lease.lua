@@ -1,5 +1,5 @@
--- The right to fill a list. KEYS: state. ARGV: lease token, life in ms, state prefix that may be replaced ("" = none).
--- Returns {state, ""} when there is one, {"", stamp} when the lease is given.
+-- Gives a lease to fill a list. KEYS: state. ARGV: lease token, life in ms, prefix of a state to replace ("": none).
+-- Returns {state, ""} if the list has a state, {"", stamp} if the lease is given.
 local state = redis.call('GET', KEYS[1])
 if state and (ARGV[3] == '' or string.sub(state, 1, #ARGV[3]) ~= ARGV[3]) then return {state, ''} end
 redis.call('SET', KEYS[1], 'L' .. ARGV[1], 'PX', ARGV[2])

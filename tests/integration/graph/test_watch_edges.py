@@ -29,7 +29,7 @@ async def take(stream: Any, count: int) -> list[Any]:
     return [await anext(stream) for _ in range(count)]
 
 
-def told(answer: Any) -> tuple[str, str, str]:
+def described(answer: Any) -> tuple[str, str, str]:
     return (Kind.Name(answer.kind).removeprefix("KIND_"), answer.edge.source_id, answer.edge.target_id)
 
 
@@ -46,7 +46,7 @@ async def test_changes_of_another_replica_arrive_in_order(
         await graph.delete(user, "a", "b")
         await graph.create(user + "x", "other", "user")
         answers = await take(stream, 5)
-    assert [told(answer) for answer in answers] == [
+    assert [described(answer) for answer in answers] == [
         ("CREATED", "a", "b"),
         ("UPDATED", "a", "b"),
         ("NODE_HIDDEN", "a", ""),
@@ -68,7 +68,7 @@ async def test_a_token_resumes_without_loss(graph: GraphService, user: str) -> N
         assert [answer.edge.target_id for answer in answers] == [f"n{i}" for i in range(1, 250)]
     async with watching(graph, user, answers[-1].resume_token) as stream:
         await graph.delete(user, "a", "n0")
-        assert [told(answer) for answer in await take(stream, 1)] == [("DELETED", "a", "n0")]
+        assert [described(answer) for answer in await take(stream, 1)] == [("DELETED", "a", "n0")]
 
 
 async def test_a_batch_tells_each_edge(graph: GraphService, user: str) -> None:

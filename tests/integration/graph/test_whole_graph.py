@@ -6,7 +6,7 @@ import pytest
 
 from protos.graph.v1 import graph_pb2
 from services.graph_service.adapters import items
-from services.graph_service.usecases import whole
+from services.graph_service.usecases import get_graph_stats
 from shared.dynamo import Table
 from shared.errors import Aborted, Unavailable
 from tests.support.graph_nodes import FakeNodes
@@ -63,7 +63,7 @@ async def test_stats_say_when_the_notes_were_not_all_counted(
     await fan(graph, user, "a", 2)
     request = graph_pb2.GetGraphStatsRequest(user_id=user)
     monkeypatch.setattr(nodes, "live", 1000)
-    monkeypatch.setattr(whole, "_MOST_COUNTED", 400)
+    monkeypatch.setattr(get_graph_stats, "_MAX_COUNTED", 400)
     bounded = await graph.stub.GetGraphStats(request)
     assert (bounded.orphans, bounded.orphans_incomplete) == (400 - 3, True)
     monkeypatch.setattr(nodes, "trouble", Unavailable("away"))

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from services.graph_service.convert import WireCodec
-from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, born
+from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, first_version
 from services.graph_service.model.neighbors import Neighbor, Position, Query, by_weight
-from services.graph_service.ports import HubPage, Lease, Told
-from services.graph_service.usecases.adjacency import Adjacency, Limits
+from services.graph_service.ports import CacheState, HubPage, Lease
+from services.graph_service.usecases.freshness import Freshness
 from services.graph_service.usecases.hubs import Hubs
-from services.graph_service.usecases.l1 import L1
+from services.graph_service.usecases.limits import Limits
+from services.graph_service.usecases.memory_cache import MemoryCache
 from shared.errors import Unavailable
 from tests.support.graph_fakes import FakeClock, FakeLists, FakeStore
 
@@ -24,7 +24,7 @@ class HubLists(FakeLists):
         self.staged: dict[str, Neighbor] = {}
         self.whole: list[Neighbor] | None = None
 
-    async def hub_lease(self, user: str, note: str) -> Lease | Told:
+    async def hub_lease(self, user: str, note: str) -> Lease | CacheState:
         return Lease(user, note, b"token", 1)
 
     async def hub_stage(self, lease: Lease, neighbors: Sequence[Neighbor]) -> bool:
@@ -48,16 +48,15 @@ def world(late: int) -> tuple[HubLists, Hubs, list[float]]:
     clock, lists, pauses = FakeClock(), HubLists(late), list[float]()
     edges: dict[EdgeKey, Edge] = {}
     for number in range(DEGREE):
-        edge = born("u", NewEdge("hub", f"n{number:03}", weight=number / 1000), clock.now_ms())
+        edge = first_version("u", NewEdge("hub", f"n{number:03}", weight=number / 1000), clock.now_ms())
         edges[edge.key] = edge
-    store, l1 = FakeStore(edges), L1(0, clock)
+    store, memory = FakeStore(edges), MemoryCache(0, clock)
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
     limits = Limits(hub_degree=8, page=100)
-    adjacency = Adjacency(store, lists, l1, WireCodec(), clock, limits)
-    hubs = Hubs(store, lists, l1, adjacency, clock, limits, sleep=sleep)
+    hubs = Hubs(store, lists, memory, Freshness(lists, clock, limits), clock, limits, sleep=sleep)
     return lists, hubs, pauses
 
 
@@ -67,7 +66,7 @@ async def test_a_late_answer_costs_a_pause_and_not_the_fill() -> None:
     assert lists.whole is not None
     assert len(lists.whole) == DEGREE
     assert answer.page.degree == DEGREE
-    assert next(n.node for n in answer.page.neighbors) == "n449"
+    assert next(n.node_id for n in answer.page.neighbors) == "n449"
     assert len(pauses) == 3
     assert sum(pauses) < 1
 

@@ -1,19 +1,21 @@
-"""WatchEdges: a user's changes as they come, read on demand, so that a slow reader holds back only itself."""
+"""WatchEdges: a user's changes as they happen. The feed is read on demand, so a slow reader delays only itself."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 from services.graph_service.ports import ChangeFeed, ListCache
-from shared.errors import OutOfRange, Violations
-from shared.ids import check_user_id
+from services.graph_service.usecases.validation import check_user
+from shared.errors import OutOfRange
 from shared.tokens import RESUME, Integer, Text, TokenCodec
 
 _PAGE = 100
 
 
-class Watch:
-    """heartbeat: seconds without a change after which a fresh resume token is sent. poll: seconds after which the feed
-    is read even when nobody told us, for the case that the channel is lost."""
+class WatchEdges:
+    """heartbeat: seconds without a change after which a new resume token is sent.
+
+    poll: seconds after which the feed is read even without an invalidation, in case the channel is down.
+    """
 
     def __init__(self, feed: ChangeFeed, cache: ListCache, *, heartbeat: float = 15.0, poll: float = 2.0) -> None:
         self._feed = feed
@@ -22,26 +24,28 @@ class Watch:
         self._poll = poll
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
-    def told(self, user: str) -> None:
-        """Something of the user changed (an invalidation came)."""
-        for event in self._waiting.get(user, ()):
+    def notify(self, user_id: str) -> None:
+        """An invalidation about this user arrived: wake the readers."""
+        for event in self._waiting.get(user_id, ()):
             event.set()
 
-    async def changes(self, user: str, resume_token: str) -> AsyncIterator[tuple[bytes | None, str]]:
-        """(entry of the feed, resume token); None is a heartbeat. The first is a heartbeat with the token of now."""
-        violations = Violations()
-        check_user_id("user_id", user, violations)
-        violations.raise_if_any()
+    async def watch_edges(self, user_id: str, resume_token: str) -> AsyncIterator[tuple[bytes | None, str]]:
+        """Pairs of an entry of the feed and a resume token; None instead of an entry is a heartbeat.
+
+        The first pair is a heartbeat, with the position from which the stream goes on. InvalidArgument: the token is
+        malformed. OutOfRange RESUME_TOKEN_EXPIRED: changes after the token are no longer kept.
+        """
+        check_user(user_id)
         space, position = self._cache.space, _TOKENS.decode(_BOUND, resume_token)
         if position is None:
-            last = await self._feed.last(user)
+            last = await self._feed.last(user_id)
         else:
             token_space, last = position
             if token_space != self._cache.space:
-                raise expired()  # another Redis instance: its feed began anew
+                raise expired()  # another Redis instance has another feed
             space = token_space
         event = asyncio.Event()
-        self._waiting.setdefault(user, set()).add(event)
+        self._waiting.setdefault(user_id, set()).add(event)
         try:
             yield None, _encode(space, last)
             quiet = 0.0
@@ -49,7 +53,7 @@ class Watch:
                 event.clear()
                 if self._cache.space not in (space, ""):
                     raise expired()
-                entries = await self._feed.after(user, last, _PAGE)
+                entries = await self._feed.after(user_id, last, _PAGE)
                 for entry in entries:
                     last, quiet = entry.id, 0.0
                     yield entry.data, _encode(space, last)
@@ -64,10 +68,10 @@ class Watch:
                 except TimeoutError:
                     quiet += self._poll
         finally:
-            waiting = self._waiting[user]
+            waiting = self._waiting[user_id]
             waiting.discard(event)
             if not waiting:
-                del self._waiting[user]
+                del self._waiting[user_id]
 
 
 def expired() -> OutOfRange:

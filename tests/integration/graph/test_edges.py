@@ -179,6 +179,13 @@ async def test_a_rejected_link_is_not_made_again(graph: GraphService, user: str)
     assert (await graph.create(user, "a", "b", auto=True)).created, "and that lifted the rejection"
 
 
+async def test_a_deletion_that_had_no_effect_is_repeated_without_effect(graph: GraphService, user: str) -> None:
+    assert not (await graph.delete(user, "a", "b", request_id="r1")).deleted
+    await graph.create(user, "a", "b")
+    assert not (await graph.delete(user, "a", "b", request_id="r1")).deleted
+    assert await graph.neighbors(user, "a") == ["b"]
+
+
 async def test_a_request_id_is_answered_once(graph: GraphService, user: str) -> None:
     first = await graph.create(user, "a", "b", request_id="r1")
     await graph.delete(user, "a", "b")

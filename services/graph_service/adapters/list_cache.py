@@ -1,0 +1,270 @@
+"""ListCache in Redis: one key holds the state of a list, and Lua scripts change it atomically (docs/list-cache.md).
+
+The first byte of the state is V: a packed list, L: being filled under a lease, D: dirty (a write is pending), H: a hub,
+F: a hub being filled. No key: missing. A second key holds the pending writes of the list and, for a hub, the entries to
+repair. Every key contains the user as its hash tag (Redis Cluster) and the name of the Redis instance: an instance that
+restarted or was promoted may have lost invalidations, so what was stored before is never read again (docs/adr/0022).
+"""
+
+import hashlib
+import secrets
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from services.graph_service.adapters.scripts import SOURCES
+from services.graph_service.model.neighbors import Neighbor, Order, Position, rank
+from services.graph_service.ports import HIDDEN, CacheState, Codec, HubPage, Invalidation, Lease, PackedList
+from shared.errors import Unavailable
+
+_HEADER = struct.Struct(">cQII")  # "V", stamp, edges, automatic edges
+_SIZE = _HEADER.size
+_numbers = struct.Struct(">xQII").unpack_from  # the same without the first byte
+_PACKED = ord("V")
+_new: Callable[..., PackedList] = tuple.__new__
+_STATES = {b"L": CacheState.FILLING, b"D": CacheState.DIRTY, b"H": CacheState.HUB, b"F": CacheState.HUB_FILLING}
+_SEPARATOR = "\0"
+CHANNEL = "brain2:graph"
+
+
+class Commands(Protocol):
+    """The part of shared.redis.Redis that is used."""
+
+    async def call(self, *args: str | bytes | int) -> Any: ...
+
+    def script(self, source: str) -> Callable[..., Awaitable[Any]]: ...
+
+
+class RedisLists:
+    """See ListCache and RecoverableCache. All times are in milliseconds.
+
+    instance: asks for the name of the Redis instance that answers.
+    hub_degree: a note with more edges than this is a hub.
+    pending_write_ms: the life of a pending write, longer than any commit.
+    lease_ms, list_ms: the lives of a lease and of a stored list.
+    feed_entries, feed_ms: the size and the life of a user's change feed.
+    """
+
+    def __init__(
+        self,
+        redis: Commands,
+        codec: Codec,
+        instance: Callable[[], Awaitable[str]],
+        *,
+        hub_degree: int = 512,
+        pending_write_ms: int = 15_000,
+        lease_ms: int = 5_000,
+        list_ms: int = 3_600_000,
+        feed_entries: int = 10_000,
+        feed_ms: int = 86_400_000,
+    ) -> None:
+        self._redis = redis
+        self._codec = codec
+        self._instance = instance
+        self._min_hub_size = hub_degree // 2
+        self._pending_write_ms = pending_write_ms
+        self._lease_ms = lease_ms
+        self._list_ms = list_ms
+        self._feed = (feed_entries, feed_ms)
+        self._scripts = {name: redis.script(source) for name, source in SOURCES.items()}
+        self._space = ""
+        self._enabled = False
+
+    # ------------------------------------------------------------------ instance
+    @property
+    def space(self) -> str:
+        return self._space if self._enabled else ""
+
+    @property
+    def enabled(self) -> bool:
+        return self._enabled
+
+    def disable(self) -> None:
+        """The connection was lost, and another instance may answer next."""
+        self._enabled, self._space = False, ""
+
+    async def identify_instance(self) -> None:
+        self._space = ""
+        self._space = self._name(await self._instance())
+
+    def enable(self) -> None:
+        self._enabled = bool(self._space)
+
+    async def check_instance(self) -> None:
+        if self._enabled and self._name(await self._instance()) != self._space:
+            self.disable()
+
+    @staticmethod
+    def _name(instance: str) -> str:
+        return hashlib.blake2b(instance.encode(), digest_size=5).hexdigest()
+
+    def key(self, user_id: str, kind: str, node_id: str = "") -> str:
+        """kind: a state, m pending writes and repairs; w, t, r a hub by weight, by time, its records; f change feed."""
+        if not self._space:
+            raise _disabled()
+        return f"g:{self._space}:{{{user_id}}}:{kind}:{node_id}"
+
+    def _check_enabled(self) -> None:
+        if not self._enabled:
+            raise _disabled()
+
+    # ------------------------------------------------------------------ lists
+    async def read(self, user_id: str, node_ids: Sequence[str]) -> Sequence[PackedList | CacheState]:
+        if not self._enabled:
+            raise _disabled()
+        stem = f"g:{self._space}:{{{user_id}}}:a:"
+        return [_state(value) for value in await self._redis.call("MGET", *[stem + node_id for node_id in node_ids])]
+
+    async def read_whole(self, user_id: str, node_id: str) -> PackedList | None:
+        if not self._enabled:
+            raise _disabled()
+        stem = f"g:{self._space}:{{{user_id}}}:a:"
+        hidden, value = await self._redis.call("MGET", stem + HIDDEN, stem + node_id)
+        if hidden and value and hidden[0] == value[0] == _PACKED and len(hidden) == _SIZE:
+            return _new(PackedList, (*_numbers(value), value[_SIZE:]))
+        return None
+
+    async def lease(
+        self, user_id: str, node_id: str, *, instead_of: int | None = None
+    ) -> Lease | PackedList | CacheState:
+        self._check_enabled()
+        token = secrets.token_bytes(12)
+        old = b"" if instead_of is None else struct.pack(">cQ", b"V", instead_of)
+        state, stamp = await self._run("lease", [self.key(user_id, "a", node_id)], [token, self._lease_ms, old])
+        return _state(state) if state else Lease(user_id, node_id, token, int(stamp))
+
+    async def store(self, lease: Lease, packed_list: PackedList) -> bool:
+        self._check_enabled()
+        key = self.key(lease.user_id, "a", lease.node_id)
+        return bool(await self._run("store", [key], [lease.token, encode(packed_list), self._list_ms]))
+
+    async def begin(self, invalidation: Invalidation, writer: str) -> None:
+        keys, members = self._invalidation_args(invalidation)
+        args = [writer, self._pending_write_ms, CHANNEL, _message("L", invalidation), *members]
+        await self._invalidate("begin", keys, args)
+
+    async def finish(self, invalidation: Invalidation, writer: str) -> int:
+        keys, members = self._invalidation_args(invalidation)
+        # A hub with more repairs than a quarter of hub_degree is cheaper to fill again.
+        args = [writer, CHANNEL, _message("L", invalidation), *self._feed, max(self._min_hub_size // 2, 8), *members]
+        keys.append(self.key(invalidation.user_id, "f"))
+        return int(await self._invalidate("finish", keys, [*args, *invalidation.feed]))
+
+    async def _invalidate(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        try:
+            return await self._run(name, keys, args)
+        except Unavailable:
+            # Redis may hold these lists from before the write: the journal must be replayed first.
+            self.disable()
+            raise
+
+    async def invalidate_nodes(self, user_id: str, node_ids: Sequence[str]) -> None:
+        await self._redis.call("PUBLISH", CHANNEL, _SEPARATOR.join(("G", user_id, *node_ids)))
+
+    # ------------------------------------------------------------------ hubs
+    async def hub_lease(self, user_id: str, node_id: str) -> Lease | CacheState:
+        self._check_enabled()
+        token = secrets.token_bytes(12)
+        keys = [self.key(user_id, "a", node_id), self.key(user_id, "m", node_id)]
+        state, stamp = await self._run("hub_lease", keys, [token, self._lease_ms, self._list_ms + 600_000])
+        if state:
+            return CacheState.HUB if state == b"H" else CacheState.HUB_FILLING
+        return Lease(user_id, node_id, token, int(stamp))
+
+    async def hub_stage(self, lease: Lease, neighbors: Sequence[Neighbor]) -> bool:
+        keys = [self.key(lease.user_id, kind, lease.node_id) for kind in "am"] + self._staged(lease)
+        types = ",".join(sorted({neighbor.type for neighbor in neighbors}))
+        entries = [
+            part for neighbor in neighbors for part in (*_ranks(neighbor), neighbor.member, self._record(neighbor))
+        ]
+        return bool(await self._run("hub_stage", keys, [lease.token, self._lease_ms, types, *entries]))
+
+    async def hub_store(self, lease: Lease, auto: int) -> bool:
+        live = [self.key(lease.user_id, kind, lease.node_id) for kind in "amwtr"]
+        keys = live[:2] + self._staged(lease) + live[2:]
+        return bool(await self._run("hub_store", keys, [lease.token, self._list_ms, self._list_ms + 600_000, auto]))
+
+    async def hub_page(
+        self, user_id: str, node_id: str, *, by_time: bool, after: Position | None, limit: int, ceiling: float | None
+    ) -> HubPage | None:
+        self._check_enabled()
+        keys = [self.key(user_id, kind, node_id) for kind in ("amtwr" if by_time else "amwtr")]
+        position = ("", "") if after is None else (repr(after[0]), after[1])
+        highest = "+inf" if ceiling is None else repr(ceiling)
+        reply = await self._run("hub_page", keys, [limit, *position, highest, self._min_hub_size])
+        if not reply:
+            return None
+        stamp, count, auto, clean, repairs, records = reply
+        if None in records:
+            return None
+        neighbors = self._codec.unpack(b"".join([record[1:] for record in records]))
+        texts = [part.decode() for part in repairs]
+        return HubPage(
+            int(stamp), count, int(auto), neighbors, list(zip(texts[::2], texts[1::2], strict=True)), bool(clean)
+        )
+
+    async def hub_repair(self, user_id: str, node_id: str, repairs: Sequence[tuple[str, str, Neighbor | None]]) -> None:
+        args: list[Any] = []
+        for member, token, now in repairs:
+            if now is None:
+                args += (member, token, "", "", "", b"")
+            else:
+                args += (member, token, now.type, *_ranks(now), self._record(now))
+        await self._run("hub_repair", [self.key(user_id, kind, node_id) for kind in "amwtr"], args)
+
+    async def hub_count(self, user_id: str, node_id: str, others: Sequence[str]) -> int:
+        keys = [self.key(user_id, kind, node_id) for kind in "mr"]
+        return int(await self._run("hub_count", keys, list(others)))
+
+    async def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        return await self._scripts[name](keys=keys, args=args)
+
+    def _staged(self, lease: Lease) -> list[str]:
+        suffix = f"{lease.node_id}:{lease.token.hex()}"
+        return [self.key(lease.user_id, kind, suffix) for kind in ("sw", "st", "sr")]
+
+    def _record(self, neighbor: Neighbor) -> bytes:
+        return (b"1" if neighbor.auto else b"0") + self._codec.pack([neighbor])
+
+    def _invalidation_args(self, invalidation: Invalidation) -> tuple[list[str], list[Any]]:
+        """KEYS, and the part of ARGV with the members, of begin.lua and finish.lua."""
+        by_node: dict[str, list[str]] = {}
+        for node_id, member in invalidation.members:
+            by_node.setdefault(node_id, []).append(member)
+        keys: list[str] = []
+        members: list[Any] = []
+        for node_id, some in by_node.items():
+            keys += (self.key(invalidation.user_id, "a", node_id), self.key(invalidation.user_id, "m", node_id))
+            members += (len(some), *some)
+        return keys, members
+
+
+def parse_message(data: bytes) -> tuple[str, str, list[str]]:
+    """The kind of a published message ("L": lists changed, "G": notes changed), the user and the notes."""
+    kind, user_id, *node_ids = data.decode().split(_SEPARATOR)
+    return kind, user_id, node_ids
+
+
+def _message(kind: str, invalidation: Invalidation) -> str:
+    return _SEPARATOR.join((kind, invalidation.user_id, *sorted(invalidation.node_ids)))
+
+
+def _ranks(neighbor: Neighbor) -> tuple[str, str]:
+    return repr(rank(neighbor, Order.WEIGHT)[0]), repr(rank(neighbor, Order.TIME)[0])
+
+
+def encode(packed_list: PackedList) -> bytes:
+    """A packed list as it is stored."""
+    return _HEADER.pack(b"V", packed_list.stamp, packed_list.size, packed_list.auto) + packed_list.packed
+
+
+def _state(value: bytes | None) -> PackedList | CacheState:
+    if not value:
+        return CacheState.MISSING
+    if value[0] == _PACKED:
+        return _new(PackedList, (*_numbers(value), value[_SIZE:]))
+    return _STATES[value[:1]]
+
+
+def _disabled() -> Unavailable:
+    return Unavailable("Redis is disabled until the journal is replayed", reason="CACHE_DISABLED")

@@ -1,0 +1,165 @@
+"""BatchCreateEdges: many edges in few transactions, each with a result of its own. The batch is not atomic."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from services.graph_service.model.consistency_token import Token, token_for
+from services.graph_service.model.edge import Edge, EdgeKey, NewEdge
+from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, Write, WriteRejected
+from services.graph_service.usecases.committer import Committer
+from services.graph_service.usecases.edges import Edges, cap_reached, creation, node_missing, suppressed
+from services.graph_service.usecases.validation import check_batch, check_batched_edge
+from shared.errors import Brain2Error, InvalidArgument
+from shared.idempotent import IdempotentRequest
+from shared.ids import Clock
+
+# Each edge takes two items, an event and perhaps a check, of the 100 operations of a transaction.
+_GROUP = 20
+
+
+@dataclass(slots=True)
+class EdgeResult:
+    """The result of one edge; kind is "" or the kind of an error."""
+
+    edge: Edge | None = None
+    created: bool = False
+    kind: str = ""
+    reason: str = ""
+    message: str = ""
+
+    def fail(self, error: Brain2Error) -> None:
+        """Store an error in it."""
+        self.kind, self.reason, self.message = error.kind, error.reason, error.message
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCreateEdges:
+    """Creates edges in groups; an edge that meets another writer is created by itself, by Edges."""
+
+    store: EdgeStore
+    committer: Committer
+    edges: Edges
+    clock: Clock
+
+    async def batch_create_edges(
+        self, user_id: str, news: Sequence[NewEdge], request: IdempotentRequest | None = None
+    ) -> tuple[list[EdgeResult], Token]:
+        """One result for each edge, in the order of the request, and the token of all."""
+        check_batch(user_id, news)
+        if request is None:
+            return await self._create(user_id, news)
+        stored = await self.store.begin_request(request)
+        if stored is not None:
+            results: list[EdgeResult] = request.decode(stored)
+            return results, await self.committer.renew_token(user_id, _keys(results))
+        try:
+            results, token = await self._create(user_id, news)
+        except Brain2Error:
+            await self.store.release_request(request)
+            raise
+        await self.store.complete_request(request, request.encode(results))
+        return results, token
+
+    async def _create(self, user_id: str, news: Sequence[NewEdge]) -> tuple[list[EdgeResult], Token]:
+        results = [EdgeResult() for _ in news]
+        # The index of the first edge with each key, as long as nothing is wrong with it.
+        first: dict[EdgeKey, int] = {}
+        repeats: list[int] = []
+        for index, new in enumerate(news):
+            try:
+                check_batched_edge(index, new)
+            except InvalidArgument as error:
+                results[index].fail(error)
+                continue
+            if first.setdefault(new.key, index) != index:
+                repeats.append(index)
+        await self._check_ends_exist(user_id, news, first, results)
+        existing = await self.store.get_many(user_id, first)
+        await self._check_automatic(user_id, news, first, existing, results)
+        changes: dict[int, EdgeChange] = {}
+        for key, index in first.items():
+            change = creation(user_id, news[index], existing.get(key), self.clock.now_ms())
+            results[index].edge = existing[key] if change is None else change.edge
+            if change is not None:
+                changes[index] = change
+        token = await self._commit_all(user_id, news, changes, results)
+        for index in repeats:
+            original = first.get(news[index].key)
+            if original is not None:
+                results[index] = replace(results[original], created=False)
+        return results, token
+
+    async def _check_ends_exist(
+        self, user_id: str, news: Sequence[NewEdge], first: dict[EdgeKey, int], results: Sequence[EdgeResult]
+    ) -> None:
+        ends = {end for key in first for end in (key.a, key.b)}
+        hidden = await self.edges.lookup.hidden(user_id)
+        gone = (hidden & ends) | set(await self.edges.existence.missing(user_id, ends - hidden))
+        for key, index in list(first.items()):
+            if missing := [end for end in (news[index].source, news[index].target) if end in gone]:
+                results[index].fail(node_missing(news[index], missing))
+                del first[key]
+
+    async def _check_automatic(
+        self,
+        user_id: str,
+        news: Sequence[NewEdge],
+        first: dict[EdgeKey, int],
+        existing: Mapping[EdgeKey, Edge],
+        results: Sequence[EdgeResult],
+    ) -> None:
+        """Refuse automatic edges that a person rejected, and those above the cap. An existing edge is no new one."""
+        automatic = [key for key, index in first.items() if news[index].metadata.auto and key not in existing]
+        if not automatic:
+            return
+        rejected = await self.store.suppressed(user_id, automatic)
+        ends = sorted({end for key in automatic for end in (key.a, key.b)})
+        counts = await self.edges.pages.automatic_counts(user_id, ends)
+        cap = self.edges.auto_cap
+        for key in automatic:
+            full = [end for end in (key.a, key.b) if counts[end] >= cap]
+            if key in rejected or full:
+                results[first.pop(key)].fail(suppressed() if key in rejected else cap_reached(full[0], cap))
+                continue
+            counts[key.a] += 1
+            counts[key.b] += 1
+
+    async def _commit_all(
+        self, user_id: str, news: Sequence[NewEdge], changes: Mapping[int, EdgeChange], results: Sequence[EdgeResult]
+    ) -> Token:
+        indexes = list(changes)
+        token: Token | None = None
+        for start in range(0, len(indexes), _GROUP):
+            group = indexes[start : start + _GROUP]
+            write = Write(
+                user_id,
+                changes=tuple(changes[i] for i in group),
+                unless_suppressed=tuple(news[i].key for i in group if news[i].metadata.auto),
+                unsuppress=tuple(news[i].key for i in group if not news[i].metadata.auto),
+            )
+            try:
+                token = await self.committer.commit_edges(write)
+                for index in group:
+                    results[index].created = changes[index].change_type is ChangeType.CREATED
+            except WriteRejected:
+                # One edge met another writer: each is created by itself, so that the others succeed.
+                for index in group:
+                    token = await self._create_alone(user_id, news[index], results[index]) or token
+        keys = _keys(results)
+        if token is None:
+            return await self.committer.renew_token(user_id, keys)
+        # The stamp of the last transaction is later than those of all before it.
+        return token_for(token.space, token.stamp, token.wall_ms, {end for key in keys for end in (key.a, key.b)})
+
+    async def _create_alone(self, user_id: str, new: NewEdge, result: EdgeResult) -> Token | None:
+        try:
+            result.edge, result.created, token = await self.edges.create_edge(user_id, new)
+            return token
+        except Brain2Error as error:
+            result.edge = None
+            result.fail(error)
+            return None
+
+
+def _keys(results: Iterable[EdgeResult]) -> list[EdgeKey]:
+    return [result.edge.key for result in results if result.edge is not None]

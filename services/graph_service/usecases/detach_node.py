@@ -1,0 +1,71 @@
+"""DetachNode: deletes all edges of a note, in bounded steps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.graph_service.model.edge import Edge
+from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, Fence, Write, WriteRejected
+from services.graph_service.usecases.committer import Committer
+from services.graph_service.usecases.validation import check_node
+from shared.errors import Aborted
+from shared.pages import page_size
+
+# Each edge takes two items and an event, beside the fence, of the 100 operations of a transaction.
+_GROUP = 24
+
+
+@dataclass(frozen=True, slots=True)
+class DetachNode:
+    """Each transaction checks the fence, so no edge of a restored note is deleted."""
+
+    store: EdgeStore
+    committer: Committer
+
+    async def detach_node(
+        self, user_id: str, node_id: str, max_edges: int, version: int
+    ) -> tuple[Sequence[Edge], bool]:
+        """The edges that this call deleted, and whether none is left.
+
+        max_edges: the most edges to delete; 0: 1,000.
+        version: the fence; 0: none. Aborted VERSION_MISMATCH: the note's visibility has a newer version.
+        """
+        check_node(user_id, node_id)
+        limit = page_size("max_edges", max_edges, default=1000, maximum=1000)
+        removed: list[Edge] = []
+        while len(removed) < limit:
+            group, after = await self.store.edges_at(
+                user_id, node_id, after=None, limit=min(_GROUP, limit - len(removed))
+            )
+            if not group:
+                if after is None:
+                    await self._check_fence(user_id, node_id, version)
+                    return removed, True
+                continue
+            removed += await self._remove(user_id, node_id, group, version)
+            if after is None and len(removed) < limit:
+                return removed, True
+        left, _ = await self.store.edges_at(user_id, node_id, after=None, limit=1)
+        return removed, not left
+
+    async def _remove(self, user_id: str, node_id: str, group: Sequence[Edge], version: int) -> Sequence[Edge]:
+        write = Write(
+            user_id,
+            changes=tuple(EdgeChange(ChangeType.DELETED, edge, edge, "detach") for edge in group),
+            fence=Fence(node_id, version) if version else None,
+        )
+        try:
+            await self.committer.commit_edges(write)
+        except WriteRejected as error:
+            if any(rejection.condition == "fence" for rejection in error.rejections):
+                raise _version_mismatch(node_id) from None
+            return ()  # another writer changed one of them: they are read again
+        return group
+
+    async def _check_fence(self, user_id: str, node_id: str, version: int) -> None:
+        record = await self.store.visibility(user_id, node_id) if version else None
+        if record is not None and record.version > version:
+            raise _version_mismatch(node_id)
+
+
+def _version_mismatch(node_id: str) -> Aborted:
+    return Aborted(f"{node_id} was restored or changed meanwhile", reason="VERSION_MISMATCH")

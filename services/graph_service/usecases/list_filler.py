@@ -1,0 +1,152 @@
+"""Reads lists from DynamoDB, and fills Redis and memory with them under a lease (docs/list-cache.md)."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.graph_service.model.consistency_token import Token
+from services.graph_service.model.neighbors import Neighbor, by_weight
+from services.graph_service.ports import HIDDEN, CacheState, Codec, EdgeStore, Lease, ListCache, PackedList
+from services.graph_service.usecases.freshness import Freshness
+from services.graph_service.usecases.limits import DEFAULTS, Limits, Sleep
+from services.graph_service.usecases.memory_cache import Entry, MemoryCache
+from shared.errors import Unavailable
+from shared.ids import Clock
+from shared.resilience.singleflight import SingleFlight
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedList:
+    """A list that a lookup found.
+
+    packed_list: None for a hub, which Hubs reads page by page.
+    entry: the list's entry in memory, if it is stored there.
+    dynamodb_only: Redis is not in use, so the hub must be read from DynamoDB.
+    """
+
+    packed_list: PackedList | None
+    entry: Entry | None = None
+    dynamodb_only: bool = False
+
+    @property
+    def stamp(self) -> int:
+        return self.packed_list.stamp if self.packed_list is not None else 0
+
+
+class ListFiller:
+    """Concurrent reads of one list share one read; an invalidation makes later readers start a new one."""
+
+    def __init__(
+        self,
+        store: EdgeStore,
+        cache: ListCache,
+        memory: MemoryCache,
+        codec: Codec,
+        freshness: Freshness,
+        clock: Clock,
+        limits: Limits = DEFAULTS,
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._memory = memory
+        self._codec = codec
+        self._freshness = freshness
+        self._clock = clock
+        self._limits = limits
+        self._sleep = sleep
+        self._flights: SingleFlight[ResolvedList] = SingleFlight()
+        self._reads = asyncio.Semaphore(limits.reads)
+
+    def detach(self, user_id: str, node_id: str) -> None:
+        """Nobody who asks from now on shares a read of this list that runs already."""
+        self._flights.forget((user_id, node_id))
+
+    async def resolve_all(
+        self, user_id: str, unresolved: Sequence[tuple[str, PackedList | CacheState]], token: Token | None
+    ) -> Sequence[ResolvedList]:
+        """Read these lists, each with what Redis holds of it: a state, or a list that is too old for the token."""
+        if len(unresolved) == 1:
+            return [await self._resolve(user_id, *unresolved[0], token)]
+        return await asyncio.gather(*(self._resolve(user_id, node_id, state, token) for node_id, state in unresolved))
+
+    async def _resolve(
+        self, user_id: str, node_id: str, state: PackedList | CacheState, token: Token | None
+    ) -> ResolvedList:
+        if self._freshness.needs_dynamodb(node_id, token):
+            return await self._read(user_id, node_id)
+        if state is CacheState.HUB_FILLING:
+            return ResolvedList(None)
+        key = (user_id, node_id)
+        if state is CacheState.DIRTY:
+            found = await self._flights.do(key, lambda: self._read(user_id, node_id))
+        else:
+            stale = state.stamp if type(state) is PackedList else None
+            found = await self._flights.do(key, lambda: self._fill(user_id, node_id, stale))
+        if found.packed_list is None or self._freshness.satisfies(node_id, found.stamp, token):
+            return found
+        # The shared read may have begun before the token's write; a read of our own begins after it.
+        return await self._read(user_id, node_id)
+
+    async def _fill(self, user_id: str, node_id: str, stale: int | None) -> ResolvedList:
+        """Read DynamoDB and store the list, if a lease is given."""
+        ticket = self._memory.ticket(user_id, node_id)
+        try:
+            try:
+                lease = await self._lease(user_id, node_id, stale)
+            except Unavailable:
+                lease = CacheState.DIRTY
+            if isinstance(lease, PackedList):
+                return ResolvedList(lease, self._memory.put(ticket, lease, lease.stamp))
+            if isinstance(lease, CacheState):
+                if lease in (CacheState.HUB, CacheState.HUB_FILLING):
+                    return ResolvedList(None)
+                return await self._read(user_id, node_id)
+            found = await self._read(user_id, node_id, lease.stamp)
+            if found.packed_list is None:
+                return found
+            if await self._stored(lease, found.packed_list):
+                return ResolvedList(found.packed_list, self._memory.put(ticket, found.packed_list, lease.stamp))
+            return ResolvedList(found.packed_list._replace(stamp=0))  # a write took the lease away
+        finally:
+            self._memory.discard(ticket)
+
+    async def _lease(self, user_id: str, node_id: str, stale: int | None) -> Lease | PackedList | CacheState:
+        """A lease, or what Redis holds; waits for another process's fill for a bounded time."""
+        deadline = self._clock.monotonic() + self._limits.filling_wait
+        pause = 0.002
+        while True:
+            lease = await self._cache.lease(user_id, node_id, instead_of=stale)
+            if lease is not CacheState.FILLING or self._clock.monotonic() >= deadline:
+                return lease
+            await self._sleep(pause)
+            pause = min(2 * pause, 0.016)
+
+    async def _stored(self, lease: Lease, packed_list: PackedList) -> bool:
+        try:
+            return await self._cache.store(lease, packed_list)
+        except Unavailable:
+            return False
+
+    async def _read(self, user_id: str, node_id: str, stamp: int = 0) -> ResolvedList:
+        """A consistent read of DynamoDB; stops as soon as the list proves to be a hub."""
+        async with self._reads:
+            if node_id == HIDDEN:
+                ids = await self._store.hidden(user_id)
+                return ResolvedList(PackedList(stamp, len(ids), 0, "\n".join(ids).encode()))
+            neighbors: list[Neighbor] = []
+            after: str | None = None
+            while True:
+                # One edge above the hub's limit tells a hub from a list.
+                limit = min(self._limits.page, self._limits.hub_degree + 1 - len(neighbors))
+                part = await self._store.neighbors(user_id, node_id, after=after, limit=limit)
+                neighbors.extend(part.neighbors)
+                after = part.next
+                if len(neighbors) > self._limits.hub_degree:
+                    return ResolvedList(None, dynamodb_only=not self._cache.space)
+                if after is None:
+                    break
+        neighbors.sort(key=by_weight)
+        auto = sum(neighbor.auto for neighbor in neighbors)
+        return ResolvedList(PackedList(stamp, len(neighbors), auto, self._codec.pack(neighbors)))

@@ -1,0 +1,54 @@
+"""Pages of neighbours, whether the note's list is packed or a hub's. All use cases that read lists build on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from services.graph_service.model.consistency_token import Token
+from services.graph_service.model.neighbors import Page, Query, select
+from services.graph_service.ports import Codec
+from services.graph_service.usecases.hubs import Hubs
+from services.graph_service.usecases.list_lookup import ListLookup, LookupResult
+from services.graph_service.usecases.memory_cache import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class NeighborPages:
+    """Pages of lists that a lookup found, and of hubs."""
+
+    lookup: ListLookup
+    hubs: Hubs
+    codec: Codec
+
+    async def page(self, query: Query, result: LookupResult, token: Token | None) -> tuple[Page, Entry | None]:
+        """The page that a query asks for, and the entry in memory under which a response may be kept."""
+        found = result.lists[query.node_id]
+        if found.packed_list is not None:
+            return select(self.codec.unpack(found.packed_list.packed), query, result.hidden), found.entry
+        page = await self.hubs.page(query, result.hidden, dynamodb_only=found.dynamodb_only, token=token)
+        return page.page, page.entry
+
+    async def first_pages(
+        self, user_id: str, node_ids: Sequence[str], limit: int, min_weight: float = 0.0, token: Token | None = None
+    ) -> dict[str, Page]:
+        """The first neighbours of each note. Hidden notes are absent."""
+        result = await self.lookup.find(user_id, node_ids, token)
+        pages: dict[str, Page] = {}
+        for node_id in node_ids:
+            if node_id not in result.hidden:
+                query = Query(user_id, node_id, limit, min_weight=min_weight)
+                pages[node_id], _ = await self.page(query, result, token)
+        return pages
+
+    async def automatic_counts(self, user_id: str, node_ids: Sequence[str]) -> dict[str, int]:
+        """The number of automatic edges of each note."""
+        lists = (await self.lookup.find(user_id, node_ids)).lists
+        counts: dict[str, int] = {}
+        for node_id in node_ids:
+            found = lists[node_id]
+            if found.packed_list is not None:
+                counts[node_id] = found.packed_list.auto
+            else:
+                page = await self.hubs.page(Query(user_id, node_id, 1), frozenset(), dynamodb_only=found.dynamodb_only)
+                # Not counted only while Redis is away: a hub may then get automatic edges above the cap.
+                counts[node_id] = page.auto or 0
+        return counts

@@ -1,0 +1,63 @@
+"""What the events of the node service change here. Events may come late, twice, and in any order."""
+
+from dataclasses import dataclass
+
+from services.graph_service.ports import EdgeStore
+from services.graph_service.usecases.detach_node import DetachNode
+from services.graph_service.usecases.existence import Existence
+from services.graph_service.usecases.list_lookup import ListLookup
+from services.graph_service.usecases.set_node_visibility import SetNodeVisibility
+from shared.errors import Aborted
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvents:
+    """One method for each type of event."""
+
+    store: EdgeStore
+    lookup: ListLookup
+    existence: Existence
+    visibility: SetNodeVisibility
+    detach: DetachNode
+
+    async def node_created(self, user_id: str, node_id: str, title: str, incarnation: int) -> None:
+        """The note exists, so its edges may be created. Under the id of a purged note it is a new incarnation."""
+        if node_id in await self.lookup.hidden(user_id):
+            await self.visibility.set_node_visibility(user_id, node_id, 1, visible=True, incarnation=incarnation)
+        self.existence.put(user_id, node_id, title)
+
+    async def node_updated(self, user_id: str, node_id: str, version: int, incarnation: int) -> None:
+        """The title may have changed.
+
+        An updated note is visible: an older record that hides it is wrong, because the event of its restore was lost.
+        """
+        if node_id in await self.lookup.hidden(user_id):
+            await self.visibility.set_node_visibility(user_id, node_id, version, visible=True, incarnation=incarnation)
+            return
+        await self.visibility.invalidate_node(user_id, node_id)
+
+    async def node_deleted(self, user_id: str, node_id: str, version: int, incarnation: int) -> None:
+        """The note is hidden with its edges."""
+        await self.visibility.set_node_visibility(user_id, node_id, version, visible=False, incarnation=incarnation)
+
+    async def node_restored(self, user_id: str, node_id: str, version: int, incarnation: int) -> None:
+        """The note is visible again with its edges."""
+        await self.visibility.set_node_visibility(user_id, node_id, version, visible=True, incarnation=incarnation)
+
+    async def node_purged(self, user_id: str, node_id: str, version: int) -> None:
+        """The note is gone for good: delete the edges that came late, then the record of its visibility.
+
+        A note that exists is left alone: the event may be late, and the id may have been created again.
+        """
+        await self.visibility.invalidate_node(user_id, node_id)
+        if not await self.existence.missing(user_id, (node_id,)):
+            return
+        done = False
+        while not done:
+            try:
+                _, done = await self.detach.detach_node(user_id, node_id, 0, version)
+            except Aborted:
+                return  # the id is in use again
+        record = await self.store.visibility(user_id, node_id)
+        if record is not None and record.version <= version:
+            await self.visibility.delete_record(user_id, record)

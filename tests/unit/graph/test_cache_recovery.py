@@ -1,0 +1,49 @@
+"""Redis is read only after the journal is replayed."""
+
+import pytest
+
+from services.graph_service.convert import WireCodec
+from services.graph_service.ports import Invalidation, JournalEntry
+from services.graph_service.usecases.cache_recovery import CacheRecovery
+from services.graph_service.usecases.freshness import Freshness
+from services.graph_service.usecases.list_filler import ListFiller
+from services.graph_service.usecases.list_lookup import ListLookup
+from services.graph_service.usecases.memory_cache import MemoryCache
+from tests.support.graph_fakes import FakeClock, FakeLists, FakeStore
+
+STALE = Invalidation("u", (("a", "b#related"), ("b", "a#related")), (b"entry",))
+World = tuple[FakeStore, FakeLists, CacheRecovery]
+
+
+@pytest.fixture
+def world() -> World:
+    store, cache, clock = FakeStore(), FakeLists(), FakeClock()
+    memory, freshness = MemoryCache(0, clock), Freshness(cache, clock)
+    lookup = ListLookup(memory, cache, ListFiller(store, cache, memory, WireCodec(), freshness, clock), freshness)
+    return store, cache, CacheRecovery(store, cache, lookup)
+
+
+async def test_the_journal_is_replayed_before_redis_is_enabled(world: World) -> None:
+    store, cache, recovery = world
+    cache.disable()
+    store.journals["j"] = JournalEntry("j", STALE)
+    cache.away = True
+    await recovery.step()
+    assert cache.space == ""
+    assert store.journals
+    cache.away = False
+    cache.calls.clear()
+    await recovery.step()
+    assert cache.space == "space"
+    assert store.journals == {}
+    assert cache.calls == ["check_instance", "identify_instance", "finish"]
+    assert cache.feed == [b"entry"]
+
+
+async def test_entries_of_other_processes_are_replayed_while_redis_is_enabled(world: World) -> None:
+    """A process that alone has lost Redis writes them; the others deliver the invalidations."""
+    store, cache, recovery = world
+    store.journals["j"] = JournalEntry("j", STALE)
+    await recovery.step()
+    assert store.journals == {}
+    assert set(cache.published) == {"a", "b"}
