@@ -1,5 +1,6 @@
 """deploy/aws/brain2.yaml on its own: valid for AWS, no role can scan, nothing is public, keys are the code's."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ def test_a_role_queries_the_indexes_that_its_code_asks() -> None:
         asked: set[str] = set()
         for path in Path(f"services/{context}_service/adapters").glob("*.py"):
             text = path.read_text(encoding="utf-8")
-            asked |= {index for index in INDEXES if f'"{index}"' in text or f"table.{_CONSTANTS[index]}" in text}
+            named = set(re.findall(r"\bindex=(?:table\.)?(\w+)", text))
+            asked |= {index for index in INDEXES if _CONSTANTS[index] in named}
         assert indexes == asked, context
 
 
