@@ -29,23 +29,11 @@ from services.cleanup_service.usecases.erase_user import UserEraser
 from services.cleanup_service.usecases.run_deletion import DeletionRunner, RetryPolicy
 from shared.errors import NotFound
 from shared.resilience.retry import Sleep
+from tests.support.clock import ManualClock
 
 
 class Crash(BaseException):
     """The process is gone."""
-
-
-class ManualClock:
-    """Its time changes only when a test sets it."""
-
-    def __init__(self, ms: int = 1_000_000) -> None:
-        self.ms = ms
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.ms / 1000
 
 
 class Ids:

@@ -6,20 +6,31 @@ import itertools
 
 
 class ManualClock:
-    """shared.ids.Clock whose time is what the test says; sleep() returns when advance() has passed its end."""
+    """shared.ids.Clock that only the test moves; sleep() returns when advance() has passed its end.
+
+    ms: the wall clock, seconds: the monotonic clock. A test may set either by itself, as a machine's clocks can differ.
+    """
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
-        self._start_ms = now_ms
-        self._seconds = 0.0
+        self.ms = now_ms
+        self.seconds = 0.0
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self.slept: list[float] = []
 
     def now_ms(self) -> int:
-        return self._start_ms + round(self._seconds * 1000)
+        return self.ms
 
     def monotonic(self) -> float:
-        return self._seconds
+        return self.seconds
+
+    def move(self, seconds: float) -> None:
+        """Moves both clocks on, and wakes nobody."""
+        self._move_to(self.seconds + seconds)
+
+    def _move_to(self, seconds: float) -> None:
+        self.ms += round(seconds * 1000) - round(self.seconds * 1000)
+        self.seconds = seconds
 
     @property
     def sleepers(self) -> int:
@@ -29,26 +40,26 @@ class ManualClock:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self._seconds + seconds, next(self._order), future))
+        heapq.heappush(self._sleepers, (self.seconds + seconds, next(self._order), future))
         await future
 
     async def skip(self, seconds: float) -> None:
         """A sleep that takes no time of the test's: for code whose waits are not what is tested."""
         self.slept.append(seconds)
-        self._seconds += seconds
+        self.move(seconds)
         await asyncio.sleep(0)
 
     async def advance(self, seconds: float) -> None:
         """Move on, waking sleepers in the order of their ends and letting each run until it waits again."""
-        end = self._seconds + seconds
+        end = self.seconds + seconds
         await settle()
         while self._sleepers and self._sleepers[0][0] <= end:
             due, _, future = heapq.heappop(self._sleepers)
-            self._seconds = max(self._seconds, due)
+            self._move_to(max(self.seconds, due))
             if not future.done():
                 future.set_result(None)
             await settle()
-        self._seconds = end
+        self._move_to(end)
 
 
 async def settle(turns: int = 20) -> None:

@@ -21,24 +21,6 @@ from services.graph_service.ports import (
 from shared.errors import Unavailable
 
 
-class FakeClock:
-    """Both clocks, moved by hand."""
-
-    def __init__(self) -> None:
-        self.ms = 1_700_000_000_000
-        self.seconds = 0.0
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
-        self.ms += int(1000 * seconds)
-
-
 class FakeIds:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)

@@ -13,20 +13,7 @@ from services.node_service.usecases.notes import Notes
 from services.node_service.usecases.optimistic_concurrency import OptimisticConcurrency
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.idempotent import IdempotentRequest
-
-
-@dataclass
-class FakeClock:
-    """A clock whose time a test sets."""
-
-    ms: int = 1_700_000_000_000
-    seconds: float = 0.0
-
-    def now_ms(self) -> int:
-        return self.ms
-
-    def monotonic(self) -> float:
-        return self.seconds
+from tests.support.clock import ManualClock
 
 
 @dataclass
@@ -221,7 +208,7 @@ class World:
 
     def __init__(self) -> None:
         self.store = FakeStore()
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         self.idempotency = FakeIdempotency()
         self.visibility = FakeVisibility()
         self.publisher = FakePublisher()

@@ -16,7 +16,8 @@ from services.node_service.model import Node, NodeEvent, NodeEventType, text
 from services.node_service.ports import NodeWrite, Outcome
 from shared.errors import Unavailable
 from shared.redis import Redis
-from tests.support.node_fakes import FakeClock, FakeStore
+from tests.support.clock import ManualClock
+from tests.support.node_fakes import FakeStore
 from tests.support.stores import Stores
 
 
@@ -70,7 +71,7 @@ class World:
     def __init__(self, redis: Redis, user: str) -> None:
         self.store = GatedStore()
         self.redis = redis
-        self.clock = FakeClock()
+        self.clock = ManualClock()
         self.user = user
         self.key = f"b2:n:{{{user}}}:n"
         self.cached = self.replica()

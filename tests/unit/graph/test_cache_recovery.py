@@ -9,7 +9,8 @@ from services.graph_service.usecases.freshness import Freshness
 from services.graph_service.usecases.list_filler import ListFiller
 from services.graph_service.usecases.list_lookup import ListLookup
 from services.graph_service.usecases.memory_cache import MemoryCache
-from tests.support.graph_fakes import FakeClock, FakeLists, FakeStore
+from tests.support.clock import ManualClock
+from tests.support.graph_fakes import FakeLists, FakeStore
 
 STALE = Invalidation("u", (("a", "b#related"), ("b", "a#related")), (b"entry",))
 World = tuple[FakeStore, FakeLists, CacheRecovery]
@@ -17,7 +18,7 @@ World = tuple[FakeStore, FakeLists, CacheRecovery]
 
 @pytest.fixture
 def world() -> World:
-    store, cache, clock = FakeStore(), FakeLists(), FakeClock()
+    store, cache, clock = FakeStore(), FakeLists(), ManualClock()
     memory, freshness = MemoryCache(0, clock), Freshness(cache, clock)
     lookup = ListLookup(memory, cache, ListFiller(store, cache, memory, WireCodec(), freshness, clock), freshness)
     return store, cache, CacheRecovery(store, cache, lookup)

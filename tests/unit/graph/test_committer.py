@@ -13,7 +13,8 @@ from services.graph_service.usecases.list_filler import ListFiller
 from services.graph_service.usecases.list_lookup import ListLookup
 from services.graph_service.usecases.memory_cache import MemoryCache
 from shared.errors import Brain2Error, DeadlineExceeded, InvalidArgument, Unavailable
-from tests.support.graph_fakes import FakeClock, FakeIds, FakeLists, FakeStore
+from tests.support.clock import ManualClock
+from tests.support.graph_fakes import FakeIds, FakeLists, FakeStore
 
 STALE = Invalidation("u", (("a", "b#related"), ("b", "a#related")), (b"entry",))
 
@@ -34,7 +35,7 @@ class Components:
 
 @pytest.fixture
 def components() -> Components:
-    store, cache, clock = FakeStore(), FakeLists(), FakeClock()
+    store, cache, clock = FakeStore(), FakeLists(), ManualClock()
     memory, freshness, codec = MemoryCache(0, clock), Freshness(cache, clock), WireCodec()
     lookup = ListLookup(memory, cache, ListFiller(store, cache, memory, codec, freshness, clock), freshness)
     committer = Committer(store, cache, lookup, codec, FakeIds(), clock, commit_seconds=0.2)

@@ -12,7 +12,8 @@ from services.graph_service.ports import HIDDEN, PackedList
 from services.graph_service.usecases.fast_path import NeighborsFastPath
 from services.graph_service.usecases.memory_cache import MemoryCache
 from shared.errors import InvalidArgument
-from tests.support.graph_fakes import FakeClock, FakeLists
+from tests.support.clock import ManualClock
+from tests.support.graph_fakes import FakeLists
 
 CODEC = WireCodec()
 PACKED = CODEC.pack([Neighbor("b", 0.5, "related", Direction.BOTH, False, 1)])
@@ -38,14 +39,14 @@ def cache() -> FakeLists:
 
 @pytest.fixture
 def memory() -> MemoryCache:
-    found = MemoryCache(100_000, FakeClock())
+    found = MemoryCache(100_000, ManualClock())
     found.reopen()
     return found
 
 
 @pytest.fixture(params=[0, 100_000])
 def path(request: pytest.FixtureRequest, cache: FakeLists) -> NeighborsFastPath:
-    memory = MemoryCache(request.param, FakeClock())
+    memory = MemoryCache(request.param, ManualClock())
     memory.reopen()
     return NeighborsFastPath(memory, cache, CODEC, full_path)
 
@@ -110,4 +111,4 @@ async def test_a_list_that_is_invalidated_during_the_read_is_not_kept(memory: Me
 
 
 def test_without_memory_there_is_no_ready_response(cache: FakeLists) -> None:
-    assert NeighborsFastPath(MemoryCache(0, FakeClock()), cache, CODEC, full_path).ready_response is None
+    assert NeighborsFastPath(MemoryCache(0, ManualClock()), cache, CODEC, full_path).ready_response is None

@@ -10,7 +10,8 @@ from services.graph_service.usecases.hubs import Hubs
 from services.graph_service.usecases.limits import Limits
 from services.graph_service.usecases.memory_cache import MemoryCache
 from shared.errors import Unavailable
-from tests.support.graph_fakes import FakeClock, FakeLists, FakeStore
+from tests.support.clock import ManualClock
+from tests.support.graph_fakes import FakeLists, FakeStore
 
 DEGREE = 450
 
@@ -45,7 +46,7 @@ class HubLists(FakeLists):
 
 
 def world(late: int) -> tuple[HubLists, Hubs, list[float]]:
-    clock, lists, pauses = FakeClock(), HubLists(late), list[float]()
+    clock, lists, pauses = ManualClock(), HubLists(late), list[float]()
     edges: dict[EdgeKey, Edge] = {}
     for number in range(DEGREE):
         edge = first_version("u", NewEdge("hub", f"n{number:03}", weight=number / 1000), clock.now_ms())

@@ -14,7 +14,8 @@ from services.graph_service.usecases.limits import Limits
 from services.graph_service.usecases.list_filler import ListFiller
 from services.graph_service.usecases.list_lookup import ListLookup
 from services.graph_service.usecases.memory_cache import MemoryCache
-from tests.support.graph_fakes import FakeClock, FakeLists, FakeStore
+from tests.support.clock import ManualClock
+from tests.support.graph_fakes import FakeLists, FakeStore
 
 CODEC = WireCodec()
 
@@ -24,7 +25,7 @@ class Components:
     store: FakeStore
     cache: FakeLists
     memory: MemoryCache
-    clock: FakeClock
+    clock: ManualClock
     lookup: ListLookup
 
     def add_edge(self, a: str, b: str) -> None:
@@ -43,12 +44,12 @@ class Components:
 
 @pytest.fixture
 def components() -> Components:
-    store, cache, clock = FakeStore(), FakeLists(), FakeClock()
+    store, cache, clock = FakeStore(), FakeLists(), ManualClock()
     memory = MemoryCache(100_000, clock)
     memory.reopen()
 
     async def sleep(seconds: float) -> None:
-        clock.advance(seconds)
+        clock.move(seconds)
         await asyncio.sleep(0)
 
     freshness = Freshness(cache, clock)
@@ -120,7 +121,7 @@ async def test_a_token_that_cannot_be_verified_asks_dynamodb_each_time(
     for count in (2, 3):
         await components.neighbors("a", token)
         assert components.store.reads.count("a") == count
-    components.clock.advance(2 * 3600)
+    components.clock.move(2 * 3600)
     await components.neighbors("a")
     reads = components.store.reads.count("a")
     await components.neighbors("a", token)

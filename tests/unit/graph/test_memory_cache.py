@@ -4,7 +4,7 @@ import pytest
 
 from services.graph_service.ports import HIDDEN, PackedList
 from services.graph_service.usecases.memory_cache import Entry, MemoryCache
-from tests.support.graph_fakes import FakeClock
+from tests.support.clock import ManualClock
 
 
 def packed(size: int = 10, stamp: int = 1) -> PackedList:
@@ -12,12 +12,12 @@ def packed(size: int = 10, stamp: int = 1) -> PackedList:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def memory(clock: FakeClock) -> MemoryCache:
+def memory(clock: ManualClock) -> MemoryCache:
     made = MemoryCache(10_000, clock, ttl=60)
     made.reopen()
     return made
@@ -74,11 +74,11 @@ def test_closed_it_serves_and_takes_nothing(memory: MemoryCache) -> None:
     assert memory.get("u", "a") is None
 
 
-def test_entries_expire_whatever_happens(memory: MemoryCache, clock: FakeClock) -> None:
+def test_entries_expire_whatever_happens(memory: MemoryCache, clock: ManualClock) -> None:
     keep(memory, "a")
-    clock.advance(59)
+    clock.move(59)
     assert memory.get("u", "a") is not None
-    clock.advance(2)
+    clock.move(2)
     assert memory.get("u", "a") is None
 
 
@@ -88,7 +88,7 @@ def response(memory: MemoryCache) -> tuple[Entry, Entry]:
     return entry, hidden
 
 
-def test_a_ready_answer_lives_as_long_as_both_lists(memory: MemoryCache, clock: FakeClock) -> None:
+def test_a_ready_answer_lives_as_long_as_both_lists(memory: MemoryCache, clock: ManualClock) -> None:
     response(memory)
     assert memory.response(b"request") == b"answer"
     assert memory.response(b"other") is None
@@ -98,7 +98,7 @@ def test_a_ready_answer_lives_as_long_as_both_lists(memory: MemoryCache, clock: 
     memory.invalidate("u", HIDDEN)
     assert memory.response(b"request") is None
     response(memory)
-    clock.advance(61)
+    clock.move(61)
     assert memory.response(b"request") is None
 
 
@@ -119,7 +119,7 @@ def test_answers_count_and_go_with_their_entry(memory: MemoryCache) -> None:
     assert memory.size == 0
 
 
-def test_turned_off_it_holds_nothing(clock: FakeClock) -> None:
+def test_turned_off_it_holds_nothing(clock: ManualClock) -> None:
     memory = MemoryCache(0, clock)
     memory.reopen()
     assert memory.put(memory.ticket("u", "a"), packed(), 1) is None

@@ -79,7 +79,7 @@ async def test_old_failures_are_forgotten() -> None:
     for _ in range(8):
         await trip(breaker, 1)
         await call(breaker, works)
-        clock._seconds += 6
+        clock.seconds += 6
     assert state(breaker) == "closed"
 
 
@@ -94,7 +94,7 @@ async def test_errors_of_the_request_do_not_count_against_the_dependency() -> No
 async def test_half_open_one_probe_passes_and_its_success_closes() -> None:
     breaker, clock = fresh()
     await trip(breaker)
-    clock._seconds += 1.1
+    clock.seconds += 1.1
     gate = asyncio.Event()
     probe = asyncio.create_task(call(breaker, gate.wait))
     await asyncio.sleep(0)
@@ -113,10 +113,10 @@ async def test_a_failed_probe_opens_it_for_twice_as_long_up_to_a_bound() -> None
     waits = []
     for _ in range(4):
         waits.append(breaker.retry_after)
-        clock._seconds += breaker.retry_after
+        clock.seconds += breaker.retry_after
         await trip(breaker, 1)
     assert waits == pytest.approx([1.05, 2.1, 4.2, 4.2])
-    clock._seconds += 5
+    clock.seconds += 5
     await call(breaker, works)
     await trip(breaker)
     assert breaker.retry_after == pytest.approx(1.05)
@@ -125,7 +125,7 @@ async def test_a_failed_probe_opens_it_for_twice_as_long_up_to_a_bound() -> None
 async def test_a_cancelled_probe_gives_its_place_back() -> None:
     breaker, clock = fresh()
     await trip(breaker)
-    clock._seconds += 1.1
+    clock.seconds += 1.1
     probe = asyncio.create_task(call(breaker, asyncio.Event().wait))
     await asyncio.sleep(0)
     probe.cancel()
@@ -141,7 +141,7 @@ async def test_a_call_that_began_before_it_opened_has_no_say_afterwards() -> Non
     await trip(breaker)
     breaker.exit(late_success, True)
     assert state(breaker) == "open"
-    clock._seconds += 1.1
+    clock.seconds += 1.1
     probe = breaker.enter()
     breaker.exit(late_failure, False)
     assert state(breaker) == "half_open"
@@ -173,6 +173,6 @@ async def test_listeners_hear_each_change() -> None:
     heard: list[str] = []
     breaker.on_change(lambda name, state: heard.append(f"{name} {state}"))
     await trip(breaker)
-    clock._seconds += 1.1
+    clock.seconds += 1.1
     await call(breaker, works)
     assert heard == ["store open", "store half_open", "store closed"]

@@ -97,7 +97,7 @@ def test_the_reserve_refills_with_time() -> None:
     clock = ManualClock()
     budget = RetryBudget(ratio=0, reserve=2.0, burst=1, clock=clock)
     assert [budget.withdraw(), budget.withdraw()] == [True, False]
-    clock._seconds += 0.5
+    clock.seconds += 0.5
     assert budget.withdraw()
 
 

@@ -11,7 +11,8 @@ from services.node_service.usecases.user_settings import (
     update_user_settings,
 )
 from shared.errors import InvalidArgument
-from tests.support.node_fakes import FakeClock, FakeSettings
+from tests.support.clock import ManualClock
+from tests.support.node_fakes import FakeSettings
 
 
 @pytest.fixture
@@ -20,12 +21,12 @@ def store() -> FakeSettings:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> ManualClock:
+    return ManualClock()
 
 
 @pytest.fixture
-def retentions(store: FakeSettings, clock: FakeClock) -> RetentionCache:
+def retentions(store: FakeSettings, clock: ManualClock) -> RetentionCache:
     return RetentionCache(store, UserSettings(100), clock)
 
 
@@ -56,7 +57,7 @@ async def test_an_unknown_path(settings: StoredUserSettings) -> None:
 
 
 async def test_a_retention_is_cached_for_some_seconds(
-    retentions: RetentionCache, store: FakeSettings, clock: FakeClock
+    retentions: RetentionCache, store: FakeSettings, clock: ManualClock
 ) -> None:
     assert [await retentions.seconds("u") for _ in range(3)] == [100] * 3
     assert store.loads == 1
