@@ -1,7 +1,7 @@
-"""Imports notes into a running Brain2: `python -m deploy.local import FILE|FOLDER --user U`.
+"""Imports notes into a running Brain2: `python -m deploy.local import FOLDER|FILE --user U`.
 
-A file holds JSON lines (plain or gzip) or an export; a folder holds Markdown. See jsonlines.py and markdown.py for what
-is read, send.py for how it is stored.
+A folder or a zip holds Markdown; a file holds Markdown, JSON lines (plain or gzip) or an export. markdown.py and
+jsonlines.py describe what is read, send.py how it is stored.
 """
 
 from deploy.local.importer.main import add_arguments, main

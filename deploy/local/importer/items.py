@@ -5,14 +5,22 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
 from typing import Any, Protocol
 
+from deploy.local.importer.dates import when
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 
 # The limits of brain2.node.v1: what is larger is refused here, by line, before it can spoil a whole batch.
 MAX_CONTENT_BYTES = 256 * 1024
+MAX_TITLE_BYTES = 512
+MAX_TAGS = 64
+MAX_TAG_BYTES = 64
+MAX_METADATA_ENTRIES = 32
+MAX_METADATA_BYTES = 4096
+# Marks of direction: they make one text look like another.
+_BIDI = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+_LONGEST_SHOWN = 500
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -52,7 +60,20 @@ class Settings:
     values: dict[str, Any]
 
 
-Item = Note | Link | Problem | Settings
+@dataclass(frozen=True)
+class Owned:
+    """All edges of a type that begin at these notes are among the links of this source: any other one is stale."""
+
+    edge_type: str
+    node_ids: frozenset[str]
+
+
+Item = Note | Link | Problem | Settings | Owned
+__all__ = [
+    "MAX_CONTENT_BYTES", "MAX_METADATA_BYTES", "MAX_METADATA_ENTRIES", "MAX_TAGS", "MAX_TAG_BYTES", "MAX_TITLE_BYTES",
+    "Item", "Link", "Note", "Owned", "Problem", "Settings", "Source", "cut", "one_line", "shown", "stable_id",
+    "tags_of", "when",
+]  # fmt: skip
 
 
 class Source(Protocol):
@@ -75,22 +96,32 @@ def stable_id(text: str) -> str:
     return f"{slug}-{digest}" if slug else digest
 
 
-def when(value: object) -> datetime:
-    """A time from what people write: RFC 3339, a date, or seconds since 1970. Without a zone it is UTC. ValueError."""
-    try:
-        if isinstance(value, str):
-            found = datetime.fromisoformat(value.strip())
-        elif isinstance(value, datetime):
-            found = value
-        elif isinstance(value, date):
-            found = datetime(value.year, value.month, value.day, tzinfo=UTC)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found = datetime.fromtimestamp(value, UTC)
-        else:
-            raise ValueError
-    except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{value!r} is not a time (RFC 3339, a date, or seconds since 1970)") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+def one_line(text: str) -> str:
+    """A text as one line without control characters and marks of direction: what titles, tags and names may hold."""
+    plain = _BIDI.sub("", text)
+    kept = (" " if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char for char in plain)
+    return " ".join("".join(kept).split())
+
+
+def cut(text: str, most: int) -> str:
+    """The longest beginning of a text that has at most this many bytes of UTF-8 and ends at a whole character."""
+    data = text.encode()
+    if len(data) <= most:
+        return text
+    kept = data[:most].decode(errors="ignore")
+    # An accent or a joined emoji stays with the character before it, or goes with it.
+    while kept and (unicodedata.combining(text[len(kept)]) or "\u200d" in (text[len(kept)], kept[-1])):
+        kept = kept[:-1]
+    return kept
+
+
+def shown(text: str) -> str:
+    """A text as a terminal may show it: control characters and marks of direction are spelled out, the rest is cut."""
+    escaped = "".join(
+        f"\\u{ord(char):04x}" if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or _BIDI.match(char) else char
+        for char in text[:_LONGEST_SHOWN]
+    )
+    return escaped + ("..." if len(text) > _LONGEST_SHOWN else "")
 
 
 def tags_of(value: object) -> list[str]:

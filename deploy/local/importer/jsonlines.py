@@ -9,9 +9,9 @@ import hashlib
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from google.protobuf import json_format
 
@@ -19,6 +19,11 @@ from deploy.local.importer.items import MAX_CONTENT_BYTES, Item, Link, Note, Pro
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 
+# A note of 256 KiB whose characters are all escaped, with its metadata, has less than 2 MiB.
+_LONGEST_LINE = 4 * 1024 * 1024
+# Notes are compressed to a tenth. What unpacks to more than this was made to do harm.
+_MOST_UNPACKED = 200
+_UNPACKED_AT_LEAST = 64 * 1024 * 1024
 _GZIP = b"\x1f\x8b"
 
 
@@ -37,10 +42,15 @@ class JsonLines:
         end: dict[str, Any] | None = None
         number = 0
         with self._path.open("rb") as raw:
-            lines: Iterable[bytes] = gzip.GzipFile(fileobj=raw) if raw.peek(2)[:2] == _GZIP else raw
+            packed = raw.peek(2)[:2] == _GZIP
+            lines: BinaryIO = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
+            most = max(_UNPACKED_AT_LEAST, self.total * _MOST_UNPACKED) if packed else self.total + _LONGEST_LINE
             try:
-                for number, line in enumerate(lines, 1):
+                for number, line in enumerate(_lines(lines, most), 1):
                     self.done = raw.tell()
+                    if line is None:
+                        yield Problem(f"line {number}", f"over {_LONGEST_LINE >> 20} MiB")
+                        continue
                     if not line.strip():
                         continue
                     where = f"line {number}"
@@ -52,7 +62,10 @@ class JsonLines:
                             end = fields
                             continue
                         item = _item(where, fields)
-                    except ValueError as error:
+                    except RecursionError:
+                        yield Problem(where, "nested too deep")
+                        continue
+                    except (ValueError, TypeError, OverflowError) as error:
                         yield Problem(where, str(error))
                         continue
                     if isinstance(item, Note):
@@ -61,11 +74,35 @@ class JsonLines:
                             yield Problem(where, f"the id {item.node.node_id!r} is already on line {first}")
                             continue
                     yield item
+            except _BombError:
+                yield Problem(f"after line {number}", "it unpacks to far more than notes do: the rest is not read")
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 yield Problem(f"after line {number}", f"the compressed file is damaged: {error}")
         self.done = self.total
         if counts:
             yield from _check_end(f"after line {number}", end, counts)
+
+
+class _BombError(Exception):
+    """A compressed file unpacks to more than a file of notes can."""
+
+
+def _lines(opened: BinaryIO, most: int) -> Iterator[bytes | None]:
+    """The lines of a file, in bounded memory: None for one that is too long. _BombError above `most` bytes in all."""
+    size = 0
+    while line := opened.readline(_LONGEST_LINE + 1):
+        size += len(line)
+        whole = len(line) <= _LONGEST_LINE
+        while not whole and not line.endswith(b"\n"):
+            line = opened.readline(_LONGEST_LINE)
+            size += len(line)
+            if size > most:
+                raise _BombError
+            if not line:
+                break
+        if size > most:
+            raise _BombError
+        yield line if whole else None
 
 
 def _fields(line: bytes) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import stack
 from deploy.local.console import Console, LaunchError
-from deploy.local.importer.items import Source
+from deploy.local.importer.files import SUFFIXES, DiskFolder, ZipFolder
+from deploy.local.importer.items import Source, shown
 from deploy.local.importer.jsonlines import JsonLines
 from deploy.local.importer.markdown import MarkdownFolder
 from deploy.local.importer.progress import ProgressBar
@@ -26,12 +28,15 @@ from shared.errors import Brain2Error, InvalidArgument, Violations
 from shared.grpc.client import Channels
 from shared.ids import check_user_id
 
+_ACCEPTED = "an import takes a folder, a zip or a file of Markdown notes (.md), or JSON lines (also gzip)"
 _SERVICES = ("node", "graph", "similarity")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `import`."""
-    parser.add_argument("source", type=Path, help="JSON lines (also .gz), an export, or a folder of Markdown notes")
+    parser.add_argument(
+        "source", type=Path, help="a folder, zip or file of Markdown, JSON lines (also .gz), or an export"
+    )
     parser.add_argument("--user", required=True, help="whose notes they become")
     parser.add_argument("--target", help="the node service, host:port (default: the stack that runs here)")
     parser.add_argument("--graph-target", help="default: one port after the node service's")
@@ -39,7 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=stack.Options.data, help="folder of the stack (default: .brain2)")
     parser.add_argument("--update", action="store_true", help="replace stored notes whose text differs from the file")
     parser.add_argument("--wait", action="store_true", help="return when the notes are indexed and can be searched")
-    parser.add_argument("--wait-seconds", type=float, default=600.0, help="how long --wait waits (default: 600)")
+    parser.add_argument(
+        "--wait-seconds",
+        type=float,
+        default=600.0,
+        help="how long --wait waits without any further note being indexed (default: 600)",
+    )
+    parser.add_argument(
+        "--report", type=Path, help="write all that is named (failures, what was not read) to this file"
+    )
     parser.add_argument("--in-flight", type=int, default=4, choices=range(1, 33), metavar="N", help="batches at a time")
     parser.add_argument("--patience", type=float, default=60.0, help="seconds without any success before it gives up")
 
@@ -52,20 +65,39 @@ def main(argv: Sequence[str]) -> int:
     try:
         return asyncio.run(telemetry.run_command("import", _run(arguments, Console())))
     except LaunchError as error:
-        print(f"brain2: {error}", file=sys.stderr)
+        print(f"brain2: {shown(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
 def open_source(path: Path) -> Source:
-    """The reader for a file or folder. LaunchError when there is nothing to read."""
-    if path.is_dir():
-        return MarkdownFolder(path)
+    """The reader for a file or folder. LaunchError, in one sentence, when there is nothing that an import can read."""
     try:
+        if path.is_dir():
+            return MarkdownFolder(DiskFolder(path))
+        if path.name.lower().endswith(SUFFIXES):
+            with path.open("rb"):
+                return MarkdownFolder(DiskFolder(path.parent, path.name))
+        if zipfile.is_zipfile(path):
+            return MarkdownFolder(ZipFolder(path))
+        if path.exists() and not _may_be_json_lines(path):
+            raise LaunchError(f"{path} is not read: {_ACCEPTED}")
         return JsonLines(path)
     except OSError as error:
-        raise LaunchError(f"cannot read {path}: {error.strerror}") from None
+        raise LaunchError(f"cannot read {path}: {error.strerror or error}") from None
+    except zipfile.BadZipFile as error:
+        raise LaunchError(f"cannot read {path}: the zip is damaged ({error})") from None
+    except ValueError as error:
+        raise LaunchError(f"{path} {error}; {_ACCEPTED}") from None
+
+
+def _may_be_json_lines(path: Path) -> bool:
+    with path.open("rb") as opened:
+        begin = opened.read(4096)
+    if begin.startswith(b"\x1f\x8b") or path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
+        return True
+    return begin.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"")
 
 
 async def _run(arguments: argparse.Namespace, console: Console) -> int:
@@ -104,6 +136,11 @@ async def _run(arguments: argparse.Namespace, console: Console) -> int:
             console.say(console.paint(stopped, "red"))
         elif arguments.wait:
             stopped = await _wait(importer, arguments.wait_seconds, console)
+    if arguments.report:
+        try:
+            arguments.report.write_text("".join(f"{line}\n" for line in importer.report.lines()), encoding="utf-8")
+        except OSError as error:
+            raise LaunchError(f"cannot write {arguments.report}: {error.strerror}") from None
     return 1 if stopped or importer.report.failures else 0
 
 

@@ -1,182 +1,149 @@
-"""Notes from a folder of Markdown files: front matter (title, tags, date, aliases, id), [[wiki links]] become edges.
+"""Notes from Markdown files, of a folder, a zip or one file: each file becomes a note, each link an edge.
 
-The text of a note stays as it is. Its id comes from its path, so importing the folder again finds the same notes. A
-link is resolved by path, title, file name or alias, whatever the case; one that leads nowhere is mentioned.
+The text of a note stays as it is. Its id comes from its front matter or its path, so importing the folder again finds
+the same notes. page.py reads one file, directory.py finds what a link means; this module goes through the folder.
 """
 
-import itertools
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
 
-import yaml
-
-from deploy.local.importer.items import MAX_CONTENT_BYTES, Item, Link, Note, Problem, stable_id, tags_of, when
+from deploy.local.importer.directory import Directory
+from deploy.local.importer.files import SUFFIXES, Folder, Listing, readable_paths
+from deploy.local.importer.items import Item, Link, Note, Owned, Problem, cut, stable_id
+from deploy.local.importer.page import Dialect, Page, nfc, path_id, read_page
+from deploy.local.importer.prose import Found
 from protos.graph.v1 import graph_pb2
-from protos.node.v1 import node_pb2
 
-# The type of edge that a wiki link becomes.
+# The type of edge that a link in a text becomes.
 LINK_TYPE = "links_to"
-_SUFFIXES = (".md", ".markdown")
-_WIKI_LINK = re.compile(r"!?\[\[([^\[\]\n|#^]*)(?:[#^][^\[\]\n|]*)?(?:\|([^\[\]\n]*))?\]\]")
-_CODE = re.compile(r"^(```|~~~).*?^\1[^\n]*$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+_LONGEST_LABEL_BYTES = 512
+_MAX_REMARKS_A_FILE = 20
 # What else such a folder holds: [[plan.pdf]] isn't a note that is missing.
 _ATTACHMENT = re.compile(
-    r"\.(png|jpe?g|gif|svg|webp|bmp|pdf|mp[34]|m4a|ogg|wav|mov|webm|zip|csv|docx?|xlsx?|pptx?|canvas|base)$",
+    r"\.(avif|base|bmp|canvas|csv|docx?|epub|excalidraw|gif|html?|ipynb|jpe?g|json|m4a|mkv|mov|mp[34]|ogg|pdf|png|pptx?|svg|"
+    r"tiff?|txt|wav|webm|webp|xlsx?|zip)$",
     re.IGNORECASE,
 )
-_HEADING = re.compile(r"^#\s+(.+?)\s*#*\s*$", re.MULTILINE)
-
-
-@dataclass
-class _Page:
-    path: PurePosixPath
-    node: node_pb2.NewNode
-    aliases: list[str]
-    # (line, target as written, label)
-    links: list[tuple[int, str, str]] = field(default_factory=list)
 
 
 class MarkdownFolder:
-    """The items of all Markdown files below a folder: every note first, then the links. Progress is in files."""
+    """The items of all Markdown files of a folder: every note first, then the links. Progress is in files."""
 
-    def __init__(self, folder: Path) -> None:
-        self.name = str(folder)
-        # Hidden folders are the editors' own (.obsidian, .trash, .git).
-        self._paths = sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in _SUFFIXES
-            and path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        )
-        self.total = len(self._paths)
-        self.done = 0
+    def __init__(self, folder: Folder, now: datetime | None = None) -> None:
+        self.name = folder.name
         self._folder = folder
+        self._listing = folder.list()
+        self._now = now or datetime.now(UTC)
+        self.total = len(self._listing.files)
+        self.done = 0
+        if not self.total:
+            kinds = _kinds(self._listing)
+            raise ValueError(f"holds no Markdown file ({', '.join(SUFFIXES)})" + (f", only {kinds}" if kinds else ""))
 
     def __iter__(self) -> Iterator[Item]:
-        pages: list[_Page] = []
+        self.done = 0
+        dialect = _dialect(self._listing, self.name)
+        pages: list[Page] = []
         seen: dict[str, str] = {}
-        for path in self._paths:
-            where = path.relative_to(self._folder).as_posix()
+        yield from self._listing.problems
+        for file, where in readable_paths(self._listing):
             self.done += 1
             try:
-                page = _read(path, PurePosixPath(where))
-            except (ValueError, OSError) as error:
+                page = read_page(self._folder.read(file), where, file.time, self._now, dialect)
+            except OSError as error:
+                yield Problem(where, f"cannot be read: {error.strerror or error}")
+                continue
+            except ValueError as error:
                 yield Problem(where, str(error))
                 continue
-            first = seen.setdefault(page.node.node_id, where)
-            if first != where:
-                yield Problem(where, f"the id {page.node.node_id!r} is already that of {first}")
-                continue
-            pages.append(page)
+            if (first := seen.get(page.node.node_id)) is not None:
+                taken = f"the id {page.node.node_id!r} is already that of {first}: it gets one from its path"
+                page.remarks.append((0, taken))
+                page.node.node_id = path_id(where)
+                while page.node.node_id in seen:
+                    page.node.node_id = stable_id(f"{where}/{page.node.node_id}")
+            seen[page.node.node_id] = where
+            for line, text in page.remarks[:_MAX_REMARKS_A_FILE]:
+                yield Problem(f"{where}:{line}" if line else where, text, fatal=False)
+            if len(page.remarks) > _MAX_REMARKS_A_FILE:
+                yield Problem(where, f"{len(page.remarks) - _MAX_REMARKS_A_FILE} more remarks", fatal=False)
             yield Note(where, page.node)
-        yield from _links(pages)
+            # The text is not needed any more: a folder may be larger than the memory.
+            page.node = type(page.node)(node_id=page.node.node_id, title=page.node.title)
+            page.remarks = []
+            pages.append(page)
+        if kinds := _kinds(self._listing):
+            others = len(self._listing.others)
+            what = "1 file was" if others == 1 else f"{others:,} files were"
+            yield Problem(self.name, f"{what} left out, not Markdown: {kinds}", fatal=False)
+        yield Owned(LINK_TYPE, frozenset(page.node.node_id for page in pages))
+        if sum(page.dendron for page in pages) * 2 > len(pages):
+            dialect.dendron = True
+        yield from self._links(pages, dialect)
 
-
-def _read(path: Path, relative: PurePosixPath) -> _Page:
-    try:
-        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError:
-        raise ValueError("not UTF-8") from None
-    if len(text.encode()) > MAX_CONTENT_BYTES:
-        raise ValueError(f"over {MAX_CONTENT_BYTES // 1024} KiB")
-    front, body = _front_matter(text)
-    heading = _HEADING.search(body)
-    title = str(front.get("title") or (heading[1] if heading else "") or relative.stem)
-    name = str(front["id"]) if front.get("id") else relative.with_suffix("").as_posix()
-    node = node_pb2.NewNode(
-        node_id=stable_id(name), title=title, content=body.strip(), tags=tags_of(_words(front.get("tags")))
-    )
-    node.metadata["path"] = relative.as_posix()
-    created = front.get("date") or front.get("created")
-    # Without a date, the file's own time is the best that is known of when it was written.
-    node.create_time.FromDatetime(when(created) if created else datetime.fromtimestamp(path.stat().st_mtime, UTC))
-    aliases = front.get("aliases") or front.get("alias") or []
-    page = _Page(relative, node, [str(alias) for alias in (aliases if isinstance(aliases, list) else [aliases])])
-    offset = text.count("\n", 0, len(text) - len(body))
-    # Code shows what a link looks like; it isn't one. Blanked, not cut: line numbers stay.
-    prose = _CODE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), body)
-    for found in _WIKI_LINK.finditer(prose):
-        if target := found[1].strip():
-            page.links.append((offset + prose.count("\n", 0, found.start()) + 1, target, (found[2] or "").strip()))
-    return page
-
-
-def _front_matter(text: str) -> tuple[dict[str, Any], str]:
-    found = re.match(r"---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", text, re.MULTILINE | re.DOTALL)
-    if not found:
-        return {}, text
-    try:
-        fields = yaml.safe_load(found[1])
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 2 if mark else 1
-        raise ValueError(f"front matter, line {line}: {getattr(error, 'problem', None) or 'not YAML'}") from None
-    except ValueError as error:
-        # A timestamp that looks right and isn't: 2024-02-31.
-        raise ValueError(f"front matter: {error}") from None
-    if fields is not None and not isinstance(fields, dict):
-        raise ValueError("front matter is not a list of names and values")
-    return fields or {}, text[found.end() :]
-
-
-def _words(tags: object) -> object:
-    """ "tea green" is two tags in front matter, where a list needs brackets; so is "tea, green"."""
-    return re.split(r"[,\s]+", tags) if isinstance(tags, str) else tags
-
-
-def _links(pages: list[_Page]) -> Iterator[Item]:
-    """Edges for the links; two notes that link each other get one that has no direction."""
-    directory = _Directory(pages)
-    edges: dict[tuple[str, str], tuple[str, graph_pb2.NewEdge]] = {}
-    for page in pages:
-        for line, target, label in page.links:
-            where = f"{page.path}:{line}"
-            found = directory.find(target, page)
-            if found is None:
-                if not _ATTACHMENT.search(target):
-                    yield Problem(where, f"[[{target}]] leads to no note", fatal=False)
-                continue
-            source_id, target_id = page.node.node_id, found.node.node_id
-            if source_id == target_id or (source_id, target_id) in edges:
-                continue
-            if (target_id, source_id) in edges:
-                edges[target_id, source_id][1].directed = False
-                continue
-            edge = graph_pb2.NewEdge(source_id=source_id, target_id=target_id, type=LINK_TYPE, directed=True, weight=1)
-            if label:
-                edge.metadata.labels["label"] = label.encode()[:512].decode(errors="ignore")
-            edges[source_id, target_id] = where, edge
-    yield from (Link(where, edge) for where, edge in edges.values())
-
-
-class _Directory:
-    """Pages by what a link may call them. Paths win over titles, titles over file names, these over aliases."""
-
-    def __init__(self, pages: list[_Page]) -> None:
-        self._by: list[dict[str, list[_Page]]] = [{}, {}, {}, {}]
+    def _links(self, pages: list[Page], dialect: Dialect) -> Iterator[Item]:
+        """Edges for the links; two notes that link each other get one that has no direction."""
+        directory = Directory(pages, dialect)
+        others = {nfc(PurePosixPath(path).name).casefold() for path in self._listing.others}
+        edges: dict[tuple[str, str], tuple[str, graph_pb2.NewEdge]] = {}
         for page in pages:
-            path = page.path.with_suffix("").as_posix()
-            names = ([path], [page.node.title], [page.path.stem], page.aliases)
-            for known, spelled in zip(self._by, names, strict=True):
-                for name in spelled:
-                    known.setdefault(_key(name), []).append(page)
+            for link in page.links:
+                where = f"{page.path}:{link.line}"
+                label = link.label
+                if not link.wiki:
+                    found = directory.markdown(link.target, page)
+                elif meant := directory.wiki(link.target, link.label, page):
+                    found, label = meant
+                else:
+                    found = None
+                if found is None:
+                    if missing := _missing(link, others):
+                        yield Problem(where, missing, fatal=False)
+                    continue
+                _add(edges, page, found, where, label)
+            for tag in page.tags if dialect.logseq or dialect.dendron else ():
+                if found := directory.tag(tag, page):
+                    _add(edges, page, found, str(page.path), "")
+        yield from (Link(where, edge) for where, edge in edges.values())
 
-    def find(self, target: str, source: _Page) -> _Page | None:
-        """The page that a link of the source means: of several the one in its folder, else the one nearest the top."""
-        plain = target[: -len(".md")] if target.lower().endswith(".md") else target
-        beside = posixpath.normpath(source.path.parent / plain)
-        for name, known in itertools.chain([(beside, self._by[0])], ((plain, known) for known in self._by)):
-            if found := known.get(_key(name)):
-                home = source.path.parent
-                return min(found, key=lambda page: (page.path.parent != home, len(page.path.parts), page.path))
-        return None
+
+def _add(
+    edges: dict[tuple[str, str], tuple[str, graph_pb2.NewEdge]], source: Page, target: Page, where: str, label: str
+) -> None:
+    source_id, target_id = source.node.node_id, target.node.node_id
+    if source_id == target_id or (source_id, target_id) in edges:
+        return
+    if (target_id, source_id) in edges:
+        edges[target_id, source_id][1].directed = False
+        return
+    edge = graph_pb2.NewEdge(source_id=source_id, target_id=target_id, type=LINK_TYPE, directed=True, weight=1)
+    if label:
+        edge.metadata.labels["label"] = cut(label, _LONGEST_LABEL_BYTES)
+    edges[source_id, target_id] = where, edge
 
 
-def _key(name: str) -> str:
-    return " ".join(name.casefold().split()).removeprefix("./")
+def _missing(link: Found, others: set[str]) -> str:
+    """What is to be mentioned of a link that leads to no note; nothing if it leads to another file, or may."""
+    name = nfc(link.target.partition("#")[0]).strip()
+    if posixpath.basename(name).casefold() in others or not name:
+        return ""
+    if link.wiki:
+        return "" if _ATTACHMENT.search(name) else f"[[{name}]] leads to no note"
+    return f"({name}) leads to no note" if name.lower().endswith(SUFFIXES) else ""
+
+
+def _dialect(listing: Listing, name: str) -> Dialect:
+    folders = {PurePosixPath(path).name for path in listing.folders} | {PurePosixPath(name).name}
+    files = {PurePosixPath(path).name for path in listing.others}
+    return Dialect(
+        logseq="logseq" in folders or {"pages", "journals"} <= folders,
+        dendron="dendron.yml" in files or any(path.endswith(".schema.yml") for path in files),
+        obsidian=".obsidian" in folders,
+    )
+
+
+def _kinds(listing: Listing) -> str:
+    return ", ".join(f"{count:,} {kind}" for kind, count in listing.kinds().most_common(20))

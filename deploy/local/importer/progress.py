@@ -9,6 +9,8 @@ from typing import TextIO
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from deploy.local.importer.items import shown
+
 _LINE_SECONDS = 5.0
 
 
@@ -16,15 +18,16 @@ class ProgressBar:
     """Use as `with ProgressBar("notes.jsonl") as bar: bar.show(done, total, "120 notes")`."""
 
     def __init__(self, name: str, out: TextIO | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._name = name
+        self._name = shown(name)
         self._out = out or sys.stderr
         self._monotonic = monotonic
         self._next_line = monotonic() + _LINE_SECONDS
         self._bar: Progress | None = None
         if self._out.isatty():
+            name, note = (TextColumn(f"{{task.{part}}}", markup=False) for part in ("description", "fields[note]"))
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[note]}"),
-                TimeRemainingColumn(), console=RichConsole(file=self._out), transient=True,
+                name, BarColumn(), TaskProgressColumn(), note, TimeRemainingColumn(),
+                console=RichConsole(file=self._out), transient=True,
             )  # fmt: skip
 
     def __enter__(self) -> "ProgressBar":

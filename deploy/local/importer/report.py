@@ -1,11 +1,14 @@
 """What became of everything that was read: counted once, told at the end."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from deploy.local.console import Console
+from deploy.local.importer.items import shown
 
 # Of each kind so many are shown line by line; the rest is counted.
 _SHOWN = 20
+_NOWHERE = "leads to no note"
 
 
 @dataclass
@@ -23,6 +26,8 @@ class Report:
     read_links: int = 0
     linked: int = 0
     linked_before: int = 0
+    # Links that the texts no longer name, removed (--update).
+    unlinked: int = 0
     failed_notes: int = 0
     # (where, why): of notes, links, and lines that are neither
     failures: list[tuple[str, str]] = field(default_factory=list)
@@ -52,7 +57,8 @@ class Report:
         """The summary for a person."""
         _list(console, "failed", "red", self.failures)
         _list(console, "differs from the stored note, which was kept (--update replaces it)", "yellow", self.differing)
-        _list(console, "mentioned", "yellow", self.remarks)
+        # A wanted page is not there yet in most vaults; what could not be read comes first.
+        _list(console, "mentioned", "yellow", sorted(self.remarks, key=lambda remark: remark[1].endswith(_NOWHERE)))
         parts = [
             f"{self.created:,} created",
             f"{self.present:,} already there",
@@ -61,18 +67,26 @@ class Report:
         ]
         rate = f", {self.read_notes / seconds:,.0f} a second" if seconds > 0 and self.read_notes else ""
         console.say(f"{console.paint('notes', 'bold')}  {', '.join(parts)} ({seconds:.1f} s{rate})")
-        if self.read_links:
+        if self.read_links or self.unlinked:
             console.say(
                 f"{console.paint('links', 'bold')}  {self.linked:,} created, {self.linked_before:,} already there"
+                + (f", {self.unlinked:,} removed" if self.unlinked else "")
             )
         if unsettled := self.read_notes - self.settled_notes:
             console.say(console.paint(f"{unsettled:,} more were read, but are not stored for certain", "red"))
         failed = f"{len(self.failures):,} failed"
         console.say(console.paint(failed, "red" if self.failures else "green"))
 
+    def lines(self) -> Iterator[str]:
+        """Everything that is named, one line each: kind, place and reason, separated by tabs."""
+        named = (("failed", self.failures), ("differs", self.differing), ("mentioned", self.remarks))
+        for kind, rows in named:
+            for where, why in rows:
+                yield f"{kind}\t{shown(where)}\t{shown(why)}"
+
 
 def _list(console: Console, what: str, colour: str, rows: list[tuple[str, str]]) -> None:
     for where, why in rows[:_SHOWN]:
-        console.say(f"  {console.paint(what, colour)}  {where}: {why}")
+        console.say(f"  {console.paint(what, colour)}  {shown(where)}: {shown(why)}")
     if len(rows) > _SHOWN:
-        console.say(f"  {console.paint(what, colour)}  ... and {len(rows) - _SHOWN:,} more")
+        console.say(f"  {console.paint(what, colour)}  ... and {len(rows) - _SHOWN:,} more (--report writes all)")

@@ -2,21 +2,22 @@
 
 Nothing is dropped in silence. A batch whose answer got lost is sent again under the same request_id, so it is stored
 once; the ids of notes come from the file, so a whole import can be run again and finds what is there. Where a service
-asks for time (RESOURCE_EXHAUSTED with RetryInfo), it gets it; one that stays away longer than `patience` seconds ends
-the import.
+asks for time (RESOURCE_EXHAUSTED with RetryInfo), it gets it. The import ends only when nothing at all has succeeded
+for `patience` seconds: as long as something succeeds, what does not is tried again.
 """
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from time import monotonic
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from deploy.local.importer.items import Item, Link, Note, Problem, Settings, Source
+from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Settings, Source
 from deploy.local.importer.report import Report
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
@@ -32,8 +33,9 @@ _BATCH_LINKS = 200
 # So many stored notes of the largest size fit into one answer.
 _BATCH_READS = 15
 _CALL_SECONDS = 30.0
-# Of a note whose own result says that it may go better later.
-_ATTEMPTS = 10
+_STREAM_SECONDS = 600.0
+# Items of a source that are read at a time, in a thread, so that calls in flight go on meanwhile.
+_READ_ITEMS = 64
 _BACKOFF = Backoff(base=0.1, cap=5.0)
 _INDEXED_POLL_SECONDS = 0.25
 # google.rpc.Code of results that may be better next time: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, UNAVAILABLE.
@@ -41,7 +43,7 @@ _TRANSIENT = {4, 8, 10, 14}
 
 
 class GaveUpError(Exception):
-    """A service stayed away for longer than the patience; the text says which error came last."""
+    """Nothing succeeded for longer than the patience; the text says which error came last."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,12 @@ class Importer:
         """Read and store everything. GaveUpError when a service stays away; the report is true all the same."""
         links: list[Link] = []
         deleted: list[Note] = []
+        owned: list[Owned] = []
         self._last_success = self._clock()
         async with _Flight(self._in_flight) as flight:
             batch: list[Note] = []
             size = 0
-            for item in source:
+            async for item in _read(source):
                 if isinstance(item, Note):
                     self.report.read_notes += 1
                     if item.deleted:
@@ -102,10 +105,15 @@ class Importer:
                 elif isinstance(item, Settings):
                     # They come first, and hold for what follows: whether and how links are made.
                     await self._settings(item)
+                elif isinstance(item, Owned):
+                    owned.append(item)
                 else:
                     self._other(item, links)
             if batch:
                 await flight.add(self._notes, batch)
+        if self._update:
+            for item in owned:
+                await self._remove_stale(item, links)
         async with _Flight(self._in_flight) as flight:
             for chunk in _chunks(links, _BATCH_LINKS):
                 await flight.add(self._links, chunk)
@@ -184,22 +192,31 @@ class Importer:
     async def _batch(
         self, items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[Any]], settle: Callable[[T, Any], None]
     ) -> None:
-        """Send items, and those whose own result is transient again; settle() gets the last result of each."""
-        for attempt in range(_ATTEMPTS):
+        """Send items, and those whose own result is transient again while anything succeeds.
+
+        settle() gets the last result of each.
+        """
+        began = self._clock()
+        attempt = 0
+        while items:
             answer = await send(items)
             if answer is None:
                 return
             again: list[T] = []
-            for item, result in zip(items, answer.results, strict=True):
-                if result.code in _TRANSIENT and attempt + 1 < _ATTEMPTS:
+            results = list(zip(items, answer.results, strict=True))
+            if any(result.code not in _TRANSIENT for _, result in results):
+                self._last_success = self._clock()
+            out_of_patience = self._clock() - max(self._last_success, began) > self._patience
+            for item, result in results:
+                if result.code in _TRANSIENT and not out_of_patience:
                     again.append(item)
                 else:
                     settle(item, result)
             self._on_progress()
-            if not again:
-                return
+            if again:
+                await self._sleep(_BACKOFF.delay(attempt))
+                attempt += 1
             items = again
-            await self._sleep(_BACKOFF.delay(attempt))
 
     async def _compare(self, notes: Sequence[Note]) -> None:
         """Notes whose id is taken: by themselves, by an older text, or by a note that is deleted."""
@@ -242,8 +259,54 @@ class Importer:
         if deleted is not None:
             self.report.stored.discard(note.node.node_id)
 
+    async def _remove_stale(self, owned: Owned, links: Sequence[Link]) -> None:
+        """Delete the edges that the texts of updated notes no longer name, or name in another direction.
+
+        An edge without a direction stays as long as one of its ends is no note of this import: only that one knows.
+        """
+        wanted = {
+            frozenset((link.edge.source_id, link.edge.target_id)): (link.edge.source_id, link.edge.directed)
+            for link in links
+            if link.edge.type == owned.edge_type
+        }
+        ours = owned.node_ids & self.report.stored
+        for edge in await self._edges(owned.edge_type):
+            source, target = edge.source_id, edge.target_id
+            wish = wanted.get(frozenset((source, target)))
+            same = wish is not None and wish[1] == edge.directed and (not edge.directed or wish[0] == source)
+            if same or source not in ours or (not edge.directed and target not in ours):
+                continue
+            request = graph_pb2.DeleteEdgeRequest(
+                user_id=self._user, source_id=source, target_id=target, type=edge.type, request_id=uuid.uuid4().hex
+            )
+
+            def fail(why: str, where: str = f"{source} -> {target}") -> None:
+                self.report.fail(where, f"the stale link is not removed: {why}")
+
+            answer = await self._call(fail, self._stubs.graph.DeleteEdge, request)
+            if answer is not None and answer.deleted and wish is None:
+                self.report.unlinked += 1
+
+    async def _edges(self, edge_type: str) -> list[graph_pb2.Edge]:
+        """The stored edges of a type that people made; none, and a failure in the report, if they can't be read."""
+
+        async def read(request: graph_pb2.ListEdgesRequest, **_: Any) -> list[graph_pb2.Edge]:
+            answers = self._stubs.graph.ListEdges(request, timeout=_STREAM_SECONDS)
+            return [
+                edge
+                async for answer in answers
+                for edge in answer.edges
+                if edge.type == edge_type and not edge.metadata.auto_generated
+            ]
+
+        def fail(why: str) -> None:
+            self.report.fail("links", f"stale ones are not removed: {why}")
+
+        return await self._call(fail, read, graph_pb2.ListEdgesRequest(user_id=self._user)) or []
+
     async def _call(self, fail: Callable[[str], None], method: Callable[..., Awaitable[T]], request: Any) -> T | None:
         """The answer, or None: it can't succeed, and fail() was told why. GaveUpError when nobody answers."""
+        began = self._clock()
         attempt = 0
         while True:
             try:
@@ -252,12 +315,15 @@ class Importer:
                 if not error.transient:
                     fail(f"{error.reason}: {error.message}")
                     return None
-                if self._clock() - self._last_success > self._patience:
+                # Reading the source takes time, too: a call has its patience from its own beginning.
+                if self._clock() - max(self._last_success, began) > self._patience:
                     raise GaveUpError(f"{error.reason}: {error.message}") from None
                 await self._sleep(_BACKOFF.delay(attempt, at_least=error.retry_after))
                 attempt += 1
             else:
-                self._last_success = self._clock()
+                # A batch whose items were all refused for now is no success: _batch() decides by its items.
+                if not hasattr(answer, "results"):
+                    self._last_success = self._clock()
                 return answer
 
     def _fail_notes(self, notes: Sequence[Note]) -> Callable[[str], None]:
@@ -268,9 +334,9 @@ class Importer:
         return fail
 
     async def wait_until_indexed(self, seconds: float, on_progress: Callable[[int, int], None]) -> int:
-        """Poll until the similarity service knows every stored note; the number of those that it doesn't by then.
+        """Poll until the similarity service knows every stored note; the number of those that it does not know.
 
-        GaveUpError when it stays away.
+        seconds: how long it waits without any further note becoming known. GaveUpError when the service stays away.
         """
         ids = sorted(self.report.stored)
         ends = self._clock() + seconds
@@ -278,7 +344,7 @@ class Importer:
         self._last_success = self._clock()
 
         async def until_known(node_id: str) -> None:
-            nonlocal known
+            nonlocal known, ends
             request = similarity_pb2.ExtractKeywordsRequest(user_id=self._user, node_id=node_id, limit=1)
             while self._clock() < ends:
                 try:
@@ -293,6 +359,7 @@ class Importer:
                 else:
                     self._last_success = self._clock()
                     known += 1
+                    ends = self._clock() + seconds
                     on_progress(known, len(ids))
                     return
                 # Few questions: each of them is a line in the service's log.
@@ -333,6 +400,14 @@ class _Flight:
                 self._places.release()
 
         self._group.create_task(fly())
+
+
+async def _read(source: Source) -> AsyncIterator[Item]:
+    """The items of a source, read in a thread: a file is parsed while calls are in flight."""
+    items = iter(source)
+    while chunk := await asyncio.to_thread(lambda: list(islice(items, _READ_ITEMS))):
+        for item in chunk:
+            yield item
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:

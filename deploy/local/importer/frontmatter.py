@@ -1,0 +1,183 @@
+"""The front matter of a Markdown file: names and values between two lines `---` at its beginning.
+
+YAML is read by ruamel.yaml, all scalars as they are written (3.10 stays 3.10, yes stays yes). What people write is
+often not quite YAML: then it is read line by line, and what has no meaning either way is mentioned. A file that begins
+with a rule and goes on with prose has no front matter, and keeps all of its text.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+# Above this size it is taken for text: nobody writes so many properties, and YAML is slow to read.
+_MAX_BYTES = 64 * 1024
+_MAX_DEPTH = 32
+_MAX_VALUES = 5_000
+_KEY = re.compile(r"([^\s:#\-\[\]{}\"'][^:\n\[\]{}\"]{0,99}|\"[^\"\n]{1,99}\"|'[^'\n]{1,99}')[ \t]*:(?=[ \t]|$)(.*)")
+_ITEM = re.compile(r"[ \t]*-(?:[ \t]+(.*))?$")
+_NOTHING = {"", "~", "null", "Null", "NULL"}
+
+Value = str | list["Value"] | dict[str, "Value"]
+
+
+@dataclass
+class FrontMatter:
+    """fields: by name, values of texts, lists and maps. body: the text after it; lines: how many lines stand before it.
+
+    raw: its own text. problems: (line, what could not be read).
+    """
+
+    body: str
+    fields: dict[str, Value] = field(default_factory=dict)
+    raw: str = ""
+    lines: int = 0
+    problems: list[tuple[int, str]] = field(default_factory=list)
+
+
+def split(text: str) -> FrontMatter:
+    """Front matter and body of a file's text, whose lines end with a line feed. Linear in the text."""
+    if not text.startswith("---"):
+        return FrontMatter(text)
+    lines = text.split("\n")
+    if lines[0].rstrip() != "---":
+        return FrontMatter(text)
+    end = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip() in ("---", "...")), None)
+    if end is None:
+        return FrontMatter(text)
+    inner = lines[1:end]
+    raw = "\n".join(inner)
+    body = "\n".join(lines[end + 1 :])
+    if not raw.strip():
+        return FrontMatter(body, lines=end + 1)
+    if not _looks_right(inner):
+        return FrontMatter(text)
+    if len(raw) > _MAX_BYTES:
+        return FrontMatter(text, problems=[(1, f"front matter of over {_MAX_BYTES // 1024} KiB is kept as text")])
+    found = FrontMatter(body, raw=raw, lines=end + 1)
+    try:
+        fields = _yaml(raw)
+    except (YAMLError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, AssertionError):
+        _line_by_line(inner, found)
+        return found
+    if isinstance(fields, dict):
+        budget = [_MAX_VALUES]
+        found.fields = {}
+        for name, value in fields.items():
+            plain = _plain(value, 0, budget)
+            if plain is not None:
+                found.fields[_name(name)] = plain
+        if budget[0] <= 0:
+            found.problems.append((1, f"front matter has more than {_MAX_VALUES:,} values: the rest is left out"))
+        return found
+    return FrontMatter(text)
+
+
+def _looks_right(lines: list[str]) -> bool:
+    """Whether lines are names with values: they begin with one, and no prose follows a blank line."""
+    keys = prose = 0
+    blank = False
+    for line in lines:
+        stripped = line.strip()
+        if not stripped:
+            blank = True
+            continue
+        if stripped.startswith("#"):
+            blank = False
+            continue
+        if _KEY.match(line) or (not keys and stripped.startswith(("{", '"'))):
+            keys += 1
+        elif not keys:
+            return False
+        elif line[0] not in " \t-]}":
+            prose += 1
+            if blank:
+                return False
+        blank = False
+    return keys > 0 and prose <= keys
+
+
+def _yaml(raw: str) -> Any:
+    reader = YAML(typ="base", pure=True)
+    reader.allow_duplicate_keys = True
+    depth = deepest = 0
+    for char in raw:
+        depth += (char in "[{") - (char in "]}")
+        deepest = max(deepest, depth)
+    if deepest > _MAX_DEPTH:
+        raise ValueError("nested too deep")
+    return reader.load(raw)
+
+
+def _plain(value: Any, depth: int, budget: list[int]) -> Value | None:
+    """A value of texts, lists and maps only; budget bounds how many are taken, since an alias can repeat any part."""
+    budget[0] -= 1
+    if budget[0] <= 0 or depth > _MAX_DEPTH:
+        return None
+    if isinstance(value, dict):
+        pairs = ((_name(name), _plain(inner, depth + 1, budget)) for name, inner in value.items())
+        return {name: inner for name, inner in pairs if inner is not None}
+    if isinstance(value, list | tuple):
+        found = []
+        for inner in value:
+            if budget[0] <= 0:
+                break
+            if (plain := _plain(inner, depth + 1, budget)) is not None:
+                found.append(plain)
+        return found
+    text = "" if value is None else str(value)
+    return None if text in _NOTHING else text
+
+
+def _name(name: Any) -> str:
+    return name if isinstance(name, str) else str(name)[:100]
+
+
+def _line_by_line(lines: list[str], found: FrontMatter) -> None:
+    """Names and values of what is not YAML: `name: text`, `name: [a, b]`, or a list of `- item` below a name."""
+    name = ""
+    unread: list[int] = []
+    for number, line in enumerate(lines, 2):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        item = _ITEM.match(line)
+        key = None if item or line[0] in " \t" else _KEY.match(line)
+        if key:
+            name = key[1].strip().strip("\"'")
+            value = _written(key[2])
+            if value is not None:
+                found.fields[name] = value
+        elif item and name and isinstance(found.fields.setdefault(name, []), list):
+            value = _scalar(item[1] or "")
+            kept = found.fields[name]
+            if value is not None and isinstance(kept, list) and len(kept) < _MAX_VALUES:
+                kept.append(value)
+        elif name and line[0] in " \t" and isinstance(found.fields.get(name, ""), str):
+            # The text goes on in the next line, below `|` or `>`, or indented.
+            before = str(found.fields.get(name, "")).strip("|>-+ ")
+            found.fields[name] = f"{before} {stripped}".strip()
+        else:
+            unread.append(number)
+    found.problems.append((2, "front matter is not YAML; it was read line by line"))
+    found.problems += [(number, "front matter: this line could not be read") for number in unread]
+
+
+def _written(text: str) -> Value | None:
+    text = text.strip()
+    if text.startswith("[") and text.endswith("]") and not text.startswith("[["):
+        values = [_scalar(part) for part in text[1:-1].split(",")]
+        return [value for value in values if value is not None]
+    return _scalar(text)
+
+
+def _scalar(text: str) -> str | None:
+    text = text.strip()
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1]
+    else:
+        # A comment needs a space before it, and nothing but one can follow a quoted text.
+        text = text if text.startswith(("'", '"')) else re.split(r"(?:^|\s)#(?=\s|$)", text, maxsplit=1)[0].strip()
+    return None if text in _NOTHING else text

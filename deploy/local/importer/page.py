@@ -1,0 +1,399 @@
+"""One Markdown file read as a note: its title, id, time, tags, names, metadata and links.
+
+Nothing in its metadata is a reason to lose it: what does not fit the limits of brain2.node.v1 is cut or left out, what
+has no meaning is ignored, and either is mentioned with its line.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from deploy.local.importer import frontmatter, prose
+from deploy.local.importer.dates import ambiguous, when
+from deploy.local.importer.files import MAX_FILE_BYTES
+from deploy.local.importer.frontmatter import FrontMatter, Value
+from deploy.local.importer.items import (
+    MAX_CONTENT_BYTES,
+    MAX_METADATA_BYTES,
+    MAX_METADATA_ENTRIES,
+    MAX_TAG_BYTES,
+    MAX_TAGS,
+    MAX_TITLE_BYTES,
+    cut,
+    one_line,
+    stable_id,
+)
+from deploy.local.importer.prose import Found
+from protos.node.v1 import node_pb2
+
+_LONGEST_VALUE_BYTES = 1024
+_MAX_ALIASES = 64
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Names of properties, without case, spaces and marks; of several the first that can be read counts.
+_TIME_NAMES = (
+    "date", "created", "createdat", "creationdate", "datecreated", "createddate", "createtime", "creationtime",
+    "createdtime", "timecreated", "ctime",
+)  # fmt: skip
+_TAG_NAMES = ("tags", "tag")
+_ALIAS_NAMES = ("aliases", "alias")
+_WIKI = re.compile(r"!?\[\[([^\[\]]{1,1000})\]\]")
+_NAMESPACE = re.compile(r"(?<=[^_])___(?=[^_])")
+
+
+@dataclass
+class Dialect:
+    """Which tool a folder was written with, as far as links and names depend on it."""
+
+    logseq: bool = False
+    dendron: bool = False
+    obsidian: bool = False
+
+
+@dataclass
+class Page:
+    """A note and what finds it. given_id: its own id, as it is written. remarks: (line, text), line 0: the file."""
+
+    path: PurePosixPath
+    node: node_pb2.NewNode
+    stem: str
+    given_id: str = ""
+    aliases: list[str] = field(default_factory=list)
+    links: list[Found] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    definitions: dict[str, str] = field(default_factory=dict)
+    remarks: list[tuple[int, str]] = field(default_factory=list)
+    # A note of Dendron has its own kind of front matter: times in milliseconds.
+    dendron: bool = False
+
+
+def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: Dialect) -> Page:
+    """Read a file. Raises ValueError only if it holds no text, or more than a note can hold.
+
+    path: below the folder. file_time: of its last change, in seconds since 1970; now: the latest time a note can have.
+    """
+    text, remark = _decode(data)
+    front = frontmatter.split(text)
+    content = front.body.lstrip("\n").rstrip()
+    if len(content.encode()) > MAX_CONTENT_BYTES:
+        raise ValueError(f"over {MAX_CONTENT_BYTES // 1024} KiB")
+    relative = PurePosixPath(path)
+    stem = _stem(relative, dialect)
+    page = Page(relative, node_pb2.NewNode(content=content), stem)
+    if remark:
+        page.remarks.append((0, remark))
+    page.remarks += front.problems
+    found = prose.read(front.body, dotted_tags=dialect.dendron)
+    fields: dict[str, Value] = dict(front.fields)
+    for name, value in prose.properties(front.body).items():
+        fields.setdefault(name, value)
+    known = {_plain_name(name): name for name in reversed(list(fields))}
+    reader = _Reader(page, front, fields, known)
+    page.node.title = reader.title(found.heading)
+    reader.id(path)
+    page.aliases = reader.aliases()
+    written_time = reader.time(file_time, now)
+    page.tags = reader.tags(found.tags)
+    page.node.tags.extend(page.tags)
+    page.links = [
+        *reader.links(),
+        *(Found(link.line + front.lines, link.target, link.label, link.wiki) for link in found.links),
+    ]
+    page.definitions = found.definitions
+    if found.deep:
+        page.remarks.append((0, "is nested very deep: links in the deepest parts are not read"))
+    page.remarks += [
+        (front.lines + line, "the line is very long: links in it are not read") for line in found.long_lines
+    ]
+    reader.metadata(written_time)
+    page.dendron = {"created", "updated"} <= fields.keys() and all(
+        isinstance(fields[name], str) and re.fullmatch(r"\d{13}", str(fields[name])) for name in ("created", "updated")
+    )
+    return page
+
+
+class _Reader:
+    """Takes what a note needs out of its properties; what is left becomes metadata."""
+
+    def __init__(self, page: Page, front: FrontMatter, fields: dict[str, Value], known: dict[str, str]) -> None:
+        self._page = page
+        self._front = front
+        self._fields = fields
+        self._known = known
+        self._used: set[str] = set()
+
+    def _take(self, plain: str) -> Value | None:
+        name = self._known.get(plain)
+        if name is None:
+            return None
+        self._used.add(name)
+        return self._fields[name]
+
+    def _line(self, plain: str) -> int:
+        """The line of a property, 0 where it is not known."""
+        name = self._known.get(plain, plain)
+        for number, line in enumerate(self._front.raw.split("\n"), 2):
+            if line.strip().strip("\"'").startswith(name):
+                return number
+        return 0
+
+    def _mention(self, plain: str, text: str) -> None:
+        self._page.remarks.append((self._line(plain), text))
+
+    def title(self, heading: str) -> str:
+        given = self._take("title")
+        written = _unlinked(given) if isinstance(given, str) else ""
+        if given is not None and not isinstance(given, str):
+            self._mention("title", "the title is not a text: the file's name is used")
+        found = one_line(written) or one_line(heading) or one_line(self._page.stem)
+        short = cut(found, MAX_TITLE_BYTES).rstrip()
+        if short != found:
+            self._mention("title", f"the title is over {MAX_TITLE_BYTES} bytes: it is cut")
+        return short or "untitled"
+
+    def id(self, path: str) -> None:
+        given = self._take("id")
+        own = given.strip() if isinstance(given, str) else ""
+        if given is not None and not own:
+            self._mention("id", "the id is not a text: the note's id comes from its path")
+        if len(own.encode()) > 64:
+            self._mention("id", "the id is over 64 bytes: the note's id is a short form of it")
+        self._page.given_id = own
+        self._page.node.node_id = stable_id(own) if own else path_id(path)
+
+    def aliases(self) -> list[str]:
+        found: list[str] = []
+        for plain in _ALIAS_NAMES:
+            value = self._take(plain)
+            for text in _texts(value):
+                parts = _names(text) if isinstance(value, str) else [_unlinked(text)]
+                found += [short for part in parts if (short := cut(one_line(part), MAX_TITLE_BYTES).rstrip())]
+        if len(found) > _MAX_ALIASES:
+            self._mention("aliases", f"more than {_MAX_ALIASES} aliases: the rest is left out")
+        return [alias for alias in dict.fromkeys(found) if alias != self._page.node.title][:_MAX_ALIASES]
+
+    def time(self, file_time: float, now: datetime) -> str:
+        """Set the note's time; the date as it is written where the note's time is another one or may be."""
+        written = ""
+        for plain in _TIME_NAMES:
+            value = self._take(plain)
+            texts = _texts(value)
+            if not texts:
+                continue
+            try:
+                found = when(texts[0])
+            except ValueError as error:
+                self._mention(plain, f"{error}: the file's time is used")
+                written = written or texts[0]
+                continue
+            if not _EPOCH <= found <= now:
+                self._mention(
+                    plain, f"the date {texts[0][:100]!r} is before 1970 or in the future: the file's time is used"
+                )
+                written = written or texts[0]
+                continue
+            if ambiguous(texts[0]):
+                self._mention(plain, f"the date {texts[0][:100]!r} is read with the month first")
+                written = texts[0]
+            self._page.node.create_time.FromDatetime(found)
+            break
+        else:
+            try:
+                found = datetime.fromtimestamp(file_time, UTC)
+            except (ValueError, OverflowError, OSError):
+                found = now
+            self._page.node.create_time.FromDatetime(found if _EPOCH <= found <= now else now)
+        return written
+
+    def tags(self, inline: list[str]) -> list[str]:
+        found: list[str] = []
+        for plain in _TAG_NAMES:
+            value = self._take(plain)
+            if value is None:
+                continue
+            if isinstance(value, str):
+                found += _words(value)
+                continue
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, str):
+                    found.append(_unlinked(item))
+                elif isinstance(item, list) and item:
+                    found.append(_unlinked(str(item[0])))
+                else:
+                    self._mention(plain, "a tag is not a text: it is left out")
+        tags: dict[str, None] = {}
+        for tag in [*found, *inline]:
+            plain_tag = one_line(tag).removeprefix("#").strip()
+            short = cut(plain_tag, MAX_TAG_BYTES).rstrip()
+            if short != plain_tag:
+                self._mention("tags", f"the tag {plain_tag[:40]!r} is over {MAX_TAG_BYTES} bytes: it is cut")
+            if short:
+                tags.setdefault(short)
+        if len(tags) > MAX_TAGS:
+            self._mention("tags", f"{len(tags)} tags: only the first {MAX_TAGS} are kept")
+        return list(tags)[:MAX_TAGS]
+
+    def links(self) -> list[Found]:
+        """Links in the values of properties, with the lines in which their names stand."""
+        lines: dict[str, int] = {}
+        for number, line in enumerate(self._front.raw.split("\n"), 2):
+            for match in _WIKI.finditer(line):
+                lines.setdefault(re.split(r"\\?\||#", match[1])[0].strip(), number)
+        found: list[Found] = []
+        for name, value in self._front.fields.items():
+            if _plain_name(name) in ("title", "id", *_ALIAS_NAMES):
+                continue
+            for text in _link_texts(value):
+                if "[[" in text or "](" in text:
+                    for link in prose.read_value(text):
+                        line = lines.get(link.target.split("#")[0].strip(), self._line(name))
+                        found.append(Found(line or 1, link.target, link.label, link.wiki))
+        return found
+
+    def metadata(self, written_time: str) -> None:
+        """Properties that are left, within the limits; what does not fit is named."""
+        wanted: list[tuple[str, str]] = [("path", _utf8(self._page.path.as_posix()))]
+        if self._page.aliases:
+            wanted.append(("aliases", ", ".join(self._page.aliases)))
+        if self._page.given_id and self._page.given_id != self._page.node.node_id:
+            wanted.append(("imported_id", self._page.given_id))
+        if written_time:
+            wanted.append(("written_date", written_time))
+        for name, value in self._fields.items():
+            if name not in self._used and (text := _shown(value)):
+                wanted.append((one_line(name), text))
+        size = 0
+        lost: list[str] = []
+        entries: dict[str, str] = {}
+        for name, text in wanted:
+            key = cut(name, 128)
+            if not key or key in entries:
+                continue
+            short = cut(text, _LONGEST_VALUE_BYTES)
+            grown = size + len(key.encode()) + len(short.encode())
+            if len(entries) == MAX_METADATA_ENTRIES or grown > MAX_METADATA_BYTES:
+                lost.append(key)
+                continue
+            if short != text:
+                lost.append(f"{key} (cut)")
+            entries[key] = short
+            size = grown
+        self._page.node.metadata.update(entries)
+        if lost:
+            what = ", ".join(lost[:10]) + (f" and {len(lost) - 10} more" if len(lost) > 10 else "")
+            self._page.remarks.append((1, f"properties that do not fit into the metadata: {what}"))
+
+
+def path_id(path: str) -> str:
+    """The id of a note without an own one: from its path without the suffix, the same whatever the Unicode form."""
+    return stable_id(PurePosixPath(nfc(path)).with_suffix("").as_posix())
+
+
+def nfc(text: str) -> str:
+    """A text in Unicode's composed form."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _decode(data: bytes) -> tuple[str, str]:
+    """A file's text, and what is to be mentioned about it. ValueError."""
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"over {MAX_CONTENT_BYTES // 1024} KiB")
+    remark = ""
+    try:
+        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        if b"\0" in data or data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise ValueError("not UTF-8") from None
+        text = data.decode("cp1252", errors="replace")
+        remark = "not UTF-8: it is read as Windows-1252"
+    if "\0" in text:
+        raise ValueError("not a text: it holds zero bytes")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), remark
+
+
+def _stem(path: PurePosixPath, dialect: Dialect) -> str:
+    """The name of a file as its tool shows it: Logseq writes a/b as a___b or a%2Fb."""
+    stem = path.stem
+    if "%" in stem:
+        decoded = unquote(stem, errors="strict") if _decodable(stem) else stem
+        stem = decoded if decoded.strip() else stem
+    if dialect.logseq or "pages" in path.parts[:-1]:
+        stem = _NAMESPACE.sub("/", stem)
+    return nfc(stem)
+
+
+def _decodable(stem: str) -> bool:
+    try:
+        unquote(stem, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+def _unlinked(text: str) -> str:
+    """A text without the brackets of its wiki links, each read as its name."""
+    return _WIKI.sub(lambda found: re.split(r"\\?\|", found[1])[-1], text).strip()
+
+
+def _names(text: str) -> list[str]:
+    """Names separated by commas; a comma in [[a, b]] is part of the name."""
+    kept: list[str] = []
+
+    def keep(found: re.Match[str]) -> str:
+        kept.append(found[1])
+        return f"\0{len(kept) - 1}\0"
+
+    parts = _WIKI.sub(keep, text).split(",")
+    return [re.sub(r"\0(\d+)\0", lambda found: kept[int(found[1])], part).strip() for part in parts]
+
+
+def _words(text: str) -> list[str]:
+    """Tags in one text: "tea green" is two, and so is "tea, green"; [[green tea]] is one."""
+    kept = [found[1] for found in _WIKI.finditer(text)]
+    rest = _WIKI.sub(" ", text)
+    order = [*kept, *re.split(r"[,\s]+", rest)]
+    return [word for word in order if word]
+
+
+def _texts(value: Value | None) -> list[str]:
+    """The texts of a value: itself, or those of its list."""
+    if isinstance(value, str):
+        return [value] if value.strip() else []
+    if isinstance(value, list):
+        return [text for item in value for text in ([item] if isinstance(item, str) else _texts(item))]
+    return []
+
+
+def _link_texts(value: Value) -> Iterable[str]:
+    """Texts that may hold links; the list in a list that YAML makes of [[name]] is one, too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _link_texts(inner)
+    else:
+        for inner in value:
+            if isinstance(inner, list) and inner and all(isinstance(item, str) for item in inner):
+                yield f"[[{', '.join(str(item) for item in inner)}]]"
+            yield from _link_texts(inner)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return json.dumps(value, ensure_ascii=False) if value else ""
