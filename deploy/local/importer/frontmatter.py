@@ -6,6 +6,7 @@ with a rule and goes on with prose has no front matter, and keeps all of its tex
 """
 
 import re
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -108,7 +109,10 @@ def _yaml(raw: str) -> Any:
         deepest = max(deepest, depth)
     if deepest > _MAX_DEPTH:
         raise ValueError("nested too deep")
-    return reader.load(raw)
+    with warnings.catch_warnings():
+        # An anchor that is used twice is no concern of the reader of a note.
+        warnings.simplefilter("ignore")
+        return reader.load(raw)
 
 
 def _plain(value: Any, depth: int, budget: list[int]) -> Value | None:

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import stack
 from deploy.local.console import Console, LaunchError
-from deploy.local.importer.files import SUFFIXES, DiskFolder, ZipFolder
+from deploy.local.importer.files import SUFFIXES, DiskFolder, Folder, ZipFolder
 from deploy.local.importer.items import Source, shown
 from deploy.local.importer.jsonlines import JsonLines
 from deploy.local.importer.markdown import MarkdownFolder
@@ -75,12 +75,12 @@ def open_source(path: Path) -> Source:
     """The reader for a file or folder. LaunchError, in one sentence, when there is nothing that an import can read."""
     try:
         if path.is_dir():
-            return MarkdownFolder(DiskFolder(path))
+            return _markdown(DiskFolder(path))
         if path.name.lower().endswith(SUFFIXES):
             with path.open("rb"):
                 return MarkdownFolder(DiskFolder(path.parent, path.name))
         if zipfile.is_zipfile(path):
-            return MarkdownFolder(ZipFolder(path))
+            return _markdown(ZipFolder(path))
         if path.exists() and not _may_be_json_lines(path):
             raise LaunchError(f"{path} is not read: {_ACCEPTED}")
         return JsonLines(path)
@@ -88,8 +88,14 @@ def open_source(path: Path) -> Source:
         raise LaunchError(f"cannot read {path}: {error.strerror or error}") from None
     except zipfile.BadZipFile as error:
         raise LaunchError(f"cannot read {path}: the zip is damaged ({error})") from None
-    except ValueError as error:
-        raise LaunchError(f"{path} {error}; {_ACCEPTED}") from None
+
+
+def _markdown(folder: Folder) -> Source:
+    source = MarkdownFolder(folder)
+    if not source.total:
+        only = f", only {source.others}" if source.others else ""
+        raise LaunchError(f"{source.name} holds no Markdown file ({', '.join(SUFFIXES)}){only}: {_ACCEPTED}")
+    return source
 
 
 def _may_be_json_lines(path: Path) -> bool:

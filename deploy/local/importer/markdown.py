@@ -8,10 +8,10 @@ import posixpath
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from deploy.local.importer.directory import Directory
-from deploy.local.importer.files import SUFFIXES, Folder, Listing, readable_paths
+from deploy.local.importer.files import SUFFIXES, DiskFolder, Folder, Listing, readable_paths
 from deploy.local.importer.items import Item, Link, Note, Owned, Problem, cut, stable_id
 from deploy.local.importer.page import Dialect, Page, nfc, path_id, read_page
 from deploy.local.importer.prose import Found
@@ -32,16 +32,18 @@ _ATTACHMENT = re.compile(
 class MarkdownFolder:
     """The items of all Markdown files of a folder: every note first, then the links. Progress is in files."""
 
-    def __init__(self, folder: Folder, now: datetime | None = None) -> None:
-        self.name = folder.name
-        self._folder = folder
-        self._listing = folder.list()
+    def __init__(self, folder: Folder | Path, now: datetime | None = None) -> None:
+        self._folder = DiskFolder(folder) if isinstance(folder, Path) else folder
+        self.name = self._folder.name
+        self._listing = self._folder.list()
         self._now = now or datetime.now(UTC)
         self.total = len(self._listing.files)
         self.done = 0
-        if not self.total:
-            kinds = _kinds(self._listing)
-            raise ValueError(f"holds no Markdown file ({', '.join(SUFFIXES)})" + (f", only {kinds}" if kinds else ""))
+
+    @property
+    def others(self) -> str:
+        """The other files that the folder holds, counted by kind."""
+        return _kinds(self._listing)
 
     def __iter__(self) -> Iterator[Item]:
         self.done = 0

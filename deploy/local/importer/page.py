@@ -251,8 +251,8 @@ class _Reader:
             for text in _link_texts(value):
                 if "[[" in text or "](" in text:
                     for link in prose.read_value(text):
-                        line = lines.get(link.target.split("#")[0].strip(), self._line(name))
-                        found.append(Found(line or 1, link.target, link.label, link.wiki))
+                        number = lines.get(link.target.split("#")[0].strip(), self._line(name))
+                        found.append(Found(number or 1, link.target, link.label, link.wiki))
         return found
 
     def metadata(self, written_time: str) -> None:

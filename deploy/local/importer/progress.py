@@ -24,9 +24,9 @@ class ProgressBar:
         self._next_line = monotonic() + _LINE_SECONDS
         self._bar: Progress | None = None
         if self._out.isatty():
-            name, note = (TextColumn(f"{{task.{part}}}", markup=False) for part in ("description", "fields[note]"))
+            text, achieved = (TextColumn(f"{{task.{part}}}", markup=False) for part in ("description", "fields[note]"))
             self._bar = Progress(
-                name, BarColumn(), TaskProgressColumn(), note, TimeRemainingColumn(),
+                text, BarColumn(), TaskProgressColumn(), achieved, TimeRemainingColumn(),
                 console=RichConsole(file=self._out), transient=True,
             )  # fmt: skip
 

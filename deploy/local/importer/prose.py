@@ -80,8 +80,8 @@ def read(text: str, *, dotted_tags: bool = False) -> Prose:
     for token, following in zip_longest(tokens, tokens[1:]):
         if token.type == "inline":
             _collect(token, prose)
-        elif token.type == "heading_open" and token.tag == "h1" and token.map == [first, token.map[1]] and following:
-            prose.heading = _plain(following.content)
+        elif (token.type, token.tag, token.level) == ("heading_open", "h1", 0) and (token.map or [-1])[0] == first:
+            prose.heading = _plain(following.content) if following else ""
     for label, reference in env.get("references", {}).items():
         prose.definitions[label.casefold()] = unquote(reference["href"])
     prose.deep = bool(env.get("deep"))

@@ -35,7 +35,7 @@ _BATCH_READS = 15
 _CALL_SECONDS = 30.0
 _STREAM_SECONDS = 600.0
 # Items of a source that are read at a time, in a thread, so that calls in flight go on meanwhile.
-_READ_ITEMS = 64
+_READ_ITEMS = 256
 _BACKOFF = Backoff(base=0.1, cap=5.0)
 _INDEXED_POLL_SECONDS = 0.25
 # google.rpc.Code of results that may be better next time: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, UNAVAILABLE.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.importer import jsonlines
 from deploy.local.importer.items import Item, Link, Note, Problem, Settings
 from deploy.local.importer.jsonlines import JsonLines
 
@@ -125,6 +126,31 @@ def test_a_gzip_file_that_is_cut_off_is_a_failure(tmp_path: Path) -> None:
 def test_a_byte_order_mark_and_blank_lines_are_nothing(tmp_path: Path) -> None:
     [note] = read(tmp_path, b"\xef\xbb\xbf" + json.dumps({"title": "A"}).encode() + b"\r\n\r\n")
     assert isinstance(note, Note)
+
+
+def test_a_line_that_is_too_long_or_too_deep_is_named_and_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jsonlines, "_LONGEST_LINE", 1_000_000)
+    deep = b'{"title": "x", "extra": ' + b"[" * 200_000 + b"]" * 200_000 + b"}\n"
+    one, problem, nested, two = read(
+        tmp_path, {"id": "a", "title": "A"}, {"title": "x" * 3_000_000}, deep, {"id": "b", "title": "B"}
+    )
+    assert isinstance(one, Note)
+    assert isinstance(two, Note)
+    assert problem == Problem("line 2", "over 0 MiB")
+    assert nested == Problem("line 3", "nested too deep")
+
+
+@pytest.mark.parametrize("line", [b"0" * 10_000_000, b"{}\n" * 300_000])
+def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    monkeypatch.setattr(jsonlines, "_UNPACKED_AT_LEAST", 100_000)
+    monkeypatch.setattr(jsonlines, "_MOST_UNPACKED", 10)
+    path = tmp_path / "notes.jsonl.gz"
+    path.write_bytes(gzip.compress(line, 1))
+    *_, last = list(JsonLines(path))
+    assert isinstance(last, Problem)
+    assert "unpacks to far more" in last.reason
 
 
 def test_an_export_that_lost_lines_is_a_failure(tmp_path: Path) -> None:

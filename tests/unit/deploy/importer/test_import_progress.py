@@ -46,3 +46,16 @@ def test_a_thousand_failures_do_not_flood_the_terminal() -> None:
     report.show(Console(out), 0.0)
     assert len(out.getvalue().splitlines()) < 30
     assert "... and 980 more" in out.getvalue()
+
+
+def test_the_terminal_is_not_at_the_mercy_of_a_file() -> None:
+    report = Report(remarks=[("a\x1b]0;x\x07.md:1", "[[\x1b[2J]] leads to no note"), ("b.md", "no time")])
+    out = io.StringIO()
+    report.show(Console(out), 0.0)
+    assert "\x1b" not in out.getvalue()
+    assert "\x07" not in out.getvalue()
+    # What could not be read comes before the pages that nobody has written yet.
+    assert out.getvalue().index("b.md") < out.getvalue().index("leads to no note")
+    assert list(report.lines()) == [
+        "mentioned\ta\\u001b]0;x\\u0007.md:1\t[[\\u001b[2J]] leads to no note", "mentioned\tb.md\tno time"
+    ]  # fmt: skip

@@ -1,12 +1,12 @@
 """Sending an import: batches, what becomes of each note, and that every note is accounted for when things fail."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from deploy.local.importer.items import Item, Link, Note, Problem, Settings
+from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Settings
 from deploy.local.importer.send import GaveUpError, Importer, Stubs
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
@@ -91,6 +91,17 @@ class World:
                 self.edges[ends] = edge
         return answer
 
+    async def ListEdges(self, request: graph_pb2.ListEdgesRequest, **_: Any) -> AsyncIterator[Any]:
+        for edge in list(self.edges.values()):
+            stored = graph_pb2.Edge(
+                source_id=edge.source_id, target_id=edge.target_id, type=edge.type, directed=edge.directed
+            )
+            yield graph_pb2.ListEdgesResponse(edges=[stored])
+
+    async def DeleteEdge(self, request: graph_pb2.DeleteEdgeRequest, **_: Any) -> Any:
+        deleted = self.edges.pop((request.source_id, request.target_id), None)
+        return graph_pb2.DeleteEdgeResponse(deleted=deleted is not None)
+
     async def ExtractKeywords(self, request: similarity_pb2.ExtractKeywordsRequest, **_: Any) -> Any:
         if self.unindexed:
             self.unindexed -= 1
@@ -122,8 +133,9 @@ def note(name: str, title: str = "", *, deleted: bool = False) -> Note:
     return Note(f"line {name}", node_pb2.NewNode(node_id=name, title=title or name), deleted)
 
 
-def link(source: str, target: str) -> Link:
-    return Link(f"{source}>{target}", graph_pb2.NewEdge(source_id=source, target_id=target))
+def link(source: str, target: str, *, directed: bool = True) -> Link:
+    edge = graph_pb2.NewEdge(source_id=source, target_id=target, type="links_to", directed=directed)
+    return Link(f"{source}>{target}", edge)
 
 
 def importer(world: World, time: Time | None = None, **options: Any) -> Importer:
@@ -205,6 +217,84 @@ async def test_links_wait_for_notes_and_deletes_for_links() -> None:
     assert set(world.edges) == {("a", "b")}
     assert world.deleted == {"b"}
     assert run.report.stored == {"a"}
+
+
+@pytest.mark.parametrize("update", [False, True])
+async def test_a_link_that_a_text_no_longer_names_is_removed_by_an_update(update: bool) -> None:
+    world = World()
+    names = [note(name) for name in "abcd"]
+    owned = Owned("links_to", frozenset("abc"))
+    await importer(world).run(Items([*names, owned, link("a", "b"), link("b", "c", directed=False)]))
+    by_hand = graph_pb2.NewEdge(source_id="a", target_id="d", type="by_hand", directed=True)
+    not_ours = graph_pb2.NewEdge(source_id="d", target_id="a", type="links_to", directed=True)
+    world.edges |= {("a", "d"): by_hand, ("d", "a"): not_ours}
+    run = importer(world, update=update)
+    await run.run(Items([*names, owned, link("a", "c"), link("c", "b")]))
+    stale = set() if update else {("a", "b")}
+    kept = {("a", "d"), ("d", "a"), ("a", "c"), ("c", "b")}
+    assert set(world.edges) - {("b", "c")} == stale | kept
+    assert (("b", "c") in world.edges) == (not update)
+    assert run.report.unlinked == update
+    assert not run.report.failures
+
+
+async def test_an_update_without_a_change_keeps_all_edges() -> None:
+    world = World()
+    items = [note("a"), note("b"), note("c"), Owned("links_to", frozenset("abc")), link("a", "b", directed=False)]
+    await importer(world).run(Items([*items, link("b", "c")]))
+    run = importer(world, update=True)
+    await run.run(Items([*items, link("b", "c")]))
+    assert (run.report.linked, run.report.linked_before, run.report.unlinked) == (0, 2, 0)
+
+
+async def test_a_busy_note_is_tried_again_as_long_as_others_get_through() -> None:
+    world, time = World(), Time()
+    run = importer(world, time, patience=10.0)
+    slow = 0
+
+    async def one_at_a_time(request: node_pb2.BatchCreateNodesRequest, **_: Any) -> Any:
+        nonlocal slow
+        time.now += 5.0
+        slow += 1
+        answer = node_pb2.BatchCreateNodesResponse()
+        for place, node in enumerate(request.nodes):
+            answer.results.add(code=8 if place else 0, reason="BUSY")
+            if not place:
+                world.nodes[node.node_id] = node
+        return answer
+
+    run._stubs = Stubs(_With(world, BatchCreateNodes=one_at_a_time), world, world)
+    await run.run(Items([note(f"n{i}") for i in range(40)]))
+    assert slow == run.report.created == 40
+    assert not run.report.failures
+
+
+async def test_reading_for_long_does_not_use_up_the_patience() -> None:
+    world, time = World(), Time()
+    run = importer(world, time, patience=10.0)
+
+    class Slow(Items):
+        def __iter__(self) -> Iterator[Item]:
+            time.now += 1000.0
+            world.failing = [Unavailable("gone for a moment")]
+            return super().__iter__()
+
+    await run.run(Slow([note("a")]))
+    assert run.report.created == 1
+
+
+async def test_waiting_goes_on_while_notes_become_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, time = World(), Time()
+    run = importer(world, time, in_flight=1)
+    await run.run(Items([note(f"n{i}") for i in range(20)]))
+
+    async def slowly(*_: Any, **__: Any) -> Any:
+        time.now += 8.0
+        return similarity_pb2.ExtractKeywordsResponse()
+
+    monkeypatch.setattr(world, "ExtractKeywords", slowly)
+    assert await run.wait_until_indexed(10.0, lambda *_: None) == 0
+    assert time.now > 100.0
 
 
 async def test_settings_hold_before_the_notes_that_follow() -> None:
