@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,94 @@ async def test_a_folder_of_markdown_becomes_notes_and_edges(stack: Stack, client
     }
 
 
+async def links_of(client: Client, notes: dict[str, node_pb2.Node]) -> set[str]:
+    """The edges of the texts: "a -> b" by titles, "a <-> b" without a direction."""
+    titles = {node_id: node.title for node_id, node in notes.items()}
+    found = set()
+    async for answer in client.graph.ListEdges(graph_pb2.ListEdgesRequest(user_id=client.user)):
+        for edge in answer.edges:
+            if edge.type == "links_to":
+                arrow = "->" if edge.directed else "<->"
+                found.add(f"{titles[edge.source_id]} {arrow} {titles[edge.target_id]}")
+    return found
+
+
+async def test_a_real_vault_arrives_whole_and_a_second_import_changes_nothing(
+    stack: Stack, client: Client, tmp_path: Path
+) -> None:
+    vault = {
+        "tbd.md": "---\ndate: TBD\n---\nBody.",
+        "future.md": "---\ndate: 2131-01-01\n---\nBody.",
+        "old.md": "---\ndate: 1890-05-01\n---\nBody.",
+        "ms.md": "---\ncreated: 1608526404601\n---\nBody.",
+        "colon.md": "---\ntitle: Foo: the story\nrelated: [[ms]], [[tbd]]\n---\nBody.",
+        "tags.md": "---\ntags: [" + ", ".join(f"t{i}" for i in range(70)) + f", {'标' * 40}]\n---\nBody #inline.",
+        "twice.md": "---\nid: ms\n---\nBody.",
+        "long.md": "# " + "长" * 300,
+        "bidi.md": "---\ntitle: a\u202eb\tc\n---\nBody.",
+        "large.md": "---\n" + "".join(f"p{i}: {'x' * 300}\n" for i in range(40)) + "---\nBody.",
+        "rule.md": "---\nA rule, then prose.\n\n---\n[[pages/name]]",
+        "pages/x1.md": "title:: Green tea\nalias:: sencha\n\n- hello [[tbd]]",
+        "pages/name.md": "[tea](x1.md) [[sencha]]",
+    }
+    for name, text in vault.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    status, output = await run_import(stack, tmp_path, client.user)
+    assert status == 0, output
+    assert f"{len(vault)} created" in output
+    notes = await stored(client)
+    by_path = {node.metadata["path"]: node for node in notes.values()}
+    assert set(by_path) == set(vault)
+    assert all(text.endswith(by_path[name].content) for name, text in vault.items())
+    assert by_path["rule.md"].content == vault["rule.md"]
+    assert by_path["ms.md"].create_time.ToJsonString() == "2020-12-21T04:53:24.601Z"
+    links = {
+        "Foo: the story -> ms", "Foo: the story -> tbd", "Green tea -> tbd", "name -> Green tea", "rule -> name"
+    }  # fmt: skip
+    assert await links_of(client, notes) == links
+    for option in ([], ["--update"]):
+        status, output = await run_import(stack, tmp_path, client.user, *option)
+        assert status == 0, output
+        assert f"0 created, {len(vault)} already there (" in output
+        assert f"0 created, {len(links)} already there\n" in output
+    assert {key: node.version for key, node in (await stored(client)).items()} == dict.fromkeys(notes, 1)
+
+
+async def test_a_link_that_is_gone_from_the_text_is_gone_after_an_update(
+    stack: Stack, client: Client, tmp_path: Path
+) -> None:
+    for name, text in {"a": "See [[b]]", "b": "bee [[c]]", "c": "cee [[b]]"}.items():
+        (tmp_path / f"{name}.md").write_text(text)
+    status, output = await run_import(stack, tmp_path, client.user)
+    assert status == 0, output
+    assert await links_of(client, await stored(client)) == {"a -> b", "b <-> c"}
+    (tmp_path / "a.md").write_text("See [[c]] now")
+    (tmp_path / "b.md").write_text("bee")
+    status, output = await run_import(stack, tmp_path, client.user, "--update")
+    assert status == 0, output
+    assert "2 updated" in output
+    assert await links_of(client, await stored(client)) == {"a -> c", "c -> b"}
+
+
+async def test_one_file_and_a_zip_are_imported(stack: Stack, client: Client, tmp_path: Path) -> None:
+    (tmp_path / "ok.md").write_text("# One\nfine \x1b[31m")
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as packed:
+        packed.writestr("Two.md", "# Two\nsee [[Three]] and [[\x1b[2J\x07 x]]")
+        packed.writestr("Three.md", "# Three")
+        packed.writestr("x.pdf", "")
+    report = tmp_path / "report.txt"
+    for source in ("ok.md", "export.zip"):
+        status, output = await run_import(stack, tmp_path / source, client.user, "--report", str(report))
+        assert status == 0, output
+        assert "\x1b" not in output
+    assert "1 file was left out, not Markdown: 1 .pdf" in report.read_text()
+    notes = await stored(client)
+    assert {node.title for node in notes.values()} == {"One", "Two", "Three"}
+    assert await links_of(client, notes) == {"Two -> Three"}
+
+
 async def test_deleted_notes_and_settings_of_an_export_come_along(
     stack: Stack, channels: Channels, client: Client, tmp_path: Path
 ) -> None:
@@ -177,8 +266,19 @@ async def test_deleted_notes_and_settings_of_an_export_come_along(
     await until(is_back, what="the edge of the restored note")
 
 
-@pytest.mark.parametrize(("source", "reason"), [("missing.jsonl", "cannot read"), ("", "no node service answers")])
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("missing.jsonl", "cannot read"),
+        ("missing.md", "cannot read"),
+        ("notes.jsonl", "no node service answers"),
+        ("", "holds no Markdown file (.md, .markdown, .mdown, .mkd), only 1 .jsonl, 1 .pdf: an import takes a folder"),
+        ("x.pdf", "is not read: an import takes a folder, a zip or a file of Markdown notes"),
+    ],
+)
 async def test_what_cannot_begin_says_so_in_one_line(tmp_path: Path, source: str, reason: str) -> None:
+    (tmp_path / "notes.jsonl").write_text("{}")
+    (tmp_path / "x.pdf").write_bytes(b"%PDF-1.4\xff")
     path = tmp_path / source
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "deploy.local", "import", str(path), "--user", "ada", "--target", "127.0.0.1:1",

@@ -415,8 +415,9 @@ def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
 
 
 def _same(stored: node_pb2.Node, new: node_pb2.NewNode) -> bool:
+    """Whether a stored note holds what the file has; entries of its metadata that somebody added do not count."""
     return (stored.title.strip(), stored.content.strip(), set(stored.tags)) == (
         new.title.strip(),
         new.content.strip(),
         set(new.tags),
-    )
+    ) and all(stored.metadata.get(key) == value for key, value in new.metadata.items())

@@ -68,7 +68,12 @@ class World:
     async def BatchGetNodes(self, request: node_pb2.BatchGetNodesRequest, **_: Any) -> Any:
         live = [id_ for id_ in request.node_ids if id_ in self.nodes and id_ not in self.deleted]
         return node_pb2.BatchGetNodesResponse(
-            nodes=[node_pb2.Node(node_id=i, title=self.nodes[i].title, tags=self.nodes[i].tags) for i in live]
+            nodes=[
+                node_pb2.Node(
+                    node_id=i, title=self.nodes[i].title, tags=self.nodes[i].tags, metadata=self.nodes[i].metadata
+                )
+                for i in live
+            ]
         )
 
     async def UpdateNode(self, request: node_pb2.UpdateNodeRequest, **_: Any) -> Any:
@@ -184,6 +189,18 @@ async def test_a_note_with_another_text_is_kept_unless_told(update: bool) -> Non
     assert run.report.settled_notes == 1
 
 
+async def test_another_property_is_another_note_and_one_that_somebody_added_is_not() -> None:
+    world = World()
+    await importer(world).run(Items([note("a"), note("b")]))
+    world.nodes["b"].metadata["added"] = "by somebody"
+    changed = note("a")
+    changed.node.metadata["rating"] = "5"
+    run = importer(world)
+    await run.run(Items([changed, note("b")]))
+    assert run.report.differing == [("line a", "a")]
+    assert run.report.present == 1
+
+
 async def test_a_deleted_note_in_the_way_is_a_failure() -> None:
     world = World()
     await importer(world).run(Items([note("a")]))
@@ -222,7 +239,7 @@ async def test_links_wait_for_notes_and_deletes_for_links() -> None:
 @pytest.mark.parametrize("update", [False, True])
 async def test_a_link_that_a_text_no_longer_names_is_removed_by_an_update(update: bool) -> None:
     world = World()
-    names = [note(name) for name in "abcd"]
+    names: list[Item] = [note(name) for name in "abcd"]
     owned = Owned("links_to", frozenset("abc"))
     await importer(world).run(Items([*names, owned, link("a", "b"), link("b", "c", directed=False)]))
     by_hand = graph_pb2.NewEdge(source_id="a", target_id="d", type="by_hand", directed=True)
