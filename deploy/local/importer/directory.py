@@ -139,13 +139,12 @@ def _spellings(target: str) -> Iterator[str]:
     for whole in (target, unquote(target)):
         for part in (whole, whole.partition("#")[0], whole.partition("#")[0].partition("^")[0]):
             name = nfc(part.strip())
-            for suffix in SUFFIXES:
-                if name.lower().endswith(suffix):
-                    name = name[: -len(suffix)]
-                    break
-            if name and name not in seen:
-                seen.add(name)
-                yield name
+            suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+            # A name may end like a suffix: topic.markdown is the file topic.markdown.md.
+            for spelling in (name, name[: len(name) - len(suffix)]):
+                if spelling and spelling not in seen:
+                    seen.add(spelling)
+                    yield spelling
 
 
 def _journal_names(page: Page) -> list[str]:

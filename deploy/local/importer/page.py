@@ -88,7 +88,7 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
     if remark:
         page.remarks.append((0, remark))
     page.remarks += front.problems
-    found = prose.read(front.body, dotted_tags=dialect.dendron)
+    found = prose.read(front.body, dotted_tags=dialect.dendron, outline=_is_logseq(relative, dialect))
     fields: dict[str, Value] = dict(front.fields)
     for name, value in prose.properties(front.body).items():
         fields.setdefault(name, value)
@@ -322,9 +322,13 @@ def _stem(path: PurePosixPath, dialect: Dialect) -> str:
     if "%" in stem:
         decoded = unquote(stem, errors="strict") if _decodable(stem) else stem
         stem = decoded if decoded.strip() else stem
-    if dialect.logseq or "pages" in path.parts[:-1]:
+    if _is_logseq(path, dialect):
         stem = _NAMESPACE.sub("/", stem)
     return nfc(stem)
+
+
+def _is_logseq(path: PurePosixPath, dialect: Dialect) -> bool:
+    return dialect.logseq or "pages" in path.parts[:-1]
 
 
 def _decodable(stem: str) -> bool:

@@ -66,8 +66,11 @@ class Prose:
     long_lines: list[int] = field(default_factory=list)
 
 
-def read(text: str, *, dotted_tags: bool = False) -> Prose:
-    """Read a text whose lines end with a line feed. Linear in its length. dotted_tags: whether a tag may hold dots."""
+def read(text: str, *, dotted_tags: bool = False, outline: bool = False) -> Prose:
+    """Read a text whose lines end with a line feed. Linear in its length.
+
+    dotted_tags: whether a tag may hold dots. outline: an indented line is no code, whatever stands above it.
+    """
     prose = Prose()
     lines = text.split("\n")
     for number, line in enumerate(lines):
@@ -75,7 +78,7 @@ def read(text: str, *, dotted_tags: bool = False) -> Prose:
             prose.long_lines.append(number + 1)
             lines[number] = ""
     env: dict[str, Any] = {"regions": _regions(lines), "lines": lines, "dotted": dotted_tags}
-    tokens = _TEXT.parse("\n".join(lines), env)
+    tokens = (_OUTLINE if outline else _TEXT).parse("\n".join(lines), env)
     first = next((number for number, line in enumerate(lines) if line.strip()), -1)
     for token, following in zip_longest(tokens, tokens[1:]):
         if token.type == "inline":
@@ -390,5 +393,7 @@ def _parser(*, nesting: int, disable: Iterable[str]) -> MarkdownIt:
 
 _INLINE = _parser(nesting=_MAX_INLINE_NESTING, disable=["emphasis", "entity"])
 _TEXT = _parser(nesting=_MAX_NESTING, disable=())
-_TEXT.core.ruler.at("inline", _inline_in_pieces)
+_OUTLINE = _parser(nesting=_MAX_NESTING, disable=["code"])
+for _reader in (_TEXT, _OUTLINE):
+    _reader.core.ruler.at("inline", _inline_in_pieces)
 _HEADING = _parser(nesting=_MAX_INLINE_NESTING, disable=["comment"])

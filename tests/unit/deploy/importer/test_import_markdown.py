@@ -285,6 +285,12 @@ def test_logseq(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_an_outline_of_logseq_has_no_indented_code(tmp_path: Path) -> None:
+    text = "## Usage\n\t- first\n\t\t- type:: [[b]]\n\n\t- ```\n\t  [[c]]\n\t  ```\n"
+    items = read(tmp_path, {"pages/a.md": text, "notes/a.md": text, "b.md": "", "c.md": ""})
+    assert links(items) == {"pages/a -> b"}
+
+
 def test_dendron(tmp_path: Path) -> None:
     soup = "---\nid: abc\ntitle: Soup\ncreated: 1608526404601\nupdated: 1608526404601\n---\nsoup\n"
     items = read(
@@ -303,6 +309,11 @@ def test_dendron(tmp_path: Path) -> None:
 def test_in_a_dendron_vault_the_second_part_is_the_note(tmp_path: Path) -> None:
     files = {"a.md": "[[b|c]] #x", "b.md": "", "c.md": "", "tags.x.md": "", "root.schema.yml": ""}
     assert links(read(tmp_path, files)) == {"a -> c", "a -> tags.x"}
+
+
+def test_a_name_may_end_like_a_suffix(tmp_path: Path) -> None:
+    files = {"a.md": "[[topic.markdown]] [[b.markdown]] [[topic]]", "topic.markdown.md": "", "topic.md": "", "b.md": ""}
+    assert links(read(tmp_path, files)) == {"a -> topic.markdown", "a -> topic", "a -> b"}
 
 
 def test_foam_says_at_the_end_where_a_link_leads(tmp_path: Path) -> None:
