@@ -120,8 +120,8 @@ class _Names:
         if found := self._paths.get(plain):
             return found
         if key.startswith(("./", "../")):
-            # It says where, and nothing is there: perhaps the files were moved.
-            plain = plain.lstrip("./")
+            # It says where the file is, and nothing is there.
+            return None
         return self._below.get((folder, plain)) or self._ends.get(plain)
 
     def _add(self, kind: str, name: str, page: Page) -> None:
@@ -138,7 +138,7 @@ def _spellings(target: str) -> Iterator[str]:
     seen: set[str] = set()
     for whole in (target, unquote(target)):
         for part in (whole, whole.partition("#")[0], whole.partition("#")[0].partition("^")[0]):
-            name = nfc(part.strip())
+            name = nfc(part.strip().rstrip("/"))
             suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
             # A name may end like a suffix: topic.markdown is the file topic.markdown.md.
             for spelling in (name, name[: len(name) - len(suffix)]):

@@ -257,7 +257,13 @@ async def test_a_link_that_a_text_no_longer_names_is_removed_by_an_update(update
 
 async def test_an_update_without_a_change_keeps_all_edges() -> None:
     world = World()
-    items = [note("a"), note("b"), note("c"), Owned("links_to", frozenset("abc")), link("a", "b", directed=False)]
+    items: list[Item] = [
+        note("a"),
+        note("b"),
+        note("c"),
+        Owned("links_to", frozenset("abc")),
+        link("a", "b", directed=False),
+    ]
     await importer(world).run(Items([*items, link("b", "c")]))
     run = importer(world, update=True)
     await run.run(Items([*items, link("b", "c")]))
