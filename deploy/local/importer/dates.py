@@ -20,7 +20,24 @@ _CJK = re.compile(r"(\d{4})\s?[年년]\s?(\d{1,2})\s?[月월](?:\s?(\d{1,2})\s?[
 # The year first, with any separators, and a time after it; 05.2024 is a month.
 _YEAR_FIRST = re.compile(r"(\d{4})[./_-](\d{1,2})[./_-](\d{1,2})(?:[T_ ,]+(\d{1,2})[:.-](\d{2})(?:[:.-](\d{2}))?)?")
 _MONTH = re.compile(r"(\d{1,2})[./](\d{4})")
-_WORDS_BETWEEN = re.compile(r"[\[\]]{2}|\b(?:of|at)\b|(?<=\d)(?:st|nd|rd|th)\b", re.IGNORECASE)
+_WORDS_BETWEEN = re.compile(r"[\[\]]{2}|\b(?:of|at|de|del)\b|(?<=\d)(?:st|nd|rd|th|er)\b", re.IGNORECASE)
+# Months in the languages whose speakers write the day first, for a parser that knows English.
+_MONTHS = {
+    "jan": "januar januari janvier enero gennaio janeiro styczeń stycznia",
+    "feb": "februar februari février fevrier febrero febbraio fevereiro luty lutego",
+    "mar": "märz maerz maart mars marzo março marca",
+    "apr": "avril abril aprile kwietnia",
+    "may": "mai mayo maggio maio mei maja",
+    "jun": "juni juin junio giugno junho czerwca",
+    "jul": "juli juillet julio luglio julho lipca",
+    "aug": "août aout agosto augustus sierpnia",
+    "sep": "septembre septiembre settembre setembro września",
+    "oct": "oktober octobre octubre ottobre outubro października",
+    "nov": "novembre noviembre novembro listopada",
+    "dec": "dezember décembre decembre diciembre dicembre dezembro grudnia",
+}
+_ENGLISH = {name: month for month, names in _MONTHS.items() for name in names.split()}
+_WORD = re.compile(r"[^\W\d_]+")
 # 03/04/2024: nobody can tell whether the day or the month comes first.
 _AMBIGUOUS = re.compile(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4}|\d{2})\b")
 # The names of zones that RFC 2822 defines, in seconds from UTC.
@@ -94,6 +111,7 @@ def _number(text: str) -> datetime:
 
 def _words(text: str) -> datetime:
     # dateutil fills what is missing from a default: two defaults show whether the text has a year.
+    text = _WORD.sub(lambda found: _ENGLISH.get(found[0].casefold(), found[0]), text)
     day_first = "." in text.split(" ")[0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

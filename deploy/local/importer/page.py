@@ -32,6 +32,7 @@ from deploy.local.importer.items import (
 from deploy.local.importer.prose import Found
 from protos.node.v1 import node_pb2
 
+# Of each property, if not all of them fit as a whole.
 _LONGEST_VALUE_BYTES = 1024
 _MAX_ALIASES = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,7 +92,9 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
     found = prose.read(front.body, dotted_tags=dialect.dendron, outline=_is_logseq(relative, dialect))
     fields: dict[str, Value] = dict(front.fields)
     for name, value in prose.properties(front.body).items():
-        fields.setdefault(name, value)
+        # Logseq adds the id of a block when somebody refers to it: it is not the note's.
+        if name != "id":
+            fields.setdefault(name, value)
     known = {_plain_name(name): name for name in reversed(list(fields))}
     reader = _Reader(page, front, fields, known)
     page.node.title = reader.title(found.heading)
@@ -188,13 +191,11 @@ class _Reader:
             try:
                 found = when(texts[0])
             except ValueError as error:
-                self._mention(plain, f"{error}: the file's time is used")
+                self._mention(plain, f"{error}: it is not used")
                 written = written or texts[0]
                 continue
             if not _EPOCH <= found <= now:
-                self._mention(
-                    plain, f"the date {texts[0][:100]!r} is before 1970 or in the future: the file's time is used"
-                )
+                self._mention(plain, f"the date {texts[0][:100]!r} is before 1970 or in the future: it is not used")
                 written = written or texts[0]
                 continue
             if ambiguous(texts[0]):
@@ -267,6 +268,8 @@ class _Reader:
         for name, value in self._fields.items():
             if name not in self._used and (text := _shown(value)):
                 wanted.append((one_line(name), text))
+        whole = sum(len(name.encode()) + len(text.encode()) for name, text in wanted) <= MAX_METADATA_BYTES
+        most = MAX_METADATA_BYTES if whole else _LONGEST_VALUE_BYTES
         size = 0
         lost: list[str] = []
         entries: dict[str, str] = {}
@@ -274,7 +277,7 @@ class _Reader:
             key = cut(name, 128)
             if not key or key in entries:
                 continue
-            short = cut(text, _LONGEST_VALUE_BYTES)
+            short = cut(text, most)
             grown = size + len(key.encode()) + len(short.encode())
             if len(entries) == MAX_METADATA_ENTRIES or grown > MAX_METADATA_BYTES:
                 lost.append(key)

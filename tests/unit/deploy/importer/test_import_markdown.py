@@ -99,6 +99,12 @@ def test_a_date_that_cannot_be_kept_is_metadata_and_mentioned(tmp_path: Path, wr
     assert written in remarks(items)["a.md:2"]
 
 
+def test_of_several_dates_the_first_that_can_be_read_counts(tmp_path: Path) -> None:
+    items = read(tmp_path, {"a.md": front("date: soon", "created: 2024-05-01", "date created: 2023-01-01")})
+    assert time_of(notes(items)["a.md"]) == "2024-05-01T00:00:00Z"
+    assert notes(items)["a.md"].node.metadata["date created"] == "2023-01-01"
+
+
 def test_a_date_whose_day_and_month_can_be_exchanged_is_mentioned(tmp_path: Path) -> None:
     items = read(tmp_path, {"a.md": front("date: 03/04/2024")})
     assert time_of(notes(items)["a.md"]) == "2024-03-04T00:00:00Z"
@@ -285,6 +291,11 @@ def test_logseq(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_id_of_a_block_is_not_the_note_s(tmp_path: Path) -> None:
+    items = read(tmp_path, {"pages/a.md": "id:: 6018cc98-67a8-4eb2-bfd7-2affe517a7c7\n- x"})
+    assert notes(items)["pages/a.md"].node.node_id.startswith("pages-a-")
+
+
 def test_an_outline_of_logseq_has_no_indented_code(tmp_path: Path) -> None:
     text = "## Usage\n\t- first\n\t\t- type:: [[b]]\n\n\t- ```\n\t  [[c]]\n\t  ```\n"
     items = read(tmp_path, {"pages/a.md": text, "notes/a.md": text, "b.md": "", "c.md": ""})
@@ -459,7 +470,9 @@ def test_properties_become_metadata_and_aliases_names(tmp_path: Path) -> None:
 def test_metadata_stays_within_its_limits_and_what_does_not_fit_is_named(tmp_path: Path) -> None:
     many = [f"p{i}: {i}" for i in range(50)]
     large = [f"q{i}: {'标' * 400}" for i in range(5)]
-    items = read(tmp_path, {"many.md": front(*many), "large.md": front(*large)})
+    one = "標" * 1000
+    items = read(tmp_path, {"many.md": front(*many), "large.md": front(*large), "one.md": front(f"q: {one}")})
+    assert notes(items)["one.md"].node.metadata["q"] == one
     for note in notes(items).values():
         metadata = note.node.metadata
         assert len(metadata) <= 32
