@@ -21,6 +21,10 @@ SUFFIXES = (".md", ".markdown", ".mdown", ".mkd")
 MAX_FILE_BYTES = 1024 * 1024
 _MAX_DEPTH = 64
 _MAX_ZIP_ENTRIES = 500_000
+# Notes are compressed to a tenth. What unpacks to more than this was made to do harm.
+_MOST_UNPACKED = 200
+_UNPACKED_AT_LEAST = 64 * 1024 * 1024
+_ZIP_NAME_IS_UTF8 = 0x800
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class ZipFolder:
         self.name = str(path)
         self._zip = zipfile.ZipFile(path)
         self._entries: dict[str, zipfile.ZipInfo] = {}
+        self._left = max(_UNPACKED_AT_LEAST, path.stat().st_size * _MOST_UNPACKED)
 
     def list(self) -> Listing:
         """All that is in the zip, sorted by path, without hidden folders and the ones that macOS adds."""
@@ -118,7 +123,7 @@ class ZipFolder:
         if len(entries) > _MAX_ZIP_ENTRIES:
             listing.problems.append(Problem(self.name, f"more than {_MAX_ZIP_ENTRIES:,} entries: the rest is not read"))
         for entry in entries[:_MAX_ZIP_ENTRIES]:
-            parts = [part for part in entry.filename.split("/") if part not in ("", ".", "..")]
+            parts = [part for part in _zip_name(entry).split("/") if part not in ("", ".", "..")]
             if not parts or len(parts) > _MAX_DEPTH:
                 continue
             path = "/".join(parts)
@@ -138,12 +143,26 @@ class ZipFolder:
         """The bytes of a file, at most MAX_FILE_BYTES + 1. OSError where the zip is damaged or has a password."""
         try:
             with self._zip.open(self._entries[file.path]) as opened:
-                return opened.read(MAX_FILE_BYTES + 1)
+                if self._left <= 0:
+                    raise OSError("the zip unpacks to far more than notes do")
+                data = opened.read(MAX_FILE_BYTES + 1)
+                self._left -= len(data)
+                return data
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
             raise OSError(f"cannot be unpacked: {error}") from None
 
 
 Folder = DiskFolder | ZipFolder
+
+
+def _zip_name(entry: zipfile.ZipInfo) -> str:
+    """The path of an entry. macOS writes UTF-8 without saying so, which zipfile reads as code page 437."""
+    if not entry.flag_bits & _ZIP_NAME_IS_UTF8:
+        try:
+            return entry.filename.encode("cp437").decode()
+        except UnicodeError:
+            pass
+    return entry.filename
 
 
 def _zip_time(entry: zipfile.ZipInfo) -> float:

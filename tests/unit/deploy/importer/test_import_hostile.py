@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.local.console import LaunchError
-from deploy.local.importer import frontmatter, prose
+from deploy.local.importer import files, frontmatter, prose
 from deploy.local.importer.files import ZipFolder
 from deploy.local.importer.items import Item, Note, Problem
 from deploy.local.importer.main import open_source
@@ -155,6 +155,28 @@ def test_a_zip_is_read_in_bounded_memory_and_never_outside(tmp_path: Path) -> No
     assert _notes(items) == ["a.md", "up.md"]
     problems = {item.where: item.reason for item in items if isinstance(item, Problem)}
     assert problems == {"bomb.md": "over 256 KiB", "link.md": "a symbolic link, which is not followed"}
+
+
+def test_a_zip_that_unpacks_to_far_too_much_is_not_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_UNPACKED_AT_LEAST", 500_000)
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for number in range(10):
+            packed.writestr(f"{number}.md", b"0" * 200_000)
+    monkeypatch.setattr(files, "_MOST_UNPACKED", 1)
+    items = list(MarkdownFolder(ZipFolder(path), NOW))
+    assert _notes(items) == ["0.md", "1.md", "2.md"]
+    failed = [item for item in items if isinstance(item, Problem) and item.fatal]
+    assert len(failed) == 7
+    assert "far more than notes do" in failed[0].reason
+
+
+def test_names_in_a_zip_of_macos_are_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("Caf__.md", "coffee")
+    path.write_bytes(path.read_bytes().replace(b"Caf__", "Café".encode()))
+    assert _notes(list(MarkdownFolder(ZipFolder(path), NOW))) == ["Café.md"]
 
 
 def test_a_damaged_entry_of_a_zip_harms_no_other(tmp_path: Path) -> None:
