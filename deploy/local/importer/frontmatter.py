@@ -6,6 +6,7 @@ with a rule and goes on with prose has no front matter, and keeps all of its tex
 """
 
 import re
+import tomllib
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,8 @@ _MAX_BYTES = 64 * 1024
 _MAX_DEPTH = 32
 _MAX_VALUES = 5_000
 _KEY = re.compile(r"([^\s:#\-\[\]{}\"'][^:\n\[\]{}\"]{0,99}|\"[^\"\n]{1,99}\"|'[^'\n]{1,99}')[ \t]*:(?=[ \t]|$)(.*)")
+# A name and a value without the space between them that YAML asks for; a URL is none.
+_TIGHT = re.compile(r"([A-Za-z_][\w-]{0,40}):(?!//)(\S.*)")
 _ITEM = re.compile(r"[ \t]*-(?:[ \t]+(.*))?$")
 _NOTHING = {"", "~", "null", "Null", "NULL"}
 
@@ -40,12 +43,14 @@ class FrontMatter:
 
 def split(text: str) -> FrontMatter:
     """Front matter and body of a file's text, whose lines end with a line feed. Linear in the text."""
-    if not text.startswith("---"):
+    if not text.startswith(("---", "+++")):
         return FrontMatter(text)
     lines = text.split("\n")
-    if lines[0].rstrip() != "---":
+    opening = lines[0].rstrip()
+    if opening not in ("---", "+++"):
         return FrontMatter(text)
-    end = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip() in ("---", "...")), None)
+    closing = ("---", "...") if opening == "---" else ("+++",)
+    end = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip() in closing), None)
     if end is None:
         return FrontMatter(text)
     inner = lines[1:end]
@@ -53,13 +58,15 @@ def split(text: str) -> FrontMatter:
     body = "\n".join(lines[end + 1 :])
     if not raw.strip():
         return FrontMatter(body, lines=end + 1)
-    if not _looks_right(inner):
+    if opening == "---" and not _looks_right(inner):
         return FrontMatter(text)
     if len(raw) > _MAX_BYTES:
         return FrontMatter(text, problems=[(1, f"front matter of over {_MAX_BYTES // 1024} KiB is kept as text")])
     found = FrontMatter(body, raw=raw, lines=end + 1)
     try:
-        fields = _yaml(raw)
+        fields = _yaml(raw) if opening == "---" else tomllib.loads(raw, parse_float=str)
+    except tomllib.TOMLDecodeError:
+        return FrontMatter(text)
     except (YAMLError, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError, AssertionError):
         _line_by_line(inner, found)
         return found
@@ -88,7 +95,7 @@ def _looks_right(lines: list[str]) -> bool:
         if stripped.startswith("#"):
             blank = False
             continue
-        if _KEY.match(line) or (not keys and stripped.startswith(("{", '"'))):
+        if _KEY.match(line) or _TIGHT.fullmatch(line) or (not keys and stripped.startswith(("{", '"'))):
             keys += 1
         elif not keys:
             return False
@@ -131,7 +138,7 @@ def _plain(value: Any, depth: int, budget: list[int]) -> Value | None:
             if (plain := _plain(inner, depth + 1, budget)) is not None:
                 found.append(plain)
         return found
-    text = "" if value is None else str(value)
+    text = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
     return None if text in _NOTHING else text
 
 
@@ -148,7 +155,7 @@ def _line_by_line(lines: list[str], found: FrontMatter) -> None:
         if not stripped or stripped.startswith("#"):
             continue
         item = _ITEM.match(line)
-        key = None if item or line[0] in " \t" else _KEY.match(line)
+        key = None if item or line[0] in " \t" else _KEY.match(line) or _TIGHT.fullmatch(line)
         if key:
             name = key[1].strip().strip("\"'")
             value = _written(key[2])

@@ -371,8 +371,7 @@ def _words(text: str) -> list[str]:
     """Tags in one text: "tea green" is two, and so is "tea, green"; [[green tea]] is one."""
     kept = [found[1] for found in _WIKI.finditer(text)]
     rest = _WIKI.sub(" ", text)
-    order = [*kept, *re.split(r"[,\s]+", rest)]
-    return [word for word in order if word]
+    return [*kept, *(word for part in re.split(r"[,;\s]+", rest) if (word := part.strip("[]\"'")))]
 
 
 def _texts(value: Value | None) -> list[str]:

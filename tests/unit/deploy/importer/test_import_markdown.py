@@ -141,6 +141,20 @@ def test_what_is_not_quite_yaml_is_read_line_by_line(tmp_path: Path) -> None:
     assert "line by line" in remarks(items)["colon.md:2"]
 
 
+def test_a_name_without_a_space_after_it_and_toml(tmp_path: Path) -> None:
+    toml = '+++\ntitle = "A: b"\ndate = 2024-05-01T10:00:00Z\ntags = ["x"]\nrating = 3.10\ndraft = true\n+++\n' + BODY
+    broken = "+++\nno toml\n+++\n" + BODY
+    tight = front("title:Tight", "tags: [x]", "http://x.example")
+    items = read(tmp_path, {"toml.md": toml, "broken.md": broken, "tight.md": tight})
+    found = {name: item.node for name, item in notes(items).items()}
+    assert (found["toml.md"].title, found["toml.md"].content, list(found["toml.md"].tags)) == ("A: b", BODY, ["x"])
+    assert found["toml.md"].create_time.ToJsonString() == "2024-05-01T10:00:00Z"
+    assert (found["toml.md"].metadata["rating"], found["toml.md"].metadata["draft"]) == ("3.10", "true")
+    assert found["broken.md"].content == broken
+    assert (found["tight.md"].title, list(found["tight.md"].tags)) == ("Tight", ["x"])
+    assert remarks(items)["tight.md:4"] == "front matter: this line could not be read"
+
+
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
@@ -151,7 +165,9 @@ def test_what_is_not_quite_yaml_is_read_line_by_line(tmp_path: Path) -> None:
         ([f'tags: ["{"标" * 30}", ok]'], ["标" * 21, "ok"]),
         (["tag: single"], ["single"]),
         (["tags: drink hot"], ["drink", "hot"]),
-        (["tags: drink, '#hot'"], ["drink", "'#hot'"]),
+        (["tags: drink, '#hot'"], ["drink", "hot"]),
+        (["tags: [a, b"], ["a", "b"]),
+        (["tags: a; b"], ["a", "b"]),
         (["tags: [3.10, yes, 2024]"], ["3.10", "yes", "2024"]),
         (['tags: "[[green tea]], hot"'], ["green tea", "hot"]),
     ],
