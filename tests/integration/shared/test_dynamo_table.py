@@ -236,4 +236,4 @@ async def test_a_scan_is_stopped_before_it_is_sent(aws: Aws, table: Table) -> No
 
 async def test_a_client_that_was_not_asked_for_says_so(aws: Aws) -> None:
     with pytest.raises(RuntimeError, match="sqs"):
-        _ = Aws(aws._settings, use=("dynamodb",)).sqs
+        _ = Aws(aws._config, use=("dynamodb",)).sqs
