@@ -1,0 +1,103 @@
+// Drives the page in a real browser: `node drive.mjs URL ACTION [ARGUMENT]` prints one JSON object. Used by tests and benchmarks.
+// BRAIN2_CHROMIUM names the browser's program; without it /usr/bin/chromium is used.
+import { chromium } from "playwright-core";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+const [url, action, argument] = process.argv.slice(2);
+const profile = await mkdtemp(join(tmpdir(), "brain2-view-"));
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.BRAIN2_CHROMIUM ?? "/usr/bin/chromium",
+  viewport: { width: 1280, height: 800 },
+  colorScheme: action === "screenshot-dark" ? "dark" : "light",
+  args: ["--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--enable-precise-memory-info"],
+});
+const page = context.pages()[0] ?? await context.newPage();
+const errors = [];
+page.on("pageerror", (error) => errors.push(String(error)));
+page.on("console", (message) => { if (message.type() === "error") errors.push(message.text()); });
+
+const ready = () => page.waitForFunction(() => document.body.dataset.ready, undefined, { timeout: 120_000 });
+const arranged = () => page.waitForFunction(() => document.body.dataset.layout !== "running", undefined, { timeout: 60_000 });
+const drawn = () => page.evaluate(() => window.brain2.drawn());
+const found = { errors };
+try {
+  await page.goto(url);
+  await ready();
+  if (action === "drawn") {
+    Object.assign(found, await drawn());
+  } else if (action === "visit") {
+    // What a person does, by keyboard where it can be done so.
+    await arranged();
+    const before = await drawn();
+    await page.reload();
+    await ready();
+    found.stable = JSON.stringify((await drawn()).positions) === JSON.stringify(before.positions);
+    await page.fill("#query", argument);
+    await page.waitForSelector("#hits li");
+    await page.press("#query", "ArrowDown");
+    await page.press("#query", "Enter");
+    await page.waitForFunction(() => document.getElementById("text").textContent.length > 1);
+    found.title = await page.textContent("#title");
+    found.text = await page.textContent("#text");
+    found.neighbours = await page.$$eval("#neighbours .open", (rows) => rows.map((row) => row.textContent));
+    await page.locator("#depth").fill("1");
+    found.local = (await drawn()).nodes;
+    await page.locator("#depth").fill("0");
+    await page.focus("#stage");
+    await page.press("#stage", "ArrowRight");
+    found.stepped = await page.textContent("#title");
+    await page.press("#stage", "Escape");
+    found.closed = await page.isHidden("#note");
+  } else if (action === "act") {
+    // Rejects, confirms and makes links of the note with this title, then shows what is drawn.
+    const { reject, confirm, link, from } = JSON.parse(argument);
+    await page.evaluate((id) => window.brain2.choose(id), from);
+    await page.click(`[aria-label="Reject the link to ${reject}"]`);
+    await page.waitForSelector(`[aria-label="Reject the link to ${reject}"]`, { state: "detached" });
+    await page.click(`[aria-label="Confirm the link to ${confirm}"]`);
+    await page.waitForSelector(`[aria-label="Confirm the link to ${confirm}"]`, { state: "detached" });
+    await page.fill("#target", link);
+    await page.press("#target", "Enter");
+    await page.waitForFunction((title) => document.getElementById("status").textContent === `Linked to ${title}`, link);
+    Object.assign(found, await drawn());
+  } else if (action === "live") {
+    // Waits until an edge that somebody else makes is drawn.
+    console.error("ready");
+    await page.waitForFunction((key) => window.brain2.drawn().edges.includes(key), argument, { timeout: 30_000 });
+    found.seen = true;
+  } else if (action.startsWith("screenshot")) {
+    await arranged();
+    if (argument.includes("=")) { const [file, id] = argument.split("="); await page.evaluate((note) => window.brain2.choose(note), id); await page.waitForTimeout(800); await page.screenshot({ path: file }); }
+    else { await page.waitForTimeout(800); await page.screenshot({ path: argument }); }
+  } else if (action === "measure") {
+    const paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0);
+    found.first_paint_ms = Math.round(paint);
+    found.graph_drawn_ms = Number(await page.evaluate(() => document.body.dataset.ready));
+    // Frames while the camera moves, with the layout at work and after it.
+    const frames = () => page.evaluate(() => new Promise((resolve) => {
+      const camera = window.brain2.sigma.getCamera(), began = performance.now();
+      let count = 0, longest = 0, last = began;
+      const frame = (now) => {
+        longest = Math.max(longest, now - last); last = now; count++;
+        camera.setState({ x: 0.5 + 0.1 * Math.sin(now / 300), ratio: 0.6 + 0.3 * Math.sin(now / 500) });
+        if (now - began < 3000) requestAnimationFrame(frame);
+        else resolve({ fps: Math.round(count / ((now - began) / 1000)), longest_frame_ms: Math.round(longest) });
+      };
+      requestAnimationFrame(frame);
+    }));
+    found.moving_while_arranging = await frames();
+    await arranged();
+    found.moving = await frames();
+    const heap = await context.newCDPSession(page);
+    await heap.send("HeapProfiler.collectGarbage");
+    const { usedSize } = await heap.send("Runtime.getHeapUsage");
+    found.heap_mb = Math.round(usedSize / 1e6);
+  } else throw new Error(`there is no action ${action}`);
+} finally {
+  await context.close();
+  await rm(profile, { recursive: true, force: true });
+}
+console.log(JSON.stringify(found));
