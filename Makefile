@@ -41,7 +41,7 @@ touch $@
 endef
 
 .PHONY: venv
-venv: .venv/.stamp .venv-ministack/.stamp .dynoxide/.stamp ## Create the environments: Python's two, and the embedded DynamoDB
+venv: .venv/.stamp .venv-ministack/.stamp .dynoxide/.stamp clients/console/view/dist/.stamp ## Create the environments: Python's two, and the embedded DynamoDB
 
 .venv/.stamp: requirements/dev.txt
 	$(call environment,.venv,$<)
@@ -58,6 +58,17 @@ venv: .venv/.stamp .venv-ministack/.stamp .dynoxide/.stamp ## Create the environ
 	else rm -rf .dynoxide/node_modules; \
 	  echo "brain2: dynoxide needs npm and Linux on x86-64; ministack serves DynamoDB here, slower"; fi
 	@touch $@
+
+# The graph view of the console, bundled from npm packages by name and hash. Without npm the console serves the API alone.
+clients/console/view/dist/.stamp: clients/console/view/package-lock.json clients/console/view/build.mjs $(wildcard clients/console/view/src/*)
+	@if command -v npm >/dev/null && (cd clients/console/view \
+	  && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && npm run --silent build); then \
+	  echo "brain2: built the graph view"; \
+	else mkdir -p $(@D); echo "brain2: the graph view needs npm; the console serves the API without it"; fi
+	@touch $@
+
+.PHONY: view
+view: clients/console/view/dist/.stamp ## Build the graph view that the console serves
 
 ##### Use it
 
@@ -98,7 +109,7 @@ proto-check: venv
 	@cd .brain2/proto-check && find . -type f | sort | while read -r f; do \
 	  cmp -s "$$f" "../../$$f" || { echo "brain2: $$f is stale, run 'make proto'" >&2; exit 1; }; done
 
-.PHONY: bench-promises bench-graph bench-similarity eval chaos
+.PHONY: bench-promises bench-graph bench-similarity bench-view eval chaos
 bench-promises: venv ## Measure the promised latencies on the whole stack
 	@exec $(PY) -m tests.bench.promises $(ARGS)
 
@@ -111,6 +122,9 @@ bench-similarity: venv .venv-bench/.stamp ## Measure adding, finding and searchi
 # What it is compared with; needed for nothing else.
 .venv-bench/.stamp: requirements/bench.txt
 	$(call environment,.venv-bench,$<)
+
+bench-view: venv ## Measure the graph view in a real browser (needs Chromium)
+	@exec $(PY) -m tests.bench.view $(ARGS)
 
 eval: venv ## Score the automatic links: make eval FILE=collection.jsonl.gz
 	@exec $(PY) -m tests.bench.eval $(FILE) $(ARGS)

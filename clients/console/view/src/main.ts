@@ -135,7 +135,9 @@ class Page {
   // ------------------------------------------------------------------ drawing
   private draw(): void {
     const style = getComputedStyle(document.documentElement);
-    const colour = (name: string) => style.getPropertyValue(name).trim();
+    // Read once: the reducers run for every note and edge.
+    const colours = Object.fromEntries(["--ink", "--soft", "--line", "--edge", "--panel", "--accent"].map((name) => [name, style.getPropertyValue(name).trim()]));
+    const colour = (name: string) => colours[name]!;
     const many = this.view.size > MANY_EDGES;
     this.select();
     this.sigma = new Sigma(this.view, $("stage"), {
@@ -362,7 +364,12 @@ class Page {
 
 const say = (text: string) => { $("status").textContent = text; };
 const count = (n: number, thing: string) => `${n.toLocaleString()} ${thing}${n === 1 ? "" : "s"}`;
-const reason = (error: unknown) => error instanceof CallError ? error.message : "The console does not answer.";
+const reason = (error: unknown) => {
+  if (error instanceof CallError) return error.message;
+  if (error instanceof TypeError && !navigator.onLine) return "The console does not answer.";
+  console.error(error);
+  return error instanceof TypeError ? "The console does not answer." : "The page has a defect; the browser's log has the details.";
+};
 const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 function options(id: string, values: string[]): void {
   const select = $<HTMLSelectElement>(id), all = select.options[0]!;

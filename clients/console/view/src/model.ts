@@ -1,6 +1,6 @@
 // The graph in the page: what the API answered, the filters, communities, and positions that stay between visits.
 
-import Graph from "graphology";
+import Graph, { UndirectedGraph } from "graphology";
 import louvain from "graphology-communities-louvain";
 import type { Edge, Note } from "./api";
 
@@ -52,7 +52,12 @@ export function measure(view: View): void {
   view.updateEachNodeAttributes((id, attributes) =>
     ({ ...attributes, size: 2 + 1.6 * Math.sqrt(view.degree(id)) }), { attributes: ["size"] });
   if (view.size === 0) return;
-  const found = louvain(view, { rng: seeded(7), getEdgeWeight: (_, attributes) => attributes.edge.weight || 0.01 });
+  // Louvain takes no graph that has directed and undirected edges: two notes are as near as the weights between them.
+  const plain = new UndirectedGraph<object, { weight: number }>();
+  view.forEachNode((id) => plain.addNode(id));
+  view.forEachEdge((_, { edge }, source, target) =>
+    plain.updateEdge(source, target, (before) => ({ weight: (before.weight ?? 0) + (edge.weight || 0.01) })));
+  const found = louvain(plain, { rng: seeded(7) });
   const sizes = new Map<number, number>();
   for (const community of Object.values(found)) sizes.set(community, (sizes.get(community) ?? 0) + 1);
   const ranked = [...sizes.entries()].sort((a, b) => b[1] - a[1] || a[0] - b[0]);

@@ -1,0 +1,108 @@
+"""The graph view in a real browser, on a running stack through the console: what is drawn is what the API answers."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import grpc.aio
+import pytest
+
+from deploy.local.stack import Stack
+from protos.graph.v1 import graph_pb2, graph_pb2_grpc
+from protos.node.v1 import node_pb2, node_pb2_grpc
+from tests.support.browser import MISSING, drive, start
+from tests.support.stores import fresh_user
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+
+NOTES = {
+    "tea": ("Green tea", "Green tea from Uji, steeped in a clay teapot"),
+    "pot": ("Clay teapot", "A clay teapot keeps green tea warm; made in Tokoname"),
+    "uji": ("Uji", "A town near Kyoto, known for green tea and its bridge"),
+    "cat": ("Tabby cat", "The tabby sleeps on the warm roof"),
+}
+
+
+class Person:
+    """A user with four notes and the edges between them."""
+
+    def __init__(self, stack: Stack, channels: dict[str, grpc.aio.Channel]) -> None:
+        self.user_id = fresh_user()
+        self.url = f"http://{stack.addresses['console']}/#{self.user_id}"
+        self.node = node_pb2_grpc.NodeServiceStub(channels["node"])
+        self.graph = graph_pb2_grpc.GraphServiceStub(channels["graph"])
+
+    async def link(self, source_id: str, target_id: str, *, automatic: bool = True) -> None:
+        metadata = graph_pb2.EdgeMetadata(
+            auto_generated=automatic, score=0.5, shared_keywords=[graph_pb2.SharedKeyword(keyword="tea", weight=1)]
+        )
+        edge = graph_pb2.NewEdge(
+            source_id=source_id, target_id=target_id, type="see_also", weight=0.5, metadata=metadata
+        )
+        await self.graph.CreateEdge(graph_pb2.CreateEdgeRequest(user_id=self.user_id, edge=edge))
+
+    async def edges(self) -> set[str]:
+        request = graph_pb2.ListEdgesRequest(user_id=self.user_id)
+        return {
+            f"{edge.source_id}\n{edge.target_id}\n{edge.type}"
+            async for part in self.graph.ListEdges(request)
+            for edge in part.edges
+        }
+
+
+@pytest.fixture
+async def person(stack: Stack) -> AsyncIterator[Person]:
+    channels = {name: grpc.aio.insecure_channel(stack.addresses[name]) for name in ("node", "graph")}
+    try:
+        found = Person(stack, channels)
+        for node_id, (title, content) in NOTES.items():
+            note = node_pb2.NewNode(node_id=node_id, title=title, content=content, tags=["drink/tea"])
+            await found.node.CreateNode(node_pb2.CreateNodeRequest(user_id=found.user_id, node=note))
+        await found.link("tea", "cat")
+        await found.link("tea", "uji")
+        yield found
+    finally:
+        for channel in channels.values():
+            await channel.close()
+
+
+async def test_what_is_drawn_is_what_list_edges_answers(person: Person) -> None:
+    drawn = await drive(person.url, "drawn")
+    assert drawn["errors"] == []
+    assert set(drawn["nodes"]) == set(NOTES)
+    assert set(drawn["edges"]) >= {"cat\ntea\nsee_also", "tea\nuji\nsee_also"}
+    assert set(drawn["edges"]) <= await person.edges()
+
+
+async def test_a_visit_by_keyboard(person: Person) -> None:
+    found = await drive(person.url, "visit", "Green tea")
+    assert found["errors"] == []
+    assert found["stable"], "a reload draws every note where it was"
+    assert (found["title"], found["text"]) == NOTES["tea"]
+    assert {"Tabby cat", "Uji"} <= set(found["neighbours"])
+    assert {"tea", "cat", "uji"} <= set(found["local"])
+    assert found["closed"]
+
+
+async def test_a_person_rejects_confirms_and_makes_links(person: Person) -> None:
+    action = {"from": "tea", "reject": "Tabby cat", "confirm": "Uji", "link": "Clay teapot"}
+    drawn = await drive(person.url, "act", json.dumps(action))
+    assert drawn["errors"] == []
+    edges = await person.edges()
+    assert "cat\ntea\nsee_also" not in edges
+    assert "tea\npot\nlinks_to" in edges
+    assert set(drawn["edges"]) & {"cat\ntea\nsee_also", "tea\npot\nlinks_to"} == {"tea\npot\nlinks_to"}
+    key = graph_pb2.GetEdgeRequest(user_id=person.user_id, source_id="tea", target_id="uji", type="see_also")
+    assert (await person.graph.GetEdge(key)).edge.metadata.confirmed
+
+
+async def test_an_edge_that_somebody_else_makes_appears(person: Person) -> None:
+    process = await start(person.url, "live", "cat\nuji\nsee_also")
+    assert process.stderr is not None
+    async with asyncio.timeout(60):
+        while b"ready" not in await process.stderr.readline():
+            pass
+        await person.link("cat", "uji")
+        out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    assert json.loads(out) == {"errors": [], "seen": True}
