@@ -136,7 +136,7 @@ lock: ## Resolve requirements/*.in into hashed locks (LOCK_ARGS=--upgrade; needs
 	@$(COMPILE) $(LOCK_ARGS) requirements/dev.in -o requirements/dev.txt
 	@$(COMPILE) $(LOCK_ARGS) requirements/ministack.in -o requirements/ministack.txt
 	@$(COMPILE) $(LOCK_ARGS) requirements/bench.in -o requirements/bench.txt
-	@for s in node graph similarity cleanup; do \
+	@for s in node graph similarity cleanup console; do \
 	  $(COMPILE) $(LOCK_ARGS) -c requirements/dev.txt requirements/$$s.in -o requirements/$$s.txt; done
 
 clean: ## Remove environments and caches; the notes in .brain2/ stay
