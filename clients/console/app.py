@@ -39,7 +39,11 @@ def build(config: Config) -> ASGIApp:
         # The graph view, when it is built.
         Mount("/", StaticFiles(directory=VIEW, html=True)) if VIEW.is_dir() else Route("/", _without_view),
     ]
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={404: _not_found, 405: _not_allowed})
+    app = Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={404: _not_found, 405: _not_allowed, Exception: _failed},
+    )
     return Guard(app, config.known_hosts)
 
 
@@ -64,3 +68,10 @@ async def _not_found(request: Request, _: Exception) -> Response:
 async def _not_allowed(request: Request, _: Exception) -> Response:
     message = f"{request.method} is not allowed here: RPCs are called by POST, those that read also by GET"
     return JSONResponse({"code": "unimplemented", "message": message}, status_code=405)
+
+
+async def _failed(_: Request, __: Exception) -> Response:
+    # The server logs the exception with its traceback; the answer discloses nothing of it.
+    return JSONResponse(
+        {"code": "internal", "message": "a defect of the console; its log has the details"}, status_code=500
+    )

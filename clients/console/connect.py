@@ -246,7 +246,9 @@ async def _body(request: Request, form: _Form) -> bytes:
     if not form.enveloped:
         return bytes(found)
     if len(found) < 5 or found[0] != 0 or struct.unpack(">I", found[1:5])[0] != len(found) - 5:
-        raise refusal("invalid_argument", "the body is not one uncompressed message in an envelope", "MALFORMED_REQUEST")
+        raise refusal(
+            "invalid_argument", "the body is not one uncompressed message in an envelope", "MALFORMED_REQUEST"
+        )
     return bytes(found[5:])
 
 

@@ -83,7 +83,7 @@ def from_rpc(error: grpc.aio.AioRpcError) -> CallError:
     """The error of a service with its details. A code that gRPC does not define is unknown."""
     name = error.code().name.lower()
     code = "canceled" if name == "cancelled" else name
-    packed = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    packed = next((value for key, value in error.trailing_metadata() or () if key == "grpc-status-details-bin"), None)
     status = Status()
     if isinstance(packed, bytes):
         try:

@@ -43,9 +43,7 @@ class Method:
 def services() -> list[tuple[str, ServiceDescriptor]]:
     """(context, service) of each service."""
     return [
-        (context, service)
-        for context, file in _FILES.items()
-        for service in file.DESCRIPTOR.services_by_name.values()
+        (context, service) for context, file in _FILES.items() for service in file.DESCRIPTOR.services_by_name.values()
     ]
 
 

@@ -8,7 +8,8 @@ import grpc
 
 from clients.console.methods import CONTEXTS, Method
 
-_POLICY = Path(__file__).resolve().parents[2] / "docs" / "retry-policy.json"
+# The copy of docs/retry-policy.json that the Python client has.
+POLICY = Path(__file__).resolve().parents[1] / "python" / "brain2" / "retry-policy.json"
 Metadata = Sequence[tuple[str, str]]
 
 
@@ -20,20 +21,24 @@ class Targets:
     """
 
     def __init__(self, addresses: Mapping[str, str], credentials: grpc.ChannelCredentials | None = None) -> None:
+        self._addresses = addresses
+        self._credentials = credentials
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def __aenter__(self) -> "Targets":
+        # Here and not before: a channel belongs to the event loop in which it is made.
         options: list[tuple[str, int | str]] = [
-            ("grpc.service_config", _POLICY.read_text(encoding="utf-8")),
+            ("grpc.service_config", POLICY.read_text(encoding="utf-8")),
             ("grpc.max_receive_message_length", 64 * 1024 * 1024),
             ("grpc.max_send_message_length", -1),
             ("grpc.max_reconnect_backoff_ms", 3_000),
         ]
         self._channels = {
-            context: grpc.aio.insecure_channel(addresses[context], options=options)
-            if credentials is None
-            else grpc.aio.secure_channel(addresses[context], credentials, options=options)
+            context: grpc.aio.insecure_channel(self._addresses[context], options=options)
+            if self._credentials is None
+            else grpc.aio.secure_channel(self._addresses[context], self._credentials, options=options)
             for context in CONTEXTS
         }
-
-    async def __aenter__(self) -> "Targets":
         return self
 
     async def __aexit__(self, *_: object) -> None:
