@@ -62,10 +62,9 @@ def load(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config
     parser.add_argument("--tls-certificate", type=Path, default=_path(env("BRAIN2_CONSOLE_TLS_CERTIFICATE")))
     parser.add_argument("--tls-key", type=Path, default=_path(env("BRAIN2_CONSOLE_TLS_KEY")))
     parser.add_argument("--ca", type=Path, default=_path(env("BRAIN2_CONSOLE_CA")), help="CA of the services (PEM)")
-    parser.add_argument("--host", action="append", default=_words(env("BRAIN2_CONSOLE_HOSTS")),
-                        help="a further Host header to accept, with its port")  # fmt: skip
-    parser.add_argument("--authorization-server", action="append",
-                        default=_words(env("BRAIN2_CONSOLE_AUTHORIZATION_SERVERS")), help="URL of an OAuth issuer")  # fmt: skip
+    hosts, issuers = _words(env("BRAIN2_CONSOLE_HOSTS")), _words(env("BRAIN2_CONSOLE_AUTHORIZATION_SERVERS"))
+    parser.add_argument("--host", action="append", default=hosts, help="a further Host header to accept, with its port")
+    parser.add_argument("--authorization-server", action="append", default=issuers, help="URL of an OAuth issuer")
     found = parser.parse_args(argv)
     host, port = _address(found.listen)
     if (found.tls_certificate is None) != (found.tls_key is None):

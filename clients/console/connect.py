@@ -1,8 +1,9 @@
 """Every RPC over HTTP in Connect's protocol (https://connectrpc.com/docs/protocol): JSON or protobuf in and out.
 
-A unary RPC is a POST of its request. A read may also be a GET with ?encoding=json&message=..., as in Connect. A stream has
-three forms: Connect's envelopes for application/connect+json (or +proto); and for clients without a Connect library, as
-curl and browsers, application/json in and newline-separated JSON or, by the Accept header, text/event-stream out.
+A unary RPC is a POST of its request. A read may also be a GET with ?encoding=json&message=..., as in Connect. A stream
+has three forms: Connect's envelopes for application/connect+json (or +proto); and for clients without a Connect
+library, as curl and browsers, application/json in and newline-separated JSON or, by the Accept header,
+text/event-stream out.
 """
 
 import asyncio
@@ -89,11 +90,9 @@ class _Endpoint:
     async def _answer(self, request: Request, call_id: str) -> Response:
         form = _form(request)
         if self._method.streams and not (form.enveloped or form.json):
-            raise refusal("invalid_argument", "a stream in protobuf needs application/connect+proto", "BAD_CONTENT_TYPE",
-                          http=415)  # fmt: skip
+            raise _bad_content_type("a stream in protobuf needs application/connect+proto")
         if form.enveloped and not self._method.streams:
-            raise refusal("invalid_argument", f"{self._method.path} is unary: use application/json or application/proto",
-                          "BAD_CONTENT_TYPE", http=415)  # fmt: skip
+            raise _bad_content_type(f"{self._method.path} is unary: use application/json or application/proto")
         body = await _body(request, form)
         data = await _converted(len(body), lambda: _request_bytes(self._method, body, form))
         timeout = _timeout(request)
@@ -112,11 +111,8 @@ class _Endpoint:
         return Response(text, media_type=form.content_type)
 
     async def _stream(self, answers: AsyncIterator[bytes], form: _Form, accept: str) -> Response:
-        writer: _Writer
-        if form.enveloped:
-            writer = _Envelopes(form)
-        else:
-            writer = _Events() if "text/event-stream" in accept else _Lines()
+        plain = _Events() if "text/event-stream" in accept else _Lines()
+        writer = _Envelopes(form) if form.enveloped else plain
         return StreamingResponse(self._written(answers, writer), media_type=writer.media_type)
 
     async def _written(self, answers: AsyncIterator[bytes], writer: "_Writer") -> AsyncIterator[bytes]:
@@ -207,6 +203,10 @@ def request_id(request: Request) -> str:
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
+def _bad_content_type(message: str) -> CallError:
+    return refusal("invalid_argument", message, "BAD_CONTENT_TYPE", http=415)
+
+
 def _metadata(request: Request, call_id: str) -> list[tuple[str, str]]:
     passed = [(name, request.headers[name]) for name in _PASSED_ON if name in request.headers]
     if any(not value.isascii() or not value.isprintable() for _, value in passed):
@@ -223,8 +223,7 @@ def _form(request: Request) -> _Form:
     given, _, parameters = request.headers.get("content-type", "").partition(";")
     form = _FORMS.get(given.strip().lower())
     if form is None or parameters.strip().lower() not in ("", "charset=utf-8"):
-        raise refusal("invalid_argument", f"Content-Type is one of {', '.join(sorted(_FORMS))}", "BAD_CONTENT_TYPE",
-                      http=415)  # fmt: skip
+        raise _bad_content_type(f"Content-Type is one of {', '.join(sorted(_FORMS))}")
     for name in ("content-encoding", "connect-content-encoding"):
         if request.headers.get(name, "identity") != "identity":
             raise refusal("unimplemented", f"{name}: only identity is supported", "BAD_CONTENT_ENCODING")

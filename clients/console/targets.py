@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -46,7 +47,7 @@ class Targets:
 
     async def unary(self, method: Method, request: bytes, metadata: Metadata, timeout: float | None) -> bytes:
         """The bytes of the answer. Raises grpc.aio.AioRpcError."""
-        call = self._channels[method.context].unary_unary(
+        call: Any = self._channels[method.context].unary_unary(
             method.path, request_serializer=None, response_deserializer=None
         )
         answer: bytes = await call(request, metadata=tuple(metadata), timeout=timeout)
@@ -56,7 +57,7 @@ class Targets:
         self, method: Method, request: bytes, metadata: Metadata, timeout: float | None
     ) -> AsyncIterator[bytes]:
         """The bytes of each answer. Raises grpc.aio.AioRpcError; closing the iterator cancels the call."""
-        open_ = self._channels[method.context].unary_stream(
+        open_: Any = self._channels[method.context].unary_stream(
             method.path, request_serializer=None, response_deserializer=None
         )
         call = open_(request, metadata=tuple(metadata), timeout=timeout)

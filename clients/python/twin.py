@@ -1,4 +1,4 @@
-"""Writes the synchronous client from the asynchronous one: every public method of the same name, arguments and docstring.
+"""Writes the synchronous client from the asynchronous one: the same public methods with the same arguments.
 
 A method of the twin runs the asynchronous one on the client's private event loop and waits for it. An asynchronous
 iterator becomes an ordinary one.

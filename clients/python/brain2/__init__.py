@@ -6,8 +6,8 @@
             print(neighbor.title, neighbor.weight)
 
 Brain2Sync has the same operations without async. A client sees its own writes: it sends the consistency token of each
-write along with later reads. Calls that changed nothing yet are repeated after a failure as docs/retry-policy.json has it,
-and each change has a request_id, so that its repetition changes nothing twice.
+write along with later reads. A call that fails for a reason that may pass is repeated, as retry-policy.json has it.
+Each change has a request_id, so that its repetition changes nothing twice.
 """
 
 from .client import Brain2, Brain2Sync

@@ -1,4 +1,4 @@
-"""Calls over one channel to each service: headers, deadlines, retries, and the consistency tokens of a user's writes."""
+"""Calls over one channel to each service: headers, deadlines, retries, consistency tokens."""
 
 import asyncio
 import importlib.util
@@ -69,7 +69,7 @@ def tracing_interceptors() -> Sequence[grpc.aio.ClientInterceptor]:
         return ()
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return ()
-    found: Sequence[grpc.aio.ClientInterceptor] = aio_client_interceptors()
+    found: Sequence[grpc.aio.ClientInterceptor] = aio_client_interceptors()  # type: ignore[no-untyped-call]
     return found
 
 

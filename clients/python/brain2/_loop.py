@@ -33,7 +33,7 @@ class Loop:
         """The items of the asynchronous iterator; one is asked for when it is needed."""
         try:
             while (item := self.run(_next(source))) is not _END:
-                yield item  # type: ignore[misc]
+                yield item
         finally:
             self.run(_close(source))
 

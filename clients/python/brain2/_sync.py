@@ -41,7 +41,7 @@ class NotesSync:
         return self._loop.run(self._twin.create(title, content, tags=tags, metadata=metadata, node_id=node_id, create_time=create_time, request_id=request_id, timeout=timeout))
 
     def create_many(self, notes: Sequence[NewNote], *, timeout: float | None=None) -> tuple[NoteResult, ...]:
-        """Store up to 100 notes; each has its own result, in their order, and a wrong one does not prevent the others."""
+        """Store up to 100 notes; each has its own result, in their order. A wrong one does not prevent the others."""
         return self._loop.run(self._twin.create_many(notes, timeout=timeout))
 
     def get(self, node_id: str, *, show_deleted: bool=False, timeout: float | None=None) -> Note:
@@ -150,7 +150,7 @@ class LinksSync:
         return self._loop.run(self._twin.around(node_id, hops=hops, max_fanout=max_fanout, max_notes=max_notes, min_weight=min_weight, timeout=timeout))
 
     def path(self, source_id: str, target_id: str, *, max_hops: int=6, timeout: float | None=None) -> Path | None:
-        """A path with the fewest hops, of several the heavier; None when none was found within max_hops (at most 10)."""
+        """A path with the fewest hops, of several the heavier; None when there is none within max_hops (at most 10)."""
         return self._loop.run(self._twin.path(source_id, target_id, max_hops=max_hops, timeout=timeout))
 
     def all(self, *, min_weight: float=0.0) -> Iterator[Link]:

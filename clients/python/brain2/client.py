@@ -24,8 +24,8 @@ class Brain2:
     """A client of the four services. Use as `async with Brain2(...) as brain`.
 
     target: "host:port" of the node service. The other services are at the three ports after it, as `make run` has it,
-        unless graph, similarity and cleanup say otherwise. None: BRAIN2_NODE_TARGET, or localhost:50051; in the same way
-        BRAIN2_GRAPH_TARGET and so on hold for the others.
+        unless graph, similarity and cleanup say otherwise. None: BRAIN2_NODE_TARGET, or localhost:50051, and in the
+        same way BRAIN2_GRAPH_TARGET and so on for the others.
     user: the owner of the notes. "" means BRAIN2_USER, or the user of the token.
     token: sent as `authorization: Bearer`. A function (also a coroutine function) is asked before each call, for tokens
         that expire. None means BRAIN2_TOKEN.
@@ -160,12 +160,9 @@ def targets(given: Mapping[str, str | None], environ: Mapping[str, str]) -> dict
 
     ValueError when a target is missing and the node's has no port to count from.
     """
-    found = {
-        context: given.get(context) or environ.get(f"BRAIN2_{context.upper()}_TARGET", "") for context in _CONTEXTS
-    }
-    if given.get("node"):
-        # The environment describes another installation than the one that is given.
-        found = {context: given.get(context) or "" for context in _CONTEXTS}
+    # With a target the environment does not count: it may describe another installation.
+    known = {} if given.get("node") else environ
+    found = {context: given.get(context) or known.get(f"BRAIN2_{context.upper()}_TARGET", "") for context in _CONTEXTS}
     node = found["node"] or _DEFAULT
     host, _, port = node.rpartition(":")
     for offset, context in enumerate(_CONTEXTS):

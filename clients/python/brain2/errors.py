@@ -1,4 +1,4 @@
-"""The errors of a call: one class for each gRPC status code, with the reason and the wrong fields that the service states."""
+"""The errors of a call: one class for each gRPC status code, with its reason and the wrong fields."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

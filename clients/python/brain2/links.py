@@ -222,7 +222,7 @@ class Links:
     async def path(
         self, source_id: str, target_id: str, *, max_hops: int = 6, timeout: float | None = None
     ) -> Path | None:
-        """A path with the fewest hops, of several the heavier; None when none was found within max_hops (at most 10)."""
+        """A path with the fewest hops, of several the heavier; None when there is none within max_hops (at most 10)."""
         request = graph_pb2.FindShortestPathRequest(
             user_id=self._calls.user,
             source_id=source_id,

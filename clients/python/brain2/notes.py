@@ -48,7 +48,7 @@ class Notes:
         return self._wrote(answer)
 
     async def create_many(self, notes: Sequence[NewNote], *, timeout: float | None = None) -> tuple[NoteResult, ...]:
-        """Store up to 100 notes; each has its own result, in their order, and a wrong one does not prevent the others."""
+        """Store up to 100 notes; each has its own result, in their order. A wrong one does not prevent the others."""
         request = node_pb2.BatchCreateNodesRequest(user_id=self._calls.user, nodes=[_message(note) for note in notes])
         answer = await self._call("BatchCreateNodes", request, node_pb2.BatchCreateNodesResponse, timeout)
         stored = [result.node.node_id for result in answer.results if result.code == 0]

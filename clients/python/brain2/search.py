@@ -1,4 +1,4 @@
-"""Search in the full text, similar notes, suggestions, keywords. The index follows the notes, usually within a second."""
+"""Full-text search, similar notes, suggestions, keywords. The index follows the notes, usually within a second."""
 
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
