@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from clients.console.agents import Agents
 from clients.console.config import Config
 from clients.console.connect import Connect
 from clients.console.security import Guard
@@ -26,14 +27,16 @@ def build(config: Config) -> ASGIApp:
     """The console as an ASGI application; it opens its connections when the server starts it."""
     credentials = None if config.ca is None else grpc.ssl_channel_credentials(config.ca.read_bytes())
     targets = Targets(config.targets, credentials)
+    agents = Agents(config, targets, credentials)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with targets:
+        async with targets, agents.running():
             yield
 
     routes: list[BaseRoute] = [
         *Connect(targets).routes(),
+        *agents.routes(),
         Route("/healthz", _healthy),
         Route("/openapi.json", _openapi),
         # The graph view, when it is built.

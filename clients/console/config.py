@@ -26,6 +26,8 @@ class Config:
     certificate, key: PEM files for HTTPS. ca: PEM file with the CA of the services; "" means plain connections to them.
     hosts: further values of the Host header that are accepted: names that a proxy or a Service of Kubernetes gives it.
     authorization_servers: URLs of OAuth issuers, for the metadata of the MCP server (RFC 9728).
+    public_url: the address under which clients know the console, for the same metadata; "" means url.
+    user: whose notes the MCP server serves to a request that names no user and has no token.
     """
 
     host: str
@@ -36,6 +38,8 @@ class Config:
     ca: Path | None = None
     hosts: tuple[str, ...] = ()
     authorization_servers: tuple[str, ...] = ()
+    public_url: str = ""
+    user: str = ""
 
     @property
     def url(self) -> str:
@@ -65,6 +69,10 @@ def load(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config
     hosts, issuers = _words(env("BRAIN2_CONSOLE_HOSTS")), _words(env("BRAIN2_CONSOLE_AUTHORIZATION_SERVERS"))
     parser.add_argument("--host", action="append", default=hosts, help="a further Host header to accept, with its port")
     parser.add_argument("--authorization-server", action="append", default=issuers, help="URL of an OAuth issuer")
+    parser.add_argument(
+        "--public-url", default=env("BRAIN2_CONSOLE_PUBLIC_URL", ""), help="as clients know the console"
+    )
+    parser.add_argument("--user", default=env("BRAIN2_USER", "me"), help="whose notes MCP serves, without a token")
     found = parser.parse_args(argv)
     host, port = _address(found.listen)
     if (found.tls_certificate is None) != (found.tls_key is None):
@@ -83,6 +91,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config
         found.ca,
         tuple(found.host),
         tuple(found.authorization_server),
+        found.public_url.rstrip("/"),
+        found.user,
     )
 
 
