@@ -125,6 +125,7 @@ proto: venv ## Generate the Python stubs beside the .proto files
 	@PATH="$(CURDIR)/$(BIN):$$PATH" buf generate -o $(PROTO_OUT) 2>&1 | { grep -v '^Writing mypy' || true; }
 	@$(PY) -m grpc_tools.protoc -I. --grpc_python_out=$(PROTO_OUT) $(PROTOS)
 	@$(PY) -m clients.python.stubs $(PROTO_OUT)
+	@$(PY) -m clients.console.openapi $(PROTO_OUT)
 
 docs: venv ## Refresh what the documentation takes from the code
 	@exec $(PY) -m deploy.docs
