@@ -138,6 +138,8 @@ chaos: venv ## Break a running stack on purpose and count what is lost
 proto: venv ## Generate the Python stubs beside the .proto files
 	@PATH="$(CURDIR)/$(BIN):$$PATH" buf generate -o $(PROTO_OUT) 2>&1 | { grep -v '^Writing mypy' || true; }
 	@$(PY) -m grpc_tools.protoc -I. --grpc_python_out=$(PROTO_OUT) $(PROTOS)
+	@$(PY) -m clients.python.stubs $(PROTO_OUT)
+	@$(PY) -m clients.console.openapi $(PROTO_OUT)
 
 docs: venv ## Refresh what the documentation takes from the code
 	@exec $(PY) -m deploy.docs
@@ -150,7 +152,7 @@ lock: ## Resolve requirements/*.in into hashed locks (LOCK_ARGS=--upgrade; needs
 	@$(COMPILE) $(LOCK_ARGS) requirements/dev.in -o requirements/dev.txt
 	@$(COMPILE) $(LOCK_ARGS) requirements/ministack.in -o requirements/ministack.txt
 	@$(COMPILE) $(LOCK_ARGS) requirements/bench.in -o requirements/bench.txt
-	@for s in node graph similarity cleanup; do \
+	@for s in node graph similarity cleanup console; do \
 	  $(COMPILE) $(LOCK_ARGS) -c requirements/dev.txt requirements/$$s.in -o requirements/$$s.txt; done
 
 clean: ## Remove environments and caches; the notes in .brain2/ stay

@@ -10,6 +10,7 @@ from deploy.local.importer.jsonlines import JsonLines
 from deploy.local.importer.send import Importer, Stubs
 from deploy.local.stack import Stack
 from shared.grpc.client import Channels
+from tests.support.console import Console, console_of
 from tests.support.stores import fresh_user
 
 
@@ -38,3 +39,10 @@ async def library(stack: Stack, channels: Channels) -> Client:
     links = await settled(lambda: client.links(ids), quiet=3.0, seconds=60.0)
     assert len(links) > 300
     return client
+
+
+@pytest.fixture(scope="session")
+async def console(stack: Stack) -> AsyncIterator[Console]:
+    """The console of the stack, one for all tests."""
+    async with console_of(stack) as found:
+        yield found

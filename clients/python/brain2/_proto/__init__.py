@@ -1,0 +1,1 @@
+"""Generated from the .proto files of Brain2 by `make proto`."""

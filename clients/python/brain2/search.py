@@ -1,0 +1,111 @@
+"""Full-text search, similar notes, suggestions, keywords. The index follows the notes, usually within a second."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from ._calls import Calls
+from ._proto import similarity_pb2
+from .models import Explanation, Hit, Keyword, Reason, Similar
+
+_SERVICE = "/brain2.similarity.v1.SimilarityService/"
+
+
+class Search:
+    """Finds notes of a user."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def find(
+        self, query: str, *, tags: Iterable[str] = (), page_size: int = 20, timeout: float | None = None
+    ) -> AsyncIterator[Hit]:
+        """Search the full text, best first. Pages are read as the iterator goes.
+
+        query: words, "quoted phrases", prefix* and tag:name, at most 1 KiB. tags: only notes that have all of them.
+        timeout: seconds for a page. Errors: InvalidArgument.
+        """
+        request = similarity_pb2.SearchNodesRequest(
+            user_id=self._calls.user, query=query, tags=tags, page_size=page_size
+        )
+        while True:
+            answer = await self._call("SearchNodes", request, similarity_pb2.SearchNodesResponse, timeout)
+            for hit in answer.hits:
+                yield Hit(
+                    hit.node_id,
+                    hit.title,
+                    hit.score,
+                    hit.snippet,
+                    tuple((each.start, each.end) for each in hit.highlights),
+                )
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+    async def similar(
+        self,
+        node_id: str = "",
+        *,
+        text: str = "",
+        title: str = "",
+        limit: int = 10,
+        min_score: float = 0.0,
+        timeout: float | None = None,
+    ) -> tuple[Similar, ...]:
+        """The notes that are most similar to a note or to a text, best first, with the keywords that explain each.
+
+        Give node_id, or text with an optional title. limit: at most 100. Errors: NotFound (the note is not indexed).
+        """
+        request = similarity_pb2.FindSimilarRequest(
+            user_id=self._calls.user, node_id=node_id, text=text, title=title, limit=limit, min_score=min_score
+        )
+        answer = await self._call("FindSimilar", request, similarity_pb2.FindSimilarResponse, timeout)
+        return tuple(Similar.of(node) for node in answer.nodes)
+
+    async def suggest(self, node_id: str, *, limit: int = 10, timeout: float | None = None) -> tuple[Similar, ...]:
+        """Similar notes that are not linked with the note and whose link was not rejected; at most 50."""
+        request = similarity_pb2.SuggestLinksRequest(user_id=self._calls.user, node_id=node_id, limit=limit)
+        answer = await self._call("SuggestLinks", request, similarity_pb2.SuggestLinksResponse, timeout)
+        return tuple(Similar.of(node) for node in answer.nodes)
+
+    async def explain(self, node_id: str, other_node_id: str, *, timeout: float | None = None) -> Explanation:
+        """Why two notes are similar, and the score that an automatic link would need. Errors: NotFound."""
+        request = similarity_pb2.ExplainSimilarityRequest(
+            user_id=self._calls.user, node_id=node_id, other_node_id=other_node_id
+        )
+        answer = await self._call("ExplainSimilarity", request, similarity_pb2.ExplainSimilarityResponse, timeout)
+        return Explanation(
+            answer.score,
+            answer.threshold,
+            tuple(Reason(each.keyword, each.contribution) for each in answer.shared_keywords),
+            answer.mentioned_title,
+            answer.mentioned_by_title,
+            answer.near_duplicate,
+        )
+
+    async def keywords(
+        self, node_id: str = "", *, text: str = "", title: str = "", limit: int = 10, timeout: float | None = None
+    ) -> tuple[Keyword, ...]:
+        """The keywords of a note or of a text, largest weight first; at most 50. Errors: NotFound."""
+        request = similarity_pb2.ExtractKeywordsRequest(
+            user_id=self._calls.user, node_id=node_id, text=text, title=title, limit=limit
+        )
+        answer = await self._call("ExtractKeywords", request, similarity_pb2.ExtractKeywordsResponse, timeout)
+        return tuple(Keyword(each.keyword, each.weight, each.document_frequency) for each in answer.keywords)
+
+    async def with_keyword(
+        self, keyword: str, *, page_size: int = 100, timeout: float | None = None
+    ) -> AsyncIterator[str]:
+        """The node_ids of the notes that have a keyword among their most salient ones."""
+        request = similarity_pb2.ListNodesByKeywordRequest(
+            user_id=self._calls.user, keyword=keyword, page_size=page_size
+        )
+        while True:
+            answer = await self._call("ListNodesByKeyword", request, similarity_pb2.ListNodesByKeywordResponse, timeout)
+            for node in answer.nodes:
+                yield node.node_id
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+    async def _call(self, name: str, request: Any, response: Any, timeout: float | None) -> Any:
+        return await self._calls.unary("similarity", _SERVICE + name, request, response, timeout)

@@ -1,0 +1,229 @@
+"""The Python client against the running stack: what it writes it reads, in both of its forms."""
+
+import asyncio
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from clients.python.brain2 import (
+    AlreadyExists,
+    Brain2,
+    Brain2Sync,
+    FailedPrecondition,
+    InvalidArgument,
+    NewLink,
+    NewNote,
+    Note,
+    NotFound,
+)
+from deploy.local.demo.client import until
+from deploy.local.stack import Stack
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _others(stack: Stack) -> dict[str, str]:
+    return {name: stack.addresses[name] for name in ("graph", "similarity", "cleanup")}
+
+
+@pytest.fixture
+async def brain(stack: Stack, user: str) -> AsyncIterator[Brain2]:
+    async with Brain2(stack.addresses["node"], user=user, **_others(stack)) as found:  # type: ignore[arg-type]
+        yield found
+
+
+async def test_a_note_is_written_changed_hidden_and_restored(brain: Brain2) -> None:
+    tea = await brain.notes.create("Green tea", "From Uji", tags=["drink"], metadata={"k": "v"})
+    assert await brain.notes.get(tea.node_id) == tea
+    assert (tea.title, tea.tags, tea.metadata, tea.version) == ("Green tea", ("drink",), {"k": "v"}, 1)
+    changed = await brain.notes.update(tea.node_id, title="Sencha", etag=tea.etag)
+    assert (changed.title, changed.content, changed.tags) == ("Sencha", "From Uji", ("drink",))
+    assert (await brain.notes.get(tea.node_id)).title == "Sencha"
+    purge_time = await brain.notes.delete(tea.node_id)
+    with pytest.raises(NotFound) as missing:
+        await brain.notes.get(tea.node_id)
+    assert missing.value.reason == "NODE_DELETED"
+    deleted = await brain.notes.get(tea.node_id, show_deleted=True)
+    assert deleted.purge_time == purge_time
+    assert (await brain.notes.restore(tea.node_id)).delete_time is None
+    assert (await brain.notes.get(tea.node_id)).title == "Sencha"
+
+
+async def test_errors_are_classes_with_reason_and_fields(brain: Brain2) -> None:
+    await brain.notes.create("One", node_id="one")
+    with pytest.raises(AlreadyExists) as taken:
+        await brain.notes.create("Two", node_id="one")
+    assert taken.value.reason == "NODE_EXISTS"
+    with pytest.raises(InvalidArgument) as wrong:
+        await brain.notes.create("", "x", tags=[""], node_id="no spaces")
+    assert {violation.field for violation in wrong.value.violations} == {"node.node_id", "node.tags[0]"}
+    with pytest.raises(FailedPrecondition) as missing:
+        await brain.links.create("one", "nobody")
+    assert missing.value.reason == "NODE_MISSING"
+
+
+async def test_a_batch_has_a_result_for_each_note_and_lists_have_pages(brain: Brain2) -> None:
+    # Notes without a common word, so that no automatic link joins them.
+    words = ("Violin", "Glacier", "Pancake", "Senate", "Otter", "Tunnel", "Comet")
+    notes = [NewNote(word, node_id=f"n{n}") for n, word in enumerate(words)]
+    results = await brain.notes.create_many([*notes, NewNote()])
+    assert [result.reason for result in results[:7]] == [""] * 7
+    assert results[7].note is None
+    assert results[7].message
+    found = await brain.notes.get_many([f"n{n}" for n in range(7)] + ["gone"])
+    assert list(found) == [f"n{n}" for n in range(7)]
+
+    async def listed() -> set[str]:
+        return {note.node_id async for note in brain.notes.list(page_size=3)}
+
+    assert await until(lambda: _equal(listed(), {f"n{n}" for n in range(7)}), "all notes are listed", seconds=10)
+    links = await brain.links.create_many([NewLink("n0", f"n{n}", weight=n / 10) for n in range(1, 7)])
+    assert all(result.created for result in links)
+    around = [neighbor.node_id async for neighbor in brain.links.neighbors("n0", page_size=2)]
+    assert around == ["n6", "n5", "n4", "n3", "n2", "n1"]
+    assert await brain.links.degree("n0") == 6
+    path = await brain.links.path("n1", "n2")
+    assert path is not None
+    assert path.node_ids == ("n1", "n0", "n2")
+    subgraph = await brain.links.around("n1", hops=2)
+    assert {note.node_id for note in subgraph.notes} == {f"n{n}" for n in range(7)}
+    assert len([link async for link in brain.links.all()]) == 6
+
+
+async def _equal(work: object, wanted: object) -> bool:
+    return await work == wanted  # type: ignore[misc, no-any-return]
+
+
+async def test_own_writes_are_read_at_once(brain: Brain2) -> None:
+    for n in range(20):
+        await brain.notes.create(f"Round {n}", node_id=f"r{n}")
+        assert (await brain.notes.get(f"r{n}")).title == f"Round {n}"
+        if n:
+            await brain.links.create("r0", f"r{n}")
+            assert f"r{n}" in {neighbor.node_id async for neighbor in brain.links.neighbors("r0")}
+            assert (await brain.links.get("r0", f"r{n}")).weight == 1.0
+            assert await brain.links.delete("r0", f"r{n}")
+            assert f"r{n}" not in {neighbor.node_id async for neighbor in brain.links.neighbors("r0")}
+
+
+async def test_twenty_editors_lose_nothing(brain: Brain2) -> None:
+    note = await brain.notes.create("Shared", "start")
+
+    def line(n: int) -> "asyncio.Future[Note]":
+        def change(read: Note) -> Note:
+            return dataclasses.replace(read, content=f"{read.content}\nline {n}")
+
+        return asyncio.ensure_future(brain.notes.edit(note.node_id, change))
+
+    await asyncio.gather(*(line(n) for n in range(20)))
+    lines = (await brain.notes.get(note.node_id)).content.splitlines()
+    assert lines[0] == "start"
+    assert sorted(lines[1:]) == sorted(f"line {n}" for n in range(20))
+
+
+async def test_search_and_similar_notes(brain: Brain2) -> None:
+    await brain.notes.create("Green tea", "Green tea from Uji, steeped in a clay teapot", node_id="tea")
+    await brain.notes.create("Clay teapot", "A clay teapot keeps green tea warm; made in Tokoname", node_id="pot")
+
+    async def hits() -> set[str]:
+        return {hit.node_id async for hit in brain.search.find("teapot")}
+
+    await until(lambda: _equal(hits(), {"tea", "pot"}), "both notes are found", seconds=20)
+
+    async def linked() -> bool:
+        return "pot" in {neighbor.node_id async for neighbor in brain.links.neighbors("tea")}
+
+    await until(linked, "an automatic link", seconds=20)
+    link = await brain.links.get("tea", "pot")
+    assert link.auto_generated
+    assert link.reasons
+    assert (await brain.search.similar("tea"))[0].node_id == "pot"
+    assert "teapot" in " ".join(keyword.keyword for keyword in await brain.search.keywords("pot"))
+    assert await brain.links.reject("tea", "pot")
+    assert not await linked()
+
+
+async def test_watch_continues_after_a_restart_of_the_graph(stack: Stack, brain: Brain2) -> None:
+    for node_id in ("a", "b", "c"):
+        await brain.notes.create(node_id, node_id=node_id)
+    changes = brain.links.watch()
+    first = asyncio.ensure_future(anext(changes))
+
+    async def seen_once() -> bool:
+        # The watch begins at some moment after the call: write until it reports something.
+        await brain.links.create("a", "b")
+        await brain.links.delete("a", "b")
+        return first.done()
+
+    await until(seen_once, "the watch reports a change", seconds=20)
+    token = first.result().resume_token
+    assert token
+    seen = asyncio.ensure_future(_until_linked(brain, token, "c"))
+    await stack.children["graph"].stop(30.0)
+    await stack.restart("graph")
+    await brain.links.create("a", "c", timeout=30.0)
+    assert await asyncio.wait_for(seen, 30.0) == "created"
+    await changes.aclose()  # type: ignore[attr-defined]
+
+
+async def _until_linked(brain: Brain2, token: str, target: str) -> str:
+    async for change in brain.links.watch(resume_token=token):
+        if change.link is not None and target in (change.link.source_id, change.link.target_id):
+            return change.kind
+    raise AssertionError("the watch has no end")
+
+
+async def test_deletions_are_objects(brain: Brain2) -> None:
+    await brain.notes.create("Gone", node_id="gone")
+    await brain.notes.delete("gone")
+
+    async def pending() -> bool:
+        return [deletion.node_id async for deletion in brain.deletions.list()] == ["gone"]
+
+    await until(pending, "the deletion is listed", seconds=20)
+    deletion = await brain.deletions.get("gone")
+    assert (deletion.state, deletion.step) == ("pending", "fence")
+    await brain.deletions.start_now("gone")
+
+    async def done() -> bool:
+        return (await brain.deletions.get("gone")).state == "done"
+
+    await until(done, "the deletion is done", seconds=30)
+
+
+async def test_the_synchronous_twin(stack: Stack, user: str) -> None:
+    def work() -> list[str]:
+        with Brain2Sync(stack.addresses["node"], user=user, **_others(stack)) as brain:  # type: ignore[arg-type]
+            brain.notes.create("Tea", node_id="tea")
+            brain.notes.create("Pot", node_id="pot")
+            brain.links.create("tea", "pot")
+            with pytest.raises(NotFound):
+                brain.notes.get("nothing")
+            return [neighbor.title for neighbor in brain.links.neighbors("tea")]
+
+    assert await asyncio.to_thread(work) == ["Pot"]
+
+
+async def test_the_package_stands_alone_and_takes_its_targets_from_the_environment(stack: Stack, user: str) -> None:
+    """As installed: the package is found as `brain2`, and the checkout is not on the path."""
+    program = (
+        "import sys; from brain2 import Brain2Sync\n"
+        "with Brain2Sync() as brain:\n"
+        "    print(brain.notes.create('Alone').title, brain.user)\n"
+        "assert not [name for name in sys.modules if name.split('.')[0] in ('services', 'shared', 'protos', 'deploy')]"
+    )
+    env = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT / "clients" / "python"),
+        "BRAIN2_USER": user,
+        **{f"BRAIN2_{name.upper()}_TARGET": address for name, address in stack.addresses.items()},
+    }
+    run = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", program], cwd="/", env=env, capture_output=True, text=True, timeout=60
+    )
+    assert (run.stdout.strip(), run.stderr) == (f"Alone {user}", "")
