@@ -33,9 +33,7 @@ class Person:
         self.graph = graph_pb2_grpc.GraphServiceStub(channels["graph"])
 
     async def link(self, source_id: str, target_id: str, *, automatic: bool = True) -> None:
-        metadata = graph_pb2.EdgeMetadata(
-            auto_generated=automatic, score=0.5, shared_keywords=[graph_pb2.SharedKeyword(keyword="tea", weight=1)]
-        )
+        metadata = graph_pb2.EdgeMetadata(auto_generated=automatic, score=0.5)
         edge = graph_pb2.NewEdge(
             source_id=source_id, target_id=target_id, type="see_also", weight=0.5, metadata=metadata
         )
