@@ -1,0 +1,1 @@
+"""Who calls: verified tokens, preshared keys and TLS identities become principals. The gRPC part is shared/grpc/auth.py."""
