@@ -1,1 +1,1 @@
-"""Who calls: verified tokens, preshared keys and TLS identities become principals. The gRPC part is shared/grpc/auth.py."""
+"""Who calls: verified tokens, preshared keys and TLS identities become principals (shared/grpc/auth.py uses them)."""

@@ -72,7 +72,7 @@ class Channels:
         self._timeout = timeout
         self._attempts = attempts
         self._patience = patience
-        self._outgoing = Outgoing(security)
+        self.outgoing = Outgoing(security)
         self._clock = clock or SystemClock()
         self._targets: dict[str, _Target] = {}
 
@@ -97,7 +97,7 @@ class Channels:
     def stub(self, target: str, service_descriptor: ServiceDescriptor) -> "Stub":
         """Make a stub of the service at a target. Stubs of one target share its channel, breaker and retry budget."""
         if target not in self._targets:
-            self._targets[target] = _Target(target, self._outgoing, self._clock, self._patience)
+            self._targets[target] = _Target(target, self.outgoing, self._clock, self._patience)
         return Stub(self._targets[target], service_descriptor, self._timeout, self._attempts)
 
 

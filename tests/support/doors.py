@@ -32,6 +32,8 @@ class Noting:
 
     def __init__(self, service: ServiceDescriptor, seen: list[tuple[str, str]], users: list[str]) -> None:
         for method in service.methods:
+            if hasattr(type(self), method.name):
+                continue  # a subclass has its own
             setattr(self, method.name, _method(method, seen, users))
 
 
@@ -59,7 +61,7 @@ class Door:
     """A running server. seen: (RPC, user_id) of each call that reached a servicer; users: who made it."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.channel = channel
+        self.channel: Any = channel
         self.seen: list[tuple[str, str]] = []
         self.users: list[str] = []
 
@@ -84,17 +86,10 @@ class Door:
 @asynccontextmanager
 async def opened(folder: Path, issuer: Issuer, *keys: dict[str, Any], **changed: Any) -> AsyncIterator[Door]:
     """All services on one server with BRAIN2_AUTH=oidc."""
-    (folder / "jwks.json").write_bytes(issuer.jwks())
     config = server_config(
-        **{
-            "auth": "oidc",
-            "oidc_issuer": ISSUER,
-            "oidc_audience": AUDIENCE,
-            "oidc_jwks": str(folder / "jwks.json"),
-            "oidc_leeway_seconds": 0.0,
-            "auth_keys": write_keys(folder / "keys.json", *keys) if keys else "",
-            **changed,
-        }
+        **oidc(folder, issuer),
+        auth_keys=write_keys(folder / "keys.json", *keys) if keys else "",
+        **changed,
     )
     seen: list[tuple[str, str]] = []
     users: list[str] = []
@@ -109,6 +104,18 @@ async def opened(folder: Path, issuer: Issuer, *keys: dict[str, Any], **changed:
             yield door
     finally:
         await server.stop(0)
+
+
+def oidc(folder: Path, issuer: Issuer) -> dict[str, Any]:
+    """The fields of a config that accepts the tokens of the issuer."""
+    (folder / "jwks.json").write_bytes(issuer.jwks())
+    return {
+        "auth": "oidc",
+        "oidc_issuer": ISSUER,
+        "oidc_audience": AUDIENCE,
+        "oidc_jwks": str(folder / "jwks.json"),
+        "oidc_leeway_seconds": 0.0,
+    }
 
 
 def request_for(method: MethodDescriptor, user: str) -> Any:
