@@ -24,7 +24,7 @@ class MethodTraits:
     reads: the RPC changes nothing.
     idempotent: the RPC may be repeated as it is, without a request_id; true of all that read.
     subscription: the answer is a stream without an end of its own.
-    all_users: the scope with which a call without a user_id is about all users; "" when there is none.
+    all_users: a further scope that allows the call, for any user or for all at once; "" when there is none.
     """
 
     scope: str

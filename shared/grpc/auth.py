@@ -114,7 +114,7 @@ class Guard:
             audit.denied(info, None, "", error)
             raise
         scope = info.traits.scope
-        if scope not in principal.scopes:
+        if scope not in principal.scopes and info.traits.all_users not in principal.scopes:
             raise _denied(info, principal, "", _needs(scope))
         message: Message = parser(info.request_type)(request)
         if "user_id" in info.request_type.DESCRIPTOR.fields_by_name:
@@ -137,10 +137,10 @@ class Guard:
 
     def _check_user(self, info: MethodInfo, principal: Principal, message: Any) -> None:
         """Refuse another user's id; an empty one becomes the caller's own."""
+        all_users = info.traits.all_users
+        if all_users in principal.scopes:
+            return
         if not message.user_id:
-            all_users = info.traits.all_users
-            if all_users and all_users in principal.scopes:
-                return
             if not principal.user:
                 if all_users:
                     raise _denied(info, principal, "", _needs(all_users))
