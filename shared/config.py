@@ -164,7 +164,85 @@ def target(value: str) -> str | None:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ServerConfig:
+class ClientSecurity:
+    """How a process proves who it is, and checks whom it calls: the services and the tools alike."""
+
+    token: str = env_field(
+        "", env="BRAIN2_TOKEN", why="the bearer token of the calls that this process makes", secret=True
+    )
+    token_file: str = env_field(
+        "", env="BRAIN2_TOKEN_FILE", why="a file with that token; it is read again when it changes"
+    )
+    tls_ca: str = env_field(
+        "",
+        env="BRAIN2_TLS_CA",
+        why="PEM file of the authorities that sign the servers' certificates, `system` for the usual ones; set, calls "
+        "use TLS",
+    )
+    tls_cert: str = env_field(
+        "",
+        env="BRAIN2_TLS_CERT",
+        why="PEM file of this process's certificate and its chain; a server that has one uses TLS",
+    )
+    tls_key: str = env_field("", env="BRAIN2_TLS_KEY", why="PEM file of the certificate's private key")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerSecurity(ClientSecurity):
+    """Who may call a server."""
+
+    auth: str = env_field(
+        "none",
+        env="BRAIN2_AUTH",
+        why="how callers prove who they are: none, preshared (BRAIN2_AUTH_KEYS), or oidc (JWTs, and those keys)",
+        check=one_of("none", "preshared", "oidc"),
+    )
+    insecure: bool = env_field(
+        False,
+        env="BRAIN2_INSECURE",
+        why="1 lets a server without authentication listen on an address that other machines can reach",
+    )
+    auth_keys: str = env_field(
+        "",
+        env="BRAIN2_AUTH_KEYS",
+        why="JSON file of the preshared keys and TLS identities; it is read again when it changes",
+    )
+    oidc_issuer: str = env_field("", env="BRAIN2_OIDC_ISSUER", why="what the claim iss of a JWT must be")
+    oidc_audience: str = env_field("", env="BRAIN2_OIDC_AUDIENCE", why="what the claim aud of a JWT must contain")
+    oidc_jwks: str = env_field(
+        "", env="BRAIN2_OIDC_JWKS", why="file or http(s) URL of the issuer's public keys (a JWKS)"
+    )
+    oidc_leeway_seconds: float = env_field(
+        30.0,
+        env="BRAIN2_OIDC_LEEWAY_SECONDS",
+        why="seconds by which the issuer's clock may differ, for exp and nbf",
+        check=between(0, 300),
+    )
+    oidc_user_claim: str = env_field("sub", env="BRAIN2_OIDC_USER_CLAIM", why="the claim with the user_id")
+    oidc_scope_claim: str = env_field(
+        "scope", env="BRAIN2_OIDC_SCOPE_CLAIM", why="the claim with the scopes, a text with spaces or a list"
+    )
+    oidc_scope_prefix: str = env_field(
+        "", env="BRAIN2_OIDC_SCOPE_PREFIX", why="what stands before Brain2's scopes in that claim, such as `brain2.`"
+    )
+    tls_client_ca: str = env_field(
+        "",
+        env="BRAIN2_TLS_CLIENT_CA",
+        why="PEM file of the authorities that sign callers' certificates; set, every caller must have one (mTLS)",
+    )
+    health_listen: str = env_field(
+        "",
+        env="BRAIN2_HEALTH_LISTEN",
+        why="where health alone is served, without TLS, for probes that have no certificate; empty = nowhere",
+        check=target,
+    )
+    reflection: bool = env_field(
+        False, env="BRAIN2_REFLECTION", why="1 answers gRPC reflection, which describes the API to anybody"
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ServerConfig(ServerSecurity):
     """The config that the processes of all services need."""
 
     listen: str = env_field(

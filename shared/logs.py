@@ -76,4 +76,6 @@ def setup(level: str, service: str, *, stream: TextIO | None = None) -> None:
     root.setLevel(logging.WARNING)
     for name in ("brain2", "services", "shared", "deploy", "__main__"):
         logging.getLogger(name).setLevel(level)
+    # The audit log has no level: what it records must not depend on how much an operator wants to read.
+    logging.getLogger("brain2.audit").setLevel(logging.INFO)
     logging.captureWarnings(True)

@@ -19,7 +19,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import processes, provision, stores, traces
 from deploy.local.console import Console, LaunchError
-from protos.node.v1 import node_pb2, node_pb2_grpc
+from protos.node.v1 import node_pb2
+from shared.config import ClientSecurity, load
+from shared.errors import Brain2Error
+from shared.grpc.client import Channels
+from shared.grpc.outgoing import Outgoing
 
 SERVICES = ("node", "graph", "similarity", "cleanup")
 DEFAULT_PORT_BASE = 50051
@@ -151,13 +155,13 @@ async def _replay(
     users = await provision.users(endpoints, resources.table)
     console.step(f"the queues were not stopped cleanly: publishing the events of {len(users)} users again")
     try:
-        async with grpc.aio.insecure_channel(address) as channel:
-            node = node_pb2_grpc.NodeServiceStub(channel)
+        async with Channels(security=load(ClientSecurity)) as channels:
+            node = channels.stub(address, node_pb2.DESCRIPTOR.services_by_name["NodeService"])
             for user_id in users:
                 async for _ in node.ReplayEvents(node_pb2.ReplayEventsRequest(user_id=user_id)):
                     pass
-    except grpc.aio.AioRpcError as error:
-        console.step(f"the events could not be published again ({error.details()}): the next start tries it once more")
+    except Brain2Error as error:
+        console.step(f"the events could not be published again ({error.message}): the next start tries it once more")
         return
     (data / _REPLAY).unlink()
     console.step("the events are published again")
@@ -218,6 +222,8 @@ def _environment(
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{trace_port}",
         "BRAIN2_TRACE_RATIO": str(options.trace_ratio),
         "BRAIN2_LOG_LEVEL": options.log_level,
+        # So that grpcurl needs no .proto files here; the stack listens on loopback alone.
+        "BRAIN2_REFLECTION": "1",
         # Anything that is set for Brain2 itself reaches every service: BRAIN2_RETENTION_SECONDS=5 make run
         **{key: value for key, value in os.environ.items() if key.startswith("BRAIN2_") and key not in _OURS},
         **options.extra_env,
@@ -232,7 +238,7 @@ _OURS = {
 
 
 async def _wait_until_serving(child: processes.Child, address: str) -> None:
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with Outgoing(load(ClientSecurity)).channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         try:
             async with asyncio.timeout(_HEALTHY_SECONDS):

@@ -24,12 +24,14 @@ class MethodTraits:
     reads: the RPC changes nothing.
     idempotent: the RPC may be repeated as it is, without a request_id; true of all that read.
     subscription: the answer is a stream without an end of its own.
+    all_users: a further scope that allows the call, for any user or for all at once; "" when there is none.
     """
 
     scope: str
     reads: bool
     idempotent: bool
     subscription: bool
+    all_users: str = ""
 
 
 def has_access(method: MethodDescriptor) -> bool:
@@ -49,4 +51,5 @@ def traits(method: MethodDescriptor) -> MethodTraits:
         reads=reads,
         idempotent=reads or level == MethodOptions.IDEMPOTENT,
         subscription=options.Extensions[options_pb2.subscription],
+        all_users=_SCOPES.get(options.Extensions[options_pb2.all_users], ""),
     )

@@ -68,7 +68,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     aws = await life.enter(Aws(config))
     dynamodb = Breaker("dynamodb", clock)
     table = Table(aws.dynamodb, config.table, breaker=dynamodb)
-    channels = await life.enter(Channels(timeout=10.0, clock=clock))
+    channels = await life.enter(Channels(timeout=10.0, security=config, clock=clock))
     outbox = await life.enter(Outbox(table, aws.events, service="cleanup", bus=config.event_bus, clock=clock))
 
     # Clients of the other services, and the stores of this one.

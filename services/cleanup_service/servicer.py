@@ -16,6 +16,7 @@ from services.cleanup_service.usecases.list_deletions import list_deletions_in_s
 from services.cleanup_service.usecases.queue_deletion import queue_deletion
 from services.cleanup_service.usecases.reconcile_user import UserReconciler
 from services.cleanup_service.usecases.retry_deletion import retry_deletion
+from shared.auth.principal import caller
 from shared.idempotency import Idempotency, IdempotentRequest
 from shared.pages import page_size
 from shared.tokens import fingerprint
@@ -80,7 +81,9 @@ class CleanupServicer:
 
     async def GetErasure(self, request: cleanup_pb2.GetErasureRequest, context: Any) -> cleanup_pb2.GetErasureResponse:
         validation.check_get_erasure(request.erasure_id)
-        erasure = await self.eraser.get_erasure(request.erasure_id)
+        principal = caller.get()
+        reader = None if principal is None or "admin" in principal.scopes else principal.user
+        erasure = await self.eraser.get_erasure(request.erasure_id, reader)
         return cleanup_pb2.GetErasureResponse(erasure=convert.erasure(erasure))
 
     async def ExportUser(

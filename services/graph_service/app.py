@@ -76,7 +76,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     dynamodb = Breaker("dynamodb", clock)
     table = Table(aws.dynamodb, settings.table, breaker=dynamodb)
     redis = await life.enter(Redis(settings, breaker=Breaker("redis", clock)))
-    channels = await life.enter(Channels(timeout=2.0, clock=clock))
+    channels = await life.enter(Channels(timeout=2.0, security=settings, clock=clock))
     outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=settings.event_bus, clock=clock))
 
     store = DynamoEdgeStore(table, outbox, Idempotency(table, "graph", clock), ids, clock)

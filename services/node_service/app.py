@@ -56,7 +56,7 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     dynamodb = Breaker("dynamodb", clock)
     table = Table(aws.dynamodb, config.table, breaker=dynamodb)
     redis = await life.enter(Redis(config, clock=clock))
-    channels = await life.enter(Channels(timeout=1.0, clock=clock))
+    channels = await life.enter(Channels(timeout=1.0, security=config, clock=clock))
 
     # The outbox publishes events: its item is in the write's transaction, the publishing follows.
     outbox = await life.enter(Outbox(table, aws.events, service="node", bus=config.event_bus, clock=clock))

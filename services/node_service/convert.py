@@ -21,6 +21,7 @@ from services.node_service.model import (
     Node,
     NodeEvent,
     NodeEventType,
+    Revision,
     Summary,
     Title,
     UserSettings,
@@ -164,20 +165,22 @@ def time(message: Timestamp, field: str, *, up: bool = False) -> int:
     return message.seconds * 1000 + (message.nanos + (999_999 if up else 0)) // 1_000_000
 
 
-def _versions(node_ids: Sequence[str], versions: Sequence[int]) -> Mapping[str, int]:
-    return dict(zip(node_ids, versions, strict=True))
+def _revisions(node_ids: Sequence[str], incarnations: Sequence[int], versions: Sequence[int]) -> Mapping[str, Revision]:
+    return dict(zip(node_ids, zip(incarnations, versions, strict=True), strict=True))
 
 
-_TOKENS = TokenCodec(CONSISTENCY, _versions, {"n": ListOf(NODE_ID, 20), "v": ListOf(Integer(0, 2**63 - 1), 20)})
+_NUMBERS = ListOf(Integer(0, 2**63 - 1), 20)
+_TOKENS = TokenCodec(CONSISTENCY, _revisions, {"n": ListOf(NODE_ID, 20), "i": _NUMBERS, "v": _NUMBERS})
 
 
 def token(*notes: Title) -> str:
-    """The consistency token of a write: the versions that a reader must see."""
-    return _TOKENS.encode("node", [each.node_id for each in notes], [each.version for each in notes])
+    """The consistency token of a write: the revisions that a reader must see."""
+    incarnations, versions = [each.incarnation for each in notes], [each.version for each in notes]
+    return _TOKENS.encode("node", [each.node_id for each in notes], incarnations, versions)
 
 
-def seen(value: str) -> Mapping[str, int]:
-    """The versions of a consistency token by node id; none for "". InvalidArgument (CONSISTENCY_TOKEN_INVALID)."""
+def seen(value: str) -> Mapping[str, Revision]:
+    """The revisions of a consistency token by node id; none for "". InvalidArgument (CONSISTENCY_TOKEN_INVALID)."""
     return _TOKENS.decode("node", value) or {}
 
 
@@ -187,7 +190,7 @@ def bound(request: node_pb2.ListNodesRequest, field: str) -> int | None:
 
 
 def batch_answer(results: Sequence[Summary | Brain2Error]) -> bytes:
-    """BatchCreateNodesResponse. Its token has no versions: no read ever finds in a cache that a note is missing."""
+    """BatchCreateNodesResponse. Its token has no revisions: no read ever finds in a cache that a note is missing."""
     response = node_pb2.BatchCreateNodesResponse(consistency_token=token())
     for result in results:
         one = response.results.add()

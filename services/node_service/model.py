@@ -38,6 +38,10 @@ class View(Enum):
     FULL = "full"
 
 
+Revision = tuple[int, int]
+"""(incarnation, version): what orders the states of a note, also those of a note created under a purged one's id."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Title:
     """What is needed to show or check a link. Summary has all fields of Title and more, Node all of Summary and more.
@@ -63,7 +67,11 @@ class Title:
 
     @property
     def etag(self) -> str:
-        return etag_of(self.version)
+        return etag_of(self.incarnation, self.version)
+
+    @property
+    def revision(self) -> Revision:
+        return self.incarnation, self.version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +110,8 @@ def text(content: str) -> dict[str, Any]:
     }
 
 
-def etag_of(version: int) -> str:
-    return f'"{version}"'
+def etag_of(incarnation: int, version: int) -> str:
+    return f'"{version}-{incarnation:x}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

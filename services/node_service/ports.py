@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from services.node_service.model import Node, NodeEvent, Summary, Title, UserSettings
+from services.node_service.model import Node, NodeEvent, Revision, Summary, Title, UserSettings
 from shared.errors import Brain2Error
 from shared.idempotent import IdempotentRequest
 
@@ -64,13 +64,13 @@ class NodeStore(Protocol):
     async def current_summary(self, user_id: str, node_id: str) -> Summary | None:
         """The same without its content, which may be large."""
 
-    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> dict[str, Node]:
+    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         """The notes that exist, also deleted ones. They may be a little older than the last write.
 
-        seen: the versions, by node_id, that they are never older than.
+        seen: the revisions, by node_id, that they are never older than.
         """
 
-    async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> Mapping[str, Title]:
+    async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Title]:
         """The same as read(), with at least the Title of each note."""
 
     async def page(

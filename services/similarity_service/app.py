@@ -77,7 +77,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     dynamodb = Breaker("dynamodb", clock)
     table = Table(aws.dynamodb, config.table, breaker=dynamodb)
     redis = await life.enter(Redis(config, clock=clock))
-    channels = await life.enter(Channels(timeout=5.0, clock=clock))
+    channels = await life.enter(Channels(timeout=5.0, security=config, clock=clock))
     nodes = NodePeer(channels.stub(config.node_target, node_pb2.DESCRIPTOR.services_by_name["NodeService"]))
     graph = GraphPeer(channels.stub(config.graph_target, graph_pb2.DESCRIPTOR.services_by_name["GraphService"]))
 

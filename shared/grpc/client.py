@@ -19,8 +19,11 @@ from google.protobuf.message_factory import GetMessageClass
 
 from protos.options.rules import traits
 from shared import telemetry
+from shared.config import ClientSecurity
 from shared.errors import Brain2Error, Cancelled, DeadlineExceeded, Unavailable
 from shared.grpc import deadline, status, tracing
+from shared.grpc.outgoing import Outgoing
+from shared.grpc.tracing import Send
 from shared.ids import Clock, SystemClock
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, RetryBudget
@@ -44,13 +47,17 @@ _OPTIONS: list[tuple[str, int | str]] = [
 ]
 
 
+# After the TLS files have changed, calls on the former channel may go on for this long.
+_CLOSE_SECONDS = 60.0
+
+
 class Channels:
     """The channels of a process, closed together. Use as `async with Channels() as channels`.
 
     timeout: seconds that a call may take, unless the caller or the call being served allows less.
     attempts: how often a call that may be repeated is tried.
     patience: seconds in which calls wait for a target that was lost to come back, as after a restart.
-    credentials: for TLS or mTLS to all targets; None connects without encryption.
+    security: the token and the TLS files of all calls; None: no token, no TLS.
     """
 
     def __init__(
@@ -59,13 +66,13 @@ class Channels:
         timeout: float = 5.0,
         attempts: int = 3,
         patience: float = 3.0,
-        credentials: grpc.ChannelCredentials | None = None,
+        security: ClientSecurity | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._timeout = timeout
         self._attempts = attempts
         self._patience = patience
-        self._credentials = credentials
+        self.outgoing = Outgoing(security)
         self._clock = clock or SystemClock()
         self._targets: dict[str, _Target] = {}
 
@@ -80,7 +87,7 @@ class Channels:
     async def close(self) -> None:
         """Close every channel; calls that still run end with Cancelled."""
         targets, self._targets = list(self._targets.values()), {}
-        await asyncio.gather(*(target.channel.close() for target in targets))
+        await asyncio.gather(*(target.close() for target in targets))
 
     @property
     def breakers(self) -> list[Breaker]:
@@ -90,26 +97,42 @@ class Channels:
     def stub(self, target: str, service_descriptor: ServiceDescriptor) -> "Stub":
         """Make a stub of the service at a target. Stubs of one target share its channel, breaker and retry budget."""
         if target not in self._targets:
-            self._targets[target] = _Target(target, self._credentials, self._clock, self._patience)
+            self._targets[target] = _Target(target, self.outgoing, self._clock, self._patience)
         return Stub(self._targets[target], service_descriptor, self._timeout, self._attempts)
 
 
 class _Target:
-    def __init__(self, name: str, credentials: grpc.ChannelCredentials | None, clock: Clock, patience: float) -> None:
+    def __init__(self, name: str, outgoing: Outgoing, clock: Clock, patience: float) -> None:
         self.name = name
         # When calls stopped reaching the target; None while they reach it. Before its first answer a target counts as
         # lost for ever, since it isn't restarting.
         self.lost_at: float | None = -math.inf
         self._clock = clock
         self._patience = patience
-        self.channel = (
-            grpc.aio.insecure_channel(name, options=_OPTIONS)
-            if credentials is None
-            else grpc.aio.secure_channel(name, credentials, options=_OPTIONS)
-        )
+        self.outgoing = outgoing
+        self._generation = outgoing.generation
+        self._channel = outgoing.channel(name, _OPTIONS)
+        self._closing: set[asyncio.Task[None]] = set()
         # A peer that restarts is back within seconds; a longer cooldown would extend the outage.
         self.breaker = Breaker(name, clock, max_cooldown=5.0)
         self.budget = RetryBudget(clock=clock)
+
+    def channel(self) -> grpc.aio.Channel:
+        """The channel of calls that begin now: another one after the TLS files have changed."""
+        self.outgoing.refresh()
+        if self._generation != self.outgoing.generation:
+            old, self._generation = self._channel, self.outgoing.generation
+            self._channel = self.outgoing.channel(self.name, _OPTIONS)
+            task = asyncio.create_task(old.close(_CLOSE_SECONDS))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        return self._channel
+
+    async def close(self) -> None:
+        """Close the channel, and former ones at once, too."""
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(self._channel.close(), *self._closing, return_exceptions=True)
 
     def is_restarting(self) -> bool:
         """Whether the target was lost less than `patience` s ago. Call it when a call hasn't reached the target."""
@@ -150,9 +173,26 @@ class _Method:
         self.attempts = attempts
         self.path = f"/{method.containing_service.full_name}/{method.name}"
         self.idempotent = traits(method).idempotent
-        make = target.channel.unary_stream if method.server_streaming else target.channel.unary_unary
-        parse: Callable[[bytes], Any] = GetMessageClass(method.output_type).FromString
-        self._call: Callable[..., Any] = make(self.path, request_serializer=_serialize, response_deserializer=parse)
+        self._streaming = method.server_streaming
+        self._parse: Callable[[bytes], Any] = GetMessageClass(method.output_type).FromString
+        self._channel: grpc.aio.Channel | None = None
+        self._made: Send | None = None
+
+    def send(self) -> Send:
+        """What makes the call, on the target's present channel and with the present token."""
+        channel = self.target.channel()
+        if self._made is None or channel is not self._channel:
+            self._channel = channel
+            make = channel.unary_stream if self._streaming else channel.unary_unary
+            self._made = make(self.path, request_serializer=_serialize, response_deserializer=self._parse)
+        headers, made = self.target.outgoing.headers, self._made
+        if not headers:
+            return made
+
+        def with_token(request: Any, *, timeout: float | None, metadata: Any) -> Any:
+            return made(request, timeout=timeout, metadata=(*headers, *(metadata or ())))
+
+        return with_token
 
     def _failed(self, failure: grpc.aio.AioRpcError, limit: float | None) -> tuple[Brain2Error, bool | None]:
         """The error, and the verdict for the breaker: whether the peer is healthy, or None for unknown."""
@@ -221,9 +261,9 @@ class _Unary(_Method):
         verdict: bool | None = None
         try:
             if telemetry.is_recording():
-                answer = await tracing.record_unary(self._call, self.path, request, limit)
+                answer = await tracing.record_unary(self.send(), self.path, request, limit)
             else:
-                answer = await self._call(request, timeout=limit, metadata=_headers())
+                answer = await self.send()(request, timeout=limit, metadata=_headers())
             verdict = True
             self.target.lost_at = None
             return answer
@@ -274,7 +314,7 @@ class _Stream(_Method):
         answered = False
         record = tracing.record_stream if telemetry.is_recording() else _stream
         try:
-            async with contextlib.aclosing(record(self._call, self.path, request, limit)) as answers:
+            async with contextlib.aclosing(record(self.send(), self.path, request, limit)) as answers:
                 async for answer in answers:
                     if not answered:
                         # A stream may last for hours: its first message already shows the breaker that the peer is up.

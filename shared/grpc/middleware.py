@@ -2,7 +2,7 @@
 
 Each method becomes one function that takes the request's bytes and returns the response's. gRPC's own interceptors were
 measured and are not used for all calls: each one costs a tenth of the throughput (docs/adr/0002). Checks that are cheap
-and may refuse a call (the limit, later authentication) stand first, so that a refused call costs little. tracing.py
+and may refuse a call (the limit, authentication) stand first, so that a refused call costs little. tracing.py
 puts the server interceptor of opentelemetry-instrumentation-grpc around these functions, for recorded calls only.
 """
 
@@ -283,18 +283,23 @@ def set_cancelled(context: Context) -> None:
     context.set_code(grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.CANCELLED)
 
 
-def _parser(info: MethodInfo) -> Callable[[bytes], Any]:
-    decode = info.request_type.FromString
+def parser(request_type: type[Message]) -> Callable[[bytes], Any]:
+    """Decodes requests of the type; InvalidArgument (MALFORMED_REQUEST) for other bytes."""
+    decode = request_type.FromString
 
     def parse(data: bytes) -> Any:
         try:
             return decode(data)
         except DecodeError:
             raise InvalidArgument(
-                f"the request is not a {info.request_type.DESCRIPTOR.full_name}", reason="MALFORMED_REQUEST"
+                f"the request is not a {request_type.DESCRIPTOR.full_name}", reason="MALFORMED_REQUEST"
             ) from None
 
-    return (lambda data: data) if info.raw else parse
+    return parse
+
+
+def _parser(info: MethodInfo) -> Callable[[bytes], Any]:
+    return (lambda data: data) if info.raw else parser(info.request_type)
 
 
 def _answer(context: Context, error: Brain2Error) -> None:

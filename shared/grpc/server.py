@@ -5,6 +5,7 @@ whether the trace is recorded, and picks the recorded or the plain function of t
 """
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Collection, Mapping, Sequence
 from time import monotonic
@@ -19,7 +20,8 @@ from grpc_reflection.v1alpha import reflection
 from protos.options.rules import traits
 from shared import telemetry
 from shared.config import ServerConfig
-from shared.grpc import health, middleware, tracing
+from shared.grpc import health, middleware, tls, tracing
+from shared.grpc.auth import Guard, check_exposure, make_guard
 from shared.grpc.middleware import FastPath, Handler, MethodInfo, Middleware, Serve, ServerCalls, with_fast_path
 from shared.tokens import TOKEN_SECRET
 
@@ -45,7 +47,9 @@ class GrpcServer:
     raw: names of the methods whose servicer takes the request as bytes.
     fast_paths: FastPaths of unary methods, by name. Such a method is raw; its servicer is called when the fast path has
         no answer.
-    credentials: for TLS or mTLS; None serves without encryption.
+
+    Who may call, TLS and reflection are decided by the config (shared/grpc/auth.py, tls.py). ConfigError: the config is
+    not complete, or would let other machines in without authentication.
     """
 
     def __init__(
@@ -56,9 +60,10 @@ class GrpcServer:
         middleware: Sequence[Middleware] = (),
         raw: Collection[str] = (),
         fast_paths: Mapping[str, FastPath] | None = None,
-        credentials: grpc.ServerCredentials | None = None,
     ) -> None:
+        check_exposure(config, config.listen)
         self._config = config
+        self._guard = make_guard(config)
         self._calls = ServerCalls(config)
         TOKEN_SECRET.set(config.token_secret)
         fast_paths = fast_paths or {}
@@ -72,21 +77,30 @@ class GrpcServer:
             raise TypeError(f"raw names methods that no service has: {', '.join(sorted(unknown))}")
         self._names = [descriptor.full_name for descriptor, _ in services]
         self._health = health.Health(self._names)
-        self._credentials = credentials
+        self._credentials = tls.server_credentials(config)
         self._server: grpc.aio.Server | None = None
-        self._deadlines: asyncio.Task[None] | None = None
+        self._probes: grpc.aio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> int:
         """Listen and serve; returns the port, 0 for a unix socket. Raises BindError when it can't listen."""
         server = grpc.aio.server(options=_options(self._config))
         recorded = [(info, await tracing.record_server(info.path, serve)) for info, serve in self._methods]
-        server.add_generic_rpc_handlers((_Methods(self._methods, recorded),))
+        server.add_generic_rpc_handlers((_Methods(self._methods, recorded, self._guard),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((*self._names, health.SERVICE, reflection.SERVICE_NAME), server)
-        port = self._bind(server)
+        if self._config.reflection:
+            reflection.enable_server_reflection((*self._names, health.SERVICE, reflection.SERVICE_NAME), server)
+        port = _bind(server, self._config.listen, self._credentials)
         await server.start()
         self._server = server
-        self._deadlines = asyncio.create_task(self._calls.enforce_default_deadline(), name="grpc-default-deadlines")
+        if self._config.health_listen:
+            self._probes = grpc.aio.server(options=_options(self._config))
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probes)
+            _bind(self._probes, self._config.health_listen, None)
+            await self._probes.start()
+        self._tasks = [asyncio.create_task(self._calls.enforce_default_deadline(), name="grpc-default-deadlines")]
+        if self._guard is not None:
+            self._tasks.append(asyncio.create_task(self._guard.run(), name="key-files"))
         self.set_serving(True)
         return port
 
@@ -103,9 +117,14 @@ class GrpcServer:
             await self._calls.drain(min(grace / 2, _LINGER_SECONDS))
             await self._server.stop(max(ends - monotonic(), 0.0))
             self._server = None
-        if self._deadlines is not None:
-            self._deadlines.cancel()
-            self._deadlines = None
+        if self._probes is not None:
+            await self._probes.stop(0)
+            self._probes = None
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+        if self._guard is not None:
+            await self._guard.close()
 
     def set_serving(self, serving: bool) -> None:
         """Set what health answers, for each service and for ""."""
@@ -115,33 +134,33 @@ class GrpcServer:
         self, info: MethodInfo, servicer: object, fast_path: FastPath | None, middleware_: Sequence[Middleware]
     ) -> Serve:
         handler = _servicer_method(servicer, info)
-        if info.server_streaming:
-            return middleware.stream(info, _wrapped(info, handler, middleware_), self._calls)
         if middleware_ and fast_path is not None:
             handler, fast_path = with_fast_path(fast_path, handler), None
-        return middleware.unary(info, _wrapped(info, handler, middleware_), self._calls, fast_path)
+        handler = _wrapped(info, handler, middleware_)
+        if self._guard is not None:
+            handler = self._guard.protect(info, handler)
+            fast_path = fast_path and self._guard.fast_path(info, fast_path)
+            info = dataclasses.replace(info, raw=True)  # the guard decodes the request, after it knows the caller
+        if info.server_streaming:
+            return middleware.stream(info, handler, self._calls)
+        return middleware.unary(info, handler, self._calls, fast_path)
 
     @property
     def calls(self) -> int:
         """How many calls are being served now."""
         return len(self._calls.running)
 
-    def _bind(self, server: grpc.aio.Server) -> int:
-        listen = self._config.listen
-        try:
-            if self._credentials is None:
-                return server.add_insecure_port(listen)
-            return server.add_secure_port(listen, self._credentials)
-        except RuntimeError as error:
-            raise BindError(
-                f"cannot listen on {listen} (BRAIN2_LISTEN): another process has the port, or the address is wrong"
-            ) from error
-
 
 class _Methods(grpc.GenericRpcHandler):
-    """Finds the function for a call, after deciding whether its trace is recorded."""
+    """Finds the function for a call, after noting its caller and deciding whether its trace is recorded."""
 
-    def __init__(self, plain: Sequence[tuple[MethodInfo, Serve]], recorded: Sequence[tuple[MethodInfo, Serve]]) -> None:
+    def __init__(
+        self,
+        plain: Sequence[tuple[MethodInfo, Serve]],
+        recorded: Sequence[tuple[MethodInfo, Serve]],
+        guard: Guard | None,
+    ) -> None:
+        self._begin = guard.begin if guard is not None else None
         active = telemetry.active()
         self._ratio = active.ratio
         self._records = active.records
@@ -153,6 +172,8 @@ class _Methods(grpc.GenericRpcHandler):
         found = self._plain.get(handler_call_details.method)
         if found is None:
             return None
+        if self._begin is not None:
+            self._begin(handler_call_details.invocation_metadata)
         for key, value in handler_call_details.invocation_metadata:
             if key == "traceparent" and len(value) >= telemetry.SHORTEST:
                 traceparent = str(value)
@@ -165,6 +186,16 @@ class _Methods(grpc.GenericRpcHandler):
             return self._recorded[handler_call_details.method]
         telemetry.unsampled.set("")
         return found
+
+
+def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None) -> int:
+    """The port. BindError when the address can't be listened on."""
+    try:
+        return server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
+    except RuntimeError as error:
+        raise BindError(
+            f"cannot listen on {listen} (BRAIN2_LISTEN): another process has the port, or the address is wrong"
+        ) from error
 
 
 def _rpc_handler(info: MethodInfo, serve: Serve) -> _RpcHandler:

@@ -43,6 +43,8 @@ class NoteState:
     version: int
     content: str
     title: str
+    # Empty for a note whose answer was not received.
+    etag: str = ""
     status: str = "live"
     token: str = ""
     purge_ms: int = 0
@@ -135,7 +137,7 @@ class Worker:
         for note, result in zip(notes, answer.results, strict=True):
             # A repeat of a batch that was cut short finds its own notes: they are there, as asked.
             if result.code == 0 or result.reason == "NODE_EXISTS":
-                note.status, note.version = "live", 1
+                note.status, note.version, note.etag = "live", 1, result.node.etag
 
     async def update(self) -> None:
         note = self._pick("live")
@@ -147,7 +149,7 @@ class Worker:
             node_id=note.node_id,
             node=node_pb2.NewNode(content=content),
             update_mask=FieldMask(paths=["content"]),
-            etag=f'"{note.version}"',
+            etag=note.etag,
             request_id=self._request(),
         )
         answer = await self._write(note, "node", "UpdateNode", request)
@@ -161,12 +163,13 @@ class Worker:
 
     async def _delete(self, note: NoteState) -> None:
         request = node_pb2.DeleteNodeRequest(
-            user_id=self.user, node_id=note.node_id, etag=f'"{note.version}"', request_id=self._request()
+            user_id=self.user, node_id=note.node_id, etag=note.etag, request_id=self._request()
         )
         answer = await self._write(note, "node", "DeleteNode", request)
         if answer.version != note.version + 1:
             self._history.violation("VERSION", f"{note.node_id} deleted at {answer.version}, was {note.version}")
         note.status, note.version, note.token = "deleted", answer.version, answer.consistency_token
+        note.etag = answer.etag
         note.purge_ms, note.hurried = answer.purge_time.ToMilliseconds(), False
         await self._expect_hidden(note)
 
@@ -420,7 +423,7 @@ class Worker:
         expected = 1 if note.version == 0 else note.version + 1
         if node.version != expected:
             self._history.violation("VERSION", f"{note.node_id} is at {node.version}, expected {expected}")
-        note.version, note.token = node.version, token
+        note.version, note.etag, note.token = node.version, node.etag, token
 
     def _check_foreign(self, node_ids: Any) -> None:
         for node_id in node_ids:

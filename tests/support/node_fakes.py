@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from services.node_service.model import Node, NodeEvent, Summary, UserSettings
+from services.node_service.model import Node, NodeEvent, Revision, Summary, UserSettings
 from services.node_service.ports import NodeWrite, Outcome, Position
 from services.node_service.usecases.notes import Notes
 from services.node_service.usecases.optimistic_concurrency import OptimisticConcurrency
@@ -47,11 +47,11 @@ class FakeStore:
         node = await self.current(user_id, node_id)
         return None if node is None else node.summary()
 
-    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> dict[str, Node]:
+    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         found = {node_id: await self.current(user_id, node_id) for node_id in node_ids}
         return {node_id: node for node_id, node in found.items() if node is not None}
 
-    async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> Mapping[str, Node]:
+    async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Node]:
         return await self.read(user_id, node_ids, seen)
 
     async def page(

@@ -14,6 +14,7 @@ from deploy.local.console import Console, LaunchError
 from deploy.local.demo.client import BrokenError, Client
 from deploy.local.demo.tour import Tour
 from shared import telemetry
+from shared.config import ClientSecurity, load
 from shared.errors import Brain2Error
 from shared.grpc.client import Channels
 
@@ -48,7 +49,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _run(arguments: argparse.Namespace, console: Console) -> None:
-    async with _place(arguments.data, console) as place, Channels(timeout=10.0) as channels:
+    async with (
+        _place(arguments.data, console) as place,
+        Channels(timeout=10.0, security=load(ClientSecurity)) as channels,
+    ):
         await Tour(Client(channels, place.services, arguments.user), place.traces, console).run()
         console.say()
         if place.stays:

@@ -24,8 +24,10 @@ from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from shared import telemetry
+from shared.config import ClientSecurity, load
 from shared.errors import Brain2Error, InvalidArgument, Violations
 from shared.grpc.client import Channels
+from shared.grpc.outgoing import Outgoing
 from shared.ids import check_user_id
 
 _ACCEPTED = "an import takes a folder, a zip or a file of Markdown notes (.md), or JSON lines (also gzip)"
@@ -118,7 +120,7 @@ async def _run(arguments: argparse.Namespace, console: Console) -> int:
     await _check_serving(targets["node"])
     began = time.monotonic()
     stopped = ""
-    async with Channels() as channels:
+    async with Channels(security=load(ClientSecurity)) as channels:
         importer = Importer(
             connect(channels, targets),
             arguments.user,
@@ -202,7 +204,7 @@ def _targets(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 async def _check_serving(target: str) -> None:
-    async with grpc.aio.insecure_channel(target) as channel:
+    async with Outgoing(load(ClientSecurity)).channel(target) as channel:
         try:
             await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5.0)
         except grpc.aio.AioRpcError as error:

@@ -98,7 +98,7 @@ class CleanupServiceServicer(object):
 
     def ListDeletions(self, request, context):
         """Lists the deletions of a user, oldest first, in pages. With an empty user_id it lists those of all users in one state,
-        for operators: then the scope admin is needed.
+        for operators: with the scope admin, or where BRAIN2_AUTH is none. Without that scope it is the caller's own user.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +123,8 @@ class CleanupServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetErasure(self, request, context):
-        """Reads the progress of an erasure and, when it is done, its receipt. Errors: NOT_FOUND.
+        """Reads the progress of an erasure and, when it is done, its receipt: for the user who is erased, and with the scope
+        admin for everybody. Errors: NOT_FOUND (also for the erasure of another user).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

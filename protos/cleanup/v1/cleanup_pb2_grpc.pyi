@@ -45,7 +45,7 @@ class CleanupServiceStub:
     """Reads the state, the step and the history of one deletion. Errors: NOT_FOUND."""
     ListDeletions: _grpc.UnaryUnaryMultiCallable[_cleanup_pb2.ListDeletionsRequest, _cleanup_pb2.ListDeletionsResponse]
     """Lists the deletions of a user, oldest first, in pages. With an empty user_id it lists those of all users in one state,
-    for operators: then the scope admin is needed.
+    for operators: with the scope admin, or where BRAIN2_AUTH is none. Without that scope it is the caller's own user.
     """
     RetryDeletion: _grpc.UnaryUnaryMultiCallable[_cleanup_pb2.RetryDeletionRequest, _cleanup_pb2.RetryDeletionResponse]
     """Runs a failed deletion again from the step at which it failed. For a deleted note whose event is among the dead letters
@@ -58,7 +58,9 @@ class CleanupServiceStub:
     undone. The call is idempotent: it has no request_id, whose record would be data of the user.
     """
     GetErasure: _grpc.UnaryUnaryMultiCallable[_cleanup_pb2.GetErasureRequest, _cleanup_pb2.GetErasureResponse]
-    """Reads the progress of an erasure and, when it is done, its receipt. Errors: NOT_FOUND."""
+    """Reads the progress of an erasure and, when it is done, its receipt: for the user who is erased, and with the scope
+    admin for everybody. Errors: NOT_FOUND (also for the erasure of another user).
+    """
     ExportUser: _grpc.UnaryStreamMultiCallable[_cleanup_pb2.ExportUserRequest, _cleanup_pb2.ExportUserResponse]
     """Streams all notes, edges and settings of a user. Importing them with `make import` gives the same graph."""
     ReconcileUser: _grpc.UnaryStreamMultiCallable[_cleanup_pb2.ReconcileUserRequest, _cleanup_pb2.ReconcileUserResponse]
@@ -81,7 +83,7 @@ class CleanupServiceAsyncStub(CleanupServiceStub):
     """Reads the state, the step and the history of one deletion. Errors: NOT_FOUND."""
     ListDeletions: _aio.UnaryUnaryMultiCallable[_cleanup_pb2.ListDeletionsRequest, _cleanup_pb2.ListDeletionsResponse]  # type: ignore[assignment]
     """Lists the deletions of a user, oldest first, in pages. With an empty user_id it lists those of all users in one state,
-    for operators: then the scope admin is needed.
+    for operators: with the scope admin, or where BRAIN2_AUTH is none. Without that scope it is the caller's own user.
     """
     RetryDeletion: _aio.UnaryUnaryMultiCallable[_cleanup_pb2.RetryDeletionRequest, _cleanup_pb2.RetryDeletionResponse]  # type: ignore[assignment]
     """Runs a failed deletion again from the step at which it failed. For a deleted note whose event is among the dead letters
@@ -94,7 +96,9 @@ class CleanupServiceAsyncStub(CleanupServiceStub):
     undone. The call is idempotent: it has no request_id, whose record would be data of the user.
     """
     GetErasure: _aio.UnaryUnaryMultiCallable[_cleanup_pb2.GetErasureRequest, _cleanup_pb2.GetErasureResponse]  # type: ignore[assignment]
-    """Reads the progress of an erasure and, when it is done, its receipt. Errors: NOT_FOUND."""
+    """Reads the progress of an erasure and, when it is done, its receipt: for the user who is erased, and with the scope
+    admin for everybody. Errors: NOT_FOUND (also for the erasure of another user).
+    """
     ExportUser: _aio.UnaryStreamMultiCallable[_cleanup_pb2.ExportUserRequest, _cleanup_pb2.ExportUserResponse]  # type: ignore[assignment]
     """Streams all notes, edges and settings of a user. Importing them with `make import` gives the same graph."""
     ReconcileUser: _aio.UnaryStreamMultiCallable[_cleanup_pb2.ReconcileUserRequest, _cleanup_pb2.ReconcileUserResponse]  # type: ignore[assignment]
@@ -132,7 +136,7 @@ class CleanupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cleanup_pb2.ListDeletionsResponse, _abc.Awaitable[_cleanup_pb2.ListDeletionsResponse]]:
         """Lists the deletions of a user, oldest first, in pages. With an empty user_id it lists those of all users in one state,
-        for operators: then the scope admin is needed.
+        for operators: with the scope admin, or where BRAIN2_AUTH is none. Without that scope it is the caller's own user.
         """
 
     @_abc_1.abstractmethod
@@ -163,7 +167,9 @@ class CleanupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cleanup_pb2.GetErasureRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cleanup_pb2.GetErasureResponse, _abc.Awaitable[_cleanup_pb2.GetErasureResponse]]:
-        """Reads the progress of an erasure and, when it is done, its receipt. Errors: NOT_FOUND."""
+        """Reads the progress of an erasure and, when it is done, its receipt: for the user who is erased, and with the scope
+        admin for everybody. Errors: NOT_FOUND (also for the erasure of another user).
+        """
 
     @_abc_1.abstractmethod
     def ExportUser(

@@ -17,6 +17,7 @@ from google.protobuf import json_format
 
 from protos.cleanup.v1 import cleanup_pb2
 from shared import telemetry
+from shared.config import ClientSecurity, load
 from shared.errors import Brain2Error
 from shared.grpc.client import Channels
 
@@ -41,7 +42,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    async with Channels() as channels:
+    async with Channels(security=load(ClientSecurity)) as channels:
         stub = channels.stub(options.target, cleanup_pb2.DESCRIPTOR.services_by_name["CleanupService"])
         try:
             users = options.user or await _users_with_deletions(stub)

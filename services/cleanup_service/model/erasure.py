@@ -56,6 +56,10 @@ class Erasure:
     lease: Lease | None = None
     revision: str = ""
 
+    def is_of(self, user_id: str) -> bool:
+        """Whether this user is erased; the receipt has the digest alone."""
+        return user_digest(self.erasure_id, user_id) == self.user_digest
+
     @property
     def queue_time_ms(self) -> int:
         """When a replica may run it next."""

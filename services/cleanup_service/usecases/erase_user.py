@@ -47,10 +47,10 @@ class UserEraser:
         self._started.set()
         return erasure
 
-    async def get_erasure(self, erasure_id: str) -> Erasure:
-        """Raises NotFound."""
+    async def get_erasure(self, erasure_id: str, reader: str | None = None) -> Erasure:
+        """reader: the user who may read its own erasure only; None may read all. Raises NotFound."""
         erasure = await self.store.get(erasure_id)
-        if erasure is None:
+        if erasure is None or (reader is not None and not erasure.is_of(reader)):
             raise NotFound("there is no such erasure", reason="ERASURE_NOT_FOUND")
         return erasure
 

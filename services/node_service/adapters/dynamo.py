@@ -27,7 +27,7 @@ from protos.table import (
     user_partition,
 )
 from services.node_service.adapters import codec
-from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Summary, UserSettings
+from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Revision, Summary, UserSettings
 from services.node_service.ports import NodeWrite, Outcome, Position
 from shared.dynamo import ABSENT, Condition, Delete, Item, Op, Put, Reason, Table, TransactionCancelled, Update
 from shared.errors import Brain2Error
@@ -92,14 +92,14 @@ class DynamoNodeStore:
         item = await self._table.get(key, consistent=True, attributes=_SUMMARY_ATTRIBUTES)
         return None if item is None else to_summary(item)
 
-    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> dict[str, Node]:
+    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         if len(node_ids) == 1:
             node = await self.current(user_id, node_ids[0])
             return {} if node is None else {node.node_id: node}
         items = await self._table.batch_get([node_key(user_id, node_id) for node_id in node_ids], consistent=True)
         return {node.node_id: node for node in map(to_node, items.values())}
 
-    async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> Mapping[str, Node]:
+    async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Node]:
         return await self.read(user_id, node_ids, seen)
 
     async def page(

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 from services.node_service.adapters import codec
-from services.node_service.model import Node, Summary, Title
+from services.node_service.model import Node, Revision, Summary, Title
 from services.node_service.ports import NodeStore, NodeWrite, Outcome, Position
 from shared.errors import Brain2Error, DataLoss
 from shared.idempotent import IdempotentRequest
@@ -95,7 +95,7 @@ class CachedNodeStore:
 
     # ------------------------------------------------------------------ reads
 
-    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> dict[str, Node]:
+    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         held = await self._get_one(user_id, node_ids[0]) if len(node_ids) == 1 else await self._get(user_id, node_ids)
         found: dict[str, Node] = {}
         for node_id, value in held.items():
@@ -104,7 +104,7 @@ class CachedNodeStore:
                 found[node_id] = node
         return found | await self._miss(user_id, [each for each in node_ids if each not in found], held)
 
-    async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> Mapping[str, Title]:
+    async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Title]:
         held = await self._get(user_id, node_ids, heads=True)
         found: dict[str, Title] = {}
         for node_id, value in held.items():
@@ -113,9 +113,9 @@ class CachedNodeStore:
                 found[node_id] = title
         return found | await self._miss(user_id, [each for each in node_ids if each not in found], held)
 
-    def _is_stale(self, note: Title, seen: Mapping[str, int]) -> bool:
-        """Whether the caller has seen a newer version. Then the entry is removed for all readers."""
-        stale = note.version < seen.get(note.node_id, 0)
+    def _is_stale(self, note: Title, seen: Mapping[str, Revision]) -> bool:
+        """Whether the caller has seen a newer revision. Then the entry is removed for all readers."""
+        stale = note.revision < seen.get(note.node_id, (0, 0))
         if stale:
             self._add_pending(_key(note.user_id, note.node_id))
         return stale

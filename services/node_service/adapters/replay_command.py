@@ -17,6 +17,7 @@ from google.protobuf import json_format
 
 from protos.node.v1 import node_pb2
 from shared import telemetry
+from shared.config import ClientSecurity, load
 from shared.errors import Brain2Error
 from shared.grpc.client import Channels
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
 
 async def _run(options: argparse.Namespace) -> int:
     token: str = options.after
-    async with Channels() as channels:
+    async with Channels(security=load(ClientSecurity)) as channels:
         stub: Any = channels.stub(options.target, node_pb2.DESCRIPTOR.services_by_name["NodeService"])
         request = node_pb2.ReplayEventsRequest(user_id=options.user, max_rate=options.rate, page_token=token)
         try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from services.node_service.model import Title, View
+from services.node_service.model import Revision, Title, View
 from services.node_service.usecases.notes import Notes
 from services.node_service.usecases.validation import check_batch_get_nodes
 from shared.errors import ResourceExhausted
@@ -12,11 +12,11 @@ READ_AT_ONCE = 200
 
 
 async def batch_get_nodes(
-    notes: Notes, user_id: str, node_ids: Sequence[str], view: View, show_deleted: bool, seen: Mapping[str, int]
+    notes: Notes, user_id: str, node_ids: Sequence[str], view: View, show_deleted: bool, seen: Mapping[str, Revision]
 ) -> tuple[list[Title], list[str]]:
     """The notes that exist, in the order of the ids and each once, and the ids of those that are missing or deleted.
 
-    seen: the versions, by node_id, that the answer must not be older than.
+    seen: the revisions, by node_id, that the answer must not be older than.
     Raises InvalidArgument, ResourceExhausted (RESPONSE_TOO_LARGE).
     """
     check_batch_get_nodes(user_id, node_ids)
@@ -31,7 +31,7 @@ async def batch_get_nodes(
 
 
 async def _read(
-    notes: Notes, user_id: str, wanted: Sequence[str], view: View, seen: Mapping[str, int]
+    notes: Notes, user_id: str, wanted: Sequence[str], view: View, seen: Mapping[str, Revision]
 ) -> Mapping[str, Title]:
     """Read in several steps, so that a call never holds more than one answer and the contents of one step."""
     found: dict[str, Title] = {}

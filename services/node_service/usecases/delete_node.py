@@ -27,7 +27,8 @@ async def delete_node(
             if node is None:
                 raise node_not_found(node_id)
             # The deletion has raised the version by 1, so a repeated call has the etag of the version before it.
-            if etag and etag != node.etag and not (node.deleted and etag == etag_of(node.version - 1)):
+            repeated = node.deleted and etag == etag_of(node.incarnation, node.version - 1)
+            if etag and etag != node.etag and not repeated:
                 raise etag_mismatch(node)
         except Brain2Error:
             if previous := await notes.previous_answer(request, Summary):

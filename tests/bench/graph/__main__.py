@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench.graph import hot, lookup, mixes, report
+from tests.bench.graph import auth, hot, lookup, mixes, report
 from tests.bench.graph.world import LOAD_CORE, bench
 
-PARTS = ("hot", "lookup", "linkbench", "tao")
+PARTS = ("hot", "auth", "lookup", "linkbench", "tao")
 
 
 def arguments() -> argparse.Namespace:
@@ -55,6 +55,11 @@ async def _hot(options: argparse.Namespace) -> dict[str, Any]:
         return await hot.measure(world, options.rounds, options.calls)
 
 
+async def _auth(options: argparse.Namespace) -> dict[str, Any]:
+    async with bench(os.environ) as world:
+        return await auth.measure(world, options.rounds, options.calls)
+
+
 async def _lookup(options: argparse.Namespace) -> dict[str, Any]:
     async with bench(os.environ) as world:
         sizes = await lookup.by_size(world, options.sizes, options.read_rate, options.seconds)
@@ -80,7 +85,7 @@ async def _tao(options: argparse.Namespace) -> dict[str, Any]:
         return {"tao": await mixes.measure(world, shares, sizes, options.read_rate, options.seconds)}
 
 
-_MEASURE = {"hot": _hot, "lookup": _lookup, "linkbench": _linkbench, "tao": _tao}
+_MEASURE = {"hot": _hot, "auth": _auth, "lookup": _lookup, "linkbench": _linkbench, "tao": _tao}
 
 
 if __name__ == "__main__":

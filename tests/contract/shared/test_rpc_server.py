@@ -121,8 +121,16 @@ async def test_health_is_told_per_service_and_for_the_process() -> None:
         assert await watched.read() is grpc.aio.EOF
 
 
-async def test_reflection_lists_the_services() -> None:
+async def test_reflection_is_off_unless_it_is_asked_for() -> None:
     async with serving() as target, plain_channel(target) as channel:
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked])).read()
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_reflection_lists_the_services() -> None:
+    async with serving(reflection=True) as target, plain_channel(target) as channel:
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
         replies = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))
         (reply,) = [each async for each in replies]

@@ -12,7 +12,7 @@ import pytest
 
 from services.node_service.adapters import redis as cache
 from services.node_service.adapters.redis import CachedNodeStore
-from services.node_service.model import Node, NodeEvent, NodeEventType, text
+from services.node_service.model import Node, NodeEvent, NodeEventType, Revision, text
 from services.node_service.ports import NodeWrite, Outcome
 from shared.errors import Unavailable
 from shared.redis import Redis
@@ -52,7 +52,7 @@ class GatedStore(FakeStore):
         if gate := self.gates.pop(name, None):
             await gate()
 
-    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, int]) -> dict[str, Node]:
+    async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         self.misses += 1
         found = await super().read(user_id, node_ids, seen)
         await self._stop("after read")
@@ -84,12 +84,12 @@ class World:
         """Another process over the same store and the same Redis."""
         return CachedNodeStore(self.store, self.redis, self.clock, keep_seconds=60)
 
-    async def read(self, seen: int = 0, by: CachedNodeStore | None = None) -> str:
-        found = await (by or self.cached).read(self.user, ["n"], {"n": seen})
+    async def read(self, seen: int = 0, by: CachedNodeStore | None = None, incarnation: int = 1) -> str:
+        found = await (by or self.cached).read(self.user, ["n"], {"n": (incarnation, seen)})
         return found["n"].title if found else "none"
 
-    async def title(self, seen: int = 0) -> str:
-        found = await self.cached.titles(self.user, ["n"], {"n": seen})
+    async def title(self, seen: int = 0, incarnation: int = 1) -> str:
+        found = await self.cached.titles(self.user, ["n"], {"n": (incarnation, seen)})
         return found["n"].title if found else "none"
 
     async def write(self, by: CachedNodeStore | None = None, **fields: Any) -> Outcome:
@@ -250,6 +250,15 @@ async def test_a_reader_that_has_seen_a_newer_version_gets_it(world: World) -> N
     assert await world.read() == "v2"  # and no reader of this process gets the old one any more
     assert await world.cached.remove_pending() == 0
     assert await world.title(seen=2) == "v2"
+
+
+async def test_a_reader_that_has_seen_the_next_incarnation_gets_it(world: World) -> None:
+    world.store.notes[world.user, "n"] = replace(world.node, version=7, title="old")
+    await world.read()
+    world.store.notes[world.user, "n"] = replace(world.node, incarnation=2, title="anew")  # without a change in Redis
+    assert await world.read() == "old"
+    assert await world.title(seen=1, incarnation=2) == "anew"
+    assert await world.read(seen=1, incarnation=2) == "anew"
 
 
 async def test_a_token_from_the_future_is_answered_with_the_truth(world: World) -> None:

@@ -58,9 +58,9 @@ async def test_the_same_creation_at_once_gives_one_answer(service: NodeService, 
 
 
 async def test_the_same_update_at_once_gives_one_answer(service: NodeService, user: str) -> None:
-    await service.create(user)
+    etag = (await service.create(user)).etag
     answers = await asyncio.gather(
-        *(service.update(user, title="X", etag='"1"', request_id="r") for _ in range(10)),
+        *(service.update(user, title="X", etag=etag, request_id="r") for _ in range(10)),
         *(service.update(user, title="Y", request_id="r2") for _ in range(10)),
         return_exceptions=True,
     )
@@ -75,10 +75,10 @@ async def test_the_same_update_at_once_gives_one_answer(service: NodeService, us
 
 
 async def test_the_same_delete_and_restore_give_their_first_answers(service: NodeService, user: str) -> None:
-    await service.create(user)
-    gone = await service.delete(user, etag='"1"', request_id="d")
+    etag = (await service.create(user)).etag
+    gone = await service.delete(user, etag=etag, request_id="d")
     back = await service.restore(user, request_id="r")
-    assert await service.delete(user, etag='"1"', request_id="d") == gone
+    assert await service.delete(user, etag=etag, request_id="d") == gone
     assert not (await service.get(user)).HasField("delete_time")
     await service.update(user, title="X")
     assert await service.restore(user, request_id="r") == back

@@ -113,6 +113,16 @@ async def test_two_calls_are_one_erasure_and_later_ones_are_new() -> None:
         await found.eraser().get_erasure("nope")
 
 
+async def test_an_erasure_is_read_by_its_user_and_by_operators() -> None:
+    found = World()
+    erasure = await found.eraser().erase_user("ada")
+    read = found.eraser().get_erasure
+    assert await read(erasure.erasure_id) == await read(erasure.erasure_id, "ada")
+    for other in ("bob", "", "Ada"):
+        with pytest.raises(NotFound):
+            await read(erasure.erasure_id, other)
+
+
 async def test_a_store_that_is_down_holds_it_up_and_is_named() -> None:
     found = world()
     erasure_id = (await found.eraser().erase_user("u")).erasure_id

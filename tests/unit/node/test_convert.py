@@ -30,7 +30,7 @@ NODE = Node(
 def test_the_views_of_a_note() -> None:
     full = convert.node(NODE)
     assert (full.content, full.excerpt, full.content_bytes) == ("é" * 201, "", 402)
-    assert (full.version, full.etag, full.incarnation) == (3, '"3"', NODE.incarnation)
+    assert (full.version, full.etag, full.incarnation) == (3, f'"3-{NODE.incarnation:x}"', NODE.incarnation)
     assert (list(full.tags), dict(full.metadata)) == (["a", "b"], {"k": "v"})
     assert full.create_time.ToMilliseconds() == NODE.create_ms
     assert full.update_time.ToMilliseconds() == NODE.update_ms
@@ -73,7 +73,7 @@ def test_what_is_no_time(seconds: int, nanos: int) -> None:
 
 
 def test_tokens_say_what_a_reader_must_see() -> None:
-    assert convert.seen(convert.token(NODE)) == {"n": 3}
+    assert convert.seen(convert.token(NODE)) == {"n": (NODE.incarnation, 3)}
     assert convert.seen(convert.token()) == {}
     assert convert.seen("") == {}
 

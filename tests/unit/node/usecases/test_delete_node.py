@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.node_service.model import Cascade, Draft, NodeEventType
+from services.node_service.model import Cascade, Draft, NodeEventType, etag_of
 from services.node_service.usecases.create_node import create_node
 from services.node_service.usecases.delete_node import delete_node
 from services.node_service.usecases.restore_node import restore_node
@@ -39,14 +39,15 @@ async def test_a_second_delete_answers_the_same_and_writes_nothing(world: World)
 
 
 async def test_etags_of_a_delete(world: World) -> None:
+    first, second, never = (etag_of(world.node.incarnation, version) for version in (1, 2, 7))
     with pytest.raises(Aborted) as caught:
-        await delete_node(world.notes, "u", "n", '"7"', Cascade.ORPHANS, None)
+        await delete_node(world.notes, "u", "n", never, Cascade.ORPHANS, None)
     assert caught.value.reason == "ETAG_MISMATCH"
-    await delete_node(world.notes, "u", "n", '"1"', Cascade.ORPHANS, None)
-    await delete_node(world.notes, "u", "n", '"1"', Cascade.ORPHANS, None)  # the retry of one whose answer was lost
-    await delete_node(world.notes, "u", "n", '"2"', Cascade.ORPHANS, None)
+    await delete_node(world.notes, "u", "n", first, Cascade.ORPHANS, None)
+    await delete_node(world.notes, "u", "n", first, Cascade.ORPHANS, None)  # the retry of one whose answer was lost
+    await delete_node(world.notes, "u", "n", second, Cascade.ORPHANS, None)
     with pytest.raises(Aborted):
-        await delete_node(world.notes, "u", "n", '"7"', Cascade.ORPHANS, None)
+        await delete_node(world.notes, "u", "n", never, Cascade.ORPHANS, None)
     assert world.node.version == 2
 
 
@@ -60,7 +61,7 @@ async def test_what_is_not_there_can_not_be_deleted_or_restored(world: World) ->
 
 
 async def test_a_repeated_delete_is_answered_as_the_first_even_after_a_restore(world: World) -> None:
-    first = await delete_node(world.notes, "u", "n", '"1"', Cascade.EDGES, REQUEST)
+    first = await delete_node(world.notes, "u", "n", etag_of(world.node.incarnation, 1), Cascade.EDGES, REQUEST)
     await restore_node(world.notes, "u", "n", None)
-    assert await delete_node(world.notes, "u", "n", '"1"', Cascade.EDGES, REQUEST) == first
+    assert await delete_node(world.notes, "u", "n", etag_of(world.node.incarnation, 1), Cascade.EDGES, REQUEST) == first
     assert not world.node.deleted

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from services.node_service.model import Draft, Node
+from services.node_service.model import Cascade, Draft, Node, etag_of
 from services.node_service.ports import NodeWrite
 from services.node_service.usecases.create_node import create_node
+from services.node_service.usecases.delete_node import delete_node
 from services.node_service.usecases.update_node import update_node
 from shared.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
 from shared.idempotent import IdempotentRequest
@@ -75,8 +76,8 @@ async def test_with_an_etag_a_lost_race_is_reported(world: World) -> None:
     await create_node(world.notes, "u", Draft(node_id="n", title="T"), None)
     world.store.before_commit = _interfering(world.store, times=1)
     with pytest.raises(Aborted) as caught:
-        await update_node(world.notes, "u", "n", Draft(content="mine"), [], '"1"', None)
-    assert (caught.value.reason, caught.value.metadata["etag"]) == ("ETAG_MISMATCH", '"2"')
+        await update_node(world.notes, "u", "n", Draft(content="mine"), [], etag_of(world.node.incarnation, 1), None)
+    assert (caught.value.reason, caught.value.metadata["etag"]) == ("ETAG_MISMATCH", etag_of(world.node.incarnation, 2))
     assert world.store.notes["u", "n"].content == ""
 
 
@@ -90,8 +91,11 @@ async def test_endless_interference_ends(world: World) -> None:
 
 async def test_a_repeated_update_with_an_etag_is_answered_as_the_first(world: World) -> None:
     await create_node(world.notes, "u", Draft(node_id="n", title="T"), None)
-    first = await update_node(world.notes, "u", "n", Draft(title="T2"), [], '"1"', REQUEST)
-    assert await update_node(world.notes, "u", "n", Draft(title="T2"), [], '"1"', REQUEST) == first
+    first = await update_node(world.notes, "u", "n", Draft(title="T2"), [], etag_of(world.node.incarnation, 1), REQUEST)
+    assert (
+        await update_node(world.notes, "u", "n", Draft(title="T2"), [], etag_of(world.node.incarnation, 1), REQUEST)
+        == first
+    )
     assert await update_node(world.notes, "u", "n", Draft(title="T2"), [], "", REQUEST) == first
     assert world.store.notes["u", "n"].version == 2
 
@@ -122,3 +126,16 @@ def _interfering(store: FakeStore, times: int):  # type: ignore[no-untyped-def]
             store.notes[key] = replace(now, version=now.version + 1, title="theirs")
 
     return interfere
+
+
+async def test_the_etag_of_a_purged_note_is_not_that_of_the_next_one_of_its_id(world: World) -> None:
+    former = (await create_node(world.notes, "u", Draft(node_id="n", title="T"), None)).etag
+    world.store.notes["u", "n"] = replace(world.node, incarnation=world.node.incarnation + 1, title="anew")
+    for call in (
+        update_node(world.notes, "u", "n", Draft(title="mine"), [], former, None),
+        delete_node(world.notes, "u", "n", former, Cascade.EDGES, None),
+    ):
+        with pytest.raises(Aborted) as refused:
+            await call
+        assert refused.value.reason == "ETAG_MISMATCH"
+    assert world.node.title == "anew"

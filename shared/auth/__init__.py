@@ -1,0 +1,1 @@
+"""Who calls: verified tokens, preshared keys and TLS identities become principals (shared/grpc/auth.py uses them)."""

@@ -1,0 +1,99 @@
+"""TLS and mTLS from files, which are read again when they change.
+
+gRPC asks the server's fetcher for the certificate at each handshake. A channel can't change its credentials, so the
+client makes a new channel (client.py). gRPC itself accepts TLS 1.2 and later only.
+"""
+
+import logging
+import ssl
+from pathlib import Path
+
+import grpc
+
+from shared.auth import files
+from shared.config import ClientSecurity, ConfigError, ServerSecurity
+
+log = logging.getLogger(__name__)
+
+SYSTEM = "system"
+"""The value of BRAIN2_TLS_CA for the authorities that gRPC brings along."""
+
+
+class ServerCertificates:
+    """The certificate, key and client authorities of a server."""
+
+    def __init__(self, config: ServerSecurity) -> None:
+        self._paths = [config.tls_cert, config.tls_key] + ([config.tls_client_ca] if config.tls_client_ca else [])
+        self._stamp = files.stamp(self._paths)
+        self._mutual = bool(config.tls_client_ca)
+        try:
+            self._current = self._read()
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError([f"BRAIN2_TLS_CERT, BRAIN2_TLS_KEY, BRAIN2_TLS_CLIENT_CA: {error}"]) from None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
+            self._current,
+            self.fetch,  # type: ignore[arg-type]  # the stubs don't know that None means "unchanged"
+            require_client_authentication=self._mutual,
+        )
+        return credentials
+
+    def fetch(self) -> "grpc.ServerCertificateConfiguration | None":
+        """The files' present content, or None when nothing has changed. gRPC calls it in a thread of its own."""
+        stamp = files.stamp(self._paths)
+        if stamp == self._stamp:
+            return None
+        try:
+            self._current = self._read()
+        except (OSError, ssl.SSLError) as error:
+            # Also while the files are being replaced one by one: the next handshake reads them again.
+            log.warning("the TLS files can't be used, the former ones stay in use: %s", error)
+            return None
+        self._stamp = stamp
+        log.info("the TLS files were read again")
+        return self._current
+
+    def _read(self) -> "grpc.ServerCertificateConfiguration":
+        certificate, key, *authorities = self._paths
+        chain = _pair(certificate, key)
+        roots = Path(authorities[0]).read_bytes() if authorities else None
+        if authorities:
+            ssl.create_default_context(cafile=authorities[0])
+        return grpc.ssl_server_certificate_configuration([chain], roots)
+
+
+def server_credentials(config: ServerSecurity) -> grpc.ServerCredentials | None:
+    """The credentials of the server; None without BRAIN2_TLS_CERT. ConfigError when the files can't be used."""
+    if not config.tls_cert:
+        if config.tls_client_ca:
+            raise ConfigError(["BRAIN2_TLS_CLIENT_CA needs BRAIN2_TLS_CERT and BRAIN2_TLS_KEY"])
+        return None
+    return ServerCertificates(config).credentials()
+
+
+def client_files(config: ClientSecurity) -> list[str]:
+    """The files that a channel's credentials are made of; empty when calls don't use TLS."""
+    if not config.tls_ca:
+        return []
+    return [path for path in (config.tls_ca, config.tls_cert, config.tls_key) if path and path != SYSTEM]
+
+
+def client_credentials(config: ClientSecurity) -> grpc.ChannelCredentials | None:
+    """The credentials of a channel; None without BRAIN2_TLS_CA. ConfigError when the files can't be used."""
+    if not config.tls_ca:
+        return None
+    try:
+        roots = None if config.tls_ca == SYSTEM else Path(config.tls_ca).read_bytes()
+        if roots is not None:
+            ssl.create_default_context(cafile=config.tls_ca)
+        key, chain = _pair(config.tls_cert, config.tls_key) if config.tls_cert else (None, None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError([f"BRAIN2_TLS_CA, BRAIN2_TLS_CERT, BRAIN2_TLS_KEY: {error}"]) from None
+    return grpc.ssl_channel_credentials(roots, key, chain)
+
+
+def _pair(certificate: str, key: str) -> tuple[bytes, bytes]:
+    """The bytes of the key and the certificate; ssl.SSLError when they don't belong together."""
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    return Path(key).read_bytes(), Path(certificate).read_bytes()

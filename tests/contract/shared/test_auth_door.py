@@ -1,0 +1,402 @@
+"""The guard of a real server: whose answers a fast path gives, tokens that end, keys and certificates that change."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
+from protos.options.rules import traits
+from protos.options.v1 import options_pb2
+from shared.auth.principal import Principal, caller
+from shared.config import ClientSecurity, ConfigError
+from shared.errors import PermissionDenied, Unauthenticated, Unavailable
+from shared.grpc.auth import Guard, check_exposure, is_local
+from shared.grpc.client import Channels
+from shared.grpc.middleware import MethodInfo
+from shared.grpc.server import GrpcServer
+from tests.support.doors import METHODS, RAW, SERVICES, Noting, oidc, opened, request_for
+from tests.support.echo import server_config
+from tests.support.tokens import Authority, Issuer, write_keys
+
+GRAPH = graph_pb2.DESCRIPTOR.services_by_name["GraphService"]
+NODE = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
+GET_NEIGHBORS = next(method for method in METHODS if method.name == "GetNeighbors")
+GET_NODE = next(method for method in METHODS if method.name == "GetNode")
+WATCH = next(method for method in METHODS if method.name == "WatchEdges")
+ISSUED = Issuer()
+ADA, BOB = "a" * 40, "b" * 40
+PEER = "p" * 40
+KEYS = (
+    {"name": "ada", "key": ADA, "scopes": ["read", "write"], "user": "ada"},
+    {"name": "bob", "key": BOB, "scopes": ["read"], "user": "bob"},
+    {"name": "peer", "key": PEER, "scopes": ["read", "internal", "act_as"]},
+)
+
+
+class Remembering(Noting):
+    """Answers GetNeighbors with the user's name, and keeps the answer under the bytes that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(GRAPH, [], [])
+        self.kept: dict[bytes, bytes] = {}
+        self.found = 0
+
+    def find(self, request: bytes) -> bytes | None:
+        answer = self.kept.get(request)
+        self.found += answer is not None
+        return answer
+
+    async def GetNeighbors(self, request: bytes, context: Any) -> bytes:
+        user = graph_pb2.GetNeighborsRequest.FromString(request).user_id
+        neighbor = graph_pb2.Neighbor(node_id=f"of-{user}")
+        answer = graph_pb2.GetNeighborsResponse(neighbors=[neighbor]).SerializeToString()
+        self.kept[request] = answer
+        return answer
+
+
+@asynccontextmanager
+async def graph(folder: Path) -> AsyncIterator[tuple[Remembering, grpc.aio.Channel]]:
+    servicer = Remembering()
+    config = server_config(auth="preshared", auth_keys=write_keys(folder / "keys.json", *KEYS))
+    server = GrpcServer(config, [(GRAPH, servicer)], raw=RAW, fast_paths={"GetNeighbors": servicer.find})
+    port = await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield servicer, channel
+    finally:
+        await server.stop(0)
+
+
+async def neighbors(channel: grpc.aio.Channel, request: Any, key: str) -> str:
+    """Whose answer came; the name of the code for an error."""
+    data = request if type(request) is bytes else request.SerializeToString()
+    send: Any = channel.unary_unary("/brain2.graph.v1.GraphService/GetNeighbors")
+    try:
+        answer = await send(data, metadata=(("authorization", f"Bearer {key}"),), timeout=10)
+    except grpc.aio.AioRpcError as error:
+        return str(error.code().name)
+    return str(graph_pb2.GetNeighborsResponse.FromString(answer).neighbors[0].node_id)
+
+
+async def test_a_fast_path_gives_nobody_the_answer_of_another(tmp_path: Path) -> None:
+    request = graph_pb2.GetNeighborsRequest
+    async with graph(tmp_path) as (servicer, channel):
+        for _ in range(2):
+            assert await neighbors(channel, request(user_id="ada", node_id="n"), ADA) == "of-ada"
+            assert await neighbors(channel, request(user_id="ada", node_id="n"), BOB) == "PERMISSION_DENIED"
+            assert await neighbors(channel, request(user_id="ada", node_id="n"), PEER) == "of-ada"
+            assert await neighbors(channel, request(user_id="bob", node_id="n"), BOB) == "of-bob"
+            # The same bytes, and two answers.
+            assert await neighbors(channel, request(node_id="n"), ADA) == "of-ada"
+            assert await neighbors(channel, request(node_id="n"), BOB) == "of-bob"
+            assert await neighbors(channel, request(node_id="n"), "c" * 40) == "UNAUTHENTICATED"
+        assert servicer.found >= 5, "the second round must come from memory"
+        assert len(servicer.kept) == 2
+
+
+async def test_a_second_user_id_in_the_bytes_is_the_one_that_counts(tmp_path: Path) -> None:
+    ada = graph_pb2.GetNeighborsRequest(user_id="ada", node_id="n").SerializeToString()
+    bob = graph_pb2.GetNeighborsRequest(user_id="bob").SerializeToString()
+    async with graph(tmp_path) as (servicer, channel):
+        for _ in range(2):
+            assert await neighbors(channel, ada + bob, ADA) == "PERMISSION_DENIED"
+            assert await neighbors(channel, ada + bob, BOB) == "of-bob"
+        assert all(kept.count(b"\x0a\x03") == 1 for kept in servicer.kept)
+
+
+@pytest.mark.parametrize("user", ["a", "u" * 127, "u" * 128])
+def test_the_field_of_a_user_is_what_protobuf_writes(user: str) -> None:
+    written = graph_pb2.GetNeighborsRequest(user_id=user).SerializeToString()
+    assert Principal("x", user, frozenset()).user_field == written
+
+
+def test_a_fast_path_needs_the_user_in_the_first_field() -> None:
+    file = descriptor_pb2.FileDescriptorProto(name="tests/late.proto", package="brain2.late.v1", syntax="proto3")
+    file.dependency.append(options_pb2.DESCRIPTOR.name)
+    file.message_type.add(name="Late").field.add(name="user_id", number=2, type="TYPE_STRING", label="LABEL_OPTIONAL")
+    options: Any = descriptor_pb2.MethodOptions()
+    options.Extensions[options_pb2.access] = options_pb2.ACCESS_READ
+    late = ".brain2.late.v1.Late"
+    file.service.add(name="LateService").method.add(name="GetLate", input_type=late, output_type=late, options=options)
+    pool = descriptor_pool.DescriptorPool()
+    for known in (descriptor_pb2.DESCRIPTOR, options_pb2.DESCRIPTOR):
+        pool.AddSerializedFile(known.serialized_pb)
+    pool.AddSerializedFile(file.SerializeToString())
+    service = pool.FindServiceByName("brain2.late.v1.LateService")
+    message = GetMessageClass(pool.FindMessageTypeByName("brain2.late.v1.Late"))
+    guard = Guard.__new__(Guard)
+
+    info = MethodInfo(service.full_name, "GetLate", message, traits(GET_NODE), raw=True)
+    with pytest.raises(TypeError, match="first field"):
+        guard.fast_path(info, lambda _: None)
+
+
+async def test_callers_at_the_same_time_on_one_connection_stay_apart(tmp_path: Path) -> None:
+    async with opened(tmp_path, ISSUED) as door:
+        users = [f"user{number % 7}" for number in range(140)]
+        tokens = {user: ISSUED.token(user, "read") for user in users}
+        await asyncio.gather(*(door.call(GET_NODE, request_for(GET_NODE, ""), tokens[user]) for user in users))
+        assert sorted(user for _, user in door.seen) == sorted(users)
+        assert [user for _, user in door.seen] == door.users
+    assert caller.get() is None
+
+
+async def test_a_token_ends_also_for_who_was_verified_before(tmp_path: Path) -> None:
+    async with opened(tmp_path, ISSUED) as door:
+        token = ISSUED.token("ada", "read", exp=int(time.time()) + 2)
+        request = request_for(GET_NODE, "ada")
+        assert await door.call(GET_NODE, request, token) == grpc.StatusCode.OK
+        codes = [grpc.StatusCode.OK]
+        async with asyncio.timeout(10):
+            while codes[-1] is grpc.StatusCode.OK:
+                codes.append(await door.call(GET_NODE, request, token))
+        assert codes[-1] is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_subscription_ends_with_its_token(tmp_path: Path) -> None:
+    class Endless(Noting):
+        async def WatchEdges(self, request: Any, context: Any) -> AsyncIterator[Any]:
+            yield graph_pb2.WatchEdgesResponse()
+            await asyncio.Event().wait()
+
+    server = GrpcServer(server_config(**oidc(tmp_path, ISSUED)), [(GRAPH, Endless(GRAPH, [], []))])
+    port = await server.start()
+    token = ISSUED.token("ada", "read", exp=int(time.time()) + 2)
+    try:
+        async with Channels(security=ClientSecurity(token=token)) as channels:
+            answers = channels.stub(f"127.0.0.1:{port}", GRAPH).WatchEdges(graph_pb2.WatchEdgesRequest(), timeout=10)
+            await anext(answers)
+            with pytest.raises(Unauthenticated) as ended:
+                await anext(answers)
+        assert ended.value.reason == "TOKEN_EXPIRED"
+    finally:
+        await server.stop(0)
+
+
+async def test_a_key_that_is_taken_out_of_the_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.grpc.auth._RELOAD_SECONDS", 0.01)
+    request = graph_pb2.GetNeighborsRequest(user_id="ada", node_id="n")
+    async with graph(tmp_path) as (_, channel):
+        assert await neighbors(channel, request, ADA) == "of-ada"
+        (tmp_path / "keys.json").write_text("{")
+        await asyncio.sleep(0)
+        assert await neighbors(channel, request, ADA) == "of-ada", "a wrong file keeps the former keys"
+        write_keys(tmp_path / "keys.json", *KEYS[1:])
+        async with asyncio.timeout(10):
+            while await neighbors(channel, request, ADA) != "UNAUTHENTICATED":
+                pass
+
+
+# ---------------------------------------------------------------------- services call each other
+
+
+@asynccontextmanager
+async def serving(**changed: Any) -> AsyncIterator[tuple[str, list[tuple[str, str]]]]:
+    seen: list[tuple[str, str]] = []
+    server = GrpcServer(server_config(**changed), [(each, Noting(each, seen, [])) for each in SERVICES], raw=RAW)
+    port = await server.start()
+    try:
+        yield f"127.0.0.1:{port}", seen
+    finally:
+        await server.stop(0)
+
+
+async def test_a_token_file_is_read_again(tmp_path: Path) -> None:
+    keys = write_keys(tmp_path / "keys.json", *KEYS)
+    (tmp_path / "token").write_text("x" * 40 + "\n")
+    async with serving(auth="preshared", auth_keys=keys) as (target, seen):
+        async with Channels(security=ClientSecurity(token_file=str(tmp_path / "token"))) as channels:
+            stub = channels.stub(target, GRAPH)
+            request = graph_pb2.SetNodeVisibilityRequest(user_id="ada", node_id="n", version=1)
+            with pytest.raises(Unauthenticated) as refused:
+                await stub.SetNodeVisibility(request)
+            assert refused.value.reason == "TOKEN_INVALID"
+            (tmp_path / "token").write_text(PEER)
+            channels.outgoing.reload()
+            await stub.SetNodeVisibility(request)
+            with pytest.raises(PermissionDenied) as denied:
+                await stub.CreateEdge(graph_pb2.CreateEdgeRequest(user_id="ada"))
+            assert (denied.value.reason, denied.value.metadata) == ("SCOPE_MISSING", {"scope": "write"})
+        assert seen == [("SetNodeVisibility", "ada")]
+
+
+async def test_a_missing_token_file_is_an_error_of_the_config(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="BRAIN2_TOKEN_FILE"):
+        Channels(security=ClientSecurity(token_file=str(tmp_path / "none")))
+
+
+# ---------------------------------------------------------------------- TLS
+
+
+def tls(certificate: tuple[str, str], authority: Authority) -> dict[str, Any]:
+    return {"tls_cert": certificate[0], "tls_key": certificate[1], "tls_client_ca": authority.path}
+
+
+async def test_a_certificate_stands_for_a_service(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    keys = write_keys(
+        tmp_path / "keys.json",
+        {"name": "node", "tls": "spiffe://brain2.test/node", "scopes": ["internal"]},
+        {"name": "cleanup", "tls": "cleanup.test", "scopes": ["admin"]},
+    )
+    server = tls(authority.issue("server"), authority)
+    node = authority.issue("node", uri="spiffe://brain2.test/node")
+    cleanup, other = authority.issue("cleanup"), authority.issue("other")
+    request = graph_pb2.SetNodeVisibilityRequest(user_id="ada", node_id="n", version=1)
+
+    async def reason(target: str, certificate: tuple[str, str], token: str = "") -> str:
+        security = ClientSecurity(tls_ca=authority.path, tls_cert=certificate[0], tls_key=certificate[1], token=token)
+        async with Channels(security=security, attempts=1, patience=0) as channels:
+            try:
+                await channels.stub(target, GRAPH).SetNodeVisibility(request)
+            except (PermissionDenied, Unauthenticated) as error:
+                return error.reason
+        return "OK"
+
+    async with serving(auth="preshared", auth_keys=keys, **server) as (target, _):
+        assert await reason(target, node) == "OK"
+        assert await reason(target, cleanup) == "SCOPE_MISSING"
+        assert await reason(target, other) == "TOKEN_MISSING"
+        assert await reason(target, node, token="x" * 40) == "TOKEN_INVALID", "a wrong token is never overlooked"
+
+
+async def test_without_a_certificate_of_the_authority_nobody_connects(tmp_path: Path) -> None:
+    authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
+    server = tls(authority.issue("server"), authority)
+    certificates: list[tuple[str, str]] = [("", ""), stranger.issue("forged", uri="spiffe://brain2.test/node")]
+    async with serving(**server) as (target, seen):
+        for cert, key in certificates:
+            security = ClientSecurity(tls_ca=authority.path, tls_cert=cert, tls_key=key)
+            async with Channels(security=security, attempts=1, patience=0) as channels:
+                with pytest.raises(Unavailable):
+                    await channels.stub(target, NODE).GetNode(node_pb2.GetNodeRequest(), timeout=3)
+        assert not seen
+
+
+async def test_certificates_change_without_a_restart(tmp_path: Path) -> None:
+    first, second = Authority(tmp_path, "first"), Authority(tmp_path, "second")
+    certificate = first.issue("server")
+    both = tmp_path / "both.pem"
+    both.write_bytes(Path(first.path).read_bytes() + Path(second.path).read_bytes())
+    client = first.issue("client")
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(Path(first.path).read_bytes())
+    security = ClientSecurity(tls_ca=str(ca), tls_cert=client[0], tls_key=client[1])
+    changed = {"tls_cert": certificate[0], "tls_key": certificate[1], "tls_client_ca": str(both)}
+    async with serving(**changed) as (target, seen), Channels(security=security, patience=0) as channels:
+        stub = channels.stub(target, NODE)
+        await stub.GetNode(node_pb2.GetNodeRequest())
+        # A new pair, half written: the server goes on with the former one.
+        pair = [Path(path).read_bytes() for path in second.issue("next")]
+        Path(certificate[0]).write_bytes(pair[0])
+        async with Channels(security=security, patience=0) as others:
+            await others.stub(target, NODE).GetNode(node_pb2.GetNodeRequest())
+        # Whole: new connections get it, and a client that has only the former authority refuses it.
+        Path(certificate[1]).write_bytes(pair[1])
+        async with Channels(security=security, attempts=1, patience=0) as others:
+            with pytest.raises(Unavailable):
+                await others.stub(target, NODE).GetNode(node_pb2.GetNodeRequest(), timeout=3)
+        # A client whose files change makes a new channel; the stub stays the same.
+        ca.write_bytes(Path(second.path).read_bytes())
+        new = [Path(path).read_bytes() for path in second.issue("newer")]
+        Path(client[0]).write_bytes(new[0])
+        Path(client[1]).write_bytes(new[1])
+        channels.outgoing.reload()
+        await stub.GetNode(node_pb2.GetNodeRequest())
+        assert len(seen) == 3
+
+
+def test_wrong_tls_files_stop_the_start(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    (cert, _), (_, key) = authority.issue("one"), authority.issue("two")
+    for wrong in ({"tls_cert": cert, "tls_key": key}, {"tls_cert": "none", "tls_key": key}, {"tls_client_ca": cert}):
+        with pytest.raises(ConfigError, match="BRAIN2_TLS"):
+            GrpcServer(server_config(**wrong), [])
+    with pytest.raises(ConfigError, match="BRAIN2_TLS_CA"):
+        Channels(security=ClientSecurity(tls_ca=str(tmp_path / "none")))
+
+
+async def test_probes_reach_health_alone_without_a_certificate(tmp_path: Path) -> None:
+
+    authority = Authority(tmp_path)
+    probe = f"unix:{tmp_path}/health"
+    server = tls(authority.issue("server"), authority)
+    async with serving(health_listen=probe, **server), grpc.aio.insecure_channel(probe) as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        send: Any = channel.unary_unary("/brain2.node.v1.NodeService/GetNode")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await send(b"", timeout=5)
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+# ---------------------------------------------------------------------- what a server refuses to start with
+
+
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "example.com:1", "dns:///x:1", "ipv4:1.2.3.4:5"]
+)
+def test_without_authentication_no_other_machine_gets_in(listen: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ConfigError, match="BRAIN2_INSECURE=1"):
+        GrpcServer(server_config(listen=listen), [])
+    with caplog.at_level(logging.WARNING):
+        check_exposure(server_config(listen=listen, insecure=True), listen)
+    assert "everybody" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "listen", ["127.0.0.1:1", "127.8.9.1:1", "[::1]:1", "localhost:1", "unix:/x", "ipv4:127.0.0.1:1"]
+)
+def test_addresses_of_this_machine_need_no_authentication(listen: str) -> None:
+    assert is_local(listen)
+    check_exposure(server_config(listen=listen), listen)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"auth": "preshared"}, {"auth": "oidc"}, {"auth": "preshared", "auth_keys": "/none"}]
+)
+def test_an_incomplete_config_stops_the_start(changed: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"BRAIN2_AUTH_KEYS|BRAIN2_OIDC_ISSUER"):
+        GrpcServer(server_config(**changed), [])
+
+
+# ---------------------------------------------------------------------- the audit log
+
+
+async def test_writes_and_denials_are_audited_without_content(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    create = next(method for method in METHODS if method.name == "CreateNode")
+    export = next(method for method in METHODS if method.name == "ExportUser")
+    node = node_pb2.NewNode(node_id="n1", title="CANARY-title", content="CANARY-content", tags=["CANARY-tag"])
+    token = ISSUED.token("ada", "read write")
+    with caplog.at_level(logging.DEBUG):
+        async with opened(tmp_path, ISSUED) as door:
+            await door.call(create, node_pb2.CreateNodeRequest(user_id="ada", node=node), token)
+            await door.call(export, request_for(export, "ada"), token)
+            await door.call(GET_NODE, request_for(GET_NODE, "ada"), token)
+            await door.call(create, node_pb2.CreateNodeRequest(user_id="bob", node=node), token)
+            await door.call(GET_NODE, request_for(GET_NODE, "ada"), "CANARY-token")
+    lines = [vars(record) for record in caplog.records if record.name == "brain2.audit"]
+    assert [
+        (line["event"], line["rpc"].split("/")[2], line["caller"], line["user_id"], line["code"]) for line in lines
+    ] == [
+        ("call", "CreateNode", "ada", "ada", "OK"),
+        ("call", "ExportUser", "ada", "ada", "OK"),
+        ("denied", "CreateNode", "ada", "bob", "PERMISSION_DENIED"),
+        ("denied", "GetNode", "", "", "UNAUTHENTICATED"),
+    ]
+    assert lines[0]["node_id"] == "n1"
+    text = json.dumps([vars(record) for record in caplog.records], default=str)
+    assert "CANARY" not in text
+    assert token not in text

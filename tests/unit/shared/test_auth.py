@@ -1,0 +1,258 @@
+"""The parts of authentication by themselves: the issuer's keys through rotation and outage, key files, what is kept."""
+
+import asyncio
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from shared.auth import authenticator
+from shared.auth.authenticator import Authenticator
+from shared.auth.jwks import Jwks, parse
+from shared.auth.oidc import Oidc
+from shared.auth.preshared import KeyFileError, read
+from shared.errors import Unauthenticated, Unavailable
+from tests.support.clock import ManualClock, settle
+from tests.support.tokens import AUDIENCE, ISSUER, Issuer, write_keys
+
+KEY = "k" * 32
+
+
+class Source:
+    """Where the keys of an issuer come from; it counts the fetches, and may be down."""
+
+    def __init__(self, issuer: Issuer) -> None:
+        self.issuer = issuer
+        self.fetches = 0
+        self.down = False
+
+    async def fetch(self) -> bytes:
+        self.fetches += 1
+        if self.down:
+            raise OSError("down")
+        return self.issuer.jwks()
+
+
+def verifier(source: Source, clock: ManualClock, **changed: Any) -> Oidc:
+    return Oidc(Jwks("", clock, fetch=source.fetch), ISSUER, AUDIENCE, **changed)
+
+
+async def test_a_new_key_of_the_issuer_is_found_and_a_withdrawn_one_ends() -> None:
+    issuer, clock = Issuer(), ManualClock()
+    source = Source(issuer)
+    oidc = verifier(source, clock)
+    old = issuer.token("ada", "read")
+    assert (await oidc.verify(old)).scopes == {"read"}
+    issuer.rotate()
+    await clock.advance(11)
+    assert (await oidc.verify(issuer.token("bob"))).user == "bob"
+    assert source.fetches == 2
+    assert (await oidc.verify(old)).user == "ada", "both keys are published"
+    del issuer.keys["key-0"]
+    await clock.advance(301)
+    await oidc.verify(issuer.token("bob"))
+    await settle()
+    with pytest.raises(Unauthenticated):
+        await oidc.verify(old)
+
+
+async def test_unknown_key_ids_fetch_once_in_the_cooldown() -> None:
+    issuer, clock, stranger = Issuer(), ManualClock(), Issuer()
+    source = Source(issuer)
+    oidc = verifier(source, clock)
+    await oidc.verify(issuer.token("ada"))
+    for _ in range(3):
+        stranger.rotate()
+    forged = [stranger.token("ada") for _ in range(50)]
+    for round_ in (1, 2):
+        await clock.advance(11)
+        results = await asyncio.gather(*map(oidc.verify, forged), return_exceptions=True)
+        assert {type(result) for result in results} == {Unauthenticated}
+        assert source.fetches == 1 + round_
+
+
+async def test_the_last_keys_serve_through_an_outage() -> None:
+    issuer, clock = Issuer(), ManualClock()
+    source = Source(issuer)
+    oidc = verifier(source, clock)
+    await oidc.verify(issuer.token("ada"))
+    source.down = True
+    for _ in range(5):
+        await clock.advance(3600)
+        assert (await oidc.verify(issuer.token("ada"))).user == "ada"
+        await settle()
+    assert source.fetches == 6, "each time in the background"
+
+
+async def test_before_the_first_keys_nobody_is_let_in_and_nobody_is_blamed() -> None:
+    issuer, clock = Issuer(), ManualClock()
+    source = Source(issuer)
+    source.down = True
+    oidc = verifier(source, clock)
+    for _ in range(3):
+        with pytest.raises(Unavailable) as away:
+            await oidc.verify(issuer.token("ada"))
+    assert away.value.reason == "ISSUER_KEYS_UNAVAILABLE"
+    assert source.fetches == 1
+    source.down = False
+    await clock.advance(11)
+    await oidc.verify(issuer.token("ada"))
+
+
+async def test_keys_come_over_http_and_a_huge_answer_is_refused() -> None:
+    issuer = Issuer()
+    body = [issuer.jwks()]
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body[0])
+
+    app = web.Application()
+    app.router.add_get("/jwks", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    assert site._server is not None
+    port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+    try:
+        clock = ManualClock()
+        jwks = Jwks(f"http://127.0.0.1:{port}/jwks", clock)
+        assert await jwks.get("key-0") is not None
+        body[0] = b'{"keys": [' + b" " * 300_000 + b"]}"
+        await clock.advance(11)
+        assert await jwks.get("other") is None
+        assert await jwks.get("key-0") is not None, "the former keys stay"
+    finally:
+        await runner.cleanup()
+
+
+def test_only_public_keys_for_signatures_are_used() -> None:
+    issuer = Issuer()
+    (good,) = json.loads(issuer.jwks())["keys"]
+    others = [
+        {"kty": "oct", "kid": "shared", "k": "c2VjcmV0"},
+        {**good, "kid": "encryption", "use": "enc"},
+        {**good, "kid": "hmac", "alg": "HS256"},
+        {"kty": "RSA", "kid": "broken", "n": "?", "e": "AQAB"},
+        {"kty": "EC", "crv": "secp256k1", "kid": "odd"},
+        "text",
+    ]
+    assert set(parse(json.dumps({"keys": [*others, good]}).encode())) == {"key-0"}
+    for wrong in (b"[]", b"{}", b'{"keys": 1}', b"\xff"):
+        with pytest.raises(ValueError, match=r".*"):
+            parse(wrong)
+
+
+async def test_the_algorithm_must_be_the_keys() -> None:
+    issuer = Issuer()
+    (key,) = json.loads(issuer.jwks())["keys"]
+
+    async def fetch() -> bytes:
+        return json.dumps({"keys": [{**key, "alg": "RS256"}]}).encode()
+
+    oidc = Oidc(Jwks("", ManualClock(), fetch=fetch), ISSUER, AUDIENCE)
+    await oidc.verify(issuer.token("ada"))
+    with pytest.raises(Unauthenticated, match="not signed with a key"):
+        await oidc.verify(issuer.token("ada", algorithm="PS256"))
+
+
+@pytest.mark.parametrize(
+    ("claims", "scopes"),
+    [
+        ({"scope": "brain2.read other.write brain2.admin brain2.everything"}, {"read", "admin"}),
+        ({"scope": ["brain2.write", 7, None]}, {"write"}),
+        ({"scope": {"brain2.write": True}}, set()),
+        ({"scope": None}, set()),
+    ],
+)
+async def test_scopes_are_read_from_the_claim(claims: dict[str, Any], scopes: set[str]) -> None:
+    issuer = Issuer()
+    oidc = verifier(Source(issuer), ManualClock(), scope_prefix="brain2.", user_claim="uid")
+    principal = await oidc.verify(issuer.token("auth0|1", uid="ada", **claims))
+    assert (principal.user, set(principal.scopes)) == ("ada", scopes)
+
+
+async def test_the_leeway_is_for_clocks_that_differ() -> None:
+
+    issuer = Issuer()
+    oidc = verifier(Source(issuer), ManualClock(), leeway=30.0)
+    await oidc.verify(issuer.token("ada", exp=int(time.time()) - 10, nbf=int(time.time()) + 10))
+    with pytest.raises(Unauthenticated) as expired:
+        await oidc.verify(issuer.token("ada", exp=int(time.time()) - 40))
+    assert expired.value.reason == "TOKEN_EXPIRED"
+
+
+# ---------------------------------------------------------------------- preshared keys
+
+
+async def test_a_key_may_be_given_by_its_hash(tmp_path: Path) -> None:
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    keys = write_keys(tmp_path / "keys.json", {"name": "a", "sha256": digest, "scopes": ["read"], "user": "ada"})
+    principal = await Authenticator(key_file=keys).verify(f"Bearer {KEY}")
+    assert (principal.name, principal.user, set(principal.scopes)) == ("a", "ada", {"read"})
+
+
+GOOD = {"name": "a", "key": KEY, "scopes": ["read"]}
+
+
+@pytest.mark.parametrize(
+    ("entries", "problem"),
+    [
+        ([{**GOOD, "key": "short-SECRET"}], "entry 1 has a key of less than 32"),
+        ([{**GOOD, "scopes": ["root"]}], "entry 1 needs scopes"),
+        ([{**GOOD, "scopes": []}], "needs scopes"),
+        ([{**GOOD, "scopes": "read"}], "needs scopes"),
+        ([{**GOOD, "name": ""}], "needs a name"),
+        ([{**GOOD, "user": "a#b"}], "has a user"),
+        ([{**GOOD, "sha256": "0" * 64}], "exactly one"),
+        ([{"name": "a", "scopes": ["read"]}], "exactly one"),
+        ([{"name": "a", "scopes": ["read"], "sha256": "00"}], "64 hex digits"),
+        ([{**GOOD, "scope": "read"}], "must be an object with the fields"),
+        ([GOOD, GOOD], "entry 2 has the name"),
+        ([GOOD, {**GOOD, "name": "b"}], "entry 2 has the name, key"),
+        (["a"], "must be an object"),
+    ],
+)
+def test_a_wrong_entry_is_named_without_its_key(tmp_path: Path, entries: list[Any], problem: str) -> None:
+    with pytest.raises(KeyFileError, match=problem) as error:
+        read(write_keys(tmp_path / "keys.json", *entries))
+    assert "SECRET" not in str(error.value)
+    assert KEY not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"keys": {}}', "{"])
+def test_a_key_file_must_have_the_form(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keys.json").write_text(text)
+    with pytest.raises(KeyFileError):
+        read(str(tmp_path / "keys.json"))
+    with pytest.raises(KeyFileError, match="can't read"):
+        read(str(tmp_path / "none"))
+
+
+# ---------------------------------------------------------------------- what is kept
+
+
+async def test_verified_headers_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = Issuer()
+    tokens = [issuer.token(f"user{number}") for number in range(5)]
+    monkeypatch.setattr(authenticator, "_MOST_HEADERS", 3)
+    found = Authenticator(verifier(Source(issuer), ManualClock()))
+    for token in tokens:
+        await found.verify(f"Bearer {token}")
+    assert [found.known(f"Bearer {token}") is not None for token in tokens] == [False, False, True, True, True]
+    monkeypatch.setattr(authenticator, "_MOST_BYTES", 1000)
+    await found.verify(f"Bearer {tokens[0]}")
+    assert [found.known(f"Bearer {token}") is not None for token in tokens] == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize("header", ["Basic abc", "Bearer", "Bearer ", "Bearer \u00e9", "Bearer " + "x" * 9000, KEY])
+async def test_other_headers_are_refused_and_not_kept(tmp_path: Path, header: str) -> None:
+    found = Authenticator(key_file=write_keys(tmp_path / "keys.json", GOOD))
+    with pytest.raises(Unauthenticated) as refused:
+        await found.verify(header)
+    assert refused.value.reason == "TOKEN_INVALID"
+    assert found.known(header) is None
