@@ -98,6 +98,9 @@ async def _apply_stack(session: aioboto3.Session, endpoint: str, prefix: str, bo
         parameters = [
             {"ParameterKey": "Prefix", "ParameterValue": prefix},
             {"ParameterKey": "DeletionProtection", "ParameterValue": "false"},
+            # The embedded store has neither of the two.
+            {"ParameterKey": "EventArchiveDays", "ParameterValue": "0"},
+            {"ParameterKey": "Backups", "ParameterValue": "false"},
         ]
         request = {
             "StackName": prefix,
