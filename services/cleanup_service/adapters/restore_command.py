@@ -1,11 +1,14 @@
-"""`python -m services.cleanup_service replay-erasures`: after a restore of the table, erases again whoever was erased.
+"""`python -m services.cleanup_service empty-caches | replay-erasures`: what a restore of the table needs besides.
 
+    empty-caches
     replay-erasures [--dry-run]
 
-It reads the ledger of erasures in the archive bucket, starts those that the restored table doesn't know, and waits
-until the running cleanup service has carried them out. It has the environment of the service: run it in a pod of it.
-It prints one JSON object a line: each erasure that was missing, and the counts. Exit code 0: none is missing any more
-(with --dry-run: none was missing); 1: not so; 2: wrong usage or no bucket.
+empty-caches removes everything in Redis, which is newer than the restored table; no service may run meanwhile.
+replay-erasures reads the ledger of erasures in the archive bucket, starts those that the restored table doesn't know,
+and waits until the running cleanup service has carried them out.
+
+Both read the environment of the service, so they are run in one of its pods. They print one JSON object a line. Exit
+code 0: done (with --dry-run: no erasure is missing); 1: not so; 2: wrong usage, or no bucket.
 """
 
 import argparse
@@ -16,6 +19,7 @@ from typing import Any
 
 from services.cleanup_service.adapters.erasure_ledger import S3ErasureLedger
 from services.cleanup_service.adapters.erasures import DynamoErasures
+from services.cleanup_service.adapters.user_cache import UserCache
 from services.cleanup_service.config import CleanupConfig
 from services.cleanup_service.usecases.replay_erasures import ErasureReplay
 from shared import config, telemetry
@@ -26,17 +30,32 @@ from shared.ids import SystemClock, UlidFactory
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command and returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m services.cleanup_service replay-erasures", description=__doc__)
-    parser.add_argument("--dry-run", action="store_true", help="only print which erasures the table doesn't know")
+    """Runs the command, whose name comes first, and returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m services.cleanup_service", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("empty-caches")
+    replay = commands.add_parser("replay-erasures")
+    replay.add_argument("--dry-run", action="store_true", help="only print which erasures the table doesn't know")
     options = parser.parse_args(arguments)
     settings = config.load(CleanupConfig)
+    if options.command == "empty-caches":
+        return asyncio.run(_empty_caches(settings))
     if not settings.archive_bucket:
         parser.error("BRAIN2_ARCHIVE_BUCKET is empty: without a bucket there is no ledger of erasures")
-    return asyncio.run(telemetry.run_command("replay-erasures", _run(settings, dry_run=options.dry_run)))
+    return asyncio.run(telemetry.run_command("replay-erasures", _replay(settings, dry_run=options.dry_run)))
 
 
-async def _run(settings: CleanupConfig, *, dry_run: bool) -> int:
+async def _empty_caches(settings: CleanupConfig) -> int:
+    try:
+        await UserCache(settings.redis_url, cluster=settings.redis_cluster).remove_everything()
+    except Brain2Error as error:
+        _print({"error": f"{error.reason}: {error.message}"})
+        return 1
+    _print({"caches": "empty"})
+    return 0
+
+
+async def _replay(settings: CleanupConfig, *, dry_run: bool) -> int:
     clock = SystemClock()
     async with Aws(settings, use=("dynamodb", "s3")) as aws:
         replay = ErasureReplay(
