@@ -111,6 +111,7 @@ async def erase(client: Client) -> None:
 
 async def lose_everything(stores: Stores) -> None:
     async with stores.client("dynamodb") as dynamodb:
+        await dynamodb.update_table(TableName=stores.resources.table, DeletionProtectionEnabled=False)
         await dynamodb.delete_table(TableName=stores.resources.table)
     async with stores.client("sqs") as sqs:
         for queue in [*stores.resources.queues.values(), *stores.resources.dlqs.values(), stores.resources.rule_dlq]:
