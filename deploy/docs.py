@@ -167,6 +167,24 @@ def retry_policy() -> str:
     return json.dumps(policy, indent=2) + "\n"
 
 
+def prometheus_rule() -> str:
+    """The PrometheusRule of the operator for Kubernetes, with the rules of deploy/prometheus/rules.yaml."""
+    rules = (ROOT / "deploy" / "prometheus" / "rules.yaml").read_text(encoding="utf-8")
+    groups = rules[rules.index("groups:") :]
+    head = """\
+# Generated from deploy/prometheus/rules.yaml by `make docs`.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: brain2
+  labels:
+    app.kubernetes.io/name: brain2
+    app.kubernetes.io/part-of: brain2
+spec:
+"""
+    return head + "".join(f"  {line}" if line.strip() else line for line in groups.splitlines(keepends=True))
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings": config_table,
     "decisions": decisions,
@@ -175,7 +193,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "limits": limits,
 }
 # Files that are generated as a whole.
-FILES: dict[str, Callable[[], str]] = {"docs/retry-policy.json": retry_policy}
+FILES: dict[str, Callable[[], str]] = {
+    "docs/retry-policy.json": retry_policy,
+    "deploy/k8s/components/prometheus/rules.yaml": prometheus_rule,
+}
 
 
 def refreshed(text: str) -> str:

@@ -98,6 +98,9 @@ async def _apply_stack(session: aioboto3.Session, endpoint: str, prefix: str, bo
         parameters = [
             {"ParameterKey": "Prefix", "ParameterValue": prefix},
             {"ParameterKey": "DeletionProtection", "ParameterValue": "false"},
+            # The embedded store has neither of the two.
+            {"ParameterKey": "EventArchiveDays", "ParameterValue": "0"},
+            {"ParameterKey": "Backups", "ParameterValue": "false"},
         ]
         request = {
             "StackName": prefix,
@@ -134,10 +137,14 @@ def read_template(body: str) -> dict[str, Any]:
 
 
 def table_definition(body: str) -> dict[str, Any]:
-    """The arguments of CreateTable that the template's Table stands for, without its name."""
+    """The arguments of CreateTable that the template's Table stands for: its shape, without its name and its caps."""
     properties = read_template(body)["Resources"]["Table"]["Properties"]
-    names = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
-    return {name: properties[name] for name in names}
+    names = ("AttributeDefinitions", "KeySchema", "BillingMode")
+    indexes = [
+        {name: index[name] for name in ("IndexName", "KeySchema", "Projection")}
+        for index in properties["GlobalSecondaryIndexes"]
+    ]
+    return {**{name: properties[name] for name in names}, "GlobalSecondaryIndexes": indexes}
 
 
 async def _create_table(dynamodb: Any, definition: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import socket
 from protos.cleanup.v1 import cleanup_pb2
 from services.cleanup_service import convert, subscriber
 from services.cleanup_service.adapters.archive import S3Archives
+from services.cleanup_service.adapters.erasure_ledger import S3ErasureLedger
 from services.cleanup_service.adapters.erasures import DynamoErasures
 from services.cleanup_service.adapters.observer import DeletionObserver
 from services.cleanup_service.adapters.peer_repairs import GrpcPeerRepairs
@@ -125,6 +126,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     # Users: erase, export, reconcile.
     eraser = UserEraser(
         store=erasures,
+        ledger=S3ErasureLedger(aws.s3, config.archive_bucket) if config.archive_bucket else None,
         partition=StoredUserPartition(
             table, aws.s3, config.archive_bucket, UserCache(config.redis_url, cluster=config.redis_cluster)
         ),
@@ -159,6 +161,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     watch_outbox(metrics, outbox)
     metrics.counter("brain2.cleanup.deletions", "{deletion}", observer.outcomes, by="brain2.outcome")
     metrics.counter("brain2.cleanup.failed_attempts", "{attempt}", lambda: observer.failed_attempts)
+    metrics.counter("brain2.reconcile.unrepaired", "{finding}", lambda: reconciler.unrepaired.total())
     metrics.breakers(lambda: [dynamodb, outbox.breaker, consumer.breaker, *channels.breakers])
 
     life.supervise("metrics", metrics.run())

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from services.cleanup_service.model.erasure import Erasure
+from services.cleanup_service.model.erasure import Erasure, ErasureRecord
 from services.cleanup_service.model.saga import Cascade, Deletion, Saga, State
 from services.cleanup_service.ports import (
     Archived,
@@ -75,6 +75,7 @@ class World:
     calls: list[str] = field(default_factory=list)
     offered: list[NodeKey] = field(default_factory=list)
     erasures: dict[str, Erasure] = field(default_factory=dict)
+    ledger: list[ErasureRecord] = field(default_factory=list)
     rest: dict[tuple[str, str], int] = field(default_factory=dict)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
 
@@ -146,6 +147,7 @@ class World:
     def eraser(self, owner: str = "a", *, quiet_ms: int = 5000) -> UserEraser:
         return UserEraser(
             store=FakeErasures(self),
+            ledger=FakeErasureLedger(self),
             partition=FakeUserPartition(self),
             nodes=FakeNodes(self),
             graph=FakeGraph(self),
@@ -388,6 +390,22 @@ class FakeErasures:
         saved = replace(erasure, revision=f"r{next(self.w._ids)}")
         self.w.erasures[erasure.erasure_id] = saved
         return saved
+
+
+class FakeErasureLedger:
+    """ports.erase_user.ErasureLedger."""
+
+    def __init__(self, world: World) -> None:
+        self.w = world
+
+    async def write(self, record: ErasureRecord) -> None:
+        self.w.pass_point("ledger.write")
+        self.w.ledger.append(record)
+        self.w.pass_point("ledger.written")
+
+    async def read(self) -> AsyncIterator[ErasureRecord]:
+        for record in self.w.ledger:
+            yield record
 
 
 class FakeUserPartition:

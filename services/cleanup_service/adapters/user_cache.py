@@ -24,10 +24,9 @@ class UserCache:
 
     async def remove_user(self, user_id: str) -> int:
         """Removes the user's keys and returns how many. Raises Unavailable when Redis doesn't answer."""
-        make: Any = redis.RedisCluster if self._cluster else redis.Redis
         count = 0
         try:
-            async with make.from_url(self._url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT) as client:
+            async with self._client() as client:
                 keys: list[bytes] = []
                 async for key in client.scan_iter(match=f"*{{{user_id}}}*", count=_STEP):
                     keys.append(key)
@@ -37,5 +36,21 @@ class UserCache:
                 if keys:
                     count += await client.unlink(*keys)
         except (RedisError, OSError, TimeoutError) as error:
-            raise Unavailable(f"Redis: {type(error).__name__}: {error}", reason="CACHE_UNREACHABLE") from error
+            raise _unreachable(error) from error
         return count
+
+    async def remove_everything(self) -> None:
+        """Empties all primaries, for a table that was restored. Raises Unavailable when Redis doesn't answer."""
+        try:
+            async with self._client() as client:
+                await (client.flushall(target_nodes="primaries") if self._cluster else client.flushall())
+        except (RedisError, OSError, TimeoutError) as error:
+            raise _unreachable(error) from error
+
+    def _client(self) -> Any:
+        make: Any = redis.RedisCluster if self._cluster else redis.Redis
+        return make.from_url(self._url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT)
+
+
+def _unreachable(error: Exception) -> Unavailable:
+    return Unavailable(f"Redis: {type(error).__name__}: {error}", reason="CACHE_UNREACHABLE")

@@ -66,9 +66,27 @@ class Erasure:
         return self.lease.until_ms if self.lease else self.due_ms
 
 
+@dataclass(frozen=True, slots=True)
+class ErasureRecord:
+    """What the ledger keeps of an erasure. start_ms: when it was asked for."""
+
+    erasure_id: str
+    user_id: str
+    start_ms: int
+
+
 def user_digest(erasure_id: str, user_id: str) -> str:
     """SHA-256 for the receipt: whoever knows the user_id can check it, but the user_id can't be read from it."""
     return hashlib.sha256(f"{erasure_id}:{user_id}".encode()).hexdigest()
+
+
+def record_of(erasure: Erasure) -> ErasureRecord:
+    return ErasureRecord(erasure.erasure_id, erasure.user_id, erasure.start_ms)
+
+
+def begin_again(record: ErasureRecord, now_ms: int) -> Erasure:
+    """The same erasure, for a table that was restored to a time before it."""
+    return replace(begin(record.erasure_id, record.user_id, now_ms), start_ms=record.start_ms)
 
 
 def begin(erasure_id: str, user_id: str, now_ms: int) -> Erasure:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from services.cleanup_service.model.erasure import Erasure
+from services.cleanup_service.model.erasure import Erasure, ErasureRecord
 
 
 class ErasureStore(Protocol):
@@ -21,6 +21,16 @@ class ErasureStore(Protocol):
 
     async def due(self, now_ms: int) -> list[str]:
         """Ids of the erasures that may be run now. Eventually consistent."""
+
+
+class ErasureLedger(Protocol):
+    """Who was erased, kept outside of the table, so that restoring the table doesn't undo it."""
+
+    async def write(self, record: ErasureRecord) -> None:
+        """Durable when it returns. It may be repeated."""
+
+    def read(self) -> AsyncIterator[ErasureRecord]:
+        """All records, in any order."""
 
 
 class UserPartition(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from services.cleanup_service.model import erasure as erasures
 from services.cleanup_service.model.erasure import Erasure, Phase
 from services.cleanup_service.ports import Graph, Nodes, Similarity, Superseded, WriteConflict
-from services.cleanup_service.ports.erase_user import ErasureStore, UserPartition
+from services.cleanup_service.ports.erase_user import ErasureLedger, ErasureStore, UserPartition
 from shared.errors import Brain2Error, NotFound
 from shared.ids import Clock, IdFactory
 from shared.resilience.retry import Backoff, Rng
@@ -26,9 +26,13 @@ _BACKOFF = Backoff(base=1.0, cap=60.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserEraser:
-    """erase_user() starts an erasure; run_forever() carries erasures out in the background."""
+    """erase_user() starts an erasure; run_forever() carries erasures out in the background.
+
+    ledger: None without a bucket; then a table that is restored to a time before an erasure brings the user back.
+    """
 
     store: ErasureStore
+    ledger: ErasureLedger | None
     partition: UserPartition
     nodes: Nodes
     graph: Graph
@@ -42,8 +46,9 @@ class UserEraser:
     _started: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def erase_user(self, user_id: str) -> Erasure:
-        """Starts an erasure and returns it, or the one that is in progress."""
+        """Starts an erasure and returns it, or the one that is in progress. It is in the ledger when this returns."""
         erasure = await self.store.begin(erasures.begin(self.ids.new_id(), user_id, self.clock.now_ms()))
+        await self._write_ledger(erasure)
         self._started.set()
         return erasure
 
@@ -75,6 +80,8 @@ class UserEraser:
             return None
         try:
             erasure = await self.store.save(self._claimed(erasure))
+            # Once more, before anything is removed: erase_user() may have failed between the table and the ledger.
+            await self._write_ledger(erasure)
             while not erasure.done and erasure.lease is not None:
                 erasure = await self._run_phase(erasure)
                 after = erasures.advanced(erasure, self.clock.now_ms(), self.quiet_ms)
@@ -89,6 +96,10 @@ class UserEraser:
             await self._release(erasure_id, f"{error.reason}: {error.message}")
             return None
         return erasure
+
+    async def _write_ledger(self, erasure: Erasure) -> None:
+        if self.ledger is not None and erasure.round == 1:
+            await self.ledger.write(erasures.record_of(erasure))
 
     def _claimed(self, erasure: Erasure) -> Erasure:
         return erasures.claimed(erasure, self.owner, self.clock.now_ms(), self.lease_ms)

@@ -24,6 +24,12 @@ _ROOT = Path(__file__).resolve().parents[3]
 _K8S = _ROOT / "deploy" / "k8s"
 _CONTEXTS = ("node", "graph", "similarity", "cleanup")
 _OVERLAYS = ("local", "production")
+_COLLECTOR = _ROOT / "deploy" / "collector"
+# Kinds of operators, whose schemas the validator doesn't know.
+_FOREIGN = {"PodMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"}
+_CLUSTER_WIDE = {"Namespace", "PriorityClass"}
+# Files that hold no resources: generators read them.
+_CONFIGS = {"kustomization.yaml", "config.yaml", "aws.yaml"}
 # Read by the AWS SDK itself.
 _SDK = {"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
@@ -33,7 +39,8 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 
 def resource_files() -> list[Path]:
-    return [path for path in sorted(_K8S.rglob("*.yaml")) if path.name != "kustomization.yaml"]
+    found = [*_K8S.rglob("*.yaml"), *_COLLECTOR.rglob("*.yaml")]
+    return [path for path in sorted(found) if path.name not in _CONFIGS]
 
 
 def of_kind(context: str, kind: str) -> dict[str, Any]:
@@ -85,12 +92,17 @@ def template() -> dict[str, Any]:
     return read_template(TEMPLATE.read_text())
 
 
-@pytest.mark.parametrize("path", resource_files(), ids=lambda path: str(path.relative_to(_K8S)))
+def validate(document: dict[str, Any]) -> None:
+    if document["kind"] not in _FOREIGN:
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+
+
+@pytest.mark.parametrize("path", resource_files(), ids=lambda path: str(path.relative_to(_ROOT / "deploy")))
 def test_each_file_holds_valid_resources(path: Path) -> None:
     found = documents(path)
     assert found
     for document in found:
-        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+        validate(document)
 
 
 def test_a_field_that_does_not_exist_would_be_noticed() -> None:
@@ -104,8 +116,8 @@ def test_a_field_that_does_not_exist_would_be_noticed() -> None:
 def test_an_overlay_renders_to_valid_resources(overlay: str) -> None:
     found = rendered(overlay)
     for document in found:
-        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
-        assert document["kind"] == "Namespace" or document["metadata"]["namespace"] == "brain2"
+        validate(document)
+        assert document["kind"] in _CLUSTER_WIDE or document["metadata"]["namespace"] == "brain2"
     names = {document["metadata"]["name"] for document in found if document["kind"] == "Deployment"}
     assert {f"brain2-{context}" for context in _CONTEXTS} <= names
 
@@ -130,11 +142,7 @@ def test_the_nightly_job_asks_the_cleanup_service() -> None:
     assert options.all_queued
     assert not options.dry_run
     assert options.target == f"dns:///{of_kind('cleanup', 'Service')['metadata']['name']}:{port['port']}"
-    [rule] = of_kind("cleanup", "NetworkPolicy")["spec"]["ingress"]
-    assert any(
-        labels_match(source.get("podSelector", {}).get("matchLabels", {}), pod["metadata"]["labels"])
-        for source in rule["from"]
-    )
+    assert opened(of_kind("cleanup", "NetworkPolicy"), pod["metadata"]["labels"], {"brain2": "own"}, port["port"])
     # No service's selector takes its pods for its own.
     for context in _CONTEXTS:
         assert not labels_match(of_kind(context, "Service")["spec"]["selector"], pod["metadata"]["labels"])
@@ -150,22 +158,193 @@ def test_the_nightly_job_asks_the_cleanup_service() -> None:
 def test_rendered_pods_find_their_maps_and_secrets(overlay: str) -> None:
     found = rendered(overlay)
     maps = {document["metadata"]["name"] for document in found if document["kind"] == "ConfigMap"}
+    pods = [document["spec"]["template"]["spec"] for document in found if document["kind"] == "Deployment"]
     used = {
         source["configMapRef"]["name"]
-        for document in found
-        if document["kind"] == "Deployment"
-        for each in document["spec"]["template"]["spec"]["containers"]
+        for pod in pods
+        for each in pod["containers"]
         for source in each.get("envFrom", [])
     }
+    used |= {volume["configMap"]["name"] for pod in pods for volume in pod.get("volumes", [])}
     assert used == maps
 
 
 def test_production_is_scaled_by_its_autoscalers_alone() -> None:
     found = rendered("production")
+    services = {f"brain2-{context}" for context in _CONTEXTS}
     deployments = {d["metadata"]["name"]: d for d in found if d["kind"] == "Deployment"}
-    scaled = {d["spec"]["scaleTargetRef"]["name"] for d in found if d["kind"] == "HorizontalPodAutoscaler"}
-    assert scaled == set(deployments) == {f"brain2-{context}" for context in _CONTEXTS}
-    assert not [name for name, deployment in deployments.items() if "replicas" in deployment["spec"]]
+    # KEDA makes an autoscaler of its own from a ScaledObject: two for one Deployment would undo each other.
+    kinds = ("HorizontalPodAutoscaler", "ScaledObject")
+    scaled = [d["spec"]["scaleTargetRef"]["name"] for d in found if d["kind"] in kinds]
+    assert sorted(scaled) == sorted(services)
+    assert not [name for name in services if "replicas" in deployments[name]["spec"]]
+
+
+def test_the_consumers_are_scaled_by_the_queue_that_they_read() -> None:
+    scaled = {d["metadata"]["name"]: d["spec"] for d in rendered("production") if d["kind"] == "ScaledObject"}
+    assert scaled.keys() == {"brain2-similarity", "brain2-cleanup"}
+    for context in ("similarity", "cleanup"):
+        [queue] = [each for each in scaled[f"brain2-{context}"]["triggers"] if each["type"] == "aws-sqs-queue"]
+        settings = environment("production", context)
+        assert queue["metadata"]["queueURL"] == settings["BRAIN2_QUEUE_URL"]
+        assert queue["metadata"]["awsRegion"] == settings["AWS_REGION"]
+
+
+@pytest.mark.parametrize("overlay", _OVERLAYS)
+def test_the_services_send_their_telemetry_to_the_collector_and_say_who_they_are(overlay: str) -> None:
+    found = rendered(overlay)
+    [service] = [d for d in found if d["kind"] == "Service" and d["metadata"]["name"] == "brain2-collector"]
+    for context in _CONTEXTS:
+        host, port = service["metadata"]["name"], service["spec"]["ports"][0]["port"]
+        assert environment(overlay, context)["OTEL_EXPORTER_OTLP_ENDPOINT"] == f"http://{host}:{port}"
+        [pod] = [
+            d["spec"]["template"]
+            for d in found
+            if d["kind"] == "Deployment" and d["metadata"]["name"] == f"brain2-{context}"
+        ]
+        names = {each["name"]: each for each in pod["spec"]["containers"][0]["env"]}
+        attributes = dict(pair.split("=") for pair in names["OTEL_RESOURCE_ATTRIBUTES"]["value"].split(","))
+        assert attributes.keys() == {"service.version", "deployment.environment.name", "k8s.pod.name"}
+        # Kubernetes puts in what was defined before in the same list.
+        order = list(names)
+        for value in attributes.values():
+            variable = value.removeprefix("$(").removesuffix(")")
+            assert order.index(variable) < order.index("OTEL_RESOURCE_ATTRIBUTES")
+        assert pod["metadata"]["labels"]["brain2/environment"] == overlay
+        assert pod["metadata"]["labels"]["app.kubernetes.io/version"] != "unknown"
+
+
+def collector_config(*names: str) -> dict[str, Any]:
+    """The files merged as the collector does it: maps are joined, anything else is replaced."""
+
+    def merged(old: Any, new: Any) -> Any:
+        if not (isinstance(old, dict) and isinstance(new, dict)):
+            return new
+        return {**old, **{name: merged(old.get(name), value) for name, value in new.items()}}
+
+    found: dict[str, Any] = {}
+    for name in names:
+        [path] = [*_COLLECTOR.glob(name), *_K8S.rglob(name)]
+        found = merged(found, yaml.safe_load(path.read_text()))
+    return found
+
+
+@pytest.mark.parametrize("files", [("config.yaml",), ("config.yaml", "aws.yaml")], ids=["everywhere", "production"])
+def test_the_collectors_pipelines_have_all_their_parts_and_use_all(files: tuple[str, ...]) -> None:
+    found = collector_config(*files)
+    used: dict[str, set[str]] = {kind: set() for kind in ("receivers", "processors", "exporters")}
+    for pipeline in found["service"]["pipelines"].values():
+        for kind, names in pipeline.items():
+            used[kind] |= set(names)
+        # Memory is bounded before anything else is done.
+        assert pipeline["processors"][0] == "memory_limiter"
+    assert all(used[kind] <= found[kind].keys() for kind in used)
+    assert used["receivers"] == found["receivers"].keys()
+    policies = {policy["name"]: policy for policy in found["processors"]["tail_sampling"]["policies"]}
+    assert policies["errors"]["status_code"]["status_codes"] == ["ERROR"]
+    assert policies["slow"]["latency"]["threshold_ms"] == 1000
+
+
+def test_the_collector_sends_to_cloudwatch_what_the_alarms_watch() -> None:
+    exporter = collector_config("config.yaml", "aws.yaml")["exporters"]["awsemf"]
+    sent = {
+        (exporter["namespace"], selector.strip("^$").replace("\\", ""), tuple(dimensions))
+        for declaration in exporter["metric_declarations"]
+        for selector in declaration["metric_name_selectors"]
+        for dimensions in declaration["dimensions"]
+    }
+    alarms = read_template((TEMPLATE.parent / "alarms.yaml").read_text())["Resources"].values()
+    watched = set()
+    for alarm in alarms:
+        properties = alarm["Properties"]
+        single = [properties] if "MetricName" in properties else []
+        for metric in [
+            *single,
+            *(each["MetricStat"]["Metric"] for each in properties.get("Metrics", []) if "MetricStat" in each),
+        ]:
+            if not metric["Namespace"].startswith("AWS/"):
+                names = tuple(dimension["Name"] for dimension in metric["Dimensions"])
+                watched.add((metric["Namespace"], metric["MetricName"], names))
+    assert sent == watched
+    settings = env_file(_K8S / "overlays" / "production" / "collector.env")
+    assert settings["BRAIN2_STACK"] == template()["Parameters"]["Prefix"]["Default"]
+    group = template()["Resources"]["MetricsLog"]["Properties"]["LogGroupName"]
+    assert settings["BRAIN2_METRICS_LOG_GROUP"] == group.replace("${Prefix}", settings["BRAIN2_STACK"])
+
+
+def test_every_pod_is_scraped_at_a_port_that_it_has() -> None:
+    [monitor] = documents(_K8S / "components" / "prometheus" / "podmonitor.yaml")
+    [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+    for context in _CONTEXTS:
+        labels = of_kind(context, "Deployment")["spec"]["template"]["metadata"]["labels"]
+        assert labels_match(monitor["spec"]["selector"]["matchLabels"], labels)
+        ports = {port["name"]: port["containerPort"] for port in container(context)["ports"]}
+        env = {each["name"]: each.get("value") for each in container(context)["env"]}
+        assert env["BRAIN2_METRICS_LISTEN"] == f"0.0.0.0:{ports[endpoint['port']]}"
+
+
+def opened(policy: dict[str, Any], pod: dict[str, str], namespace: dict[str, str], port: int) -> bool:
+    """Whether an ingress policy lets this pod, in a namespace with these labels, reach the port."""
+    for rule in policy["spec"]["ingress"]:
+        if port not in [each["port"] for each in rule["ports"]]:
+            continue
+        for source in rule["from"]:
+            if "namespaceSelector" in source:
+                if labels_match(source["namespaceSelector"]["matchLabels"], namespace):
+                    return True
+            elif "brain2" in namespace and labels_match(source["podSelector"]["matchLabels"], pod):
+                return True
+    return False
+
+
+# Who asks: the labels of the pod and of its namespace ("brain2" stands for the services' own).
+_SERVICE = ({"brain2/role": "service"}, {"brain2": "own"})
+_JOB = ({"brain2/role": "operator"}, {"brain2": "own"})
+_CALLER = ({"app": "web"}, {"brain2/client": "true"})
+_OPERATOR = ({"app": "shell"}, {"brain2/operator": "true"})
+_PROMETHEUS = ({"app": "prometheus"}, {"brain2/monitoring": "true"})
+_STRANGER = ({"brain2/role": "service"}, {})
+
+
+@pytest.mark.parametrize("context", _CONTEXTS)
+def test_callers_services_and_operators_reach_what_is_theirs(context: str) -> None:
+    policy = of_kind(context, "NetworkPolicy")
+    everybody = {"service": _SERVICE, "job": _JOB, "caller": _CALLER, "operator": _OPERATOR, "stranger": _STRANGER}
+    may = {name for name, (pod, namespace) in everybody.items() if opened(policy, pod, namespace, 50051)}
+    # Cleanup erases users: neither callers nor the other services get there.
+    assert may == ({"job", "operator"} if context == "cleanup" else {"service", "caller", "operator"})
+    assert opened(policy, *_PROMETHEUS, 9464)
+    assert not opened(policy, *_PROMETHEUS, 50051)
+    assert not opened(policy, *_CALLER, 9464)
+
+
+def test_nothing_is_open_that_no_policy_opens() -> None:
+    [default] = [d for d in documents(_K8S / "base" / "network.yaml") if d["metadata"]["name"] == "brain2-default"]
+    assert default["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    egress = {
+        port["port"]
+        for document in documents(_K8S / "base" / "network.yaml")
+        for rule in document["spec"].get("egress", [])
+        for port in rule.get("ports", [])
+    }
+    # Names, peers, the collector, AWS, the cache, the agent that gives a pod its role.
+    assert egress == {53, 50051, 4317, 443, 6379, 80}
+
+
+@pytest.mark.parametrize("context", _CONTEXTS)
+def test_pods_are_spread_over_zones_and_ask_for_a_core_a_process(context: str) -> None:
+    deployment = of_kind(context, "Deployment")["spec"]
+    pod = deployment["template"]["spec"]
+    [zones] = [
+        each for each in pod["topologySpreadConstraints"] if each["topologyKey"] == "topology.kubernetes.io/zone"
+    ]
+    assert (zones["maxSkew"], zones["whenUnsatisfiable"]) == (1, "DoNotSchedule")
+    assert deployment["minReadySeconds"] >= 10
+    assert container(context)["resources"]["requests"]["cpu"] == "1"
+    assert "cpu" not in container(context)["resources"]["limits"]
+    classes = {each["metadata"]["name"]: each["value"] for each in documents(_K8S / "base" / "priorities.yaml")}
+    waited_for = context != "cleanup"
+    assert (classes[pod["priorityClassName"]] == max(classes.values())) is waited_for
 
 
 @pytest.mark.parametrize("overlay", _OVERLAYS)
@@ -190,7 +369,7 @@ def test_ports_agree_with_the_image_and_the_peers(context: str) -> None:
     listening = int(environment("production", context)["BRAIN2_LISTEN"].rpartition(":")[2])
     assert f"EXPOSE {listening}\n" in dockerfile
     assert f"BRAIN2_LISTEN=0.0.0.0:{listening}\n" in dockerfile
-    [port] = container(context)["ports"]
+    [port] = [each for each in container(context)["ports"] if each["name"] == "grpc"]
     assert port["containerPort"] == listening
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert container(context)[probe]["grpc"]["port"] == listening
@@ -200,8 +379,11 @@ def test_ports_agree_with_the_image_and_the_peers(context: str) -> None:
     # Nobody calls cleanup but people.
     target = environment("production", context).get(f"BRAIN2_{context.upper()}_TARGET")
     assert target == (None if context == "cleanup" else f"dns:///{host}:{service_port['port']}")
-    [rule] = of_kind(context, "NetworkPolicy")["spec"]["ingress"]
-    assert rule["ports"] == [{"port": listening}]
+    ports = {each["containerPort"] for each in container(context)["ports"]}
+    opened_ports = {
+        each["port"] for rule in of_kind(context, "NetworkPolicy")["spec"]["ingress"] for each in rule["ports"]
+    }
+    assert opened_ports == ports
 
 
 @pytest.mark.parametrize("context", _CONTEXTS)
@@ -257,11 +439,15 @@ def named_outputs() -> Iterator[tuple[str, str]]:
     for path in sorted((_K8S / "overlays" / "production").glob("*.env")):
         [comment] = re.findall(r"# Outputs of deploy/aws/brain2.yaml: (.+)\.", path.read_text())
         yield from ((path.name, output) for output in comment.split(", "))
+    for path in (_COLLECTOR / "collector.yaml", _K8S / "components" / "keda" / "scaling.yaml"):
+        for document in documents(path):
+            if output := document["metadata"].get("annotations", {}).get("brain2/role-output"):
+                yield path.name, output
 
 
 def test_the_outputs_that_the_manifests_name_are_in_the_template() -> None:
     named = list(named_outputs())
-    assert len(named) == 4 + 2 + 2 + 2 + 3
+    assert len(named) == 4 + 2 + 2 + 2 + 3 + 1 + 2
     assert not [each for each in named if each[1] not in template()["Outputs"]]
 
 

@@ -1,6 +1,7 @@
 """ErasureStatus a user, proved by reading the whole of DynamoDB, Redis and S3; and exporting one."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -84,7 +85,7 @@ async def erased(service: CleanupService, user: str) -> cleanup_pb2.Erasure:
     return found
 
 
-async def test_nothing_is_left_but_the_receipt(
+async def test_nothing_is_left_but_the_receipt_and_the_ledger(
     stores: Stores, service: CleanupService, peers: FakePeers, user: str
 ) -> None:
     other = fresh_user()
@@ -94,7 +95,9 @@ async def test_nothing_is_left_but_the_receipt(
     assert len(await traces_of(stores, user, table=service.config.table)) == len(others) > 18
     # The peers own the note items; ours stand in for them, so the erasure must find and sweep them.
     receipt = await erased(service, user)
-    assert await traces_of(stores, user, table=service.config.table) == []
+    # The ledger is kept apart from the table, for a table that is restored to a time before.
+    [ledger] = await traces_of(stores, user, table=service.config.table)
+    assert re.fullmatch(rf"s3: ledger/erasures/[0-9a-f]{{64}}/\d{{13}}-{receipt.erasure_id}\.json", ledger)
     assert [key for key in peers.notes if key[0] == user] == []
     assert await traces_of(stores, other, table=service.config.table) == others
     assert receipt.user_id == ""

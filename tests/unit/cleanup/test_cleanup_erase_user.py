@@ -63,6 +63,7 @@ async def test_everything_of_the_user_goes_and_nothing_of_others() -> None:
 async def test_a_crash_at_any_point_loses_nothing() -> None:
     calm = world()
     calm_id = (await calm.eraser().erase_user("u")).erasure_id
+    calm.calls.clear()
     await calm.eraser().run_erasure(calm_id)
     points = len(calm.calls)
     assert points > 50
@@ -160,3 +161,30 @@ async def test_the_loop_finds_what_is_due_and_wakes_for_what_is_new() -> None:
     with pytest.raises(asyncio.CancelledError):
         await loop
     assert found.erasures[erasure_id].lease is None
+
+
+async def test_an_erasure_is_in_the_ledger_before_it_is_answered_and_before_anything_goes() -> None:
+    found = world()
+    erasure = await found.eraser().erase_user("u")
+    assert [(record.erasure_id, record.user_id) for record in found.ledger] == [(erasure.erasure_id, "u")]
+    assert found.ledger[0].start_ms == erasure.start_ms
+
+
+async def test_an_erasure_whose_ledger_is_down_is_refused_and_removes_nothing_until_it_is_written() -> None:
+    found = world()
+
+    def down(name: str) -> None:
+        if name == "ledger.write":
+            raise Unavailable("S3 is down", reason="STORE_UNREACHABLE")
+
+    found.at = down
+    with pytest.raises(Unavailable):
+        await found.eraser().erase_user("u")
+    # It is in the table all the same: a repeated call finds it, and so does the loop.
+    [erasure_id] = found.erasures
+    await found.eraser().run_erasure(erasure_id)
+    assert len([key for key in found.notes if key[0] == "u"]) == 7
+    assert found.erasures[erasure_id].error == "STORE_UNREACHABLE: S3 is down"
+    found.at = lambda _: None
+    await finish(found, erasure_id)
+    assert {record.erasure_id for record in found.ledger} == {erasure_id}

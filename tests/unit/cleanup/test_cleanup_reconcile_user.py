@@ -1,5 +1,6 @@
 """ReconcileUser: every type of inconsistency is found, repaired, and reported as repaired only if it is gone."""
 
+import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 
 import pytest
@@ -24,7 +25,8 @@ SIDE = EdgeSide("a", "b", "related", 0.5)
 class FakeUser:
     """The items of one user: ports.ReconcileStore, and ports.PeerRepairs on them.
 
-    works: False for repairs that are accepted and have no effect. down: repairs raise Unavailable.
+    works: False for repairs that are accepted and have no effect. down: repairs raise Unavailable. unreadable: so do
+    reads of the notes.
     """
 
     def __init__(self) -> None:
@@ -37,6 +39,7 @@ class FakeUser:
         self.cached = {SIDE, SIDE.mirror}
         self.works = True
         self.down = False
+        self.unreadable = False
 
     def repair(self) -> bool:
         if self.down:
@@ -44,6 +47,8 @@ class FakeUser:
         return self.works
 
     async def notes(self, user_id: str) -> AsyncIterator[list[StoredNote]]:
+        if self.unreadable:
+            raise Unavailable("no answer")
         yield list(self.stored_notes.values())
 
     async def edges(self, user_id: str, node_id: str = "") -> AsyncIterator[list[EdgeSide]]:
@@ -141,15 +146,25 @@ class Case:
             if self.user.works:
                 await self.world.runner().run_deletion(*key)
 
-    async def reconcile(self, *, dry_run: bool = False) -> tuple[list[Finding], ReconcileReport]:
-        reconciler = UserReconciler(
+    def reconciler(self) -> UserReconciler:
+        return UserReconciler(
             store=self.user,
             peers=self.user,
             deletions=self.world.deletions(),
             sleep=self.sleep,
         )
+
+    async def unrepaired(self, *, dry_run: bool = False) -> dict[str, int]:
+        """What a reconciliation that goes to its end counts as not repaired."""
+        reconciler = self.reconciler()
+        with contextlib.suppress(Unavailable):
+            async for _ in reconciler.reconcile_user("u", dry_run=dry_run, max_rate=100_000):
+                pass
+        return dict(reconciler.unrepaired)
+
+    async def reconcile(self, *, dry_run: bool = False) -> tuple[list[Finding], ReconcileReport]:
         findings: list[Finding] = []
-        async for part in reconciler.reconcile_user("u", dry_run=dry_run, max_rate=100_000):
+        async for part in self.reconciler().reconcile_user("u", dry_run=dry_run, max_rate=100_000):
             if isinstance(part, ReconcileReport):
                 return findings, part
             findings += part
@@ -249,3 +264,15 @@ async def test_a_user_who_is_being_erased_is_refused(case: Case) -> None:
     with pytest.raises(FailedPrecondition) as refused:
         await case.reconcile()
     assert refused.value.reason == "ERASING"
+
+
+async def test_what_could_not_be_repaired_is_counted_for_an_alarm(case: Case) -> None:
+    await case.damage(FindingType.EDGE_TO_MISSING_NODE)
+    case.user.works = False
+    assert await case.unrepaired(dry_run=True) == {}
+    # Its two items.
+    assert await case.unrepaired() == {"EDGE_TO_MISSING_NODE": 2}
+    case.user.works = True
+    assert await case.unrepaired() == {}
+    case.user.unreadable = True
+    assert await case.unrepaired() == {"INTERRUPTED": 1}

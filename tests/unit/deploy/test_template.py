@@ -1,5 +1,6 @@
-"""deploy/aws/brain2.yaml on its own: valid for AWS, no role can scan, nothing is public, keys are the code's."""
+"""The templates of deploy/aws on their own: valid for AWS, no role can scan, nothing is public, keys are the code's."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from shared.dynamo.model import INDEXES
 
 BODY = TEMPLATE.read_text(encoding="utf-8")
 RESOURCES: dict[str, Any] = read_template(BODY)["Resources"]
+ALARMS_BODY = (TEMPLATE.parent / "alarms.yaml").read_text(encoding="utf-8")
+ALARMS: dict[str, Any] = read_template(ALARMS_BODY)["Resources"]
+# CloudFormation refuses a longer template that isn't in S3.
+LONGEST_BODY = 51_200
 FORBIDDEN = {"dynamodb:Scan", "dynamodb:PartiQLSelect", "dynamodb:PartiQLUpdate"}
 
 
@@ -29,12 +34,20 @@ def actions(statement: dict[str, Any]) -> set[str]:
     return {found} if isinstance(found, str) else set(found)
 
 
-def test_cfn_lint_finds_nothing() -> None:
+def resources_of(statement: dict[str, Any]) -> list[str]:
+    found = statement["Resource"]
+    return [found] if isinstance(found, str) else list(found)
+
+
+@pytest.mark.parametrize("body", [BODY, ALARMS_BODY], ids=["brain2", "alarms"])
+def test_cfn_lint_finds_nothing(body: str) -> None:
     # Informational findings are advice, not faults.
-    assert [str(match) for match in lint_all(BODY) if not match.rule.id.startswith("I")] == []
+    assert [str(match) for match in lint_all(body) if not match.rule.id.startswith("I")] == []
+    assert len(body.encode()) <= LONGEST_BODY
 
 
-@pytest.mark.parametrize("role", sorted(of_type("AWS::IAM::Role")))
+# The role that AWS Backup assumes has AWS's own policies: copying a table is what it is for.
+@pytest.mark.parametrize("role", sorted(of_type("AWS::IAM::Role").keys() - {"BackupRole"}))
 def test_every_role_denies_scans(role: str) -> None:
     properties = of_type("AWS::IAM::Role")[role]
     attached = [of_type("AWS::IAM::ManagedPolicy")[name] for name in properties["ManagedPolicyArns"]]
@@ -51,12 +64,16 @@ def test_every_role_denies_scans(role: str) -> None:
             assert not any(action.endswith(":*") for action in actions(statement))
 
 
-def test_there_is_a_role_for_each_service() -> None:
-    assert of_type("AWS::IAM::Role").keys() == {"NodeRole", "GraphRole", "SimilarityRole", "CleanupRole"}
+SERVICE_ROLES = ("NodeRole", "GraphRole", "SimilarityRole", "CleanupRole")
+
+
+def test_there_is_a_role_for_each_service_and_tool() -> None:
+    assert of_type("AWS::IAM::Role").keys() == {*SERVICE_ROLES, "CollectorRole", "ScalerRole", "BackupRole"}
 
 
 def test_a_role_writes_no_outbox_but_its_own() -> None:
-    for name, properties in of_type("AWS::IAM::Role").items():
+    for name in SERVICE_ROLES:
+        properties = of_type("AWS::IAM::Role")[name]
         context = name.removesuffix("Role").lower()
         found = [
             statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
@@ -76,12 +93,12 @@ _CONSTANTS = {index: name for name, index in vars(table).items() if isinstance(i
 
 def test_a_role_queries_the_indexes_that_its_code_asks() -> None:
     found: dict[str, set[str]] = {}
-    for name, properties in of_type("AWS::IAM::Role").items():
+    for name in SERVICE_ROLES:
+        properties = of_type("AWS::IAM::Role")[name]
         indexes = found.setdefault(name.removesuffix("Role").lower(), set())
         for policy in properties["Policies"]:
             for statement in statements(policy["PolicyDocument"]):
-                resources = statement["Resource"]
-                for each in [resources] if isinstance(resources, str) else resources:
+                for each in resources_of(statement):
                     if "/index/" in each:
                         assert actions(statement) == {"dynamodb:Query"}
                         indexes.add(each.rsplit("/", 1)[-1])
@@ -100,7 +117,8 @@ def test_each_consumers_queue_has_a_dead_letter_queue_and_a_narrow_policy(consum
     queue = of_type("AWS::SQS::Queue")[f"{name}Queue"]
     assert queue["RedrivePolicy"] == {"deadLetterTargetArn": f"{name}Dlq.Arn", "maxReceiveCount": 5}
     assert (queue["VisibilityTimeout"], queue["ReceiveMessageWaitTimeSeconds"]) == (60, 20)
-    (allowed,) = statements(of_type("AWS::SQS::QueuePolicy")[f"{name}QueuePolicy"]["PolicyDocument"])
+    policy = statements(of_type("AWS::SQS::QueuePolicy")[f"{name}QueuePolicy"]["PolicyDocument"])
+    (allowed,) = [statement for statement in policy if statement["Effect"] == "Allow"]
     assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
     assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": f"{name}Rule.Arn"}}
     (target,) = of_type("AWS::Events::Rule")[f"{name}Rule"]["Targets"]
@@ -124,17 +142,27 @@ def test_a_consumer_may_use_its_own_queues_and_no_others(consumer: str) -> None:
     assert all(found >= used for found in may.values())
 
 
+def alarms() -> dict[str, Any]:
+    return {name: each["Properties"] for name, each in ALARMS.items() if each["Type"] == "AWS::CloudWatch::Alarm"}
+
+
 def test_every_dead_letter_queue_raises_an_alarm() -> None:
-    watched = {alarm["Dimensions"][0]["Value"] for alarm in of_type("AWS::CloudWatch::Alarm").values()}
-    dead = {f"{name}.QueueName" for name in of_type("AWS::SQS::Queue") if name.endswith("Dlq")}
+    watched = {alarm["Dimensions"][0]["Value"] for alarm in alarms().values() if "Dimensions" in alarm}
+    queues = of_type("AWS::SQS::Queue")
+    dead = {queue["QueueName"] for name, queue in queues.items() if name.endswith("Dlq")}
     assert watched >= dead
+    # The alarms find a queue by its name, as nothing is imported from the other stack.
+    named = {name for name in watched if name.startswith("${Prefix}-")}
+    assert named <= {queue["QueueName"] for queue in queues.values()}
 
 
 def test_the_table_is_protected_and_every_key_is_declared() -> None:
     (table,) = of_type("AWS::DynamoDB::Table").values()
     assert RESOURCES["Table"]["DeletionPolicy"] == "Retain"
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert table["SSESpecification"] == {"SSEEnabled": True}
+    with_key, without = table["SSESpecification"][1:]
+    assert with_key == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": "Key.Arn"}
+    assert without == {"SSEEnabled": True}
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     schemas = [table["KeySchema"], *(index["KeySchema"] for index in table["GlobalSecondaryIndexes"])]
     used = {key["AttributeName"] for schema in schemas for key in schema}
@@ -147,3 +175,102 @@ def test_the_archive_is_private_and_encrypted() -> None:
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     assert "VersioningConfiguration" not in bucket
+
+
+TLS_ONLY = {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_every_queue_and_the_bucket_refuse_calls_without_tls() -> None:
+    guarded: set[str] = set()
+    policies = of_type("AWS::SQS::QueuePolicy") | of_type("AWS::S3::BucketPolicy")
+    for policy in policies.values():
+        for statement in statements(policy["PolicyDocument"]):
+            if statement["Effect"] == "Deny" and statement["Condition"] == TLS_ONLY:
+                assert statement["Principal"] == "*"
+                assert actions(statement) in ({"sqs:*"}, {"s3:*"})
+                # "*" in the policy of a queue is that queue.
+                named = {resource.removesuffix(".Arn") for resource in resources_of(statement)}
+                guarded |= set(policy["Queues"]) if named == {"*"} else named
+    assert guarded >= {*of_type("AWS::SQS::Queue"), "ArchiveBucket", "${ArchiveBucket.Arn}/*"}
+
+
+def test_the_stream_holds_both_images_unless_it_is_asked_otherwise() -> None:
+    parameter = read_template(BODY)["Parameters"]["StreamView"]
+    assert parameter["Default"] == "NEW_AND_OLD_IMAGES"
+    assert RESOURCES["Table"]["Properties"]["StreamSpecification"][1] == {"StreamViewType": "StreamView"}
+
+
+def test_the_cache_has_three_nodes_over_zones_with_tls_and_a_password() -> None:
+    cache = RESOURCES["Cache"]["Properties"]
+    parameters = read_template(BODY)["Parameters"]
+    shards, replicas = (parameters[name]["Default"] for name in ("CacheShards", "CacheReplicasPerShard"))
+    assert (cache["NumNodeGroups"], cache["ReplicasPerNodeGroup"]) == ("CacheShards", "CacheReplicasPerShard")
+    assert shards * (1 + replicas) == 3
+    on = ("AutomaticFailoverEnabled", "MultiAZEnabled", "TransitEncryptionEnabled", "AtRestEncryptionEnabled")
+    assert all(cache[name] is True for name in on)
+    assert cache["AuthToken"] == "{{resolve:secretsmanager:${CachePassword}}}"
+
+
+@pytest.mark.parametrize("role", SERVICE_ROLES)
+def test_a_role_may_use_a_restored_table_as_its_own(role: str) -> None:
+    for policy in of_type("AWS::IAM::Role")[role]["Policies"]:
+        for statement in statements(policy["PolicyDocument"]):
+            tables = {
+                each.replace("${Table.Arn}", "Table.Arn") for each in resources_of(statement) if "Table.Arn" in each
+            }
+            own = {each for each in tables if "-*" not in each}
+            assert {each.replace("-*", "") for each in tables - own} == own
+
+
+def test_cleanup_cannot_remove_the_record_of_who_was_erased() -> None:
+    for policy in of_type("AWS::IAM::Role")["CleanupRole"]["Policies"]:
+        for statement in statements(policy["PolicyDocument"]):
+            if any(action.startswith("s3:Delete") for action in actions(statement)):
+                assert resources_of(statement) == ["${ArchiveBucket.Arn}/users/*"]
+
+
+def test_the_record_of_erasures_outlives_every_backup() -> None:
+    parameters = read_template(BODY)["Parameters"]
+    # Point-in-time recovery keeps 35 days.
+    longest = max(35, parameters["BackupDays"]["Default"], parameters["BackupCopyDays"]["Default"])
+    assert parameters["ErasureLedgerDays"]["Default"] > longest
+    rules = {rule["Id"]: rule for rule in RESOURCES["ArchiveBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]}
+    assert {rule["Prefix"] for rule in rules.values() if "ExpirationInDays" in rule} == {"users/", "ledger/"}
+    assert rules["forget-erasures"]["ExpirationInDays"] == "ErasureLedgerDays"
+
+
+@pytest.mark.parametrize("name", sorted(alarms()))
+def test_an_alarm_is_sent_to_the_topic_and_described_in_the_operators_page(name: str) -> None:
+    page = (TEMPLATE.parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    alarm = alarms()[name]
+    assert alarm["AlarmActions"] == alarm["OKActions"] == ["WithAlarmTopic", ["AlarmTopicArn"], "AWS::NoValue"]
+    assert f"`{name}`" in page
+
+
+def metric_names(alarm: dict[str, Any]) -> set[str]:
+    if "MetricName" in alarm:
+        return {alarm["MetricName"]}
+    return {each["MetricStat"]["Metric"]["MetricName"] for each in alarm["Metrics"] if "MetricStat" in each}
+
+
+def test_the_documents_alarms_are_there_with_their_thresholds() -> None:
+    parameters = read_template(ALARMS_BODY)["Parameters"]
+    assert parameters["NodeCreationAlarmMs"]["Default"] == 100
+    assert metric_names(alarms()["NodeCreationLatencyAlarm"]) == {"node_creation_latency_ms_within"}
+    due = alarms()["DueDeletionsAlarm"]
+    assert (due["MetricName"], due["Statistic"]) == ("cleanup_queue_depth", "Average")
+    assert parameters[due["Threshold"]]["Default"] == 1000
+    rate = alarms()["CacheHitRateLowAlarm"]
+    assert metric_names(rate) == {"cache_hits_total", "cache_misses_total"}
+    assert rate["ComparisonOperator"] == "LessThanThreshold"
+    assert parameters[rate["Threshold"]]["Default"] == 0.8
+
+
+def test_the_dashboard_is_json_and_shows_what_the_alarms_watch() -> None:
+    board = json.loads(ALARMS["Dashboard"]["Properties"]["DashboardBody"])
+    shown = {metric[1] for widget in board["widgets"] for metric in widget["properties"]["metrics"]}
+    documents = ("NodeCreationLatencyAlarm", "DueDeletionsAlarm", "CacheHitRateLowAlarm", "GraphDlqAlarm")
+    assert shown >= {metric for name in documents for metric in metric_names(alarms()[name])}
+    # No widget covers another.
+    places = [(widget["x"], widget["y"]) for widget in board["widgets"]]
+    assert len(set(places)) == len(places)

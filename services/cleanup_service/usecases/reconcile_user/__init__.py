@@ -7,15 +7,16 @@ it is reported. Memory grows with the number of the user's notes only (their ids
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.cleanup_service.model.findings import Finding, ReconcileReport, StoredNote
 from services.cleanup_service.ports.reconcile_user import PeerRepairs, ReconcileStore
 from services.cleanup_service.usecases.deletions import Deletions
 from services.cleanup_service.usecases.reconcile_user import caches, edges, index, leftovers
 from services.cleanup_service.usecases.reconcile_user.context import Pace, ReconcileContext
-from shared.errors import FailedPrecondition
+from shared.errors import Brain2Error, FailedPrecondition
 from shared.resilience.retry import Sleep
 
 DEFAULT_RATE = 500
@@ -23,12 +24,17 @@ DEFAULT_RATE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserReconciler:
-    """reconcile_user() reconciles one user."""
+    """reconcile_user() reconciles one user.
+
+    unrepaired: how many findings of each kind could not be repaired in this process, and under INTERRUPTED how many
+    reconciliations failed.
+    """
 
     store: ReconcileStore
     peers: PeerRepairs
     deletions: Deletions
     sleep: Sleep = asyncio.sleep
+    unrepaired: Counter[str] = field(default_factory=Counter, init=False)
 
     async def reconcile_user(
         self, user_id: str, *, dry_run: bool, max_rate: int = 0
@@ -39,6 +45,18 @@ class UserReconciler:
         """
         if await self.deletions.erasures.is_erasing(user_id):
             raise FailedPrecondition("the user is being erased", reason="ERASING")
+        try:
+            async for part in self._checked(user_id, dry_run=dry_run, max_rate=max_rate):
+                yield part
+        except Brain2Error:
+            self.unrepaired["INTERRUPTED"] += 1
+            raise
+        if not dry_run and isinstance(part, ReconcileReport):
+            self.unrepaired.update(Counter(part.found) - Counter(part.repaired))
+
+    async def _checked(
+        self, user_id: str, *, dry_run: bool, max_rate: int
+    ) -> AsyncIterator[list[Finding] | ReconcileReport]:
         pace = Pace(max_rate or DEFAULT_RATE, self.deletions.clock, self.sleep)
         notes: dict[str, StoredNote] = {}
         async for stored in self.store.notes(user_id):
