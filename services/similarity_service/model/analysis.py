@@ -4,28 +4,33 @@ The text itself is cut (so that offsets into it stay true for highlights), then 
 terms: case-folded, compatibility forms unified (NFKC), stemmed by the user's language, accents dropped. Chinese,
 Japanese, Korean and Thai become bigrams. Names that ordinary tokenisers destroy stay whole: C, R, C++, C#, .NET,
 TCP/IP, Node.js, snake_case, camelCase, URLs, #hashtags, emoji; their parts are terms as well, so both ways of asking
-find them.
+find them. Days and months are parts of a date (2024, 202405, 20240501), whatever separates them in the text.
 
-VERSION goes into every stored record: a record of another version is made again by ReindexUser.
+Every expression is linear in the text. VERSION goes into every stored record: raise it with each change of what is
+analysed; a record of an older version is read, and made again by ReindexUser.
 """
 
 import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import snowballstemmer
 
+from services.similarity_service.model.calendar_words import words_beside_numbers
 from services.similarity_service.model.stopwords import STOPWORDS
 
-VERSION = 1
+VERSION = 2
 DEFAULT_LANGUAGE = "english"
 LANGUAGES = frozenset({*snowballstemmer.algorithms(), "none"})
 # Terms longer than this are encoded data, not words.
 LONGEST_TERM = 64
+# A longer run of letters, digits and joints is no name of parts either.
+_LONGEST_TOKEN = 256
+_ADDRESSES = ("http://", "https://", "www.")
 _CACHED_TOKENS = 200_000
 
 
@@ -54,12 +59,12 @@ _L = rf"[^\W_{_MARKS}]"  # a letter or digit
 _W = rf"(?:{_L}[{_MARKS}]*)"  # with its marks
 _TOKEN = re.compile(
     rf"""(?:https?://|www\.)[^\s<>"'\])}}]+
-    | [\w.+-]+@[\w-]+(?:\.[\w-]+)+
-    | (?<![\w&])[#@](?=[^\W\d]){_W}(?:[_-]?{_W})*
+    | (?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++
+    | (?<![\w&])[#@](?=[^\W\d]){_W}++(?:[_-]?{_W}++)*+
     | (?<![\w.)\]])\.[A-Z][A-Za-z]+
-    | [A-Za-z][A-Za-z0-9]*(?:\+\+|\#)(?![\w#+])
-    | {_W}+(?:['\u2019./&_+-]+?{_W}+|_)*
-    | [{_EMOJI}](?:[\ufe0f\U0001f3fb-\U0001f3ff]|\u200d[{_EMOJI}])*
+    | (?<![^\W_])[A-Za-z][A-Za-z0-9]*+(?:\+\+|\#)(?![\w#+])
+    | {_W}++(?:['\u2019./&_+-]++{_W}++)*+_*+
+    | [{_EMOJI}](?:[\ufe0f\U0001f3fb-\U0001f3ff]|\u200d[{_EMOJI}])*+
     """,
     re.VERBOSE,
 )
@@ -68,6 +73,18 @@ _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
 _HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _CODE_NAME = re.compile(r"[a-z]+(?:[A-Z][a-z0-9]*)+|(?:[A-Z]+[a-z0-9]+){3,}")
 _PLURAL_ACRONYM = re.compile(r"[A-Z]{2,}s")
+# A term that is a number, with a unit or not, a week, a quarter, or a hash.
+_NUMERIC = re.compile(
+    r"[\d.,:/-]*\d[\d.,:/-]*(?:st|nd|rd|th|er|px|r?em|pt|[kcm]m|[km]g|ml|ms|min|hrs?|[ap]m|[kmgt]b|usd|eur|[xh]\d*)?"
+    r"|(?:\d{4})?w\d{1,2}|(?:\d{4})?q[1-4]|0x[0-9a-f]+|(?=(?:[a-f]*\d){3})[0-9a-f]{12,}"
+)
+_DATE = re.compile(r"(\d{4})([-/.])(0?[1-9]|1[0-2])(?:\2(0?[1-9]|[12]\d|3[01]))?(?:[Tt]\d{1,2})?")
+_DAY_FIRST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
+_MEASURE = re.compile(r"(\d+)((?!st|nd|rd|th)[^\W\d_]{1,4})")
+# Letters that have no decomposition, but that people type as others.
+_LETTERS = str.maketrans(
+    {"ł": "l", "ø": "o", "æ": "ae", "œ": "oe", "ß": "ss", "ı": "i", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ŋ": "n"}
+)
 _VARIANTS = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff]")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _SENTENCE_END = re.compile(r"\n+|(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
@@ -96,6 +113,9 @@ class Analyser:
         self._splits_apostrophes = language in ("french", "italian", "catalan")
         self._known: dict[str, tuple[tuple[str, str], ...]] = {}
         self.stop_terms = frozenset(term for word in self.stopwords for term, _ in self.resolve(word))
+        self._beside_numbers = frozenset(
+            term for word in words_beside_numbers(language) for term, _ in self.resolve(word)
+        )
 
     def terms(self, text: str) -> list[str]:
         """The terms of a text in their order, repeats included."""
@@ -106,6 +126,28 @@ class Analyser:
         """(term, its form in the text), in their order."""
         resolve = self.resolve
         return [pair for token in _TOKEN.findall(normalise(text)) for pair in resolve(token)]
+
+    def asked_terms(self, text: str) -> list[str]:
+        """The terms of a search query: of a date or an address the whole only, since its parts find others, too."""
+        found: list[str] = []
+        for token in _TOKEN.findall(normalise(text)):
+            pieces = self.resolve(token)
+            whole = _DATE.fullmatch(token) or _DAY_FIRST.fullmatch(token) or ("@" in token and token[0] != "@")
+            found += [term for term, _ in (pieces[:1] if whole else pieces)]
+        return found
+
+    def quiet_places(self, pairs: Sequence[tuple[str, str]]) -> list[int]:
+        """The places of words that are parts of a date or a measure: months, weekdays and units beside a number."""
+        beside = self._beside_numbers
+        found = [place for place, (term, _) in enumerate(pairs) if term in beside]
+        if not found:
+            return found
+        last = len(pairs) - 1
+        return [
+            place
+            for place in found
+            if (place and _dated(pairs[place - 1][0], beside)) or (place < last and _dated(pairs[place + 1][0], beside))
+        ]
 
     def spans(self, text: str) -> Iterator[Span]:
         """The terms with their offsets into normalise(text)."""
@@ -128,6 +170,8 @@ class Analyser:
         """The (term, surface form) pairs of one raw token."""
         found = self._known.get(token)
         if found is None:
+            if len(token) > _LONGEST_TOKEN and not token.startswith(_ADDRESSES) and not _HAS_UNSPACED.search(token):
+                return ()
             # A few letters unfold into words with spaces (U+FDFA); terms never hold any.
             pieces = (("".join(term.split()), form) for term, form in self._pieces(token))
             found = tuple((sys.intern(term), form) for term, form in pieces if 0 < len(term) <= LONGEST_TERM)
@@ -142,10 +186,11 @@ class Analyser:
         if first in "#@" and len(token) > 1:
             name = _fold(token)
             return [(name, token), *self._pieces(token[1:])] if first == "#" else self._pieces(token[1:])
-        if token.startswith(("http://", "https://", "www.")):
+        if token.startswith(_ADDRESSES):
             return self._address(token)
         if "@" in token:
-            return [(_fold(token), token)]
+            name, _, host = token.partition("@")
+            return [(_fold(token), token), *self._compound(name.strip("_.+-")), *self._compound(host.strip("_.-"))]
         if first == "." or token.endswith(("++", "#")):
             return [(_fold(token), token)]
         if _HAS_UNSPACED.search(token):
@@ -175,6 +220,8 @@ class Analyser:
         """Pieces of a word that may be joined by / - . & _ + or apostrophes; the loosest joint is cut first."""
         if token.isalnum():
             return self._word(token)
+        if dated := _date(token):
+            return dated
         for joint in "/&-_+.":
             if joint in token:
                 parts = [part for part in token.split(joint) if part]
@@ -211,9 +258,12 @@ class Analyser:
         if joint == "_":
             return (_fold(token), token)
         short = all(len(p) <= 6 for p in parts)
-        return (_fold(token), token) if short and any(p.isupper() or p[0].isdigit() for p in parts) else None
+        named = any(p.isupper() or p[0].isdigit() for p in parts) or all(len(p) == 1 for p in parts)
+        return (_fold(token), token) if short and named else None
 
     def _word(self, word: str) -> list[tuple[str, str]]:
+        if len(word) > LONGEST_TERM:
+            return []
         if _PLURAL_ACRONYM.fullmatch(word):
             word = word[:-1]
         folded = unicodedata.normalize("NFKC", word).casefold()
@@ -222,6 +272,8 @@ class Analyser:
             stop = (self._stemmed(folded), word)
             return [(word, word), stop] if len(word) > 1 and word.isupper() else [stop]
         found = [(self._stemmed(folded), word)]
+        if word[:1].isdigit() and (measure := _MEASURE.fullmatch(word)):
+            return [*found, (measure[1], measure[1]), *self._word(measure[2])]
         if len(word) > 3 and _CODE_NAME.fullmatch(word):
             parts = [part for part in _HUMPS.findall(word) if len(part) > 1]
             if len(parts) > 1:
@@ -242,8 +294,9 @@ def normalise(text: str) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """Lines and sentences, for finding what many notes repeat word by word."""
-    return [part for part in _SENTENCE_END.split(text) if part]
+    """Lines and sentences, for finding what many notes repeat word by word. The first and the last may be empty: the
+    text then begins or ends with a bound."""
+    return _SENTENCE_END.split(text)
 
 
 @lru_cache(maxsize=64)
@@ -265,6 +318,36 @@ def surface_forms(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return best
 
 
+def is_numeric(term: str) -> bool:
+    """Whether a term is a number, a date, a measure or a hash: a person searches for it, but it links nothing."""
+    return _NUMERIC.fullmatch(term) is not None
+
+
+def is_unspaced(term: str) -> bool:
+    """Whether a term is of a script without spaces, where a term is two characters and no word."""
+    return _HAS_UNSPACED.match(term) is not None
+
+
+def _dated(term: str, beside: frozenset[str]) -> bool:
+    return term[0].isdigit() or term in beside
+
+
+def _date(token: str) -> list[tuple[str, str]]:
+    """A date as day, month and year, each a term; none if it is no date."""
+    if not token[0].isdigit():
+        return []
+    if match := _DATE.fullmatch(token):
+        year, _, month, day = match.groups()
+        months = (f"{year}{month:0>2}", token[: match.end(3)])
+        return [(f"{months[0]}{day:0>2}", token[: match.end(4)]), months, (year, year)] if day else [months, (year, year)]
+    if match := _DAY_FIRST.fullmatch(token):
+        day, dot, month, year = match.groups()
+        if dot == "." and 0 < int(month) <= 12:
+            return _date(f"{year}-{month}-{day}") or [(_fold(token), token), (year, year)]
+        return [(_fold(token), token), (year, year)]
+    return []
+
+
 def _dense(parts: list[str]) -> bool:
     """Acronyms (U.S.A.) and numbers (3.14, 10.0.0.1): their parts mean nothing alone."""
     return all(len(p) == 1 for p in parts) or all(p.isdigit() for p in parts)
@@ -282,4 +365,4 @@ def _unaccented(text: str) -> str:
         return text
     kept = text.replace("й", "\0")
     plain = _ACCENTS.sub("", unicodedata.normalize("NFD", kept))
-    return unicodedata.normalize("NFC", plain).replace("\0", "й")
+    return unicodedata.normalize("NFC", plain).replace("\0", "й").translate(_LETTERS)

@@ -1,7 +1,8 @@
 """The rule that decides which notes are linked automatically. It depends on the set of notes, not on their order.
 
 Two notes a and b are linked if and only if
-  - score(a, b) reaches the threshold, and they aren't near-duplicates, and
+  - score(a, b) reaches the threshold, which is lower the stronger the evidence is, they aren't near-duplicates, and if
+    they are tiny they have more than one word in common, and
   - b is among the `max_links` best of a, or a among those of b, and each is among the MOST_LINKS best of the other
     (so that a note that everybody mentions keeps its best links only).
 Near-duplicates take no place in those lists. The score is the same from both sides and depends only on the notes in the
@@ -11,14 +12,23 @@ index, so every process that applies the rule to the same notes gets the same li
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from services.similarity_service.model import query, score
 from services.similarity_service.model.engine.index import UserIndex
-from services.similarity_service.model.query import Query
+from services.similarity_service.model.query import Query, counts_without_boilerplate
 from services.similarity_service.model.score import Contribution, Match
 from services.similarity_service.model.user_settings import MOST_LINKS, UserSettings
 
 # The default threshold rises with the number of notes, see docs/adr/0033.
 _THRESHOLD, _PER_DECADE = 0.20, 0.02
+# What the threshold changes by: where each note mentions the other, or one mentions a name of several words; one strong
+# word; a weaker word; no mention.
+EVIDENCE = (-0.08, 0.0, 0.06, 0.12)
+# The weight of a mention of one word that is strong.
+STRONG_WORD = 0.6
+# Two notes of at most so many terms are not linked because of one of them.
+TINY = 8
 EXPLAINED = 8
 # A link is written again, with its reasons, when its score differs by at least this much.
 RENEWED = 0.02
@@ -79,15 +89,47 @@ class Linker:
             self._epoch = self.index.epoch
         if doc not in self._best:
             asked = query.of_doc(self.index, doc)
-            matches = score.find(self.index, asked, MOST_LINKS, threshold(self._settings, self.index.live))
-            kept = [match for match in matches if not score.is_duplicate(self.index, asked, match)]
+            least = self._settings.link_threshold or default_threshold(self.index.live) + min(EVIDENCE)
+            matches = score.find(self.index, asked, MOST_LINKS, least)
+            kept = [
+                match
+                for match in matches
+                if match.score >= threshold(self._settings, self.index.live, match)
+                and not is_chance(self.index, asked, match)
+                and not score.is_duplicate(self.index, asked, match)
+            ]
             self._best[doc] = {match.doc: (rank, match) for rank, match in enumerate(kept)}
         return self._best[doc]
 
 
-def threshold(settings: UserSettings, notes: int) -> float:
-    """The score that a link needs: the user's, or by default more among many notes: 0.25 of 300, 0.28 of 10,000.
+def threshold(settings: UserSettings, notes: int, match: Match) -> float:
+    """The score that two notes need to be linked: the user's, or by default one that follows the evidence."""
+    if settings.link_threshold:
+        return settings.link_threshold
+    strong, plain, weak, none = EVIDENCE
+    mention = max(match.mentions, match.mentioned_by)
+    if not mention:
+        change = none
+    elif match.name_terms > 1 or (match.mentions and match.mentioned_by):
+        change = strong
+    else:
+        change = plain if mention >= STRONG_WORD else weak
+    return default_threshold(notes) + change
+
+
+def default_threshold(notes: int) -> float:
+    """The default for notes of which one mentions the other by one strong word: 0.25 of 300, 0.28 of 10,000.
 
     The best of many unrelated notes scores higher than the best of few, as the highest of many dice does.
     """
-    return settings.link_threshold or _THRESHOLD + _PER_DECADE * math.log10(max(10, notes))
+    return _THRESHOLD + _PER_DECADE * math.log10(max(10, notes))
+
+
+def is_chance(index: UserIndex, query: Query, match: Match) -> bool:
+    """Whether two tiny notes have but one word in common."""
+    terms = index.forward.terms[match.doc]
+    if max(len(query.numbers), len(terms)) > TINY:
+        return False
+    numbers, weights, _ = query.ascending
+    other = terms[counts_without_boilerplate(index, match.doc) > 0]
+    return int(np.isin(numbers[weights > 0], other).sum()) < 2

@@ -6,14 +6,16 @@ Long parts are packed bytes, in the form in which they are stored and loaded.
 import re
 import zlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
-from services.similarity_service.model import analysis
+from services.similarity_service.model import analysis, markup
 from services.similarity_service.model.analysis import Analyser
 
-# A phrase longer than this is a sentence, not a name that other notes would mention.
+# A phrase longer than this is a sentence, not a name that other notes would mention. In scripts without spaces a term is
+# a pair of characters, so there such terms are counted apart.
 LONGEST_TITLE = 6
+LONGEST_UNSPACED = 40
 # A note of at most NARROW different terms numbers them with one byte each, others with two bytes. Terms beyond WIDE
 # cannot occur: see _MOST_OCCURRENCES.
 NARROW = 255
@@ -22,8 +24,14 @@ WIDE = 65_535
 _MOST_OCCURRENCES = 50_000
 _MOST_ALIASES = 4
 _MOST_FORMS = 4_000
-# Sentences shorter than this repeat by chance.
+# The kind of a sentence, in the last two bits of its hash: they repeat by chance in different measure.
+SENTENCE, SHORT_LINE, HEADING, QUIET = range(4)
+KINDS = 3
+# Terms of a sentence, and of a short line, that has a hash; shorter ones repeat by chance.
 _SHORTEST_SENTENCE = 4
+_SHORTEST_LINE = 2
+# Most terms of a line in bold, or before a colon, that is taken for a heading.
+_LONGEST_LABEL = 4
 _LONGEST_SENTENCE = 65_535
 _ALIAS_AFTER = re.compile(r"(.+?)\s*[(\[]([^()\[\]]{1,60})[)\]]\s*")
 _ACRONYM = re.compile(r"[(\"“]([A-Z][A-Za-z0-9/&-]{1,9})[)\"”]")
@@ -35,10 +43,11 @@ class Note:
     """What is kept of a note.
 
     incarnation, version: which state of the note this is (compared in that order).
-    codes: how often each term occurs, one byte each, the title counted twice, 255 = that or more.
+    codes: how often each term occurs, one byte each, the title counted twice, 255 = that or more; quiet occurrences
+    (markup.py, dates) not counted, so a term that is quiet everywhere has 0.
     sequence: local numbers (places in `terms`) of the title, a separator (the highest number), the text; one byte each
     up to 255 terms, two beyond. sentence_hashes, sentence_sizes: of the consecutive pieces of the text, four bytes (0
-    for short ones) and two bytes (occurrences of terms) each. forms: how each term reads, "" where that is the term
+    for short ones, QUIET for quiet ones) and two bytes (occurrences of terms) each. forms: how each term reads, "" where that is the term
     itself. salient: local numbers of the most telling terms with their weight in (0, 255], best first, as they were
     when the note was indexed. Numbers of several bytes are in the machine's order.
     """
@@ -70,15 +79,16 @@ class Note:
         return len(self.terms) > NARROW
 
     @property
+    def title_places(self) -> Sequence[int]:
+        """The local numbers of the title's terms."""
+        numbers = self.numbers() if self.wide else self.sequence
+        return numbers[: numbers.index(WIDE if self.wide else NARROW)]
+
+    @property
     def names(self) -> list[tuple[str, ...]]:
         """The terms of the title and of each alias that is short enough to be mentioned."""
-        wide = len(self.terms) > NARROW
-        numbers = self.numbers() if wide else self.sequence
-        length = numbers.index(WIDE if wide else NARROW)
-        names = list(self.aliases)
-        if 0 < length <= LONGEST_TITLE:
-            names.insert(0, tuple([self.terms[n] for n in numbers[:length]]))
-        return names
+        title = tuple([self.terms[n] for n in self.title_places])
+        return [title, *self.aliases] if is_short(title) else list(self.aliases)
 
     def numbers(self) -> Sequence[int]:
         """The sequence as integers."""
@@ -101,25 +111,26 @@ def analyse(
 ) -> Note:
     """Analyse a note. The time is linear in the length of the text."""
     title_pairs = analyser.pairs(title)
+    quiet = set(analyser.quiet_places(title_pairs))
+    counts: dict[str, int] = {}
+    for place, (term, _) in enumerate(title_pairs):
+        counts[term] = counts.get(term, 0) + (0 if place in quiet else 2)
     text_pairs: list[tuple[str, str]] = []
-    sentences: list[tuple[int, int]] = []
-    for sentence in analysis.sentences(analysis.normalise(text)):
-        pairs = analyser.pairs(sentence)[: _MOST_OCCURRENCES - len(text_pairs)]
+    pieces: list[tuple[int, int]] = []
+    for parts in _sentences(analysis.normalise(text)):
+        pairs, quiet = _read(analyser, parts, _MOST_OCCURRENCES - len(text_pairs))
         text_pairs += pairs
-        sentences.append((_hash(pairs) if len(pairs) >= _SHORTEST_SENTENCE else 0, len(pairs)))
+        pieces += _pieces(pairs, quiet, next((text for text, silent in parts if not silent), ""))
+        for place, (term, _) in enumerate(pairs):
+            counts[term] = counts.get(term, 0) + (place not in quiet)
         if len(text_pairs) >= _MOST_OCCURRENCES:
             break
-    counts: dict[str, int] = {}
-    for term, _ in title_pairs:
-        counts[term] = counts.get(term, 0) + 2
-    for term, _ in text_pairs:
-        counts[term] = counts.get(term, 0) + 1
     numbers = {term: number for number, term in enumerate(counts)}
     separator = NARROW if len(numbers) <= NARROW else WIDE
     places = [numbers[term] for term, _ in title_pairs]
     places.append(separator)
     places += [numbers[term] for term, _ in text_pairs]
-    joined = _joined(sentences)
+    joined = _joined(pieces)
     forms = analysis.surface_forms([*title_pairs, *text_pairs])
     shown = tuple(["" if forms[term] == term else forms[term] for term in list(counts)[:_MOST_FORMS]])
     return Note(
@@ -139,22 +150,102 @@ def analyse(
     )
 
 
+def is_short(name: Sequence[str]) -> bool:
+    """Whether a name of these terms is short enough to be mentioned."""
+    if not 0 < len(name) <= LONGEST_UNSPACED:
+        return False
+    return len(name) <= LONGEST_TITLE or sum(not analysis.is_unspaced(term) for term in name) <= LONGEST_TITLE
+
+
 def called(title: str) -> list[str]:
     """A title and the names in it: "Foo Bar (FB)" is also Foo Bar and FB."""
     match = _ALIAS_AFTER.fullmatch(title)
     return [title, match[1], match[2]] if match else [title]
 
 
-def _hash(pairs: Sequence[tuple[str, str]]) -> int:
-    return zlib.crc32(" ".join([term for term, _ in pairs]).encode()) or 1
+def _sentences(text: str) -> Iterator[list[tuple[str, bool]]]:
+    """The sentences and lines of a text, each as its parts; with each part, whether it is quiet (markup.py)."""
+    parts: list[tuple[str, bool]] = []
+    for segment, quiet in markup.segments(text):
+        if quiet:
+            parts.append((segment, True))
+            continue
+        first, *others = analysis.sentences(segment)
+        if first:
+            parts.append((first, False))
+        for other in others:
+            if parts:
+                yield parts
+            parts = [(other, False)] if other else []
+    if parts:
+        yield parts
+
+
+def _read(
+    analyser: Analyser, parts: Sequence[tuple[str, bool]], most: int
+) -> tuple[list[tuple[str, str]], Set[int]]:
+    """The terms of a sentence with their forms, at most so many, and the places of those that are quiet."""
+    if len(parts) == 1 and not parts[0][1]:
+        pairs = analyser.pairs(parts[0][0])[:most]
+        return pairs, set(analyser.quiet_places(pairs))
+    pairs = []
+    quiet: set[int] = set()
+    for text, silent in parts:
+        start = len(pairs)
+        pairs += analyser.pairs(text)
+        if silent:
+            quiet.update(range(start, len(pairs)))
+    quiet.update(analyser.quiet_places(pairs))
+    return pairs[:most], quiet
+
+
+def _pieces(pairs: Sequence[tuple[str, str]], quiet: Set[int], beginning: str) -> list[tuple[int, int]]:
+    """A sentence as pieces (hash, occurrences of terms); the quiet ones have the hash QUIET. beginning: of its text."""
+    code = _hash([term for place, (term, _) in enumerate(pairs) if place not in quiet], beginning)
+    if not quiet:
+        return [(code, len(pairs))]
+    pieces: list[tuple[int, int]] = []
+    for place in range(len(pairs)):
+        kind = QUIET if place in quiet else code
+        if pieces and pieces[-1][0] == kind:
+            pieces[-1] = (kind, pieces[-1][1] + 1)
+        else:
+            pieces.append((kind, 1))
+    return pieces
+
+
+def _hash(terms: Sequence[str], text: str) -> int:
+    """A hash of a sentence whose last two bits are its kind; 0 for a short one that may repeat by chance."""
+    if not terms:
+        return 0
+    if _is_heading(text, len(terms)):
+        kind = HEADING
+    elif len(terms) >= _SHORTEST_SENTENCE:
+        kind = SENTENCE
+    elif len(terms) >= _SHORTEST_LINE:
+        kind = SHORT_LINE
+    else:
+        return 0
+    return zlib.crc32(" ".join(terms).encode()) & ~KINDS | kind or KINDS + 1
+
+
+def _is_heading(text: str, terms: int) -> bool:
+    """Whether a line is a heading of Markdown, in bold as a whole, or a few words before a colon."""
+    line = text.strip()
+    return (
+        line.startswith("#")
+        and line.lstrip("#").startswith((" ", "\t"))
+        or (line.startswith(("**", "__")) and line.endswith(("**", "__", ":")) and terms <= _LONGEST_LABEL)
+        or (line.endswith((":", "\uff1a")) and terms <= _LONGEST_LABEL)
+    )
 
 
 def _joined(sentences: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join neighbouring sentences without a hash."""
+    """Consecutive pieces without a hash, and consecutive quiet ones, become one piece."""
     joined: list[tuple[int, int]] = []
     for code, length in sentences:
-        if not code and joined and not joined[-1][0] and joined[-1][1] + length <= _LONGEST_SENTENCE:
-            joined[-1] = (0, joined[-1][1] + length)
+        if code in (0, QUIET) and joined and joined[-1][0] == code and joined[-1][1] + length <= _LONGEST_SENTENCE:
+            joined[-1] = (code, joined[-1][1] + length)
         elif length:
             joined.append((code, length) if length <= _LONGEST_SENTENCE else (0, _LONGEST_SENTENCE))
     return joined
@@ -168,7 +259,7 @@ def _aliases(analyser: Analyser, title: str, text: str, known: tuple[str, ...]) 
     if len(words) >= 2:
         names += [match[1] for match in _ACRONYM.finditer(text[:200]) if _abbreviates(match[1], words)]
     found = dict.fromkeys(tuple(analyser.terms(name)) for name in names)
-    return tuple(alias for alias in found if 0 < len(alias) <= LONGEST_TITLE and alias != known)[:_MOST_ALIASES]
+    return tuple(alias for alias in found if is_short(alias) and alias != known)[:_MOST_ALIASES]
 
 
 def _abbreviates(acronym: str, words: Sequence[str]) -> bool:

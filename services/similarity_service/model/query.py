@@ -1,5 +1,6 @@
 """Queries for similar notes: the weighted terms of a note that is in the index, or of a text that is not."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.similarity_service.model.engine.arrays import Floats, Ints, Longs
-from services.similarity_service.model.engine.index import LOG_TF, UserIndex
-from services.similarity_service.model.note import Note
+from services.similarity_service.model.engine.index import ADDED_TERMS, LOG_TF, UserIndex
+from services.similarity_service.model.engine.vocabulary import OTHERS, WEIGHTLESS
+from services.similarity_service.model.note import QUIET, Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Query:
     sequence: the terms of the title, -1, those of the text, in their order; unknown terms are -1.
     mentioned: the names that occur in it (Titles.scan()).
     names: its own names.
+    added: what the ADDED_TERMS of each note add to the square of its norm.
     """
 
     doc: int
@@ -41,6 +44,7 @@ class Query:
     sequence: Ints
     mentioned: Mapping[int, bool]
     names: Sequence[Name]
+    added: float
 
     @cached_property
     def ascending(self) -> tuple[Ints, Floats, Floats]:
@@ -49,8 +53,14 @@ class Query:
         return self.numbers[order], self.weights[order], self.tf[order]
 
     @cached_property
+    def square(self) -> float:
+        """The sum of the squares of its terms' weights."""
+        return float(np.dot(self.weights, self.weights))
+
+    @cached_property
     def norm(self) -> float:
-        return float(np.sqrt(np.dot(self.weights, self.weights)))
+        """The norm of its terms and of the added ones; 0 when none of its own has weight."""
+        return float(np.sqrt(self.square + self.added)) if self.square else 0.0
 
 
 def of_doc(index: UserIndex, doc: int) -> Query:
@@ -60,7 +70,8 @@ def of_doc(index: UserIndex, doc: int) -> Query:
     names = [_name(index, number) for number in index.titles.names[doc].tolist()]
     weights = tf * index.vocabulary.idf(numbers, index.live)
     sequence = index.forward.sequence(doc)
-    return Query(doc, index.title(doc), numbers, tf, weights, sequence, index.titles.scan(sequence), names)
+    mentioned = index.titles.scan(heard(index, doc))
+    return Query(doc, index.title(doc), numbers, tf, weights, sequence, mentioned, names, added(index))
 
 
 def of_note(index: UserIndex, note: Note) -> Query:
@@ -73,7 +84,7 @@ def of_note(index: UserIndex, note: Note) -> Query:
     names = []
     for name in note.names:
         own = [index.vocabulary.number(term) for term in name]
-        if -1 not in own:
+        if -1 not in own and any(not index.vocabulary.flags.data[number] & WEIGHTLESS for number in own):
             number = index.vocabulary.number(" ".join(name))
             if number >= 0:
                 names.append(_name(index, number))
@@ -82,15 +93,22 @@ def of_note(index: UserIndex, note: Note) -> Query:
                 names.append(Name(-1, " ".join(name), index.titles.rarity(len(docs)), docs))
     tf = LOG_TF[codes[known]]
     weights = tf * index.vocabulary.idf(numbers[known], index.live)
-    return Query(-1, note.title, numbers[known], tf, weights, terms, index.titles.scan(terms), names)
+    mentioned = index.titles.scan(_without_quiet(note, terms))
+    return Query(-1, note.title, numbers[known], tf, weights, terms, mentioned, names, added(index))
+
+
+def added(index: UserIndex) -> float:
+    """The squares of the weights of the terms that each note is compared as if it had."""
+    return ADDED_TERMS * math.log1p(index.live + OTHERS) ** 2
 
 
 def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
     """How often each of a note's terms occurs outside of boilerplate; the title counts twice."""
     codes = index.forward.codes_of(doc)
-    masked = index.repeats.masked(doc, index.live)
-    if masked is None:
+    if not index.repeats.has_boilerplate(doc, index.live):
         return codes
+    masked = index.repeats.masked(doc, index.live)
+    assert masked is not None
     sequence = index.forward.sequence(doc)
     cut = int(np.argmax(sequence < 0))
     title, text = sequence[:cut], sequence[cut + 1 : cut + 1 + len(masked)]
@@ -98,7 +116,27 @@ def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
     terms = index.forward.terms[doc]
     order = np.argsort(terms)
     places = order[np.searchsorted(terms, kept, sorter=order)]
-    return np.minimum(np.bincount(places, minlength=len(terms)), 255).astype(np.uint8)
+    return np.minimum(np.bincount(places, minlength=len(terms)), codes).astype(np.uint8)
+
+
+def heard(index: UserIndex, doc: int) -> Ints:
+    """The terms of a note in their order, as those of a query; -1 also for quiet ones and for boilerplate."""
+    sequence = index.forward.sequence(doc)
+    masked = index.repeats.masked(doc, index.live)
+    if masked is not None:
+        text = sequence[int(np.argmax(sequence < 0)) + 1 :]
+        text[masked[: len(text)]] = -1
+    return sequence
+
+
+def _without_quiet(note: Note, terms: Ints) -> Ints:
+    hashes = np.frombuffer(note.sentence_hashes, np.uint32)
+    if not (hashes == QUIET).any():
+        return terms
+    quiet = np.repeat(hashes == QUIET, np.frombuffer(note.sentence_sizes, np.uint16))
+    heard_terms = terms.copy()
+    heard_terms[len(terms) - len(quiet) :][quiet] = -1
+    return heard_terms
 
 
 def _name(index: UserIndex, number: int) -> Name:

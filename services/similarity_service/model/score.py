@@ -3,7 +3,7 @@
 score = (1 - MENTION) * likeness + MENTION * mention, all in [0, 1], the same from either side:
 
 - likeness: the cosine of the notes' terms, each weighing (1 + ln tf) * idf, the title counted twice, stop words and
-  boilerplate left out;
+  boilerplate left out, each note compared as if it had some more terms that no other has (ADDED_TERMS);
 - mention: one note's text has the other's title (titles.py); both ways together count as noisy or.
 
 find() reads the postings of the heaviest terms and estimates scores to choose candidates, then computes the score of
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from services.similarity_service.model import duplicates
 from services.similarity_service.model.engine.arrays import Doubles, Floats, Longs
-from services.similarity_service.model.engine.index import LOG_TF, UserIndex
+from services.similarity_service.model.engine.index import ADDED_TERMS, LOG_TF, UserIndex
 from services.similarity_service.model.engine.titles import COVERED
 from services.similarity_service.model.note import called
-from services.similarity_service.model.query import Query, counts_without_boilerplate, of_doc
+from services.similarity_service.model.query import Query, counts_without_boilerplate, heard, of_doc
 
-METHOD = "lexical/1"
+METHOD = "lexical/2"
 MENTION = 0.2
 # Terms that choose the candidates, the heaviest ones: more change nothing (docs/adr/0031).
 _CHOOSING_TERMS = 20
@@ -36,6 +36,7 @@ class Match:
 
     mentions: the weight of the query's mention of the note.
     mentioned_by: the weight of the note's mention of the query.
+    name_terms: how many terms the longest name has by which one mentions the other; 0 for none.
     """
 
     doc: int
@@ -43,6 +44,19 @@ class Match:
     likeness: float
     mentions: float
     mentioned_by: float
+    name_terms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A mention of a note by name. name: its terms, as the index has them. terms: how many they are."""
+
+    weight: float
+    terms: int = 0
+    name: str = ""
+
+
+NONE = Mention(0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,7 @@ def find(index: UserIndex, query: Query, limit: int, min_score: float = 0.0) -> 
     if not len(candidates):
         return []
     likeness = likenesses(index, query, candidates)
-    forward = np.array([mentioned.get(doc, 0.0) for doc in candidates.tolist()])
+    forward = np.array([mentioned.get(doc, NONE).weight for doc in candidates.tolist()])
     backward = np.zeros(len(candidates))
     for name in query.names:
         backward = np.maximum(backward, np.where(_among(candidates, name.docs), name.weight, 0.0))
@@ -75,12 +89,12 @@ def find(index: UserIndex, query: Query, limit: int, min_score: float = 0.0) -> 
         if len(best) >= limit and most < best[-limit]:
             break
         doc = int(candidates[place])
-        there = float(forward[place])
-        back = mentioned_by(index, query, doc) if backward[place] else 0.0
-        score = combine(float(likeness[place]), there, back)
-        if score > 0 and score >= min_score:
-            found.append(Match(doc, score, float(likeness[place]), there, back))
-            insort(best, score)
+        there = mentioned.get(doc, NONE)
+        back = mentioned_by(index, query, doc) if backward[place] else NONE
+        match = _match(doc, float(likeness[place]), there, back)
+        if match.score > 0 and match.score >= min_score:
+            found.append(match)
+            insort(best, match.score)
     found.sort(key=lambda match: (-match.score, index.id(match.doc)))
     return found[:limit]
 
@@ -89,9 +103,12 @@ def compare(index: UserIndex, one: int, other: int) -> Match:
     """The score of two notes of the index."""
     query = of_doc(index, one)
     likeness = float(likenesses(index, query, np.array([other]))[0])
-    forward = _mentioned(index, query).get(other, 0.0)
-    back = mentioned_by(index, query, other)
-    return Match(other, combine(likeness, forward, back), likeness, forward, back)
+    return _match(other, likeness, _mentioned(index, query).get(other, NONE), mentioned_by(index, query, other))
+
+
+def _match(doc: int, likeness: float, forward: Mention, backward: Mention) -> Match:
+    score = combine(likeness, forward.weight, backward.weight)
+    return Match(doc, score, likeness, forward.weight, backward.weight, max(forward.terms, backward.terms))
 
 
 def combine(likeness: float, forward: float, backward: float) -> float:
@@ -129,15 +146,14 @@ def explain(index: UserIndex, query: Query, match: Match, most: int | None = Non
                 parts[form] = parts.get(form, 0.0) + product
     mention = 1 - (1 - match.mentions) * (1 - match.mentioned_by)
     total = match.mentions + match.mentioned_by
-    for weight, title, term_of in (
-        (match.mentions, index.title(match.doc), _mentioned_term),
-        (match.mentioned_by, query.title, _mentioning_term),
+    for weight, title, name in (
+        (match.mentions, index.title(match.doc), _mentioned(index, query).get(match.doc, NONE).name),
+        (match.mentioned_by, query.title, mentioned_by(index, query, match.doc).name if match.mentioned_by else ""),
     ):
         if weight:
-            term = term_of(index, query, match.doc)
             # A single word may be among the shared ones already.
-            name = _readable(index, term, title if " " in term else "")
-            parts[name] = parts.get(name, 0.0) + MENTION * mention * weight / total
+            shown = _readable(index, name, title if " " in name else "")
+            parts[shown] = parts.get(shown, 0.0) + MENTION * mention * weight / total
     return [Contribution(word, part) for word, part in sorted(parts.items(), key=lambda item: (-item[1], item[0]))][
         :most
     ]
@@ -163,33 +179,30 @@ def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
     row_of = np.repeat(np.arange(len(docs)), lengths)
     dots = np.bincount(row_of, weights=products, minlength=len(docs))
     squares = np.bincount(row_of, weights=weights * weights, minlength=len(docs))
-    return (dots / (norm * np.sqrt(np.maximum(squares, 1e-12)))).astype(np.float32)
+    return (dots / (norm * np.sqrt(squares + query.added))).astype(np.float32)
 
 
-def mentioned_by(index: UserIndex, query: Query, doc: int) -> float:
-    """The weight of a note's mention of the query's names, 0 if there is none."""
-    found = _mentions_of(index, query, doc)
-    return max(found.values(), default=0.0)
+def mentioned_by(index: UserIndex, query: Query, doc: int) -> Mention:
+    """A note's mention of one of the query's names, the best of them."""
+    names = [name for name in query.names if name.weight and _among(np.array([doc]), name.docs)[0]]
+    best = NONE
+    found = index.titles.scan(heard(index, doc)) if names else {}
+    for name in names:
+        # Only a text that is not in the index can have a name that the scan doesn't know.
+        if name.number in found or query.doc < 0:
+            weight = name.weight * (COVERED if found.get(name.number, False) else 1.0)
+            best = _better(best, Mention(weight, name.term.count(" ") + 1, name.term))
+    return best
 
 
 def mentioning_name(index: UserIndex, query: Query, doc: int) -> str:
     """The name of the query that a note mentions, "" if none."""
-    return _readable(index, _mentioning_term(index, query, doc), query.title)
+    return _readable(index, mentioned_by(index, query, doc).name, query.title)
 
 
 def mentioned_name(index: UserIndex, query: Query, doc: int) -> str:
     """The name of a note that the query mentions, "" if none."""
-    return _readable(index, _mentioned_term(index, query, doc), index.title(doc))
-
-
-def _mentioning_term(index: UserIndex, query: Query, doc: int) -> str:
-    found = _mentions_of(index, query, doc)
-    return max(found, key=found.__getitem__, default="")
-
-
-def _mentioned_term(index: UserIndex, query: Query, doc: int) -> str:
-    worth = {n: _worth(index, n, covered) for n, covered in query.mentioned.items() if doc in index.titles.titled(n)}
-    return index.vocabulary.word(max(worth, key=worth.__getitem__)) if worth else ""
+    return _readable(index, _mentioned(index, query).get(doc, NONE).name, index.title(doc))
 
 
 def _readable(index: UserIndex, term: str, title: str) -> str:
@@ -203,37 +216,31 @@ def _readable(index: UserIndex, term: str, title: str) -> str:
 
 def is_duplicate(index: UserIndex, query: Query, match: Match) -> bool:
     """Whether a match is (nearly) the same text as the query."""
-    return match.likeness >= duplicates.LEAST_LIKENESS and duplicates.same_text(
+    # The likeness without the added terms, if the other note is as long.
+    likeness = match.likeness * (1 + query.added / query.square) if query.square else 0.0
+    return likeness >= duplicates.LEAST_LIKENESS and duplicates.same_text(
         query.sequence, index.forward.sequence(match.doc)
     )
 
 
-def _mentions_of(index: UserIndex, query: Query, doc: int) -> dict[str, float]:
-    names = [name for name in query.names if _among(np.array([doc]), name.docs)[0]]
-    if not names:
-        return {}
-    found = index.titles.scan(index.forward.sequence(doc))
-    return {name.term: name.weight * (COVERED if found.get(name.number, False) else 1.0) for name in names}
-
-
-def _mentioned(index: UserIndex, query: Query) -> dict[int, float]:
-    """The notes that the query mentions by name, with the weight of each mention."""
-    found: dict[int, float] = {}
+def _mentioned(index: UserIndex, query: Query) -> dict[int, Mention]:
+    """The notes that the query mentions by name, with the best mention of each."""
+    found: dict[int, Mention] = {}
     for number, covered in query.mentioned.items():
         titled = index.titles.titled(number)
-        if titled:
-            worth = _worth(index, number, covered)
-            for doc in titled:
-                if doc != query.doc and worth > found.get(doc, 0.0):
-                    found[doc] = worth
+        weight = index.titles.weight(number) * (COVERED if covered else 1.0) if titled else 0.0
+        if weight and titled[0] != query.doc:
+            name = index.vocabulary.word(number)
+            found[titled[0]] = _better(found.get(titled[0], NONE), Mention(weight, name.count(" ") + 1, name))
     return found
 
 
-def _worth(index: UserIndex, number: int, covered: bool) -> float:
-    return index.titles.weight(number) * (COVERED if covered else 1.0)
+def _better(one: Mention, other: Mention) -> Mention:
+    """The mention of more weight; of several of the same weight the one of more terms, then the first by name."""
+    return max(one, other, key=lambda mention: (mention.weight, mention.terms, mention.name))
 
 
-def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wanted: int) -> Longs:
+def _candidates(index: UserIndex, query: Query, mentioned: dict[int, Mention], wanted: int) -> Longs:
     """The notes most worth scoring, by an estimate that needs the postings only."""
     size = index.size
     scores = np.zeros(size, np.float32)
@@ -251,11 +258,12 @@ def _candidates(index: UserIndex, query: Query, mentioned: dict[int, float], wan
             np.add.at(scores, docs, table.take(codes, mode="clip"))
         scores *= index.inverse_norm.view
         # As if the notes' rare and common terms were mixed as the query's are.
-        scores *= np.float32((1 - MENTION) * np.sqrt(np.dot(query.tf, query.tf)) / (norm * norm))
+        scores *= np.float32((1 - MENTION) * np.sqrt(np.dot(query.tf, query.tf) + ADDED_TERMS) / (norm * norm))
     for name in query.names:
         scores[name.docs] += np.float32(MENTION * name.weight)
     if mentioned:
-        scores[np.fromiter(mentioned, np.int64)] += MENTION * np.fromiter(mentioned.values(), np.float32)
+        weights = np.array([mention.weight for mention in mentioned.values()], np.float32)
+        scores[np.fromiter(mentioned, np.int64)] += MENTION * weights
     if query.doc >= 0:
         scores[query.doc] = 0
     return _largest(scores, wanted)

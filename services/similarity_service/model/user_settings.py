@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from services.similarity_service.model.analysis import DEFAULT_LANGUAGE
 
-DEFAULT_MAX_LINKS = 5
+DEFAULT_MAX_LINKS = 8
 MOST_LINKS = 50
 
 

@@ -16,7 +16,8 @@ class Explanation:
     """The contributions sum to the score.
 
     mentioned_title: the other note's name, if the first note mentions it. mentioned_by_title: the first note's name, if
-    the other mentions it. threshold: the score that an automatic link needs.
+    the other mentions it. threshold: the score that an automatic
+    link between the two needs.
     """
 
     score: float
@@ -49,7 +50,7 @@ class ExplainSimilarity:
                 mentioned_title=score.mentioned_name(index, asked, other),
                 mentioned_by_title=score.mentioning_name(index, asked, other),
                 near_duplicate=score.is_duplicate(index, asked, match),
-                threshold=links.threshold(settings, index.live),
+                threshold=links.threshold(settings, index.live, match),
             )
 
         return await self.cache.query(user_id, explain)

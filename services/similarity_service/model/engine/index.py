@@ -20,12 +20,15 @@ from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.engine.repeats import Repeats
 from services.similarity_service.model.engine.strings import Strings
 from services.similarity_service.model.engine.titles import Titles
-from services.similarity_service.model.engine.vocabulary import STOP, TAG_PREFIX, Vocabulary
-from services.similarity_service.model.note import LONGEST_TITLE, NARROW, Note
+from services.similarity_service.model.engine.vocabulary import STOP, TAG_PREFIX, UNSPACED, WEIGHTLESS, Vocabulary
+from services.similarity_service.model.note import LONGEST_TITLE, LONGEST_UNSPACED, NARROW, Note
 
 # The weight of a term by its number of occurrences. It is logarithmic: the tenth occurrence adds less than the second.
 LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, 256))]).astype(np.float32)
 _SQUARES = LOG_TF * LOG_TF
+# Each note is compared as if it had so many terms more that no other has: one word in common is much of a short note,
+# and means little.
+ADDED_TERMS = 5
 # Loading counts the terms of so many notes in one step, and posts those of so many in one step.
 _COUNTED, _POSTED = 1 << 14, 1 << 12
 
@@ -133,7 +136,7 @@ class UserIndex:
         self.total_length += length
         self.epoch += 1
         weight = float(_SQUARES[codes].sum())
-        self.inverse_norm.append(weight**-0.5 if weight else 0.0)
+        self.inverse_norm.append((weight + ADDED_TERMS) ** -0.5 if weight else 0.0)
         vocabulary.salient.data[self.salient(doc)] += 1
         phrases = self.titles.phrases_in(doc)
         posted = (vocabulary.flags.data[numbers] & STOP) == 0
@@ -145,7 +148,8 @@ class UserIndex:
         )
         vocabulary.df.data[numbers] += 1
         vocabulary.df.data[phrases] += 1
-        self.titles.add(doc, note.names)
+        titled = any(codes[n] and not vocabulary.flags.data[numbers[n]] & WEIGHTLESS for n in note.title_places)
+        self.titles.add(doc, note.names if titled else note.aliases)
         return doc
 
     def remove(self, node_id: str) -> bool:
@@ -199,13 +203,24 @@ class UserIndex:
         # Each sequence has one separator, after the title.
         lengths[rows] = np.flatnonzero(self.forward.narrow.values.view == NARROW) - self.forward.narrow.starts(rows)
         named: dict[int, tuple[list[Longs], list[Ints]]] = {}
-        for size in range(1, LONGEST_TITLE + 1):
+        flags = self.vocabulary.flags.data
+        for size in range(1, LONGEST_UNSPACED + 1):
             docs = np.flatnonzero(lengths == size)
             local = self.forward.narrow.values.data[self.forward.narrow.starts(docs)[:, None] + np.arange(size)]
-            terms = self.forward.terms.values.data[self.forward.terms.starts(docs)[:, None] + local]
-            named[size] = [docs], [terms]
-        for doc, name in [*aliases, *((doc, _title(self.forward.sequence(doc))) for doc in self.forward.wide_docs())]:
-            if 0 < len(name) <= LONGEST_TITLE:
+            places = self.forward.terms.starts(docs)[:, None] + local
+            terms = self.forward.terms.values.data[places]
+            kept = _is_name(terms, self.forward.codes.data[places], flags)
+            named[size] = [docs[kept]], [terms[kept]]
+        others = list(aliases)
+        for doc in self.forward.wide_docs():
+            length = int(np.argmax(self.forward.sequence(doc) < 0))
+            if 0 < length <= LONGEST_UNSPACED:
+                row = self.forward.local(doc)[:length]
+                name = self.forward.terms[doc][row]
+                if _is_name(name[None], self.forward.codes_of(doc)[row][None], flags)[0]:
+                    others.append((doc, name))
+        for doc, name in others:
+            if 0 < len(name) <= LONGEST_UNSPACED:
                 named[len(name)][0].append(np.array([doc]))
                 named[len(name)][1].append(name[None])
         return {size: (np.concatenate(docs), np.concatenate(terms)) for size, (docs, terms) in named.items()}
@@ -259,10 +274,14 @@ def _inverse_norms(tf: NDArray[np.uint8], sizes: Longs) -> Floats:
     filled = np.flatnonzero(sizes)
     if len(filled):
         weights = np.add.reduceat(_SQUARES[tf], (np.cumsum(sizes) - sizes)[filled])
-        found[filled[weights > 0]] = weights[weights > 0] ** -0.5
+        found[filled[weights > 0]] = (weights[weights > 0] + ADDED_TERMS) ** -0.5
     return found
 
 
-def _title(sequence: Ints) -> Ints:
-    """The terms of the title in a note's sequence."""
-    return sequence[: int(np.argmax(sequence == -1))]
+def _is_name(terms: Ints, codes: NDArray[np.uint8], flags: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which titles of the same length can be mentioned. terms, codes: a row for each title."""
+    proper = ((codes > 0) & ((flags[terms] & WEIGHTLESS) == 0)).any(axis=1)
+    if terms.shape[1] > LONGEST_TITLE:
+        proper &= ((flags[terms] & UNSPACED) == 0).sum(axis=1) <= LONGEST_TITLE
+    found: NDArray[np.bool_] = proper
+    return found

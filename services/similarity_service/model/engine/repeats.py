@@ -1,4 +1,5 @@
-"""Sentences that many notes share word by word: templates, signatures, legal lines. They carry no weight.
+"""Sentences, headings and short lines that many notes share word by word: templates, signatures, legal lines. They
+carry no weight.
 
 How many notes have a sentence is counted exactly for each 32-bit hash of a sentence. Sentences count as one only if
 their hashes are the same: among four million different ones, the chance that any five are is below one in a million.
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 
 from services.similarity_service.model.engine.arrays import Growing, Longs, Rows, distinct
 from services.similarity_service.model.engine.strings import HashTable
+from services.similarity_service.model.note import KINDS, QUIET
 
 Codes = NDArray[np.uint32]
 Sizes = NDArray[np.uint16]
-# A sentence is boilerplate when at least so many notes have it, and at least this share of all.
-LEAST_NOTES = 5
-LEAST_SHARE = 0.005
+# By the kind of a sentence (note.py): it is boilerplate when at least so many notes have it, and this share of all.
+LEAST_NOTES = (5, 5, 3)
+LEAST_SHARE = (0.005, 0.05, 0.005)
+_FEWEST = min(LEAST_NOTES)
 
 
 class Repeats:
@@ -26,10 +29,10 @@ class Repeats:
         self.hashes = Rows(np.uint32)
         # Beside hashes.values: how many occurrences of terms the sentence is long.
         self.sizes = Growing(np.uint16)
-        # Counts up to LEAST_NOTES; from there on they are in _often. Nearly all sentences are in one note.
+        # Counts up to _FEWEST; from there on they are in _often. Nearly all sentences are in one note.
         self._counts = HashTable(np.uint32, np.uint8, none=0)
         self._often: dict[int, int] = {}
-        # The sentences of _often that at least so many notes have, ascending; None: not known now.
+        # The sentences of _often that are in at least so many notes, by kind, ascending; None: not known now.
         self._least = LEAST_NOTES
         self._boilerplate: Codes | None = np.zeros(0, np.uint32)
 
@@ -39,7 +42,7 @@ class Repeats:
         return self.hashes.nbytes + self.sizes.nbytes + self._counts.nbytes + 100 * len(self._often)
 
     def add(self, hashes: Codes, sizes: Sizes) -> None:
-        """Append the row of the next note: the hashes of its sentences (0 for short ones) and how long they are."""
+        """Append the row of the next note: the hashes of its sentences (note.py) and how long they are."""
         self.hashes.append(hashes)
         self.sizes.extend(sizes)
         self._count(hashes, 1)
@@ -50,11 +53,11 @@ class Repeats:
         self.sizes.extend(sizes)
         # A sentence that a note has twice is still in one note.
         owned = hashes | np.repeat(np.arange(len(lengths), dtype=np.uint64) << np.uint64(32), lengths)
-        codes = np.sort(distinct(owned[hashes != 0]).astype(np.uint32))
+        codes = np.sort(distinct(owned[(hashes != 0) & (hashes != QUIET)]).astype(np.uint32))
         firsts = np.flatnonzero(np.diff(codes, prepend=np.uint32(0)))
         codes, counts = codes[firsts], np.diff(firsts, append=len(codes))
-        self._counts.set_all(codes, np.minimum(counts, LEAST_NOTES).astype(np.uint8))
-        often = counts >= LEAST_NOTES
+        self._counts.set_all(codes, np.minimum(counts, _FEWEST).astype(np.uint8))
+        often = counts >= _FEWEST
         self._often = dict(zip(codes[often].tolist(), counts[often].tolist(), strict=True))
         self._boilerplate = None
 
@@ -81,34 +84,42 @@ class Repeats:
         )
         return found
 
+    def has_boilerplate(self, doc: int, notes: int) -> bool:
+        """Whether a note has a boilerplate sentence."""
+        return bool(self.is_boilerplate(self.hashes[doc], notes).any())
+
     def masked(self, doc: int, notes: int) -> NDArray[np.bool_] | None:
-        """For each occurrence of a term in the text of a note: whether it stands in boilerplate. None: nowhere."""
-        repeated = self.is_boilerplate(self.hashes[doc], notes)
+        """For each occurrence of a term in the text of a note: whether it is quiet or in boilerplate. None: nowhere."""
+        hashes = self.hashes[doc]
+        repeated = self.is_boilerplate(hashes, notes) | (hashes == QUIET)
         if not repeated.any():
             return None
         return np.repeat(repeated, self.sizes.data[self.hashes.span(doc)])
 
     def _boilerplate_of(self, notes: int) -> Codes:
         """The hashes of all boilerplate among so many notes, ascending."""
-        least = max(LEAST_NOTES, math.ceil(LEAST_SHARE * notes))
+        least = tuple(
+            max(few, math.ceil(share * notes)) for few, share in zip(LEAST_NOTES, LEAST_SHARE, strict=True)
+        )
         if self._boilerplate is None or least != self._least:
-            codes = [code for code, count in self._often.items() if count >= least]
+            codes = [code for code, count in self._often.items() if count >= least[code & KINDS]]
             self._least, self._boilerplate = least, np.sort(np.array(codes, np.uint32))
         return self._boilerplate
 
     def _count(self, hashes: Codes, step: int) -> None:
         """Count a note's sentences once more (step 1) or once less (step -1)."""
         counts, often = self._counts, self._often
-        for code in {*hashes.tolist()} - {0}:
+        for code in {*hashes.tolist()} - {0, QUIET}:
             count = counts.get(code)
-            # At LEAST_NOTES the table stands still, and _often has the count.
-            before = often[code] if count == LEAST_NOTES else count
+            # At _FEWEST the table stands still, and _often has the count.
+            before = often[code] if count == _FEWEST else count
             after = before + step
-            if (before >= self._least) != (after >= self._least):
+            least = self._least[code & KINDS]
+            if (before >= least) != (after >= least):
                 self._boilerplate = None
-            if after >= LEAST_NOTES:
+            if after >= _FEWEST:
                 often[code] = after
-            elif before >= LEAST_NOTES:
+            elif before >= _FEWEST:
                 del often[code]
-            if min(after, LEAST_NOTES) != count:
-                counts.set(code, min(after, LEAST_NOTES))
+            if min(after, _FEWEST) != count:
+                counts.set(code, min(after, _FEWEST))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from services.similarity_service.model.engine.arrays import Growing, Ints, Longs, Postings, Rows, distinct, order_of
 from services.similarity_service.model.engine.forward import ForwardIndex
 from services.similarity_service.model.engine.strings import HashTable
-from services.similarity_service.model.engine.vocabulary import OTHERS, PHRASE, STOP, Vocabulary
-from services.similarity_service.model.note import LONGEST_TITLE, NARROW
+from services.similarity_service.model.engine.vocabulary import OTHERS, PHRASE, STOP, WEIGHTLESS, Vocabulary
+from services.similarity_service.model.note import LONGEST_TITLE, LONGEST_UNSPACED, NARROW
 
 # The weight of a mention that stands inside a longer name.
 COVERED = 0.5
@@ -29,6 +29,9 @@ _FACTORS = [
     0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93,
     0xA0761D6478BD642F, 0xE7037ED1A0B428DB, 0x8EBC6AF09C88C6E3,
 ]  # fmt: skip
+_FACTORS += [n | 1 for n in np.random.default_rng(32).integers(1, 1 << 64, LONGEST_UNSPACED - 6, np.uint64).tolist()]
+# The bit of a pair that begins names of more than LONGEST_TITLE terms.
+_LONG = LONGEST_TITLE + 1
 _MULTIPLIERS = np.array(_FACTORS, np.uint64)
 _PAIR = (_FACTORS[0], _FACTORS[2])
 
@@ -43,9 +46,11 @@ class Titles:
         # By name (a term's or a phrase's number): a live note of that name, -1 if none; further ones in _more.
         self._first = Growing(np.int32, fill=-1)
         self._more: dict[int, list[int]] = {}
-        # How long the names are that a pair of terms begins (bit n: n terms), by a hash of the two: a quick no for
-        # nearly every place.
+        # How long the names are that a pair of terms begins (bit n: n terms, the last bit: more), by a hash of the two:
+        # a quick no for nearly every place.
         self._pairs = np.zeros(1 << 12, np.uint8)
+        # The lengths of the names of more than LONGEST_TITLE terms, ascending.
+        self._long: list[int] = []
         # Phrases by a hash of their terms' numbers.
         self._numbers = HashTable()
         self.names = Rows(np.int32)
@@ -61,8 +66,8 @@ class Titles:
         return [] if first < 0 else [first, *self._more.get(number, ())]
 
     def weight(self, number: int) -> float:
-        """The weight of a mention, in (0, 1]: higher for rare names, divided by the number of notes of that name."""
-        return self.rarity(int(self._vocabulary.df.data[number])) / max(1, len(self.titled(number)))
+        """The weight of a mention, in [0, 1]: higher for rare names, 0 for a name that several notes have."""
+        return self.rarity(int(self._vocabulary.df.data[number])) if len(self.titled(number)) < 2 else 0.0
 
     def rarity(self, df: int) -> float:
         """The weight of a mention of a name that occurs in `df` notes, in (0, 1]."""
@@ -84,16 +89,12 @@ class Titles:
         sequence = part.tolist()
         end = 0
         for at, mask, alone in zip(places.tolist(), masks[places].tolist(), single[places].tolist(), strict=True):
-            for length in range(min(mask.bit_length() - 1, len(sequence) - at), 1, -1):
-                if not mask >> length & 1:
-                    continue
-                number = self._numbers.get(_code(sequence[at : at + length]))
-                if number >= 0:
-                    covered = at + length <= end
-                    found[number] = found.get(number, True) and covered
-                    # A name that no live note has must not cover another.
-                    if not covered and self._first.data[number] >= 0:
-                        end = at + length
+            for length, number in reversed(self._phrases_at(sequence, at, mask)):
+                covered = at + length <= end
+                found[number] = found.get(number, True) and covered
+                # A name that no live note has must not cover another.
+                if not covered and self._first.data[number] >= 0:
+                    end = at + length
             if alone:
                 number = sequence[at]
                 covered = at < end
@@ -129,7 +130,7 @@ class Titles:
         borne: list[Longs] = [np.zeros(0, np.int64)]
         pairs: dict[int, Ints] = {}
         for size, (docs, terms) in named.items():
-            proper = ((vocabulary.flags.data[terms] & STOP) == 0).any(axis=1)
+            proper = ((vocabulary.flags.data[terms] & WEIGHTLESS) == 0).any(axis=1)
             docs, terms = docs[proper], terms[proper]
             if not len(docs):
                 continue
@@ -207,7 +208,7 @@ class Titles:
 
     def _is_name(self, numbers: Sequence[int]) -> bool:
         flags = self._vocabulary.flags.data
-        return any(not flags[n] & STOP for n in numbers)
+        return any(not flags[n] & WEIGHTLESS for n in numbers)
 
     def phrases_in(self, doc: int) -> Ints:
         """The names of several words that occur in a note."""
@@ -217,13 +218,24 @@ class Titles:
         sequence = terms.tolist()
         found: dict[int, None] = {}
         for at, mask in zip(places.tolist(), masks[places].tolist(), strict=True):
-            code, end = 0, at
-            for number, factor in zip(sequence[at : at + mask.bit_length() - 1], _FACTORS, strict=False):
-                code += (number + 2) * factor
-                end += 1
-                if mask >> (end - at) & 1 and (name := self._numbers.get(code & _CODES or 1)) >= 0:
-                    found[name] = None
+            for _, name in self._phrases_at(sequence, at, mask):
+                found[name] = None
         return np.fromiter(found, np.int32, len(found))
+
+    def _phrases_at(self, sequence: Sequence[int], at: int, mask: int) -> list[tuple[int, int]]:
+        """The names of several words that begin at a place: (terms, number), ascending. mask: of the pair there."""
+        longest = self._long[-1] if mask >> _LONG and self._long else mask.bit_length() - 1
+        found: list[tuple[int, int]] = []
+        code = 0
+        for size, (number, factor) in enumerate(zip(sequence[at : at + longest], _FACTORS, strict=False), 1):
+            code += (number + 2) * factor
+            if (
+                mask >> min(size, _LONG) & 1
+                and (size < _LONG or size in self._long)
+                and (name := self._numbers.get(code & _CODES or 1)) >= 0
+            ):
+                found.append((size, name))
+        return found
 
     def _pair(self, one: Ints, other: Ints) -> Longs:
         """The places of pairs of terms in _pairs."""
@@ -241,14 +253,20 @@ class Titles:
     def _note_pair(self, size: int, one: int, other: int) -> None:
         """Note that a name of `size` terms begins with these two."""
         mixed = (one * _PAIR[0] + other) & _CODES
-        self._pairs[(mixed * _PAIR[1] & _CODES) >> self._pair_shift] |= 1 << size
+        self._pairs[(mixed * _PAIR[1] & _CODES) >> self._pair_shift] |= self._bit(size)
 
     def _note_pairs(self, pairs: Mapping[int, Ints]) -> None:
         """Note the first two terms of names. pairs: by the length of the names."""
         while len(self._pairs) < 16 * self._numbers.size:
             self._pairs = np.zeros(4 * len(self._pairs), np.uint8)
         for size, terms in pairs.items():
-            self._pairs[self._pair(terms[:, 0], terms[:, 1])] |= np.uint8(1 << size)
+            self._pairs[self._pair(terms[:, 0], terms[:, 1])] |= np.uint8(self._bit(size))
+
+    def _bit(self, size: int) -> int:
+        """The bit for names of so many terms."""
+        if size >= _LONG and size not in self._long:
+            self._long = sorted([*self._long, size])
+        return 1 << min(size, _LONG)
 
     def _register(self, name: tuple[str, ...]) -> int:
         """The number of a name; -1 if it has stop words only. A new phrase is searched in all notes."""
@@ -345,8 +363,8 @@ class Titles:
             some = np.flatnonzero(masks)
             spread = (values + np.int64(2)).astype(np.uint64)
             pairs: list[Longs] = []
-            for size in range(2, LONGEST_TITLE + 1):
-                at = some[(masks[some] >> size & 1) > 0]
+            for size in [*range(2, LONGEST_TITLE + 1), *self._long]:
+                at = some[(masks[some] >> min(size, _LONG) & 1) > 0]
                 at = at[at + size <= len(values)]
                 at = at[owner[at] == owner[at + size - 1]]
                 run = spread[at] * _MULTIPLIERS[0]

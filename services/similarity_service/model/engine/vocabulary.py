@@ -9,10 +9,14 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from services.similarity_service.model.analysis import is_numeric, is_unspaced
 from services.similarity_service.model.engine.arrays import Floats, Growing, Ints
 from services.similarity_service.model.engine.strings import SparseStrings, Strings
 
-STOP, TAG, PHRASE = 1, 2, 4
+# NUMBER: of digits (analysis.is_numeric()): searched, but of no weight. UNSPACED: of a script without spaces.
+STOP, TAG, PHRASE, NUMBER, UNSPACED = 1, 2, 4, 8, 16
+# Terms that make no name and have no weight.
+WEIGHTLESS = STOP | TAG | NUMBER
 TAG_PREFIX = "\x00"
 # Weights are computed as if the user had this many more notes without the term: among five notes no term is rare.
 OTHERS = 100
@@ -102,10 +106,10 @@ class Vocabulary:
         return list(map(int, numbers[order[:most]]))
 
     def idf(self, numbers: NDArray[np.integer], notes: int) -> Floats:
-        """ln(1 + (N + OTHERS) / df) of live terms; 0 for stop words, tags and terms that no live note has."""
+        """ln(1 + (N + OTHERS) / df) of live terms; 0 for stop words, tags, numbers and terms that no live note has."""
         df = self.df.data[numbers]
         weights: Floats = np.log1p((notes + OTHERS) / np.maximum(df, 1)).astype(np.float32)
-        weights *= (df > 0) & ((self.flags.data[numbers] & (STOP | TAG)) == 0)
+        weights *= (df > 0) & ((self.flags.data[numbers] & WEIGHTLESS) == 0)
         return weights
 
     def _bisect(self, word: str) -> int:
@@ -131,3 +135,7 @@ class Vocabulary:
                 self.flags.data[number] = TAG
             elif " " in word:
                 self.flags.data[number] = PHRASE
+            elif is_numeric(word):
+                self.flags.data[number] = NUMBER
+            elif not word.isascii() and is_unspaced(word):
+                self.flags.data[number] = UNSPACED
