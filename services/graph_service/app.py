@@ -188,7 +188,7 @@ def assemble(
     edges = Edges(store, committer, lookup, pages, existence, clock, settings.auto_edge_cap)
     get_neighbors = GetNeighbors(lookup, pages, existence, memory, codec)
     detach_node = DetachNode(store, committer)
-    visibility = SetNodeVisibility(store, cache, committer, existence, codec)
+    visibility = SetNodeVisibility(store, cache, committer, existence, codec, directory)
     servicer = GraphServicer(
         edges=edges,
         batch_create_edges=BatchCreateEdges(store, committer, edges, clock),

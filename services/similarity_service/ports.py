@@ -96,11 +96,23 @@ class NodeText:
     tags: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class NodeState:
+    """A note as the node service itself knows it."""
+
+    incarnation: int
+    version: int
+    visible: bool
+
+
 class Nodes(Protocol):
     """The node service."""
 
     async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
         """Live notes by id; missing and deleted notes are absent."""
+
+    async def state(self, user_id: str, node_id: str) -> NodeState | None:
+        """The present state of a note, also of a deleted one; None if it doesn't exist or is purged."""
 
     def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
         """The ids of all live notes in pages."""

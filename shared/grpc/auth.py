@@ -46,12 +46,14 @@ class Guard:
         self._jwks = jwks
         self._known = authenticator.known
 
-    def begin(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    def begin(self, metadata: Iterable[tuple[str, Any]]) -> None:
         """Note who makes the call that begins in this task. Call it first in the task of every call."""
         for key, value in metadata:
             if key == _HEADER:
-                _header.set(str(value))
-                caller.set(self._known(str(value)))
+                principal = self._known(value)
+                caller.set(principal)
+                if principal is None:
+                    _header.set(value)
                 return
         _header.set("")
         caller.set(None)

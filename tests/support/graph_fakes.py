@@ -16,6 +16,7 @@ from services.graph_service.ports import (
     Lease,
     PackedList,
     Slice,
+    VisibilityRecord,
     Write,
 )
 from shared.errors import Unavailable
@@ -181,6 +182,10 @@ class FakeDirectory:
 
     titles: dict[str, str] = field(default_factory=dict)
     asked: list[list[str]] = field(default_factory=list)
+    records: dict[str, VisibilityRecord] = field(default_factory=dict)
+
+    async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
+        return self.records.get(node_id)
 
     async def live_titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:
         self.asked.append(sorted(node_ids))

@@ -7,7 +7,7 @@ from typing import Any
 
 from protos.node.v1 import node_pb2
 from shared.config import ServerConfig
-from shared.errors import Brain2Error
+from shared.errors import Brain2Error, NotFound
 from shared.grpc.server import GrpcServer
 
 
@@ -21,6 +21,8 @@ class FakeNodes:
     calls: list[int] = field(default_factory=list)
     trouble: Brain2Error | None = None
     live: int = 0
+    # What GetNode answers; notes that are not here are purged to it.
+    known: dict[tuple[str, str], node_pb2.Node] = field(default_factory=dict)
     target: str = ""
 
     async def BatchGetNodes(self, request: Any, context: Any) -> node_pb2.BatchGetNodesResponse:
@@ -37,6 +39,12 @@ class FakeNodes:
                     user_id=request.user_id, node_id=node_id, title=self.titles.get(key, f"Title of {node_id}")
                 )
         return answer
+
+    async def GetNode(self, request: Any, context: Any) -> node_pb2.GetNodeResponse:
+        found = self.known.get((request.user_id, request.node_id))
+        if found is None:
+            raise NotFound("no such note")
+        return node_pb2.GetNodeResponse(node=found)
 
     async def ListNodes(self, request: Any, context: Any) -> node_pb2.ListNodesResponse:
         if self.trouble is not None:

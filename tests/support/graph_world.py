@@ -20,7 +20,7 @@ from services.graph_service.adapters.scripts import SOURCES
 from services.graph_service.app import Components, assemble
 from services.graph_service.config import GraphConfig
 from services.graph_service.convert import WireCodec
-from services.graph_service.ports import Invalidation, Lease, PackedList, Write
+from services.graph_service.ports import Invalidation, Lease, PackedList, VisibilityRecord, Write
 from services.graph_service.usecases.limits import Limits
 from shared import config
 from shared.aws import Aws
@@ -168,6 +168,10 @@ class Everyone:
 
     def __init__(self) -> None:
         self.gone: set[str] = set()
+        self.records: dict[str, VisibilityRecord] = {}
+
+    async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
+        return self.records.get(node_id)
 
     async def live_titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:
         return {node_id: "" for node_id in node_ids if node_id not in self.gone}

@@ -11,7 +11,7 @@ from services.similarity_service.model.links import RENEWED, Link
 from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.model.user_settings import SavedUserSettings
-from services.similarity_service.ports import LogEntry, LogGap, NodeText, PendingRelink
+from services.similarity_service.ports import LogEntry, LogGap, NodeState, NodeText, PendingRelink
 from shared.errors import Unavailable
 from shared.ids import Clock, SystemClock
 
@@ -195,6 +195,12 @@ class FakeNodes:
 
     items: dict[str, dict[str, NodeText]] = field(default_factory=dict)
     down: bool = False
+    states: dict[str, NodeState] = field(default_factory=dict)
+
+    async def state(self, user_id: str, node_id: str) -> NodeState | None:
+        if self.down:
+            raise Unavailable("the node service is down")
+        return self.states.get(node_id)
 
     async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
         if self.down:

@@ -12,7 +12,7 @@ from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from services.similarity_service.model.links import RENEWED
 from shared.config import ServerConfig
-from shared.errors import Brain2Error
+from shared.errors import Brain2Error, NotFound
 from shared.grpc.server import GrpcServer
 
 Pair = tuple[str, str]
@@ -28,6 +28,8 @@ class FakePeers:
     suppressed: dict[str, set[Pair]] = field(default_factory=dict)
     trouble: Callable[[str], Brain2Error | None] = lambda _: None
     calls: list[str] = field(default_factory=list)
+    # What GetNode answers by user and id; other notes are purged to it.
+    known: dict[tuple[str, str], node_pb2.Node] = field(default_factory=dict)
     # Called after each change of edges.
     on_change: Callable[[str], None] = lambda _: None
     target: str = ""
@@ -84,6 +86,13 @@ def pair_of(a: str, b: str) -> Pair:
 @dataclass
 class _Nodes:
     peers: FakePeers
+
+    async def GetNode(self, request: Any, context: Any) -> node_pb2.GetNodeResponse:
+        self.peers.enter("GetNode")
+        found = self.peers.known.get((request.user_id, request.node_id))
+        if found is None:
+            raise NotFound("no such note")
+        return node_pb2.GetNodeResponse(node=found)
 
     async def BatchGetNodes(self, request: Any, context: Any) -> node_pb2.BatchGetNodesResponse:
         self.peers.enter("BatchGetNodes")

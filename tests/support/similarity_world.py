@@ -51,7 +51,7 @@ class Process:
         settings = UserSettingsCache(world.settings, world.clock)
         changes = RecordChanges(world.records, self.cache)
         self.index_node = IndexNode(changes, self.cache, settings)
-        self.set_visibility = SetNodeVisibility(world.records, changes, self.cache)
+        self.set_visibility = SetNodeVisibility(world.records, changes, self.cache, world.nodes)
         self.remove_node = RemoveNode(changes, self.cache)
         self.clock = world.clock
         leases = RelinkLeases(world.pending_relinks, world.clock, owner, lease_seconds=60)
@@ -76,6 +76,7 @@ class World:
         self.clock = ManualClock()
         self.records, self.log, self.graph = FakeRecords(clock=self.clock), FakeLog(), FakeGraph()
         self.settings, self.pending_relinks = FakeUserSettings(), FakePendingRelinks()
+        self.nodes = FakeNodes()
         self.processes = [Process(self, f"p{number}") for number in range(replicas)]
 
     def crash(self, number: int) -> Process:

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from protos.node.v1 import node_pb2
-from shared.errors import Unavailable
+from services.graph_service.ports import VisibilityRecord
+from shared.errors import NotFound, Unavailable
 
 _BATCH = 1000
 _LIST_PAGE = 200
@@ -27,6 +28,16 @@ class NodePeer:
             response = await self._node.BatchGetNodes(request, timeout=self._timeout)
             found.update((node.node_id, node.title) for node in response.nodes)
         return found
+
+    async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
+        request = node_pb2.GetNodeRequest(
+            user_id=user_id, node_id=node_id, view=node_pb2.NODE_VIEW_TITLE, show_deleted=True
+        )
+        try:
+            node = (await self._node.GetNode(request, timeout=self._timeout)).node
+        except NotFound:
+            return None
+        return VisibilityRecord(node_id, node.version, node.HasField("delete_time"), node.incarnation)
 
     async def count(self, user_id: str, maximum: int) -> tuple[int, bool]:
         total, token = 0, ""

@@ -1,5 +1,6 @@
 """SetNodeVisibility: hides a note and all of its edges, or shows them again, by one small write."""
 
+import logging
 from dataclasses import dataclass
 
 from services.graph_service.model.edge import Edge, Metadata
@@ -11,23 +12,31 @@ from services.graph_service.ports import (
     Invalidation,
     JournalEntry,
     ListCache,
+    NodeDirectory,
     VisibilityRecord,
 )
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.validation import check_node
-from shared.errors import Unavailable
+from shared.errors import DeadlineExceeded, Unavailable
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class SetNodeVisibility:
-    """Changes are ordered by (incarnation, version): one that isn't newer than what is stored has no effect."""
+    """Changes are ordered by (incarnation, version): one that isn't newer than what is stored has no effect.
+
+    But what is stored may be a version that the note never had, from a wrong call. If a change contradicts it, the node
+    service is asked, and decides.
+    """
 
     store: EdgeStore
     cache: ListCache
     committer: Committer
     existence: Existence
     codec: Codec
+    directory: NodeDirectory
 
     async def set_node_visibility(
         self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int = 0
@@ -38,16 +47,41 @@ class SetNodeVisibility:
         """
         check_node(user_id, node_id)
         record = VisibilityRecord(node_id, version, not visible, incarnation)
-        change_type = ChangeType.NODE_SHOWN if visible else ChangeType.NODE_HIDDEN
-        node_as_edge = Edge(user_id, node_id, "", "", False, 0.0, Metadata(), version, 0, 0)
+        applied = await self._set(user_id, record) or await self._correct(user_id, record)
+        await self.invalidate_node(user_id, node_id)
+        return applied
+
+    async def _set(self, user_id: str, record: VisibilityRecord) -> bool:
+        change_type = ChangeType.NODE_HIDDEN if record.hidden else ChangeType.NODE_SHOWN
+        node_as_edge = Edge(user_id, record.node_id, "", "", False, 0.0, Metadata(), record.version, 0, 0)
         feed = (self.codec.feed_entry(change_type, node_as_edge),)
 
         async def commit(journal: JournalEntry | None) -> bool:
             return await self.store.set_visibility(user_id, record, journal)
 
-        applied, _ = await self.committer.run(Invalidation(user_id, ((HIDDEN, node_id),), feed), commit)
-        await self.invalidate_node(user_id, node_id)
+        applied, _ = await self.committer.run(Invalidation(user_id, ((HIDDEN, record.node_id),), feed), commit)
         return applied
+
+    async def _correct(self, user_id: str, record: VisibilityRecord) -> bool:
+        """Replace what is stored if it contradicts the record and is newer than the note is at its owner.
+
+        Whether the record's visibility is now stored.
+        """
+        stored = await self.store.visibility(user_id, record.node_id)
+        if stored is None or stored.hidden == record.hidden:
+            return False
+        try:
+            owners = await self.directory.visibility(user_id, record.node_id)
+        except (Unavailable, DeadlineExceeded):
+            return False  # the next change, or a reconciliation, finds it again
+        if owners is None or not _is_ahead(stored, owners):
+            return False
+        log.warning(
+            "the stored visibility had a version that the note never had",
+            extra={"node_id": record.node_id, "stored": stored.version, "owner": owners.version},
+        )
+        await self.delete_record(user_id, stored)
+        return await self._set(user_id, owners) and owners.hidden == record.hidden
 
     async def delete_record(self, user_id: str, record: VisibilityRecord) -> None:
         """Delete what is stored about the visibility of a purged note, if it is still this version."""
@@ -64,3 +98,7 @@ class SetNodeVisibility:
             await self.cache.invalidate_nodes(user_id, (node_id,))
         except Unavailable:
             pass  # the entries of other processes expire in seconds, and callers check the hidden set as well
+
+
+def _is_ahead(stored: VisibilityRecord, owners: VisibilityRecord) -> bool:
+    return (stored.incarnation or owners.incarnation, stored.version) > (owners.incarnation, owners.version)

@@ -12,8 +12,8 @@ from protos.node.v1 import node_pb2
 from protos.table import RELATED
 from services.similarity_service import convert
 from services.similarity_service.model.links import Link
-from services.similarity_service.ports import NodeText
-from shared.errors import Unavailable
+from services.similarity_service.ports import NodeState, NodeText
+from shared.errors import NotFound, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,16 @@ class NodePeer:
             missing = set(answer.missing_ids)
             found |= {node.node_id: convert.node_text(node) for node in answer.nodes if node.node_id not in missing}
         return found
+
+    async def state(self, user_id: str, node_id: str) -> NodeState | None:
+        request = node_pb2.GetNodeRequest(
+            user_id=user_id, node_id=node_id, view=node_pb2.NodeView.NODE_VIEW_TITLE, show_deleted=True
+        )
+        try:
+            node = (await self._stub.GetNode(request)).node
+        except NotFound:
+            return None
+        return NodeState(node.incarnation, node.version, not node.HasField("delete_time"))
 
     async def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
         token = ""

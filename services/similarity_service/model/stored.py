@@ -68,6 +68,16 @@ class Stored:
             return None
         return replace(self, visible=visible, state_version=version)
 
+    def corrected(self, visible: bool, version: int, incarnation: int) -> "Stored | None":
+        """The record with the state that the note has at its owner; None if this record is not ahead of the owner.
+
+        Only a wrong call can bring a version that the note never had.
+        """
+        if self.gone or (self.incarnation, self.state_version) <= (incarnation, version):
+            return None
+        note = self.note if self.incarnation == incarnation and self.version <= version else None
+        return Stored(note, incarnation, note.version if note else 0, version, visible, revision=self.revision)
+
     def removed(self, version: int, incarnation: int | None = None) -> "Stored | None":
         """The record when the note was purged; None if it was purged before.
 

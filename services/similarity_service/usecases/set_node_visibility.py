@@ -1,20 +1,25 @@
 """SetNodeVisibility: a note was deleted (hidden) or restored (shown)."""
 
 import asyncio
+import logging
 
-from services.similarity_service.ports import Records
+from services.similarity_service.ports import Nodes, Records
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.validation import check_ids
+from shared.errors import DeadlineExceeded, Unavailable
+
+log = logging.getLogger(__name__)
 
 
 class SetNodeVisibility:
-    """Hides and shows notes."""
+    """Hides and shows notes. Newer versions win; but a version that the note never had is corrected by its owner's."""
 
-    def __init__(self, records: Records, changes: RecordChanges, cache: IndexCache) -> None:
+    def __init__(self, records: Records, changes: RecordChanges, cache: IndexCache, nodes: Nodes) -> None:
         self._records = records
         self._changes = changes
         self._cache = cache
+        self._nodes = nodes
         self._running: set[asyncio.Task[bool]] = set()
 
     async def __call__(
@@ -41,6 +46,31 @@ class SetNodeVisibility:
         if stored is not None:
             await self._cache.publish(user_id, [(node_id, stored)])
             return True
-        return await self._changes.change(
+        changed = await self._changes.change(
             user_id, node_id, lambda old: old.with_visibility(visible, version, incarnation)
         )
+        return changed or await self._correct(user_id, node_id, visible)
+
+    async def _correct(self, user_id: str, node_id: str, visible: bool) -> bool:
+        """Replace a record that contradicts the call and is newer than the note is at its owner.
+
+        Whether the record is now as the call wanted.
+        """
+        stored = await self._records.get(user_id, node_id)
+        if stored.gone or stored.visible == visible:
+            return False
+        try:
+            owners = await self._nodes.state(user_id, node_id)
+        except (Unavailable, DeadlineExceeded):
+            return False  # the next change, or a reconciliation, finds it again
+        if owners is None:
+            return False
+        corrected = await self._changes.change(
+            user_id, node_id, lambda old: old.corrected(owners.visible, owners.version, owners.incarnation)
+        )
+        if corrected:
+            log.warning(
+                "the record of a note had a version that the note never had",
+                extra={"node_id": node_id, "stored": stored.state_version, "owner": owners.version},
+            )
+        return corrected and owners.visible == visible

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.graph.client PORT METHOD REQUEST(hex) CALLS STREAMS TOKEN`: a load where there is no h2load."""
+"""`python -m tests.bench.graph.client PORT METHOD REQUEST(hex) CALLS STREAMS TOKEN`: a load without h2load."""
 
 import asyncio
 import json

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from protos.graph.v1 import graph_pb2
+from protos.node.v1 import node_pb2
 from shared.errors import InvalidArgument
 from shared.ids import SystemClock
 from tests.support.graph_nodes import FakeNodes
@@ -152,6 +153,30 @@ async def test_older_news_of_a_note_change_nothing(graph: GraphService, user: st
     assert await graph.show(user, "n1", 5)
     assert not await graph.hide(user, "n1", 4)
     assert "n1" in await graph.neighbors(user, "hub")
+
+
+@pytest.mark.parametrize("forged", [3, 1_000, 10**15])
+async def test_a_version_that_the_note_never_had_is_corrected_by_its_owner(
+    graph: GraphService, nodes: FakeNodes, user: str, forged: int
+) -> None:
+    await star(graph, user)
+    assert await graph.show(user, "n1", forged)  # of a note at version 1
+    deleted = node_pb2.Node(version=2, incarnation=7)
+    deleted.delete_time.GetCurrentTime()
+    nodes.known[user, "n1"] = deleted
+    assert await graph.hide(user, "n1", 2)
+    assert "n1" not in await graph.neighbors(user, "hub")
+    # From now on the owner's versions count again.
+    nodes.known[user, "n1"] = node_pb2.Node(version=3, incarnation=7)
+    assert await graph.show(user, "n1", 3)
+    assert "n1" in await graph.neighbors(user, "hub")
+
+
+async def test_without_the_owner_what_is_stored_stays(graph: GraphService, nodes: FakeNodes, user: str) -> None:
+    await star(graph, user)
+    assert await graph.hide(user, "n1", 10**15)
+    assert not await graph.show(user, "n1", 2), "the owner doesn't know the note"
+    assert "n1" not in await graph.neighbors(user, "hub")
 
 
 async def test_a_batch_answers_in_order_and_repeats_once(graph: GraphService, user: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2 as pb
 from shared.errors import Aborted, InvalidArgument, NotFound, Unavailable
 from tests.integration.similarity.test_similarity_events import TOPICS
@@ -163,6 +164,30 @@ async def test_visibility_compares_versions(service: SimilarityService, shelf: s
     assert not await service.indexed(shelf, "bread")
     assert await set_visibility(4, True)
     assert await service.indexed(shelf, "bread")
+
+
+@pytest.mark.parametrize("forged", [3, 1_000, 10**15])
+async def test_a_version_that_the_note_never_had_is_corrected_by_its_owner(
+    service: SimilarityService, peers: FakePeers, shelf: str, forged: int
+) -> None:
+    incarnation = peers.notes[shelf]["bread"].incarnation
+
+    async def set_visibility(version: int, visible: bool) -> bool:
+        request = pb.SetNodeVisibilityRequest(
+            user_id=shelf, node_id="bread", version=version, visible=visible, incarnation=incarnation
+        )
+        applied: bool = (await service.stub.SetNodeVisibility(request)).applied
+        return applied
+
+    assert await set_visibility(forged, True)  # of a note at version 1
+    deleted = node_pb2.Node(version=2, incarnation=incarnation)
+    deleted.delete_time.GetCurrentTime()
+    peers.known[shelf, "bread"] = deleted
+    assert await set_visibility(2, False)
+    assert not await service.indexed(shelf, "bread")
+    peers.known[shelf, "bread"] = node_pb2.Node(version=3, incarnation=incarnation)
+    assert await set_visibility(3, True)
+    assert await service.indexed(shelf, "bread"), "its text is still known"
 
 
 async def test_settings(service: SimilarityService, user: str) -> None:
