@@ -155,12 +155,17 @@ def url(*schemes: str) -> Check:
     return check
 
 
+def host_port(value: str) -> str | None:
+    """Check an address to listen on: host:port or [v6]:port."""
+    matched = re.fullmatch(r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})", value)
+    return None if matched and int(matched[1]) <= 65535 else "host:port"
+
+
 def target(value: str) -> str | None:
     """Check the address of a gRPC server: host:port, [v6]:port, unix:path, or a resolver's dns:///host:port."""
     if re.fullmatch(r"unix:.+|(dns|ipv4|ipv6|unix-abstract|xds):\S+", value):
         return None
-    matched = re.fullmatch(r"(?:[^\s:/\[\]]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})", value)
-    return None if matched and int(matched[1]) <= 65535 else "host:port or unix:/path"
+    return None if host_port(value) is None else "host:port or unix:/path"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -322,6 +327,12 @@ class ServerConfig(ServerSecurity):
         env="BRAIN2_METRICS_SECONDS",
         why="how often the metrics are read and sent",
         check=between(0.1, 3600),
+    )
+    metrics_listen: str = env_field(
+        "",
+        env="BRAIN2_METRICS_LISTEN",
+        why="where GET /metrics answers Prometheus, host:port; empty = nowhere",
+        check=host_port,
     )
     log_level: str = env_field(
         "INFO",

@@ -23,7 +23,6 @@ from typing import Protocol, TypeVar
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
@@ -33,6 +32,7 @@ from opentelemetry.trace.span import TraceState
 from opentelemetry.util.types import Attributes, AttributeValue
 
 from shared.config import CommandConfig, load
+from shared.resource import resource
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -139,7 +139,7 @@ def setup(service: str, config: TraceConfig, *, exporter: SpanExporter | None = 
         exporter = OTLPSpanExporter(endpoint=config.otlp_endpoint, insecure=insecure, timeout=5)
     provider = TracerProvider(
         sampler=_RatioSampler(config.trace_ratio),
-        resource=Resource.create({"service.name": service, "service.namespace": "brain2"}),
+        resource=resource(service),
         shutdown_on_exit=False,
     )
     if exporter is not None:
@@ -258,6 +258,11 @@ def current_ids() -> tuple[str, str]:
         return f"{current.trace_id:032x}", f"{current.span_id:016x}"
     matched = _TRACEPARENT.fullmatch(unsampled.get() or "")
     return (matched[1], matched[2]) if matched else ("", "")
+
+
+def recorded_ids() -> tuple[str, str] | None:
+    """The trace id and the span id of the current work if it is recorded, for an exemplar."""
+    return current_ids() if is_recording() else None
 
 
 def is_recording() -> bool:

@@ -59,6 +59,8 @@ class Stack:
     """A running stack: where everything is."""
 
     addresses: dict[str, str]
+    # Where each service answers GET /metrics.
+    metrics: dict[str, str]
     endpoints: stores.Endpoints
     resources: provision.Resources
     traces: Path
@@ -99,10 +101,13 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
         undo.push_async_callback(receiver.stop, 1.0)
 
         addresses = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+        metrics_ports = dict(zip(SERVICES, processes.free_ports(len(SERVICES)), strict=True))
+        metrics = {name: f"127.0.0.1:{port}" for name, port in metrics_ports.items()}
         children: dict[str, processes.Child] = {child.name: child for child in store.children}
 
         async def launch(name: str) -> None:
             env = _environment(options, name, addresses, store.endpoints, resources, trace_port)
+            env.setdefault("BRAIN2_METRICS_LISTEN", metrics[name])
             child = await processes.start(name, options.command(name), env=env, on_line=console.log, cwd=stores.ROOT)
             children[name] = child
             await _wait_until_serving(child, addresses[name])
@@ -122,7 +127,7 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
         def restart(name: str) -> "asyncio.Future[None]":
             return asyncio.ensure_future(launch(name))
 
-        stack = Stack(addresses, store.endpoints, resources, trace_file, children, restart)
+        stack = Stack(addresses, metrics, store.endpoints, resources, trace_file, children, restart)
         described = options.data / "stack.json"
         described.write_text(json.dumps(_description(stack), indent=2) + "\n")
         undo.callback(described.unlink, missing_ok=True)
@@ -232,7 +237,8 @@ def _environment(
 
 # Set by the launcher for each service: one value from the shell for all four would be wrong.
 _OURS = {
-    "BRAIN2_LISTEN", "BRAIN2_TABLE", "BRAIN2_EVENT_BUS", "BRAIN2_QUEUE_URL", "BRAIN2_DLQ_URL", "BRAIN2_ARCHIVE_BUCKET",
+    "BRAIN2_LISTEN", "BRAIN2_METRICS_LISTEN", "BRAIN2_TABLE", "BRAIN2_EVENT_BUS", "BRAIN2_QUEUE_URL", "BRAIN2_DLQ_URL",
+    "BRAIN2_ARCHIVE_BUCKET",
     "BRAIN2_TRACE_RATIO", "BRAIN2_LOG_LEVEL", *(f"BRAIN2_{name.upper()}_TARGET" for name in SERVICES),
 }  # fmt: skip
 
@@ -261,6 +267,7 @@ def _description(stack: Stack) -> dict[str, object]:
     return {
         "pid": os.getpid(),
         "services": stack.addresses,
+        "metrics": {name: f"http://{address}/metrics" for name, address in stack.metrics.items()},
         "endpoints": asdict(stack.endpoints),
         "resources": asdict(stack.resources),
         "traces": str(stack.traces),

@@ -42,10 +42,12 @@ from services.graph_service.usecases.watch_edges import WatchEdges
 from shared import config, logs, telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
+from shared.dynamo.metered import watch_table
 from shared.events.consumer import Consumer
 from shared.events.metered import watch_consumer, watch_outbox
 from shared.events.outbox import Outbox
 from shared.grpc.client import Channels
+from shared.grpc.metered import Latencies, RpcMetrics
 from shared.grpc.server import GrpcServer
 from shared.idempotency import Idempotency
 from shared.ids import Clock, IdFactory, SystemClock, UlidFactory
@@ -53,6 +55,9 @@ from shared.lifecycle import Lifecycle
 from shared.metrics import Metrics
 from shared.redis import Redis
 from shared.resilience.breaker import Breaker
+
+# The buckets are milliseconds; the first ones are for answers from memory.
+LATENCIES: Latencies = {"edge_lookup_latency_ms": ((0.1, 0.25, 0.5, 1, 5, 10, 25, 50, 100), ("GetNeighbors",))}
 
 
 async def serve(life: Lifecycle) -> None:
@@ -74,7 +79,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     use = ("dynamodb", "events", "sqs") if settings.queue_url else ("dynamodb", "events")
     aws = await life.enter(Aws(settings, use=use))
     dynamodb = Breaker("dynamodb", clock)
-    table = Table(aws.dynamodb, settings.table, breaker=dynamodb)
+    table = Table(aws.dynamodb, settings.table, breaker=dynamodb, measure=metrics.enabled)
     redis = await life.enter(Redis(settings, breaker=Breaker("redis", clock)))
     channels = await life.enter(Channels(timeout=2.0, security=settings, clock=clock))
     outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=settings.event_bus, clock=clock))
@@ -101,11 +106,25 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     # GetNeighbors takes and returns bytes; the server answers from the ready responses before it calls the servicer.
     ready_response = servicer.fast_path.ready_response
     ready = None if ready_response is None else {"GetNeighbors": ready_response}
-    server = GrpcServer(settings, services, raw=("GetNeighbors",), fast_paths=ready)
+    server = GrpcServer(
+        settings,
+        services,
+        raw=("GetNeighbors",),
+        fast_paths=ready,
+        metrics=RpcMetrics(metrics, LATENCIES) if metrics.enabled else None,
+    )
 
+    watch_table(metrics, table)
+    metrics.caches(
+        {
+            "memory": lambda: (components.memory.counters.hits, components.memory.counters.misses),
+            "redis_list": lambda: (cache.hits, cache.misses),
+        }
+    )
     watch_outbox(metrics, outbox)
     watch_memory_cache(metrics, components.memory)
-    metrics.breakers(lambda: [dynamodb, redis.breaker, outbox.breaker, *channels.breakers])
+    handled: list[Breaker] = []
+    metrics.breakers(lambda: [dynamodb, redis.breaker, outbox.breaker, *handled, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
     await components.recovery.try_step()  # the first calls find Redis enabled
@@ -126,6 +145,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
             clock=clock,
         )
         watch_consumer(metrics, consumer)
+        handled.append(consumer.breaker)
         life.supervise("consumer", consumer.run())
         life.on_drain(consumer.drain)
     port = await server.start()

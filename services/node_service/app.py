@@ -20,10 +20,12 @@ from shared import config as configuration
 from shared import logs, telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
+from shared.dynamo.metered import watch_table
 from shared.events.bus import Bus
 from shared.events.metered import watch_outbox
 from shared.events.outbox import Outbox
 from shared.grpc.client import Channels
+from shared.grpc.metered import Latencies, RpcMetrics
 from shared.grpc.server import GrpcServer
 from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
@@ -32,6 +34,11 @@ from shared.metrics import Metrics
 from shared.redis import Redis
 from shared.resilience.breaker import Breaker
 
+# The buckets, in milliseconds, of the latencies of successful calls.
+LATENCIES: Latencies = {
+    "node_creation_latency_ms": ((10, 25, 50, 100, 250, 500, 1000), ("CreateNode",)),
+    "node_deletion_latency_ms": ((5, 10, 25, 50, 100, 250), ("DeleteNode",)),
+}
 # How often pending invalidations of the cache are tried.
 INVALIDATION_SECONDS = 0.2
 
@@ -54,7 +61,7 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
 
     aws = await life.enter(Aws(config, use=("dynamodb", "events")))
     dynamodb = Breaker("dynamodb", clock)
-    table = Table(aws.dynamodb, config.table, breaker=dynamodb)
+    table = Table(aws.dynamodb, config.table, breaker=dynamodb, measure=metrics.enabled)
     redis = await life.enter(Redis(config, clock=clock))
     channels = await life.enter(Channels(timeout=1.0, security=config, clock=clock))
 
@@ -90,8 +97,14 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
         max_answer_bytes=config.max_message_bytes,
     )
     servicer = NodeServicer(notes, StoredUserSettings(settings_store, defaults, retentions), idempotency)
-    server = GrpcServer(config, [(node_pb2.DESCRIPTOR.services_by_name["NodeService"], servicer)])
+    server = GrpcServer(
+        config,
+        [(node_pb2.DESCRIPTOR.services_by_name["NodeService"], servicer)],
+        metrics=RpcMetrics(metrics, LATENCIES) if metrics.enabled else None,
+    )
 
+    watch_table(metrics, table)
+    metrics.caches({"redis_node": lambda: (store.hits, store.misses)})
     watch_outbox(metrics, outbox)
     metrics.breakers(lambda: [dynamodb, redis.breaker, outbox.breaker, *channels.breakers])
 

@@ -35,9 +35,11 @@ from shared import logs, telemetry
 from shared.aws import Aws
 from shared.config import load as load_config
 from shared.dynamo import Table
+from shared.dynamo.metered import watch_table
 from shared.events.consumer import Consumer
 from shared.events.metered import watch_consumer
 from shared.grpc.client import Channels
+from shared.grpc.metered import RpcMetrics
 from shared.grpc.server import GrpcServer
 from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
@@ -75,7 +77,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
 
     aws = await life.enter(Aws(config, use=("dynamodb", "sqs")))
     dynamodb = Breaker("dynamodb", clock)
-    table = Table(aws.dynamodb, config.table, breaker=dynamodb)
+    table = Table(aws.dynamodb, config.table, breaker=dynamodb, measure=metrics.enabled)
     redis = await life.enter(Redis(config, clock=clock))
     channels = await life.enter(Channels(timeout=5.0, security=config, clock=clock))
     nodes = NodePeer(channels.stub(config.node_target, node_pb2.DESCRIPTOR.services_by_name["NodeService"]))
@@ -110,7 +112,11 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         user_settings=user_settings,
         idempotency=Idempotency(table, "similarity", clock),
     )
-    server = GrpcServer(config, [(similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"], servicer)])
+    server = GrpcServer(
+        config,
+        [(similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"], servicer)],
+        metrics=RpcMetrics(metrics) if metrics.enabled else None,
+    )
     handlers = subscriber.handlers(index_node, set_visibility, remove_node, link_node, relinker, nodes)
     consumer = Consumer(
         aws.sqs,
@@ -122,7 +128,9 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         concurrency=config.consumers,
     )
 
+    watch_table(metrics, table)
     watch_consumer(metrics, consumer)
+    watch_links(metrics, link_node, graph)
     metrics.gauge("brain2.similarity.index.size", "By", lambda: cache.nbytes)
     metrics.gauge("brain2.similarity.index.users", "{user}", lambda: len(cache.users))
     metrics.counter("brain2.similarity.index.loads", "{load}", lambda: cache.loads)
@@ -139,6 +147,23 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     port = await server.start()
     life.on_drain(lambda: server.stop(config.drain_seconds))
     return Components(port, cache, relinker, handlers)
+
+
+def watch_links(metrics: Metrics, link_node: LinkNode, graph: GraphPeer) -> None:
+    """Report the similar notes that were found, and the automatic links that were made and removed."""
+    metrics.counter(
+        "similarity_matches_total",
+        "",
+        lambda: link_node.matches,
+        what="Similar notes that were found for notes that were created or changed.",
+    )
+    metrics.counter(
+        "similarity_links_total",
+        "",
+        lambda: {"made": graph.made, "removed": graph.removed},
+        by="change",
+        what="Automatic links that were made and removed.",
+    )
 
 
 async def repeat(work: Callable[[], Awaitable[None]], seconds: float) -> None:

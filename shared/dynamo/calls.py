@@ -30,10 +30,32 @@ _METHODS = {
 _BUSY = {"ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}
 
 
+class Usage:
+    """What one client's requests took, counted since the process began.
+
+    units: capacity units by (operation, index); the index is "table" for the table itself. Reading operations take read
+        units, the others write units.
+    throttled: requests that were throttled, by operation.
+    """
+
+    def __init__(self) -> None:
+        self.units: Counter[tuple[str, ...]] = Counter()
+        self.throttled: Counter[str] = Counter(dict.fromkeys(_METHODS, 0))
+
+    def add(self, operation: str, consumed: Any) -> None:
+        """Count the ConsumedCapacity of an answer, which is one structure, or a list of them for several items."""
+        for each in consumed if isinstance(consumed, list) else [consumed]:
+            table = each.get("Table")
+            self.units[operation, "table"] += each["CapacityUnits"] if table is None else table["CapacityUnits"]
+            for name, index in each.get("GlobalSecondaryIndexes", {}).items():
+                self.units[operation, name] += index["CapacityUnits"]
+
+
 class Caller:
     """Sends requests of one client.
 
     attempts: tries in all for a request that was throttled or met another transaction.
+    measure: ask DynamoDB for the consumed capacity of each request, which adds some 100 bytes to its answer.
     """
 
     def __init__(
@@ -42,6 +64,7 @@ class Caller:
         *,
         breaker: Breaker | None = None,
         attempts: int = 6,
+        measure: bool = False,
         backoff: Backoff | None = None,
         sleep: Sleep = asyncio.sleep,
         rng: Rng = _random,
@@ -49,6 +72,8 @@ class Caller:
         self._client = client
         self._breaker = breaker
         self._attempts = attempts
+        self._measured = {"ReturnConsumedCapacity": "INDEXES"} if measure else {}
+        self.usage = Usage()
         self._backoff = backoff or Backoff(base=0.02, cap=1.0)
         self._sleep = sleep
         self._rng = rng
@@ -87,10 +112,17 @@ class Caller:
         with self._breaker.enter() if self._breaker is not None else nullcontext():
             operations[operation] += 1
             try:
-                answer: Mapping[str, Any] = await getattr(self._client, _METHODS[operation])(**request)
-                return answer
+                answer: Mapping[str, Any] = await getattr(self._client, _METHODS[operation])(
+                    **request, **self._measured
+                )
             except AWS_ERRORS as error:
-                raise meaning_of(error, operation) from error
+                meaning = meaning_of(error, operation)
+                if isinstance(meaning, ResourceExhausted):
+                    self.usage.throttled[operation] += 1
+                raise meaning from error
+        if consumed := answer.get("ConsumedCapacity"):
+            self.usage.add(operation, consumed)
+        return answer
 
 
 def meaning_of(error: BaseException, operation: str) -> Brain2Error:

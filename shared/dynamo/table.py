@@ -27,6 +27,8 @@ class Table:
 
     Every method raises Unavailable when DynamoDB doesn't answer, ResourceExhausted when it throttles (both after
     retries with jitter), InvalidArgument (ITEM_TOO_LARGE) over 400 KB, Internal for a request that it finds malformed.
+
+    measure: count the consumed capacity in `usage`.
     """
 
     def __init__(
@@ -37,13 +39,17 @@ class Table:
         breaker: Breaker | None = None,
         indexes: Mapping[str, tuple[str, str]] = INDEXES,
         attempts: int = 6,
+        measure: bool = False,
         backoff: Backoff | None = None,
         sleep: Sleep = asyncio.sleep,
         rng: Rng = _random,
     ) -> None:
         self.name = name
         self._indexes = indexes
-        self._caller = Caller(client, breaker=breaker, attempts=attempts, backoff=backoff, sleep=sleep, rng=rng)
+        self._caller = Caller(
+            client, breaker=breaker, attempts=attempts, measure=measure, backoff=backoff, sleep=sleep, rng=rng
+        )
+        self.usage = self._caller.usage
 
     async def get(self, key: Key, *, consistent: bool = False, attributes: Sequence[str] | None = None) -> Item | None:
         """The item, or None. consistent: see every write acknowledged before; attributes: only these (top level)."""

@@ -22,6 +22,7 @@ from shared import telemetry
 from shared.config import ServerConfig
 from shared.grpc import health, middleware, tls, tracing
 from shared.grpc.auth import Guard, check_exposure, make_guard
+from shared.grpc.metered import RpcMetrics
 from shared.grpc.middleware import FastPath, Handler, MethodInfo, Middleware, Serve, ServerCalls, with_fast_path
 from shared.tokens import TOKEN_SECRET
 
@@ -47,6 +48,7 @@ class GrpcServer:
     raw: names of the methods whose servicer takes the request as bytes.
     fast_paths: FastPaths of unary methods, by name. Such a method is raw; its servicer is called when the fast path has
         no answer.
+    metrics: count the calls; None counts none.
 
     Who may call, TLS and reflection are decided by the config (shared/grpc/auth.py, tls.py). ConfigError: the config is
     not complete, or would let other machines in without authentication.
@@ -60,6 +62,7 @@ class GrpcServer:
         middleware: Sequence[Middleware] = (),
         raw: Collection[str] = (),
         fast_paths: Mapping[str, FastPath] | None = None,
+        metrics: RpcMetrics | None = None,
     ) -> None:
         check_exposure(config, config.listen)
         self._config = config
@@ -72,7 +75,10 @@ class GrpcServer:
         for descriptor, servicer in services:
             for method in descriptor.methods:
                 info = _info(method, raw)
-                self._methods.append((info, self._chain(info, servicer, fast_paths.get(info.name), middleware)))
+                serve = self._chain(info, servicer, fast_paths.get(info.name), middleware)
+                if metrics is not None:
+                    serve = metrics.counted(info, method, serve)
+                self._methods.append((info, serve))
         if unknown := raw - {info.name for info, _ in self._methods}:
             raise TypeError(f"raw names methods that no service has: {', '.join(sorted(unknown))}")
         self._names = [descriptor.full_name for descriptor, _ in services]

@@ -16,6 +16,7 @@ class Sink(metrics_service_pb2_grpc.MetricsServiceServicer):
         self.units: dict[str, str] = {}
         self.attributes: set[str] = set()
         self.exports = 0
+        self.histograms: dict[str, list[Any]] = {}
 
     async def Export(self, request: Any, context: Any) -> Any:
         self.exports += 1
@@ -25,6 +26,7 @@ class Sink(metrics_service_pb2_grpc.MetricsServiceServicer):
             newest = self.got.setdefault(names["service.name"], {})
             for metric in (each for scope in resource.scope_metrics for each in scope.metrics):
                 self.units[metric.name] = metric.unit
+                self.histograms[metric.name] = list(metric.histogram.data_points)
                 for point in [*metric.gauge.data_points, *metric.sum.data_points]:
                     self.attributes |= {each.key for each in point.attributes}
                     values = [each.value.string_value for each in point.attributes]

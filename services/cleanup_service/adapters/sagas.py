@@ -130,6 +130,11 @@ class DynamoShardLeases:
         self._held[shard] = now_ms + lease_ms
         return True
 
+    @property
+    def held(self) -> list[int]:
+        """The shards that this replica polls."""
+        return list(self._held)
+
     async def release(self, owner: str) -> None:
         """Releases all shards, so that other replicas needn't wait until the leases run out."""
         mine = Condition("#o = :o", {"#o": "owner"}, {":o": owner})

@@ -23,6 +23,8 @@ _numbers = struct.Struct(">xQII").unpack_from  # the same without the first byte
 _PACKED = ord("V")
 _new: Callable[..., PackedList] = tuple.__new__
 _STATES = {b"L": CacheState.FILLING, b"D": CacheState.DIRTY, b"H": CacheState.HUB, b"F": CacheState.HUB_FILLING}
+# States that answer a read: a packed list, or a hub, whose pages are read from Redis.
+_USABLE = (b"V", b"H")
 _SEPARATOR = "\0"
 CHANNEL = "brain2:graph"
 
@@ -69,6 +71,8 @@ class RedisLists:
         self._scripts = {name: redis.script(source) for name, source in SOURCES.items()}
         self._space = ""
         self._enabled = False
+        # Lists that a read found whole in Redis, or as a hub, and lists that it did not find.
+        self.hits = self.misses = 0
 
     # ------------------------------------------------------------------ instance
     @property
@@ -113,7 +117,11 @@ class RedisLists:
         if not self._enabled:
             raise _disabled()
         stem = f"g:{self._space}:{{{user_id}}}:a:"
-        return [_state(value) for value in await self._redis.call("MGET", *[stem + node_id for node_id in node_ids])]
+        values = await self._redis.call("MGET", *[stem + node_id for node_id in node_ids])
+        found = sum(1 for value in values if value and value[:1] in _USABLE)
+        self.hits += found
+        self.misses += len(values) - found
+        return [_state(value) for value in values]
 
     async def read_whole(self, user_id: str, node_id: str) -> PackedList | None:
         if not self._enabled:
@@ -121,7 +129,9 @@ class RedisLists:
         stem = f"g:{self._space}:{{{user_id}}}:a:"
         hidden, value = await self._redis.call("MGET", stem + HIDDEN, stem + node_id)
         if hidden and value and hidden[0] == value[0] == _PACKED and len(hidden) == _SIZE:
+            self.hits += 1
             return _new(PackedList, (*_numbers(value), value[_SIZE:]))
+        self.misses += 1
         return None
 
     async def lease(

@@ -92,6 +92,8 @@ class CachedNodeStore:
         self._pending: dict[str, float] = {}
         # After more pending invalidations than fit, all keys are bypassed until then (monotonic seconds).
         self._bypass_all_until = 0.0
+        # Notes and titles that reads found in Redis, and those that they did not find.
+        self.hits = self.misses = 0
 
     # ------------------------------------------------------------------ reads
 
@@ -102,7 +104,10 @@ class CachedNodeStore:
             node = _node(value)
             if node is not None and not self._is_stale(node, seen):
                 found[node_id] = node
-        return found | await self._miss(user_id, [each for each in node_ids if each not in found], held)
+        missing = [each for each in node_ids if each not in found]
+        self.hits += len(found)
+        self.misses += len(missing)
+        return found | await self._miss(user_id, missing, held)
 
     async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Title]:
         held = await self._get(user_id, node_ids, heads=True)
@@ -111,7 +116,10 @@ class CachedNodeStore:
             title = _title(value)
             if title is not None and not self._is_stale(title, seen):
                 found[node_id] = title
-        return found | await self._miss(user_id, [each for each in node_ids if each not in found], held)
+        missing = [each for each in node_ids if each not in found]
+        self.hits += len(found)
+        self.misses += len(missing)
+        return found | await self._miss(user_id, missing, held)
 
     def _is_stale(self, note: Title, seen: Mapping[str, Revision]) -> bool:
         """Whether the caller has seen a newer revision. Then the entry is removed for all readers."""

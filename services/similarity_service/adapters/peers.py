@@ -76,10 +76,11 @@ class NodePeer:
 
 
 class GraphPeer:
-    """ports.Graph."""
+    """ports.Graph. made, removed: automatic links that this process has made and removed."""
 
     def __init__(self, stub: Any) -> None:
         self._stub = stub
+        self.made = self.removed = 0
 
     async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
         if not node_ids:
@@ -107,6 +108,7 @@ class GraphPeer:
             )
             # Making the same edge again changes nothing.
             answer = await self._stub.BatchCreateEdges(request, idempotent=True)
+            self.made += sum(result.created for result in answer.results)
             for link, result in zip(part, answer.results, strict=True):
                 if result.code in _TRANSIENT:
                     raise Unavailable(f"the graph service could not make a link: {result.message}")
@@ -126,7 +128,8 @@ class GraphPeer:
         request = graph_pb2.DeleteEdgeRequest(
             user_id=user_id, source_id=node_id, target_id=other, type=RELATED, only_if_automatic=True
         )
-        await self._stub.DeleteEdge(request, idempotent=True)
+        answer = await self._stub.DeleteEdge(request, idempotent=True)
+        self.removed += answer.deleted
 
     async def _neighbours(self, user_id: str, node_id: str) -> Sequence[Any]:
         found: list[Any] = []

@@ -24,12 +24,12 @@ from tests.support import cleanup_service, graph_service, node_service, similari
 from tests.support.cleanup_peers import fake_peers as cleanup_peers
 from tests.support.graph_nodes import fake_nodes
 from tests.support.metrics import Sink, collector
+from tests.support.scrape import documented as table_of_metrics
+from tests.support.scrape import parse, scrape
 from tests.support.similarity_peers import fake_peers as similarity_peers
 from tests.support.similarity_service import event_of
 from tests.support.stores import Stores
 from tests.support.waiting import until
-
-OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 @pytest.fixture
@@ -45,10 +45,11 @@ def env(endpoint: str, channel: Channel | None = None) -> dict[str, str]:
 
 def documented(sink: Sink) -> None:
     """Each metric that came is in the table for operators, with its unit; and no attribute has unbounded values."""
-    rows = [line for line in OPERATIONS.read_text(encoding="utf-8").splitlines() if line.startswith("| `brain2.")]
-    table = {row.split("|")[1].strip().strip("`"): row.split("|")[2].strip() for row in rows}
-    assert sink.units.items() <= table.items()
-    assert sink.attributes <= {"brain2.outcome", "brain2.state", "brain2.dependency"}
+    table = {row.name: row for row in table_of_metrics().values()}
+    assert sink.units.items() <= {name: row.unit for name, row in table.items()}.items()
+    assert {each.replace(".", "_") for each in sink.attributes} <= {
+        each for row in table.values() for each in row.labels
+    }
 
 
 async def test_similarity_tells_its_lag_depth_and_index(
@@ -150,6 +151,7 @@ async def test_one_number_that_cant_be_read_is_left_out(
             await metrics.send()
         assert "a metric can't be read now" in caplog.text
         assert found.got["node"] == {"brain2.test.good": 1.5, ("brain2.breaker.state", "a peer"): 0}
+        assert "brain2.test.bad" not in found.units
         breaker.exit(breaker.enter(), False)
         await metrics.send()
         assert found.got["node"]["brain2.breaker.state", "a peer"] == 2
@@ -180,3 +182,48 @@ async def test_the_launchers_receiver_keeps_the_newest_numbers(tmp_path: Path) -
     finally:
         await server.stop(0)
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"graph": {"brain2.test{hit}": 7}}
+
+
+async def test_histograms_reach_the_collector_with_their_exemplars(sink: tuple[str, Sink]) -> None:
+    endpoint, found = sink
+    async with Metrics("node", ServerConfig(otlp_endpoint=endpoint)) as metrics:
+        histogram = metrics.histogram("test_latency_ms", "{ms}", (1, 10), by="code")
+        for value in (0.5, 1, 7, 70):
+            histogram.series("OK").record(value, ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"))
+        await metrics.send()
+    (point,) = found.histograms["test_latency_ms"]
+    assert list(point.bucket_counts) == [2, 1, 1]
+    assert (point.count, point.sum, list(point.explicit_bounds)) == (4, 78.5, [1, 10])
+    assert not point.HasField("min")
+    assert [each.value.string_value for each in point.attributes] == ["OK"]
+    assert [each.as_double for each in point.exemplars] == [1, 7, 70]  # the latest of each bucket
+    assert {each.trace_id.hex() for each in point.exemplars} == {"0af7651916cd43dd8448eb211c80319c"}
+
+
+async def test_the_endpoint_answers_scrapes_without_a_collector() -> None:
+    reads = 0
+
+    async def depth() -> float:
+        nonlocal reads
+        reads += 1
+        return 3
+
+    async with Metrics("node", ServerConfig(metrics_listen="127.0.0.1:0")) as metrics:
+        metrics.counter("brain2.test", "s", lambda: {("a", "b"): 1.5}, by=("one", "two"), what="A test.")
+        metrics.gauge("test_depth", "", depth)
+        address = f"127.0.0.1:{metrics.port}"
+        families = [parse(await scrape(address)) for _ in range(2)]
+    assert families[0]["brain2_test"].value(one="a", two="b") == 1.5
+    assert families[0]["target_info"].value(service_name="node") == 1
+    # What comes from a store is not read for each scrape.
+    assert [each["test_depth"].value() for each in families] == [3, 3]
+    assert reads == 1
+
+
+async def test_an_address_that_is_taken_ends_the_start() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        probe.listen()
+        with pytest.raises(OSError, match="in use"):
+            async with Metrics("node", ServerConfig(metrics_listen=f"127.0.0.1:{probe.getsockname()[1]}")):
+                pass

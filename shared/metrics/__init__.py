@@ -1,0 +1,6 @@
+"""Metrics of a process: registered once, exported by OTLP and by a Prometheus endpoint (docs/adr/0070)."""
+
+from shared.metrics.model import Histogram, Series
+from shared.metrics.registry import BREAKER_STATES, Metrics, MetricsConfig
+
+__all__ = ["BREAKER_STATES", "Histogram", "Metrics", "MetricsConfig", "Series"]
