@@ -13,6 +13,7 @@ import aiobotocore.config
 import aiohttp
 import botocore.exceptions as boto
 
+from shared.aws_spans import trace_calls
 from shared.errors import Brain2Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class Aws:
             "s3": self._config.s3_endpoint,
         }
         session = aioboto3.Session(region_name=self._config.region)
+        trace_calls(session)
         try:
             for name in self._use:
                 making: Any = session.client(

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from shared import telemetry
+from shared import request_id, telemetry
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # These libraries log each failed attempt: while a collector or a peer is away that is one line many times.
@@ -20,7 +20,10 @@ _QUIET_SECONDS = 60.0
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes ts (UTC, ms), level, service, logger, msg, trace_id, span_id, the fields of extra=, and the traceback."""
+    """Writes ts (UTC, ms), level, service, logger, msg, the fields of extra=, and the traceback.
+
+    In a line of a call also its trace_id, span_id (those of the caller, if the trace isn't recorded) and request_id.
+    """
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -38,6 +41,8 @@ class JsonFormatter(logging.Formatter):
         trace_id, span_id = telemetry.current_ids()
         if trace_id:
             line["trace_id"], line["span_id"] = trace_id, span_id
+        if (call := request_id.current.get()) is not None:
+            line["request_id"] = str(call)
         line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

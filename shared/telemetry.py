@@ -1,9 +1,10 @@
 """Traces: one decision per trace, made where the request enters, and almost no cost for traces that aren't recorded.
 
 The OpenTelemetry SDK is called for recorded traces only. The state of the others is one context variable, `unsampled`:
-    None   nothing is decided yet (start-up, a background loop): the next span() decides by the ratio;
-    ""     this process decided not to record; it makes ids when they are needed, for a call to a peer or an event;
-    header the traceparent that came with a call or an event and whose flags mean "not recorded".
+    None        nothing is decided yet (start-up, a background loop), or the current work is recorded; where nothing is
+                decided, the next span() decides by the ratio;
+    Unsampled   the current work is not recorded. It holds the traceparent that came with a call or an event; where none
+                came, ids are drawn when they are needed: for a call to a peer, an event, or a line of the log.
 Therefore a peer never decides again about a trace that this process left out, and the logs of both sides have the same
 trace id. The SDK's own sampler was measured instead: it makes a span object for every call, which costs a third of the
 throughput (docs/adr/0002). Spans of calls are made by shared/grpc/tracing.py.
@@ -19,6 +20,7 @@ from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
@@ -37,8 +39,25 @@ from shared.resource import resource
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# traceparent of the current trace when it isn't recorded; see the module's docstring.
-unsampled: ContextVar[str | None] = ContextVar("brain2_unsampled", default=None)
+
+class Unsampled:
+    """A trace that isn't recorded. All tasks of a call share one of these, and so the ids that one of them draws."""
+
+    __slots__ = ("_header",)
+
+    def __init__(self, header: str = "") -> None:
+        self._header = header
+
+    @property
+    def header(self) -> str:
+        """The traceparent, drawn now if there was none or a malformed one."""
+        if not self._header or not _TRACEPARENT.fullmatch(self._header):
+            self._header = _drawn()
+        return self._header
+
+
+# The current trace when it isn't recorded; see the module's docstring.
+unsampled: ContextVar[Unsampled | None] = ContextVar("brain2_unsampled", default=None)
 # Whether the ratio has decided that the next root span is recorded.
 root_recorded: ContextVar[bool] = ContextVar("brain2_root_recorded", default=False)
 
@@ -188,18 +207,19 @@ def span(
 
     kind: internal, producer, consumer or client.
     carrier: the traceparent and tracestate of the call or event that caused this work; the span continues that trace.
-    links: carriers of other traces that this work belongs to.
+    links: carriers of other traces that caused this work. Without a carrier the span is the root of a trace of its own,
+        which is recorded if one of those is.
 
     An exception that leaves the block sets the span's status to ERROR.
     """
     traceparent = carrier.get("traceparent", "") if carrier else ""
     if traceparent and not _TRACEPARENT.fullmatch(traceparent):
         traceparent = ""
-    if not _decide(traceparent):
+    if not _decide(traceparent, links):
         if unsampled.get() is not None and not traceparent:
             yield INVALID_SPAN
             return
-        before = unsampled.set(traceparent)
+        before = unsampled.set(Unsampled(traceparent))
         # A recorded span around this block must not become the parent of work that another carrier left out.
         detached = otel_context.attach(Context()) if traceparent else None
         try:
@@ -212,6 +232,7 @@ def span(
     remote = _parse_carrier(carrier) if carrier else None
     context = trace.set_span_in_context(trace.NonRecordingSpan(remote), Context()) if remote else None
     linked = [Link(found) for each in links if (found := _parse_carrier(each))]
+    before = unsampled.set(None)
     root = root_recorded.set(True)
     started = _active.tracer.start_span(name, context, _KINDS[kind], attributes, linked)
     root_recorded.reset(root)
@@ -225,6 +246,7 @@ def span(
         raise
     finally:
         otel_context.detach(token)
+        unsampled.reset(before)
         started.end()
 
 
@@ -240,15 +262,11 @@ def inject() -> dict[str, str]:
         if current.trace_state:
             headers["tracestate"] = current.trace_state.to_header()
         return headers
-    header = unsampled.get()
-    if not header or not _TRACEPARENT.fullmatch(header):
-        if _active is _OFF:
-            return {}
-        undecided = header is None
-        header = f"00-{random.getrandbits(128) | 1:032x}-{random.getrandbits(64) | 1:016x}-00"
-        if not undecided:  # stored in an undecided context it would keep all later work from being traced
-            unsampled.set(header)
-    return {"traceparent": header}
+    left_out = unsampled.get()
+    if left_out is not None:
+        return {"traceparent": left_out.header}
+    # Stored in an undecided context, the header would keep all later work from being traced.
+    return {} if _active is _OFF else {"traceparent": _drawn()}
 
 
 def current_ids() -> tuple[str, str]:
@@ -256,8 +274,11 @@ def current_ids() -> tuple[str, str]:
     current = trace.get_current_span().get_span_context()
     if current.is_valid:
         return f"{current.trace_id:032x}", f"{current.span_id:016x}"
-    matched = _TRACEPARENT.fullmatch(unsampled.get() or "")
-    return (matched[1], matched[2]) if matched else ("", "")
+    left_out = unsampled.get()
+    if left_out is None:
+        return "", ""
+    _, trace_id, span_id, _ = left_out.header.split("-", 3)
+    return trace_id, span_id
 
 
 def recorded_ids() -> tuple[str, str] | None:
@@ -265,19 +286,37 @@ def recorded_ids() -> tuple[str, str] | None:
     return current_ids() if is_recording() else None
 
 
+def server_attributes(address: str) -> dict[str, AttributeValue]:
+    """The attributes of a client span that name the server. address: host:port, or a URL of an endpoint."""
+    found = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        port = found.port or {"http": 80, "https": 443}.get(found.scheme)
+    except ValueError:
+        port = None
+    if found.hostname is None:  # a path of a socket
+        return {"server.address": address}
+    return {"server.address": found.hostname} | ({"server.port": port} if port is not None else {})
+
+
 def is_recording() -> bool:
     """Whether the current work is inside a recorded span."""
-    return trace.get_current_span().get_span_context().trace_flags.sampled
+    return unsampled.get() is None and trace.get_current_span().get_span_context().trace_flags.sampled
 
 
-def _decide(traceparent: str) -> bool:
+def _drawn() -> str:
+    return f"00-{random.getrandbits(128) | 1:032x}-{random.getrandbits(64) | 1:016x}-00"
+
+
+def _decide(traceparent: str, links: Sequence[Mapping[str, str]]) -> bool:
     if traceparent:
         return _active.records and is_sampled(traceparent)
     if not _active.records:
         return False
     if trace.get_current_span().get_span_context().is_valid:
         return is_recording()
-    return unsampled.get() is None and random.random() < _active.ratio
+    if unsampled.get() is not None:
+        return False
+    return any(is_sampled(each.get("traceparent", "")) for each in links) or random.random() < _active.ratio
 
 
 def _parse_carrier(carrier: Mapping[str, str]) -> SpanContext | None:

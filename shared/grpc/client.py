@@ -18,7 +18,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from protos.options.rules import traits
-from shared import telemetry
+from shared import request_id, telemetry
 from shared.config import ClientSecurity
 from shared.errors import Brain2Error, Cancelled, DeadlineExceeded, Unavailable
 from shared.grpc import deadline, status, tracing
@@ -261,7 +261,7 @@ class _Unary(_Method):
         verdict: bool | None = None
         try:
             if telemetry.is_recording():
-                answer = await tracing.record_unary(self.send(), self.path, request, limit)
+                answer = await tracing.record_unary(self.send(), self.path, request, limit, self.target.name)
             else:
                 answer = await self.send()(request, timeout=limit, metadata=_headers())
             verdict = True
@@ -314,7 +314,7 @@ class _Stream(_Method):
         answered = False
         record = tracing.record_stream if telemetry.is_recording() else _stream
         try:
-            async with contextlib.aclosing(record(self.send(), self.path, request, limit)) as answers:
+            async with contextlib.aclosing(record(self.send(), self.path, request, limit, self.target.name)) as answers:
                 async for answer in answers:
                     if not answered:
                         # A stream may last for hours: its first message already shows the breaker that the peer is up.
@@ -335,7 +335,7 @@ class _Stream(_Method):
                 breaker.exit(permit, verdict)
 
 
-async def _stream(send: Any, path: str, request: Any, timeout: float | None) -> AsyncGenerator[Any]:
+async def _stream(send: Any, path: str, request: Any, timeout: float | None, target: str) -> AsyncGenerator[Any]:
     """What tracing.record_stream() does, without a span."""
     call = send(request, timeout=timeout, metadata=_headers())
     try:
@@ -350,7 +350,7 @@ def _serialize(request: Any) -> bytes:
 
 
 def _headers() -> tuple[tuple[str, str], ...]:
-    return tuple(telemetry.inject().items())
+    return tuple((telemetry.inject() | request_id.inject()).items())
 
 
 def _is_cancelled() -> bool:

@@ -18,12 +18,13 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from protos.options.rules import traits
-from shared import telemetry
+from shared import request_id, telemetry
 from shared.config import ServerConfig
 from shared.grpc import health, middleware, tls, tracing
 from shared.grpc.auth import Guard, check_exposure, make_guard
 from shared.grpc.metered import RpcMetrics
 from shared.grpc.middleware import FastPath, Handler, MethodInfo, Middleware, Serve, ServerCalls, with_fast_path
+from shared.request_id import RequestId
 from shared.tokens import TOKEN_SECRET
 
 # Seconds in which the name service, a proxy, or a client that watches health notices that a server stops.
@@ -180,17 +181,18 @@ class _Methods(grpc.GenericRpcHandler):
             return None
         if self._begin is not None:
             self._begin(handler_call_details.invocation_metadata)
+        request_id.current.set(RequestId(handler_call_details.invocation_metadata))
         for key, value in handler_call_details.invocation_metadata:
             if key == "traceparent" and len(value) >= telemetry.SHORTEST:
                 traceparent = str(value)
                 if self._records and telemetry.is_sampled(traceparent):
                     return self._recorded[handler_call_details.method]
-                telemetry.unsampled.set(traceparent)
+                telemetry.unsampled.set(telemetry.Unsampled(traceparent))
                 return found
         if random.random() < self._ratio:
             telemetry.root_recorded.set(True)
             return self._recorded[handler_call_details.method]
-        telemetry.unsampled.set("")
+        telemetry.unsampled.set(telemetry.Unsampled())
         return found
 
 

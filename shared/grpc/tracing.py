@@ -17,8 +17,9 @@ from opentelemetry.instrumentation.grpc import aio_client_interceptors, aio_serv
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import INVALID_SPAN, Span
 
-from shared import telemetry
-from shared.grpc.middleware import Serve
+from shared import request_id, telemetry
+from shared.grpc.middleware import Context, Serve
+from shared.telemetry import server_attributes
 
 # The attribute in which the instrumentation keeps the number of the status code.
 STATUS_CODE = "rpc.grpc.status_code"
@@ -35,17 +36,31 @@ class _CallDetails(NamedTuple):
 async def record_server(path: str, serve: Serve) -> Serve:
     """The method inside a server span. Streams are treated alike, since they too are coroutines (middleware.stream)."""
 
+    async def serve_in_span(request: bytes, context: Context) -> Any:
+        span = trace.get_current_span()
+        try:
+            return await serve(request, context)
+        finally:
+            code: grpc.StatusCode | None = context.code()
+            span.set_attributes(
+                {
+                    "rpc.system.name": "grpc",
+                    "rpc.response.status_code": "OK" if code is None else code.name,
+                    "brain2.request_id": str(request_id.current.get() or ""),
+                }
+            )
+
     async def find(_: _CallDetails) -> Any:
-        return grpc.unary_unary_rpc_method_handler(serve)
+        return grpc.unary_unary_rpc_method_handler(serve_in_span)
 
     interceptor = aio_server_interceptor(tracer_provider=telemetry.active().provider)  # type: ignore[no-untyped-call]
     recorded: Serve = (await interceptor.intercept_service(find, _CallDetails(path))).unary_unary
     return recorded
 
 
-async def record_unary(send: Send, path: str, request: Any, timeout: float | None) -> Any:
-    """Make a unary call inside a client span, and return its response."""
-    attempt = _Attempt(send)
+async def record_unary(send: Send, path: str, request: Any, timeout: float | None, target: str) -> Any:
+    """Make a unary call to a target inside a client span, and return its response."""
+    attempt = _Attempt(send, target)
     interceptor, _ = _client_interceptors(telemetry.active().provider)
     try:
         return await (await interceptor.intercept_unary_unary(attempt.unary, _details(path, timeout), request))
@@ -55,9 +70,9 @@ async def record_unary(send: Send, path: str, request: Any, timeout: float | Non
         raise
 
 
-async def record_stream(send: Send, path: str, request: Any, timeout: float | None) -> AsyncGenerator[Any]:
-    """Make a call that is answered with a stream inside a client span, and yield its responses."""
-    attempt = _Attempt(send)
+async def record_stream(send: Send, path: str, request: Any, timeout: float | None, target: str) -> AsyncGenerator[Any]:
+    """Make a call to a target that is answered with a stream inside a client span, and yield its responses."""
+    attempt = _Attempt(send, target)
     _, interceptor = _client_interceptors(telemetry.active().provider)
     responses = await interceptor.intercept_unary_stream(attempt.stream, _details(path, timeout), request)
     async with contextlib.aclosing(responses):
@@ -76,13 +91,15 @@ class _Attempt:
     cancelled stream would show the code OK.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, target: str) -> None:
         self._send = send
+        self._target = target
         self._call: Any = None
         self._span: Span = INVALID_SPAN
 
     async def unary(self, details: grpc.aio.ClientCallDetails, request: Any) -> Any:
         self._span = trace.get_current_span()
+        self._span.set_attributes({"rpc.system.name": "grpc", **server_attributes(self._target)})
         self._call = self._send(request, timeout=details.timeout, metadata=details.metadata)
         return self._call
 
@@ -110,7 +127,8 @@ class _Attempt:
 
 
 def _details(path: str, timeout: float | None) -> grpc.aio.ClientCallDetails:
-    return grpc.aio.ClientCallDetails(path, timeout, None, None, None)
+    metadata = grpc.aio.Metadata(*request_id.inject().items())
+    return grpc.aio.ClientCallDetails(path, timeout, metadata, None, None)
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import redis.asyncio as redis_py
 
+from shared import telemetry
 from shared.errors import Unavailable
 from shared.ids import Clock, SystemClock
 from shared.redis.address import Address, parse
@@ -64,6 +65,7 @@ class Redis:
     ) -> None:
         self._url = config.redis_url
         self._address: Address = parse(config.redis_url)
+        self._server = telemetry.server_attributes(str(self._address))
         self._cluster = Cluster(self._url, timeout, connect_timeout) if config.redis_cluster else None
         self._breaker = breaker or Breaker("redis", clock or SystemClock(), failures=10, max_cooldown=5.0)
         self._name = name
@@ -131,6 +133,12 @@ class Redis:
         no reply in time.
         ReplyError: Redis refused the command.
         """
+        if telemetry.is_recording():
+            with self._span(str(args[0]), 1):
+                return await self._call(args)
+        return await self._call(args)
+
+    async def _call(self, args: Sequence[Argument]) -> Any:
         with self._breaker.enter() as permit:
             try:
                 if self._cluster is not None:
@@ -152,6 +160,12 @@ class Redis:
         """
         if not commands:
             return []
+        if telemetry.is_recording():
+            with self._span("PIPELINE", len(commands)):
+                return await self._pipeline(commands, return_errors=return_errors)
+        return await self._pipeline(commands, return_errors=return_errors)
+
+    async def _pipeline(self, commands: Sequence[Command], *, return_errors: bool) -> list[Any]:
         with self._breaker.enter() as permit:
             try:
                 if self._cluster is not None:
@@ -210,6 +224,13 @@ class Redis:
     async def pubsub(self) -> Any:
         """redis-py's PubSub, on a connection of its own; in a cluster, to any of its nodes."""
         return self._client.pubsub() if self._cluster is None else await self._cluster.pubsub(self._rng)
+
+    def _span(self, operation: str, size: int) -> Any:
+        """A client span. No attribute holds arguments: keys name users and notes."""
+        attributes: dict[str, Any] = {"db.system.name": "redis", "db.operation.name": operation, **self._server}
+        if size > 1:
+            attributes["db.operation.batch.size"] = size
+        return telemetry.span(operation, kind="client", attributes=attributes)
 
     def _unknown_script(self, error: Any, args: Sequence[Argument]) -> str | None:
         if isinstance(error, ReplyError) and error.code == "NOSCRIPT" and len(args) > 1:

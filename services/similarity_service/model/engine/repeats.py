@@ -98,9 +98,7 @@ class Repeats:
 
     def _boilerplate_of(self, notes: int) -> Codes:
         """The hashes of all boilerplate among so many notes, ascending."""
-        least = tuple(
-            max(few, math.ceil(share * notes)) for few, share in zip(LEAST_NOTES, LEAST_SHARE, strict=True)
-        )
+        least = tuple(max(few, math.ceil(share * notes)) for few, share in zip(LEAST_NOTES, LEAST_SHARE, strict=True))
         if self._boilerplate is None or least != self._least:
             codes = [code for code, count in self._often.items() if count >= least[code & KINDS]]
             self._least, self._boilerplate = least, np.sort(np.array(codes, np.uint32))
