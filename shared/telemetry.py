@@ -202,6 +202,7 @@ def span(
     carrier: Mapping[str, str] | None = None,
     links: Sequence[Mapping[str, str]] = (),
     attributes: Mapping[str, AttributeValue] | None = None,
+    root: bool = False,
 ) -> Iterator[Span]:
     """Run the block inside a span; if the trace isn't recorded, the block gets a span that does nothing.
 
@@ -209,19 +210,20 @@ def span(
     carrier: the traceparent and tracestate of the call or event that caused this work; the span continues that trace.
     links: carriers of other traces that caused this work. Without a carrier the span is the root of a trace of its own,
         which is recorded if one of those is.
+    root: begin a trace of its own even inside another one; for a batch of what other traces have caused.
 
     An exception that leaves the block sets the span's status to ERROR.
     """
     traceparent = carrier.get("traceparent", "") if carrier else ""
     if traceparent and not _TRACEPARENT.fullmatch(traceparent):
         traceparent = ""
-    if not _decide(traceparent, links):
-        if unsampled.get() is not None and not traceparent:
+    if not _decide(traceparent, links, root=root):
+        if unsampled.get() is not None and not traceparent and not root:
             yield INVALID_SPAN
             return
         before = unsampled.set(Unsampled(traceparent))
-        # A recorded span around this block must not become the parent of work that another carrier left out.
-        detached = otel_context.attach(Context()) if traceparent else None
+        # A recorded span around this block must not become the parent of work that is left out.
+        detached = otel_context.attach(Context()) if traceparent or root else None
         try:
             yield INVALID_SPAN
         finally:
@@ -231,11 +233,13 @@ def span(
         return
     remote = _parse_carrier(carrier) if carrier else None
     context = trace.set_span_in_context(trace.NonRecordingSpan(remote), Context()) if remote else None
+    if root:
+        context = Context()
     linked = [Link(found) for each in links if (found := _parse_carrier(each))]
     before = unsampled.set(None)
-    root = root_recorded.set(True)
+    decided = root_recorded.set(True)
     started = _active.tracer.start_span(name, context, _KINDS[kind], attributes, linked)
-    root_recorded.reset(root)
+    root_recorded.reset(decided)
     token = otel_context.attach(trace.set_span_in_context(started))
     try:
         yield started
@@ -267,6 +271,13 @@ def inject() -> dict[str, str]:
         return {"traceparent": left_out.header}
     # Stored in an undecided context, the header would keep all later work from being traced.
     return {} if _active is _OFF else {"traceparent": _drawn()}
+
+
+def current() -> str:
+    """The traceparent of the current work, recorded or not; "" outside of any trace."""
+    if trace.get_current_span().get_span_context().is_valid or unsampled.get() is not None:
+        return inject().get("traceparent", "")
+    return ""
 
 
 def current_ids() -> tuple[str, str]:
@@ -307,15 +318,16 @@ def _drawn() -> str:
     return f"00-{random.getrandbits(128) | 1:032x}-{random.getrandbits(64) | 1:016x}-00"
 
 
-def _decide(traceparent: str, links: Sequence[Mapping[str, str]]) -> bool:
+def _decide(traceparent: str, links: Sequence[Mapping[str, str]], *, root: bool) -> bool:
     if traceparent:
         return _active.records and is_sampled(traceparent)
     if not _active.records:
         return False
-    if trace.get_current_span().get_span_context().is_valid:
-        return is_recording()
-    if unsampled.get() is not None:
-        return False
+    if not root:
+        if trace.get_current_span().get_span_context().is_valid:
+            return is_recording()
+        if unsampled.get() is not None:
+            return False
     return any(is_sampled(each.get("traceparent", "")) for each in links) or random.random() < _active.ratio
 
 

@@ -116,9 +116,12 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         clock=clock,
         owner=owner,
         policy=policy,
+        tracer=telemetry,
     )
     workers = Workers(runner.run_deletion, config.workers)
-    deletions = Deletions(store=sagas, nodes=nodes, erasures=erasures, clock=clock, offer=workers.offer)
+    deletions = Deletions(
+        store=sagas, nodes=nodes, erasures=erasures, clock=clock, offer=workers.offer, tracer=telemetry
+    )
     leases = DynamoShardLeases(table)
     poller = DeletionPoller(
         queue=DynamoDeletionQueue(table),
@@ -144,6 +147,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         owner=owner,
         quiet_ms=round(config.quiet_seconds * 1000),
         lease_ms=policy.lease_ms,
+        tracer=telemetry,
     )
     bus = Bus(aws.events, config.event_bus, Breaker("eventbridge", clock))
     reconciler = UserReconciler(

@@ -95,7 +95,9 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
 
     # Automatic links.
     leases = RelinkLeases(DynamoPendingRelinks(table), clock, UlidFactory(clock).new_id(), config.relink_lease_seconds)
-    relinker = Relinker(cache, user_settings, graph, records, leases, clock, quiet_seconds=config.relink_quiet_seconds)
+    relinker = Relinker(
+        cache, user_settings, graph, records, leases, clock, tracer=telemetry, quiet_seconds=config.relink_quiet_seconds
+    )
     link_node = LinkNode(cache, user_settings, graph, relinker)
 
     servicer = SimilarityServicer(

@@ -97,14 +97,33 @@ class Bus:
             {"EventBusName": self._name, "Source": event.source, "DetailType": event.type, "Detail": event.to_json()}
             for event in events
         ]
+        sampled = [event for event in events if telemetry.is_sampled(event.traceparent)]
         with self.breaker.enter(), contextlib.ExitStack() as spans:
-            for event in events:
-                if telemetry.is_sampled(event.traceparent):
-                    spans.enter_context(_producer_span(event, self._name))
+            for event in sampled:
+                spans.enter_context(_producer_span(event, self._name))
+            if len(sampled) > 1:
+                spans.enter_context(_batch_span(sampled, self._name))
             try:
                 return await self._client.put_events(Entries=entries)
             except AWS_ERRORS as error:
                 raise translate(error, "EventBridge PutEvents") from error
+
+
+def _batch_span(events: Sequence[Event], bus: str) -> Any:
+    """The call belongs to no single trace of its events, so it has one of its own that is linked to theirs."""
+    return telemetry.span(
+        f"send {bus}",
+        kind="producer",
+        links=[event.carrier for event in events],
+        root=True,
+        attributes={
+            "messaging.system": "aws.eventbridge",
+            "messaging.operation.name": "send",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": bus,
+            "messaging.batch.message_count": len(events),
+        },
+    )
 
 
 def _producer_span(event: Event, bus: str) -> Any:
@@ -114,7 +133,8 @@ def _producer_span(event: Event, bus: str) -> Any:
         carrier=event.carrier,
         attributes={
             "messaging.system": "aws.eventbridge",
-            "messaging.operation.type": "send",
+            "messaging.operation.name": "publish",
+            "messaging.operation.type": "create",
             "messaging.destination.name": bus,
             "messaging.message.id": event.id,
         },

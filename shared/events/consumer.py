@@ -328,6 +328,7 @@ class Consumer:
 def _attributes(message: Message, event: Event) -> dict[str, str | int]:
     return {
         "messaging.system": "aws_sqs",
+        "messaging.operation.name": "process",
         "messaging.operation.type": "process",
         "messaging.message.id": event.id,
         "brain2.receives": message.receives,

@@ -115,5 +115,6 @@ def _erasure_of(item: Item) -> Erasure:
         phase=Phase(item["phase"]),
         removed=item["removed"],
         lease=Lease(*lease) if lease else None,
-        **{name: item[name] for name in _PLAIN},
+        # An item of an earlier release lacks newer fields.
+        **{name: item[name] for name in _PLAIN if name in item},
     )

@@ -37,6 +37,7 @@ class Erasure:
 
     removed: number of removed things by kind, in all rounds. found: number removed in this round. quiet_since_ms: when
     the first of the last rounds that found nothing ended, 0 when the last round found something. user_id: "" once done.
+    trace: the traceparent of the call that started it.
     """
 
     erasure_id: str
@@ -54,6 +55,7 @@ class Erasure:
     removed: Mapping[str, int] = field(default_factory=dict)
     error: str = ""
     lease: Lease | None = None
+    trace: str = ""
     revision: str = ""
 
     def is_of(self, user_id: str) -> bool:
@@ -89,7 +91,7 @@ def begin_again(record: ErasureRecord, now_ms: int) -> Erasure:
     return replace(begin(record.erasure_id, record.user_id, now_ms), start_ms=record.start_ms)
 
 
-def begin(erasure_id: str, user_id: str, now_ms: int) -> Erasure:
+def begin(erasure_id: str, user_id: str, now_ms: int, trace: str = "") -> Erasure:
     return Erasure(
         erasure_id=erasure_id,
         user_id=user_id,
@@ -97,6 +99,7 @@ def begin(erasure_id: str, user_id: str, now_ms: int) -> Erasure:
         phase=Phase.NODES,
         start_ms=now_ms,
         due_ms=now_ms,
+        trace=trace,
     )
 
 

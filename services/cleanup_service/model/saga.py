@@ -96,7 +96,8 @@ class Saga:
     """One deletion; times in ms.
 
     due_ms: when the saga is to be run next. edges: number of edges of the note when it was archived. attempts: at the
-    current step. revision: set by the store at every write; a write that is based on an older revision is refused.
+    current step. trace, trace_ms: the traceparent of the event or call that caused the deletion or changed it last, and
+    when that was. revision: set by the store at every write; a write that is based on an older revision is refused.
     """
 
     user_id: str
@@ -117,6 +118,8 @@ class Saga:
     removed_edges: int = 0
     history: tuple[HistoryEntry, ...] = ()
     lease: Lease | None = None
+    trace: str = ""
+    trace_ms: int = 0
     revision: str = ""
 
     @property

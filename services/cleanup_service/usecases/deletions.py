@@ -1,7 +1,7 @@
 """What all use cases of deletions share: the stores that they read, and one way to change a saga."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from services.cleanup_service.model import saga as sagas
 from services.cleanup_service.model.saga import Deletion, Saga
@@ -9,6 +9,7 @@ from services.cleanup_service.ports import ErasureStatus, Nodes, SagaStore, Writ
 from shared.errors import FailedPrecondition
 from shared.ids import Clock
 from shared.resilience.retry import Backoff, retry
+from shared.tracer import NoTracer, Tracer
 
 _ATTEMPTS = 10
 _BACKOFF = Backoff(base=0.005, cap=0.1)
@@ -27,6 +28,7 @@ class Deletions:
     erasures: ErasureStatus
     clock: Clock
     offer: Callable[[str, str], bool]
+    tracer: Tracer = field(default_factory=NoTracer)
 
     async def update(self, user_id: str, node_id: str, change: Callable[[Saga | None], Saga | None]) -> Saga | None:
         """Reads the saga, calls `change` with it and writes the result, on condition that nobody wrote in between.
@@ -37,7 +39,11 @@ class Deletions:
 
         async def attempt() -> Saga | None:
             changed = change(await self.store.get(user_id, node_id))
-            return None if changed is None else await self.store.save(changed)
+            if changed is None:
+                return None
+            if trace := self.tracer.current():
+                changed = replace(changed, trace=trace, trace_ms=self.clock.now_ms())
+            return await self.store.save(changed)
 
         saved = await retry(attempt, attempts=_ATTEMPTS, on=(WriteConflict,), backoff=_BACKOFF)
         if saved is not None and sagas.claimable(saved, self.clock.now_ms()):

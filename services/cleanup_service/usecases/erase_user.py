@@ -17,6 +17,7 @@ from services.cleanup_service.ports.erase_user import ErasureLedger, ErasureStor
 from shared.errors import Brain2Error, NotFound
 from shared.ids import Clock, IdFactory
 from shared.resilience.retry import Backoff, Rng
+from shared.tracer import NoTracer, Tracer, caused_by
 
 log = logging.getLogger("brain2.cleanup")
 
@@ -43,11 +44,14 @@ class UserEraser:
     quiet_ms: int
     lease_ms: int = 60_000
     rng: Rng = random
+    tracer: Tracer = field(default_factory=NoTracer)
     _started: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def erase_user(self, user_id: str) -> Erasure:
         """Starts an erasure and returns it, or the one that is in progress. It is in the ledger when this returns."""
-        erasure = await self.store.begin(erasures.begin(self.ids.new_id(), user_id, self.clock.now_ms()))
+        erasure = await self.store.begin(
+            erasures.begin(self.ids.new_id(), user_id, self.clock.now_ms(), self.tracer.current())
+        )
         await self._write_ledger(erasure)
         self._started.set()
         return erasure
@@ -82,10 +86,13 @@ class UserEraser:
             erasure = await self.store.save(self._claimed(erasure))
             # Once more, before anything is removed: erase_user() may have failed between the table and the ledger.
             await self._write_ledger(erasure)
-            while not erasure.done and erasure.lease is not None:
-                erasure = await self._run_phase(erasure)
-                after = erasures.advanced(erasure, self.clock.now_ms(), self.quiet_ms)
-                erasure = await (self.store.finish(after) if after.done else self.store.save(after))
+            age_ms = self.clock.now_ms() - erasure.start_ms
+            with caused_by(self.tracer, "erasure", erasure.trace, age_ms, {"brain2.round": erasure.round}):
+                while not erasure.done and erasure.lease is not None:
+                    with self.tracer.span(f"erasure {erasure.phase}"):
+                        erasure = await self._run_phase(erasure)
+                        after = erasures.advanced(erasure, self.clock.now_ms(), self.quiet_ms)
+                        erasure = await (self.store.finish(after) if after.done else self.store.save(after))
         except WriteConflict:
             return None
         except asyncio.CancelledError:

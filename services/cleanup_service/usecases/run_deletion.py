@@ -29,6 +29,7 @@ from services.cleanup_service.usecases.delete_orphans import delete_orphans
 from shared.errors import Brain2Error
 from shared.ids import Clock
 from shared.resilience.retry import Backoff, Rng, Sleep
+from shared.tracer import NoTracer, Tracer, caused_by
 
 log = logging.getLogger("brain2.cleanup")
 
@@ -99,6 +100,7 @@ class DeletionRunner:
     policy: RetryPolicy
     rng: Rng = random
     sleep: Sleep = asyncio.sleep
+    tracer: Tracer = field(default_factory=NoTracer)
 
     async def run_deletion(self, user_id: str, node_id: str) -> Saga | None:
         """Returns the saga as this replica left it; None when it is missing, not due, or leased by another replica."""
@@ -112,7 +114,9 @@ class DeletionRunner:
         leased = LeasedSaga(claimed, self.store, self.clock, self.policy.lease_ms, self.sleep)
         renewal = asyncio.ensure_future(leased.renew_lease())
         try:
-            await self._run_steps(leased)
+            age_ms = self.clock.now_ms() - saga.trace_ms
+            with caused_by(self.tracer, "deletion", saga.trace, age_ms, {"brain2.attempt": claimed.attempts}):
+                await self._run_steps(leased)
         except WriteConflict:
             return None
         except asyncio.CancelledError:
@@ -132,9 +136,10 @@ class DeletionRunner:
         while leased.saga.state in (State.PENDING, State.RUNNING):
             started = self.clock.monotonic()
             try:
-                async with asyncio.timeout(self.policy.step_seconds):
-                    after = await self._step(leased)
-                await leased.save(after)
+                with self.tracer.span(f"deletion {leased.saga.step.lower()}"):
+                    async with asyncio.timeout(self.policy.step_seconds):
+                        after = await self._step(leased)
+                    await leased.save(after)
             except WriteConflict:
                 raise
             except Exception as error:

@@ -21,6 +21,7 @@ from services.similarity_service.usecases.relink_leases import RelinkLease, Reli
 from services.similarity_service.usecases.user_settings import UserSettingsCache
 from shared.errors import Brain2Error
 from shared.ids import Clock
+from shared.tracer import NoTracer, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 _BATCH = 100
 # All notes of a user are relinked in the end if there are at most this many: a second or two of work.
 _WHOLE = 2_000
+# Traces that one relinking is linked to at most.
+_MOST_CAUSES = 100
 # The clocks of two machines may differ by this much.
 _CLOCKS_MS = 60_000
 
@@ -39,6 +42,7 @@ class PendingNotes:
     since, changed_at: when the first note began to wait, and the last change. seen: (epoch, live) of the index then.
     waiting: notes to relink, and since when they may have been written. relinking: those that are being relinked now.
     relinked: those that were relinked lately, and when: they are relinked again when other notes change after them.
+    causes: the traceparents of the events that the waiting notes came with.
     """
 
     since: float
@@ -50,6 +54,7 @@ class PendingNotes:
     waiting: dict[str, int] = field(default_factory=dict)
     relinking: dict[str, int] = field(default_factory=dict)
     relinked: dict[str, tuple[float, int]] = field(default_factory=dict)
+    causes: set[str] = field(default_factory=set)
 
     @property
     def since_ms(self) -> float:
@@ -75,6 +80,7 @@ class Relinker:
         leases: RelinkLeases,
         clock: Clock,
         *,
+        tracer: Tracer | None = None,
         quiet_seconds: float = 1.5,
         most_seconds: float = 30.0,
         linger_seconds: float = 20.0,
@@ -85,6 +91,7 @@ class Relinker:
         self._records = records
         self._leases = leases
         self._clock = clock
+        self._tracer = tracer or NoTracer()
         self._quiet = quiet_seconds
         self._most = most_seconds
         self._linger = linger_seconds
@@ -124,6 +131,8 @@ class Relinker:
         user.changed_at = now
         for node_id in node_ids:
             user.waiting[node_id] = min(since_ms, user.waiting.get(node_id, since_ms))
+        if len(user.causes) < _MOST_CAUSES and (trace := self._tracer.current()):
+            user.causes.add(trace)
         self._wake.set()
         return user
 
@@ -199,7 +208,10 @@ class Relinker:
         recent = {node_id: ms for node_id, (at, ms) in user.relinked.items() if now - at <= self._linger}
         user.relinking, user.waiting = recent | user.waiting, {}
         try:
-            await self.relink(user_id, list(user.relinking))
+            causes, user.causes = user.causes, set()
+            links = [{"traceparent": each} for each in sorted(causes)]
+            with self._tracer.span("relink", links=links, attributes={"brain2.notes": len(user.relinking)}):
+                await self.relink(user_id, list(user.relinking))
         except BaseException:
             user.waiting |= user.relinking
             user.relinking = {}
