@@ -303,7 +303,7 @@ _JOB = ({"brain2/role": "operator"}, {"brain2": "own"})
 _CALLER = ({"app": "web"}, {"brain2/client": "true"})
 _OPERATOR = ({"app": "shell"}, {"brain2/operator": "true"})
 _PROMETHEUS = ({"app": "prometheus"}, {"brain2/monitoring": "true"})
-_STRANGER = ({"brain2/role": "service"}, {})
+_STRANGER: tuple[dict[str, str], dict[str, str]] = ({"brain2/role": "service"}, {})
 
 
 @pytest.mark.parametrize("context", _CONTEXTS)
