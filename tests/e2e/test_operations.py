@@ -29,9 +29,14 @@ _CHECKED, _, _ = _PAGE.partition("\n## The embedded store")
 
 
 def blocks() -> list[tuple[str, str]]:
-    """Each block of commands: what it needs, and its commands."""
-    found = re.findall(r"^```\w*\n(.*?)^```$", _CHECKED, flags=re.MULTILINE | re.DOTALL)
-    return [(text.partition("\n")[0].removeprefix("# "), text.partition("\n")[2]) for text in found]
+    """Each block of commands, which are those without a language: what it needs, and its commands."""
+    found: list[tuple[str, str]] = []
+    for match in re.finditer(r"^```(\w*)\n(.*?)^```$", _CHECKED, flags=re.MULTILINE | re.DOTALL):
+        language, text = match.groups()
+        if not language:
+            place, _, commands = text.partition("\n")
+            found.append((place.removeprefix("# "), commands))
+    return found
 
 
 def local_commands() -> list[str]:

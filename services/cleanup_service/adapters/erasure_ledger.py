@@ -55,22 +55,21 @@ class S3ErasureLedger:
             raise translate(error, "S3 PutObject") from error
 
     async def read(self) -> AsyncIterator[ErasureRecord]:
-        token = ""
-        while True:
-            try:
-                async with asyncio.timeout(_TIMEOUT):
-                    page = await self._client.list_objects_v2(
-                        Bucket=self._bucket, Prefix=PREFIX, **({"ContinuationToken": token} if token else {})
-                    )
-            except AWS_ERRORS as error:
-                raise translate(error, "S3 ListObjectsV2") from error
-            keys = [found["Key"] for found in page.get("Contents", ())]
+        after = ""
+        while keys := await self._keys(after):
+            after = keys[-1]
             for start in range(0, len(keys), _AT_ONCE):
                 for record in await asyncio.gather(*(self._get(key) for key in keys[start : start + _AT_ONCE])):
                     yield record
-            token = page.get("NextContinuationToken", "")
-            if not token:
-                return
+
+    async def _keys(self, after: str) -> list[str]:
+        """The next keys in their order; none at the end."""
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                page = await self._client.list_objects_v2(Bucket=self._bucket, Prefix=PREFIX, StartAfter=after)
+        except AWS_ERRORS as error:
+            raise translate(error, "S3 ListObjectsV2") from error
+        return [found["Key"] for found in page.get("Contents", ())]
 
     async def _get(self, key: str) -> ErasureRecord:
         try:

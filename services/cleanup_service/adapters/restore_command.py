@@ -15,18 +15,25 @@ import argparse
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from services.cleanup_service.adapters.erasure_ledger import S3ErasureLedger
 from services.cleanup_service.adapters.erasures import DynamoErasures
 from services.cleanup_service.adapters.user_cache import UserCache
-from services.cleanup_service.config import CleanupConfig
 from services.cleanup_service.usecases.replay_erasures import ErasureReplay
 from shared import config, telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
 from shared.errors import Brain2Error
 from shared.ids import SystemClock, UlidFactory
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestoreConfig(config.StoreConfig):
+    """The part of the service's environment that the commands read."""
+
+    archive_bucket: str = config.env_field("", env="BRAIN2_ARCHIVE_BUCKET", why="the S3 bucket of the ledger")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     replay = commands.add_parser("replay-erasures")
     replay.add_argument("--dry-run", action="store_true", help="only print which erasures the table doesn't know")
     options = parser.parse_args(arguments)
-    settings = config.load(CleanupConfig)
+    settings = config.load(RestoreConfig)
     if options.command == "empty-caches":
         return asyncio.run(_empty_caches(settings))
     if not settings.archive_bucket:
@@ -45,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     return asyncio.run(telemetry.run_command("replay-erasures", _replay(settings, dry_run=options.dry_run)))
 
 
-async def _empty_caches(settings: CleanupConfig) -> int:
+async def _empty_caches(settings: RestoreConfig) -> int:
     try:
         await UserCache(settings.redis_url, cluster=settings.redis_cluster).remove_everything()
     except Brain2Error as error:
@@ -55,7 +62,7 @@ async def _empty_caches(settings: CleanupConfig) -> int:
     return 0
 
 
-async def _replay(settings: CleanupConfig, *, dry_run: bool) -> int:
+async def _replay(settings: RestoreConfig, *, dry_run: bool) -> int:
     clock = SystemClock()
     async with Aws(settings, use=("dynamodb", "s3")) as aws:
         replay = ErasureReplay(

@@ -19,6 +19,7 @@ from deploy.docs import config_class, variables
 from deploy.local.provision import TEMPLATE, read_template
 from services.cleanup_service.adapters import command
 from shared import config, lifecycle
+from shared.grpc.auth import check_exposure
 
 _ROOT = Path(__file__).resolve().parents[3]
 _K8S = _ROOT / "deploy" / "k8s"
@@ -29,7 +30,7 @@ _COLLECTOR = _ROOT / "deploy" / "collector"
 _FOREIGN = {"PodMonitor", "PrometheusRule", "ScaledObject", "TriggerAuthentication"}
 _CLUSTER_WIDE = {"Namespace", "PriorityClass"}
 # Files that hold no resources: generators read them.
-_CONFIGS = {"kustomization.yaml", "config.yaml", "aws.yaml"}
+_CONFIGS = {"kustomization.yaml", "config.yaml", "aws.yaml", "services.yaml", "operator.yaml"}
 # Read by the AWS SDK itself.
 _SDK = {"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 
@@ -60,9 +61,12 @@ def env_file(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
+_SECURITY = _K8S / "components" / "security"
+
+
 def environment(overlay: str, context: str) -> dict[str, str]:
     """What a container finds: the files that its two ConfigMaps come from, and the Secret."""
-    found: dict[str, str] = {}
+    found = env_file(_SECURITY / "security.env") if overlay == "production" else {}
     for name in ("settings", context):
         found |= env_file(_K8S / "base" / f"{name}.env") | env_file(_K8S / "overlays" / overlay / f"{name}.env")
     return {**found, "REDIS_URL": "redis://brain2-stores:6379/0"}
@@ -165,7 +169,7 @@ def test_rendered_pods_find_their_maps_and_secrets(overlay: str) -> None:
         for each in pod["containers"]
         for source in each.get("envFrom", [])
     }
-    used |= {volume["configMap"]["name"] for pod in pods for volume in pod.get("volumes", [])}
+    used |= {volume["configMap"]["name"] for pod in pods for volume in pod.get("volumes", []) if "configMap" in volume}
     assert used == maps
 
 
@@ -212,6 +216,46 @@ def test_the_services_send_their_telemetry_to_the_collector_and_say_who_they_are
             assert order.index(variable) < order.index("OTEL_RESOURCE_ATTRIBUTES")
         assert pod["metadata"]["labels"]["brain2/environment"] == overlay
         assert pod["metadata"]["labels"]["app.kubernetes.io/version"] != "unknown"
+
+
+@pytest.mark.parametrize("overlay", _OVERLAYS)
+@pytest.mark.parametrize("context", _CONTEXTS)
+def test_a_service_starts_where_others_can_reach_it_with_authentication_or_by_choice(
+    overlay: str, context: str
+) -> None:
+    loaded = config.load(config_class(context), environment(overlay, context))
+    check_exposure(loaded, loaded.listen)
+    assert loaded.insecure is (overlay == "local")
+
+
+@pytest.mark.parametrize("context", _CONTEXTS)
+def test_the_files_of_the_settings_are_mounted_from_secrets(context: str) -> None:
+    found = rendered("production")
+    [pod] = [d["spec"]["template"]["spec"] for d in found if is_deployment(d, f"brain2-{context}")]
+    [service] = pod["containers"]
+    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume}
+    mounts = {mount["mountPath"]: mount for mount in service["volumeMounts"]}
+    assert all(mount["readOnly"] for mount in mounts.values())
+    files = {value for value in environment("production", context).values() if value.startswith("/etc/brain2/")}
+    folders = {path.rpartition("/")[0] for path in files}
+    assert folders == set(mounts)
+    assert secrets[mounts["/etc/brain2/token"]["name"]] == f"brain2-token-{context}"
+    # The kubelet has no certificate: its probes go to a port that serves health alone.
+    health = int(environment("production", context)["BRAIN2_HEALTH_LISTEN"].rpartition(":")[2])
+    assert {service[probe]["grpc"]["port"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")} == {health}
+    assert {"name": "health", "containerPort": health} in service["ports"]
+
+
+def is_deployment(document: dict[str, Any], name: str) -> bool:
+    return bool(document["kind"] == "Deployment" and document["metadata"]["name"] == name)
+
+
+def test_the_nightly_job_has_a_token_of_its_own_and_checks_whom_it_calls() -> None:
+    [job] = [document for document in rendered("production") if document["kind"] == "CronJob"]
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    env = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}
+    assert env == {"BRAIN2_TOKEN_FILE": "/etc/brain2/token/token", "BRAIN2_TLS_CA": "/etc/brain2/tls/ca.crt"}
+    assert {volume["secret"]["secretName"] for volume in pod["volumes"]} == {"brain2-token-operator", "brain2-tls"}
 
 
 def collector_config(*names: str) -> dict[str, Any]:
@@ -303,7 +347,7 @@ _JOB = ({"brain2/role": "operator"}, {"brain2": "own"})
 _CALLER = ({"app": "web"}, {"brain2/client": "true"})
 _OPERATOR = ({"app": "shell"}, {"brain2/operator": "true"})
 _PROMETHEUS = ({"app": "prometheus"}, {"brain2/monitoring": "true"})
-_STRANGER = ({"brain2/role": "service"}, {})
+_STRANGER: tuple[dict[str, str], dict[str, str]] = ({"brain2/role": "service"}, {})
 
 
 @pytest.mark.parametrize("context", _CONTEXTS)
@@ -358,6 +402,7 @@ def test_a_service_starts_with_the_settings_of_its_manifest(overlay: str, contex
 def test_every_setting_in_the_files_is_one_that_the_code_reads(overlay: str) -> None:
     known = {context: set(variables(config_class(context))) for context in _CONTEXTS}
     shared = env_file(_K8S / "base" / "settings.env") | env_file(_K8S / "overlays" / overlay / "settings.env")
+    shared |= env_file(_SECURITY / "security.env")
     assert not shared.keys() - set().union(*known.values()) - _SDK
     for context in _CONTEXTS:
         assert not env_file(_K8S / "overlays" / overlay / f"{context}.env").keys() - known[context]
