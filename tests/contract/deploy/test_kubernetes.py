@@ -19,6 +19,7 @@ from deploy.docs import config_class, variables
 from deploy.local.provision import TEMPLATE, read_template
 from services.cleanup_service.adapters import command
 from shared import config, lifecycle
+from shared.grpc.auth import check_exposure
 
 _ROOT = Path(__file__).resolve().parents[3]
 _K8S = _ROOT / "deploy" / "k8s"
@@ -165,7 +166,8 @@ def test_rendered_pods_find_their_maps_and_secrets(overlay: str) -> None:
         for each in pod["containers"]
         for source in each.get("envFrom", [])
     }
-    used |= {volume["configMap"]["name"] for pod in pods for volume in pod.get("volumes", [])}
+    volumes = [volume for pod in pods for volume in pod.get("volumes", [])]
+    used |= {volume["configMap"]["name"] for volume in volumes if "configMap" in volume}
     assert used == maps
 
 
@@ -352,6 +354,33 @@ def test_pods_are_spread_over_zones_and_ask_for_a_core_a_process(context: str) -
 def test_a_service_starts_with_the_settings_of_its_manifest(overlay: str, context: str) -> None:
     loaded = config.load(config_class(context), environment(overlay, context))
     assert loaded.listen == "0.0.0.0:50051"
+
+
+@pytest.mark.parametrize("overlay", _OVERLAYS)
+@pytest.mark.parametrize("context", _CONTEXTS)
+def test_authentication_is_on_or_is_refused_openly(overlay: str, context: str) -> None:
+    found = rendered(overlay)
+    settings = next(d["data"] for d in found if d["metadata"]["name"].startswith("brain2-settings"))
+    loaded = config.load(config_class(context), environment(overlay, context) | settings)
+    check_exposure(loaded, loaded.listen)  # raises where the process would not start
+    assert (loaded.auth, loaded.insecure) == (("oidc", False) if overlay == "production" else ("none", True))
+    files = [loaded.auth_keys, loaded.token_file, loaded.tls_cert, loaded.tls_key, loaded.tls_ca]
+    [pod] = [
+        d["spec"]["template"]["spec"]
+        for d in found
+        if d["kind"] == "Deployment" and d["metadata"]["name"] == f"brain2-{context}"
+    ]
+    [own] = pod["containers"]
+    mounted = {each["name"]: each["mountPath"] for each in own.get("volumeMounts", [])}
+    tokens = [item for v in pod.get("volumes", []) if v["name"] == "auth" for item in v["secret"]["items"]]
+    if overlay == "production":
+        assert {str(Path(file).parent) for file in files} == set(mounted.values())
+        assert tokens == [{"key": "keys.json", "path": "keys.json"}, {"key": context, "path": "token"}]
+        [health] = [each["containerPort"] for each in own["ports"] if each["name"] == "health"]
+        assert loaded.health_listen == f"0.0.0.0:{health}"
+        assert {own[probe]["grpc"]["port"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")} == {health}
+    else:
+        assert not any(files)
 
 
 @pytest.mark.parametrize("overlay", _OVERLAYS)
