@@ -12,9 +12,11 @@ from google.protobuf.message_factory import GetMessageClass
 from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
+from protos.options.v1 import options_pb2
 from protos.similarity.v1 import similarity_pb2
 from shared.auth.principal import caller
 from shared.grpc.server import GrpcServer
+from shared.grpc.validation import rules_of
 from tests.support.echo import server_config
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer, write_keys
 
@@ -119,8 +121,37 @@ def oidc(folder: Path, issuer: Issuer) -> dict[str, Any]:
 
 
 def request_for(method: MethodDescriptor, user: str) -> Any:
-    """The request of an RPC that names this user, and is empty otherwise."""
-    message: Any = GetMessageClass(method.input_type)()
+    """A request of the RPC that breaks no limit and names this user."""
+    message = filled(GetMessageClass(method.input_type))
     if "user_id" in method.input_type.fields_by_name:
         message.user_id = user
     return message
+
+
+def filled(message_type: type[Any]) -> Any:
+    """A message with a value in each field that must have one."""
+    message = message_type()
+    for field in message_type.DESCRIPTOR.fields:
+        rules = rules_of(field)
+        if field.message_type is not None:
+            if rules.required or rules.min_items:
+                part = filled(GetMessageClass(field.message_type))
+                getattr(message, field.name).extend([part]) if rules.min_items else getattr(
+                    message, field.name
+                ).CopyFrom(part)
+            continue
+        value: Any = _TEXTS.get(rules.pattern, "x" if rules.min_len else "")
+        if field.type != field.TYPE_STRING:
+            value = max(0, int(rules.gte))
+        if rules.min_items:
+            getattr(message, field.name).append(value)
+        elif value and not rules.allow_empty and not field.is_repeated:
+            setattr(message, field.name, value)
+    return message
+
+
+_TEXTS = {
+    options_pb2.PATTERN_ID: "n1",
+    options_pb2.PATTERN_USER_ID: "ada",
+    options_pb2.PATTERN_EDGE_TYPE: "related",
+}

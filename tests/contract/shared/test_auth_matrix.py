@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from google.protobuf.descriptor import MethodDescriptor
 
 from protos.options.rules import traits
+from shared.grpc.validation import validator
 from tests.support.doors import METHODS, Door, opened, request_for
 from tests.support.tokens import Issuer
 
@@ -71,6 +72,11 @@ BAD_TOKENS = {
 OF_A_USER = [method for method in METHODS if "user_id" in method.input_type.fields_by_name]
 each_method_of_a_user = pytest.mark.parametrize("method", OF_A_USER, ids=lambda method: method.full_name)
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.full_name)
+
+
+@each_method
+def test_the_requests_of_these_tests_break_no_limit(method: MethodDescriptor) -> None:
+    assert validator(method.input_type)(request_for(method, "ada")) == []
 
 
 @each_method
