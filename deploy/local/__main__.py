@@ -1,4 +1,4 @@
-"""The launcher's command line: `python -m deploy.local up | trace | demo | import`. The Makefile calls it."""
+"""The launcher's command line: `python -m deploy.local up | trace | demo | import | export`. The Makefile calls it."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from deploy.local.console import Console, LaunchError
 from deploy.local.stack import DEFAULT_PORT_BASE, SERVICES, Options, Stack, running
 
 # Subcommands that live in their own modules, imported only when asked for: module:main(arguments) -> status.
-_ELSEWHERE = {"demo": "deploy.local.demo", "import": "deploy.local.importer"}
+_ELSEWHERE = {"demo": "deploy.local.demo", "import": "deploy.local.importer", "export": "deploy.local.export"}
 
 
 def main(argv: list[str]) -> int:
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     trace.add_argument("trace_id", help="as in the logs; the first digits will do")
     commands.add_parser("demo", help="a guided tour on real notes", add_help=False)
     commands.add_parser("import", help="import notes from a file or folder", add_help=False)
+    commands.add_parser("export", help="write a user's notes as Markdown, GraphML or JSON lines", add_help=False)
     return parser
 
 

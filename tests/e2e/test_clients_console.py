@@ -1,4 +1,4 @@
-"""The console on the running stack: RPCs as JSON, errors with details, streams in their three forms, and no foreign page."""
+"""The console on the running stack: RPCs as JSON, errors with details, three forms of streams, no foreign page."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""What the console passes on of a caller, and what it answers when a service does not know it: with a stand-in service."""
+"""What the console passes on of a caller, and what it answers when a service does not know the token."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
