@@ -175,7 +175,8 @@ class Document:
 
 
 def _rules(field: FieldDescriptor) -> Any:
-    return field.GetOptions().Extensions[options_pb2.field]
+    options: Any = field.GetOptions()
+    return options.Extensions[options_pb2.field]
 
 
 def _text_limits(rules: Any) -> Schema:

@@ -30,7 +30,7 @@ def main(out: Path) -> None:
     (package / "_sync.py").write_text(twin.source(ROOT / _PACKAGE), encoding="utf-8")
 
 
-_POOL = '''"""Generated from the .proto files by `make proto`: the messages of Brain2, in a descriptor pool of their own."""
+_POOL = '''"""Generated from the .proto files by `make proto`: messages in a descriptor pool of their own."""
 
 from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, field_mask_pb2, timestamp_pb2
 

@@ -58,7 +58,8 @@ async def _graph(brain: Brain2) -> tuple[dict[str, Any], dict[Any, Any]]:
     }
     links = {
         (link.source_id, link.target_id, link.type): (
-            link.directed, round(link.weight, 9), link.auto_generated, link.confirmed, dict(link.labels), bool(link.reasons)
+            link.directed, round(link.weight, 9), link.auto_generated, link.confirmed, dict(link.labels),
+            bool(link.reasons),
         )
         async for link in brain.links.all()
     }  # fmt: skip
@@ -103,12 +104,10 @@ async def test_a_vault_is_imported_as_the_same_graph(stack: Stack, user: str, tm
         wanted = await _graph(brain)
         printed = await _export(stack, user, "markdown", tmp_path / "vault")
         assert f"{len(wanted[0])} notes and {len(wanted[1])} links are in" in printed
-        [text] = [
-            text for path in (tmp_path / "vault").iterdir() if '\nid: "tea"\n' in (text := path.read_text("utf-8"))
-        ]
+        text = (tmp_path / "vault" / "Clay teapot.md").read_text(encoding="utf-8")
         assert "\nlinks:\n" in text
-        assert "[[Clay teapot]]" in text
-        assert text.endswith("\n---\n\nGreen tea from Uji, steeped in a clay teapot\n")
+        assert "|Green tea]]" in text
+        assert text.endswith("\n---\n\nA clay teapot keeps green tea warm; made in Tokoname\n")
         assert len(list((tmp_path / "vault").iterdir())) == len(wanted[0])
         await _import(stack, other.user, tmp_path / "vault")
 

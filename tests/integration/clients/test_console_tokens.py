@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import grpc
 import httpx2
@@ -24,7 +25,7 @@ class StandIn(grpc.GenericRpcHandler):
         self.seen: dict[str, dict[str, str]] = {}
         self.requests: dict[str, bytes] = {}
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
         async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             self.seen[details.method] = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
             self.requests[details.method] = request
@@ -33,7 +34,7 @@ class StandIn(grpc.GenericRpcHandler):
             return node_pb2.GetNodeResponse(node=node_pb2.Node(node_id="a", title="A")).SerializeToString()
 
         handler: Callable[..., Awaitable[bytes]] = answer
-        return grpc.unary_unary_rpc_method_handler(handler)  # type: ignore[arg-type]
+        return grpc.unary_unary_rpc_method_handler(handler)
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""Generated from the .proto files by `make proto`: the messages of Brain2, in a descriptor pool of their own."""
+"""Generated from the .proto files by `make proto`: messages in a descriptor pool of their own."""
 
 from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, field_mask_pb2, timestamp_pb2
 
