@@ -72,7 +72,7 @@ view: clients/console/view/dist/.stamp ## Build the graph view that the console 
 
 ##### Use it
 
-.PHONY: run demo import
+.PHONY: run demo import export
 run: venv ## Start the four services and their stores here; Ctrl-C stops them (ARGS=--help)
 	@exec $(PY) -m deploy.local up $(ARGS)
 
@@ -81,6 +81,9 @@ demo: venv ## A guided tour with real notes, on the running stack or on one of i
 
 import: venv ## Import notes: make import FROM=notes.jsonl|folder FOR=user
 	@exec $(PY) -m deploy.local import "$(FROM)" --user "$(FOR)" $(ARGS)
+
+export: venv ## Export notes: make export FOR=user TO=folder (FORMAT=markdown|graphml|jsonl)
+	@exec $(PY) -m deploy.local export --user "$(FOR)" --to "$(TO)" --format "$(or $(FORMAT),markdown)" $(ARGS)
 
 ##### Check it
 

@@ -42,7 +42,7 @@ class Agents:
     def __init__(self, config: Config, targets: Targets, credentials: grpc.ChannelCredentials | None) -> None:
         self._config = config
         self._targets = targets
-        others = {context: target for context, target in config.targets.items() if context != "node"}
+        others: dict[str, Any] = {context: target for context, target in config.targets.items() if context != "node"}
         # Opens no connection before its first call, which is made in the server's event loop.
         self._brain = Brain2(config.targets["node"], ca=credentials, **others)
         self._accepted: OrderedDict[bytes, float] = OrderedDict()

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from clients.console.agents import Agents
 from clients.console.config import Config
 from clients.console.connect import Connect
+from clients.console.downloads import Downloads
 from clients.console.security import Guard
 from clients.console.targets import Targets
 
@@ -37,6 +38,7 @@ def build(config: Config) -> ASGIApp:
     routes: list[BaseRoute] = [
         *Connect(targets).routes(),
         *agents.routes(),
+        Downloads(targets).route(),
         Route("/healthz", _healthy),
         Route("/openapi.json", _openapi),
         # The graph view, when it is built.

@@ -96,7 +96,7 @@ class _Endpoint:
         body = await _body(request, form)
         data = await _converted(len(body), lambda: _request_bytes(self._method, body, form))
         timeout = _timeout(request)
-        metadata = _metadata(request, call_id)
+        metadata = metadata_of(request, call_id)
         if self._method.streams:
             answers = self._targets.stream(self._method, data, metadata, timeout)
             return await self._stream(answers, form, request.headers.get("accept", ""))
@@ -207,7 +207,8 @@ def _bad_content_type(message: str) -> CallError:
     return refusal("invalid_argument", message, "BAD_CONTENT_TYPE", http=415)
 
 
-def _metadata(request: Request, call_id: str) -> list[tuple[str, str]]:
+def metadata_of(request: Request, call_id: str) -> list[tuple[str, str]]:
+    """What is passed on to the service: token, trace and request id. Nothing else of the request is."""
     passed = [(name, request.headers[name]) for name in _PASSED_ON if name in request.headers]
     if any(not value.isascii() or not value.isprintable() for _, value in passed):
         raise refusal("invalid_argument", "a header that is passed on has characters outside of ASCII", "BAD_HEADER")

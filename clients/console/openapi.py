@@ -56,9 +56,9 @@ _ERROR: Schema = {
     },
 }
 _ABOUT = (
-    "The services of Brain2 in Connect's protocol. An RPC is a POST of its request as JSON. One that only reads may also "
-    "be a GET with the request in the query: ?encoding=json&message={...}. Answers of streaming RPCs are lines of JSON, "
-    "or server-sent events with the header Accept: text/event-stream. The header Connect-Timeout-Ms sets a deadline. "
+    "The services of Brain2 in Connect's protocol. An RPC is a POST of its request as JSON. One that only reads may be "
+    "a GET with the request in the query, too: ?encoding=json&message={...}. Answers of streaming RPCs are lines of "
+    "JSON, or server-sent events with the header Accept: text/event-stream. Connect-Timeout-Ms is the deadline. "
     "docs/contracts.md describes errors, retries, pages, consistency and limits."
 )
 
@@ -175,7 +175,8 @@ class Document:
 
 
 def _rules(field: FieldDescriptor) -> Any:
-    return field.GetOptions().Extensions[options_pb2.field]
+    options: Any = field.GetOptions()
+    return options.Extensions[options_pb2.field]
 
 
 def _text_limits(rules: Any) -> Schema:

@@ -1,8 +1,8 @@
 """Writes what the Python client takes from the protos: `make proto`.
 
 Its messages are those of the stubs beside the .proto files, with imports inside the package instead of from the root of
-the checkout. They describe the same files, byte for byte, so that both may be loaded into one process. The synchronous
-client is written from the asynchronous one (twin.py).
+the checkout, and in a descriptor pool of its own: a program may load other stubs of Brain2, also of another version,
+beside the client. The synchronous client is written from the asynchronous one (twin.py).
 """
 
 import re
@@ -25,13 +25,24 @@ def main(out: Path) -> None:
         for name in (f"{context}_pb2.py", f"{context}_pb2.pyi"):
             text = (out / "protos" / context / "v1" / name).read_text(encoding="utf-8")
             (package / "_proto" / name).write_text(_inside(text), encoding="utf-8")
-    generated = '"""Generated from the .proto files of Brain2 by `make proto`."""\n'
-    (package / "_proto" / "__init__.py").write_text(generated, encoding="utf-8")
+    (package / "_proto" / "__init__.py").write_text(_POOL, encoding="utf-8")
     (package / "retry-policy.json").write_text((ROOT / _POLICY).read_text(encoding="utf-8"), encoding="utf-8")
     (package / "_sync.py").write_text(twin.source(ROOT / _PACKAGE), encoding="utf-8")
 
 
+_POOL = '''"""Generated from the .proto files by `make proto`: messages in a descriptor pool of their own."""
+
+from google.protobuf import descriptor_pb2, descriptor_pool, duration_pb2, field_mask_pb2, timestamp_pb2
+
+POOL = descriptor_pool.DescriptorPool()
+for _file in (descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2):
+    POOL.AddSerializedFile(_file.DESCRIPTOR.serialized_pb)
+'''
+
+
 def _inside(text: str) -> str:
+    text = text.replace("_descriptor_pool.Default()", "POOL")
+    text = text.replace("from google.protobuf import descriptor_pool as _descriptor_pool\n", "from . import POOL\n")
     return re.sub(r"^from protos\.\w+\.v1 import ", "from . import ", text, flags=re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""The launcher's command line: `python -m deploy.local up | trace | demo | import`. The Makefile calls it."""
+"""The launcher's command line: `python -m deploy.local up | trace | demo | import | export`. The Makefile calls it."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from deploy.local.console import Console, LaunchError
 from deploy.local.stack import DEFAULT_PORT_BASE, SERVICES, Options, Stack, running
 
 # Subcommands that live in their own modules, imported only when asked for: module:main(arguments) -> status.
-_ELSEWHERE = {"demo": "deploy.local.demo", "import": "deploy.local.importer"}
+_ELSEWHERE = {"demo": "deploy.local.demo", "import": "deploy.local.importer", "export": "deploy.local.export"}
 
 
 def main(argv: list[str]) -> int:
@@ -50,10 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     up.add_argument("--trace-ratio", type=float, default=1.0, help="share of traces kept, 0 to 1 (default: all)")
     up.add_argument("--save-seconds", type=float, default=3.0, help="how often the embedded store is saved")
+    up.add_argument("--no-console", action="store_true", help="do not start the console (HTTP, graph view, MCP)")
     trace = commands.add_parser("trace", parents=[data], help="print one trace as a tree, by service")
     trace.add_argument("trace_id", help="as in the logs; the first digits will do")
     commands.add_parser("demo", help="a guided tour on real notes", add_help=False)
     commands.add_parser("import", help="import notes from a file or folder", add_help=False)
+    commands.add_parser("export", help="write a user's notes as Markdown, GraphML or JSON lines", add_help=False)
     return parser
 
 
@@ -64,6 +66,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         log_level=arguments.log_level,
         trace_ratio=arguments.trace_ratio,
         save_seconds=arguments.save_seconds,
+        web=not arguments.no_console,
     )
 
 
@@ -105,6 +108,8 @@ def _introduce(stack: Stack, console: Console) -> None:
     console.say(console.paint("Brain2 is running.", "bold"))
     for name in SERVICES:
         console.say(f"  {console.service(name)} {stack.addresses[name]}")
+    if stack.console:
+        console.say(f"  {console.service('console')} {stack.console}  the graph, RPCs over HTTP, MCP at /mcp")
     console.say()
     console.say("Write a note, then ask for its neighbours:")
     console.say(f"  .venv/bin/grpcurl -plaintext -d '{draft}' {node} brain2.node.v1.NodeService/CreateNode")

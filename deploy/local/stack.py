@@ -17,7 +17,7 @@ from pathlib import Path
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from deploy.local import processes, provision, stores, traces
+from deploy.local import processes, provision, stores, traces, web
 from deploy.local.console import Console, LaunchError
 from protos.node.v1 import node_pb2
 from shared.config import ClientSecurity, load
@@ -48,6 +48,8 @@ class Options:
     # On one machine every trace is kept; a bulk import asks for less.
     trace_ratio: float = 1.0
     save_seconds: float = 3.0
+    # Start the console, too: RPCs over HTTP, the graph view and the MCP server.
+    web: bool = False
     # Added to the environment of every service.
     extra_env: dict[str, str] = field(default_factory=dict)
     # What is executed for a context; the launcher's own tests put stand-ins here.
@@ -67,6 +69,8 @@ class Stack:
     children: dict[str, processes.Child]
     # Starts the service of this context once more with the same settings, after it was killed.
     restart: Callable[[str], "asyncio.Future[None]"]
+    # The URL of the console; empty when there is none.
+    console: str = ""
 
     async def died(self) -> str:
         """Wait for the first child that ends, and say in one line which and how."""
@@ -127,7 +131,10 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
         def restart(name: str) -> "asyncio.Future[None]":
             return asyncio.ensure_future(launch(name))
 
-        stack = Stack(addresses, metrics, store.endpoints, resources, trace_file, children, restart)
+        url = ""
+        if options.web:
+            url = await undo.enter_async_context(web.serving(addresses, options.port_base, console))
+        stack = Stack(addresses, metrics, store.endpoints, resources, trace_file, children, restart, url)
         described = options.data / "stack.json"
         described.write_text(json.dumps(_description(stack), indent=2) + "\n")
         undo.callback(described.unlink, missing_ok=True)
@@ -268,6 +275,7 @@ def _description(stack: Stack) -> dict[str, object]:
         "pid": os.getpid(),
         "services": stack.addresses,
         "metrics": {name: f"http://{address}/metrics" for name, address in stack.metrics.items()},
+        "console": stack.console,
         "endpoints": asdict(stack.endpoints),
         "resources": asdict(stack.resources),
         "traces": str(stack.traces),

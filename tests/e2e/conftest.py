@@ -44,5 +44,5 @@ async def library(stack: Stack, channels: Channels) -> Client:
 @pytest.fixture(scope="session")
 async def console(stack: Stack) -> AsyncIterator[Console]:
     """The console of the stack, one for all tests."""
-    async with console_of(stack) as found:
+    async with console_of(stack.addresses) as found:
         yield found

@@ -144,7 +144,8 @@ async def test_long_notes_and_long_lists_come_in_parts(connect: Any) -> None:
     text = "".join(random.Random(7).choice('ab "\\\n\t𝄞é') for _ in range(30_000))
     async with connect() as client:
         await _ok(client, "write_note", id="long", title="Long", text=text)
-        parts, cursor = [], {}
+        parts: list[str] = []
+        cursor: dict[str, str] = {}
         while True:
             part = await _ok(client, "read_note", id="long", **cursor)
             parts.append(part["text"])
@@ -196,7 +197,7 @@ async def test_twenty_agents_at_once_lose_nothing(console: Console, user: str) -
 
 
 async def test_no_argument_breaks_a_tool(console: Console, user: str) -> None:
-    """Seeded arguments of every kind: a tool answers a result or an error with a reason, and never fails as a server."""
+    """Seeded arguments of every kind: a tool answers a result, or an error with a reason."""
     rng = random.Random(15)
     texts = [
         "",

@@ -1,15 +1,14 @@
-"""The console as a process, on a free port, against a running stack."""
+"""The console as a process, on a free port."""
 
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import httpx2
 
 from deploy.local import processes
-from deploy.local.stack import Stack
 from deploy.local.stores import ROOT
 
 
@@ -23,10 +22,10 @@ class Console:
 
 
 @contextlib.asynccontextmanager
-async def console_of(stack: Stack, *arguments: str, **env: str) -> AsyncIterator[Console]:
-    """A console that answers, with further arguments and variables."""
+async def console_of(addresses: Mapping[str, str], *arguments: str, **env: str) -> AsyncIterator[Console]:
+    """A console of the services at these addresses that answers, with further arguments and variables."""
     port = processes.free_ports(1)[0]
-    targets = [f"--{name}={address}" for name, address in stack.addresses.items()]
+    targets = [f"--{name}={address}" for name, address in addresses.items()]
     lines: list[str] = []
     child = await processes.start(
         "console",

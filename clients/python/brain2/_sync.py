@@ -10,7 +10,7 @@ from .links import Links
 from .models import Change, GraphStats, Link, LinkResult, Neighbor, NewLink, Path, Subgraph, SubgraphLink, SubgraphNote
 from .models import Deletion
 from .models import Explanation, Hit, Keyword, Reason, Similar
-from .models import NewNote, Note, NoteResult, timestamp
+from .models import NewNote, Note, NoteResult, in_utc
 from .notes import Notes
 from .search import Search
 from collections.abc import AsyncIterator

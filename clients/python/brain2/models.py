@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 
 def _time(stamp: Any) -> datetime:
     found: datetime = stamp.ToDatetime(tzinfo=UTC)
@@ -17,13 +15,11 @@ def _optional_time(message: Any, name: str) -> datetime | None:
     return _time(getattr(message, name)) if message.HasField(name) else None
 
 
-def timestamp(value: datetime) -> Timestamp:
-    """The time as a message of the API. ValueError when it has no zone."""
+def in_utc(value: datetime) -> datetime:
+    """The time in UTC, as messages have it. ValueError when it has no zone."""
     if value.tzinfo is None:
         raise ValueError("a time without a zone is ambiguous: use datetime.now(UTC) or the like")
-    stamp = Timestamp()
-    stamp.FromDatetime(value.astimezone(UTC))
-    return stamp
+    return value.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)

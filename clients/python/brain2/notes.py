@@ -10,7 +10,7 @@ from typing import Any
 from ._calls import Calls
 from ._proto import node_pb2
 from .errors import Aborted
-from .models import NewNote, Note, NoteResult, timestamp
+from .models import NewNote, Note, NoteResult, in_utc
 
 _SERVICE = "/brain2.node.v1.NodeService/"
 _MOST_NOTES = 1000
@@ -196,9 +196,9 @@ class Notes:
         """
         request = node_pb2.ListNodesRequest(user_id=self._calls.user, page_size=page_size)
         if start_time is not None:
-            request.start_time.CopyFrom(timestamp(start_time))
+            request.start_time.FromDatetime(in_utc(start_time))
         if end_time is not None:
-            request.end_time.CopyFrom(timestamp(end_time))
+            request.end_time.FromDatetime(in_utc(end_time))
         while True:
             answer = await self._call("ListNodes", request, node_pb2.ListNodesResponse, timeout)
             for node in answer.nodes:
@@ -220,5 +220,5 @@ def _message(note: NewNote) -> Any:
         node_id=note.node_id, title=note.title, content=note.content, tags=note.tags, metadata=note.metadata
     )
     if note.create_time is not None:
-        message.create_time.CopyFrom(timestamp(note.create_time))
+        message.create_time.FromDatetime(in_utc(note.create_time))
     return message

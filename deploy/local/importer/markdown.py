@@ -92,6 +92,7 @@ class MarkdownFolder:
         others = {nfc(PurePosixPath(path).name).casefold() for path in self._listing.others}
         edges: dict[tuple[str, str], tuple[str, graph_pb2.NewEdge]] = {}
         for page in pages:
+            yield from self._exported(page, directory, edges)
             for link in page.links:
                 where = f"{page.path}:{link.line}"
                 label = link.label
@@ -110,6 +111,28 @@ class MarkdownFolder:
                 if found := directory.tag(tag, page):
                     _add(edges, page, found, str(page.path), "")
         yield from (Link(where, edge) for where, edge in edges.values())
+
+    def _exported(
+        self, page: Page, directory: Directory, edges: dict[tuple[str, str], tuple[str, graph_pb2.NewEdge]]
+    ) -> Iterator[Item]:
+        """The links that an export has listed: each as it was, and one that a person has added as any other link."""
+        for link in page.listed:
+            where = f"{page.path}:{link.line}"
+            meant = directory.wiki(link.target, link.label, page)
+            if meant is None:
+                yield Problem(where, f"[[{link.target}]] leads to no note", fatal=False)
+                continue
+            found, label = meant
+            known = page.exported.pop(found.node.node_id, [])
+            if not known:
+                _add(edges, page, found, where, label)
+            for edge in known:
+                if edge.type != LINK_TYPE:
+                    yield Link(where, edge)
+                    continue
+                # The texts of the two notes may name each other, too: it is the same edge.
+                edges.pop((edge.target_id, edge.source_id), None)
+                edges[edge.source_id, edge.target_id] = where, edge
 
 
 def _add(

@@ -14,6 +14,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from google.protobuf import json_format
+
 from deploy.local.importer import frontmatter, prose
 from deploy.local.importer.dates import ambiguous, when
 from deploy.local.importer.files import MAX_FILE_BYTES
@@ -30,6 +32,7 @@ from deploy.local.importer.items import (
     stable_id,
 )
 from deploy.local.importer.prose import Found
+from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 
 # Of each property, if not all of them fit as a whole.
@@ -42,6 +45,8 @@ _TIME_NAMES = (
     "createdtime", "timecreated", "ctime",
 )  # fmt: skip
 _TAG_NAMES = ("tags", "tag")
+# What an export of Brain2 (clients/export/vault.py) writes for this import.
+_EXPORT_NAME = "brain2"
 _ALIAS_NAMES = ("aliases", "alias")
 _WIKI = re.compile(r"!?\[\[([^\[\]]{1,1000})\]\]")
 _NAMESPACE = re.compile(r"(?<=[^_])___(?=[^_])")
@@ -69,6 +74,9 @@ class Page:
     tags: list[str] = field(default_factory=list)
     definitions: dict[str, str] = field(default_factory=dict)
     remarks: list[tuple[int, str]] = field(default_factory=list)
+    # Of an export of Brain2: the links that the property `links` lists, and node_id -> what they are.
+    listed: list[Found] = field(default_factory=list)
+    exported: dict[str, list[graph_pb2.NewEdge]] = field(default_factory=dict)
     # A note of Dendron has its own kind of front matter: times in milliseconds.
     dendron: bool = False
 
@@ -114,6 +122,7 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
         (front.lines + line, "the line is very long: links in it are not read") for line in found.long_lines
     ]
     reader.metadata(written_time)
+    reader.exported()
     page.dendron = {"created", "updated"} <= fields.keys() and all(
         isinstance(fields[name], str) and re.fullmatch(r"\d{13}", str(fields[name])) for name in ("created", "updated")
     )
@@ -247,13 +256,14 @@ class _Reader:
                 lines.setdefault(re.split(r"\\?\||#", match[1])[0].strip(), number)
         found: list[Found] = []
         for name, value in self._front.fields.items():
-            if _plain_name(name) in ("title", "id", *_ALIAS_NAMES):
+            if _plain_name(name) in ("title", "id", _EXPORT_NAME, *_ALIAS_NAMES):
                 continue
+            into = self._page.listed if name == "links" and _EXPORT_NAME in self._fields else found
             for text in _link_texts(value):
                 if "[[" in text or "](" in text:
                     for link in prose.read_value(text):
                         number = lines.get(link.target.split("#")[0].strip(), self._line(name))
-                        found.append(Found(number or 1, link.target, link.label, link.wiki))
+                        into.append(Found(number or 1, link.target, link.label, link.wiki))
         return found
 
     def metadata(self, written_time: str) -> None:
@@ -290,6 +300,28 @@ class _Reader:
         if lost:
             what = ", ".join(lost[:10]) + (f" and {len(lost) - 10} more" if len(lost) > 10 else "")
             self._page.remarks.append((1, f"properties that do not fit into the metadata: {what}"))
+
+    def exported(self) -> None:
+        """What an export of Brain2 keeps in the property `brain2`: the metadata as it was, and what each link is."""
+        if _EXPORT_NAME not in self._fields:
+            return
+        node = self._page.node
+        try:
+            kept = json.loads(str(self._fields[_EXPORT_NAME]))
+            metadata = json_format.ParseDict({"metadata": kept.get("metadata", {})}, node_pb2.NewNode()).metadata
+            for link in kept.get("links", ()):
+                target = stable_id(str(link.pop("to")))
+                edge = json_format.ParseDict(link, graph_pb2.NewEdge(), ignore_unknown_fields=True)
+                edge.source_id, edge.target_id = node.node_id, target
+                self._page.exported.setdefault(target, []).append(edge)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, json_format.ParseError):
+            self._page.exported.clear()
+            self._mention(_EXPORT_NAME, "the property brain2 is not as an export writes it: it is not used")
+            return
+        node.ClearField("metadata")
+        node.metadata.update(metadata)
+        if kept.get("untitled") is True and "title" not in self._fields and node.content:
+            node.title = ""
 
 
 def path_id(path: str) -> str:

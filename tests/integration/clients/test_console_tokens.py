@@ -1,0 +1,112 @@
+"""What the console passes on of a caller, and what it answers when a service does not know the token."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import httpx2
+import pytest
+from mcp.client.client import Client as McpClient
+from mcp.client.streamable_http import streamable_http_client
+
+from protos.node.v1 import node_pb2
+from tests.support.console import console_of
+
+GET = "/brain2.node.v1.NodeService/GetNode"
+SETTINGS = "/brain2.node.v1.NodeService/GetUserSettings"
+ISSUER = "https://issuer.example"
+
+
+class StandIn(grpc.GenericRpcHandler):
+    """Answers every unary call of one token; keeps the metadata of the calls by their path."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, dict[str, str]] = {}
+        self.requests: dict[str, bytes] = {}
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+            self.seen[details.method] = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
+            self.requests[details.method] = request
+            if self.seen[details.method].get("authorization") != "Bearer good":
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is not valid")
+            return node_pb2.GetNodeResponse(node=node_pb2.Node(node_id="a", title="A")).SerializeToString()
+
+        handler: Callable[..., Awaitable[bytes]] = answer
+        return grpc.unary_unary_rpc_method_handler(handler)
+
+
+@contextlib.asynccontextmanager
+async def _stand_in() -> AsyncIterator[tuple[StandIn, dict[str, str]]]:
+    server = grpc.aio.server()
+    handler = StandIn()
+    server.add_generic_rpc_handlers((handler,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield handler, dict.fromkeys(("node", "graph", "similarity", "cleanup"), f"127.0.0.1:{port}")
+    finally:
+        await server.stop(None)
+
+
+async def test_token_trace_and_request_id_are_passed_on() -> None:
+    async with _stand_in() as (service, addresses), console_of(addresses) as console:
+        headers = {
+            "authorization": "Bearer good",
+            "traceparent": "00-" + "1" * 32 + "-" + "2" * 16 + "-01",
+            "x-request-id": "mine",
+            "cookie": "secret=1",
+        }
+        async with httpx2.AsyncClient(base_url=console.url) as http:
+            answer = await http.post(GET, json={"userId": "ada", "nodeId": "a"}, headers=headers)
+            assert (answer.status_code, answer.json()["node"]["title"]) == (200, "A")
+            assert answer.headers["x-request-id"] == "mine"
+            seen = service.seen[GET]
+            assert {name: seen[name] for name in ("authorization", "traceparent", "x-request-id")} == {
+                name: headers[name] for name in ("authorization", "traceparent", "x-request-id")
+            }
+            assert "cookie" not in seen
+            answer = await http.post(GET, json={"userId": "ada", "nodeId": "a"})
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+            assert answer.headers["www-authenticate"] == "Bearer"
+            assert len(answer.headers["x-request-id"]) == 32
+
+
+async def test_mcp_is_an_oauth_resource_server() -> None:
+    async with (
+        _stand_in() as (service, addresses),
+        console_of(addresses, "--authorization-server", ISSUER) as console,
+        httpx2.AsyncClient(base_url=console.url) as http,
+    ):
+        metadata = f"{console.url}/.well-known/oauth-protected-resource/mcp"
+        for headers in ({}, {"authorization": "Bearer bad"}):
+            answer = await http.post("/mcp", json={}, headers=headers)
+            assert answer.status_code == 401
+            assert f'resource_metadata="{metadata}"' in answer.headers["www-authenticate"]
+        document = (await http.get("/.well-known/oauth-protected-resource/mcp")).json()
+        assert document["resource"] == f"{console.url}/mcp"
+        assert document["authorization_servers"] == [ISSUER]
+
+        authorized = httpx2.AsyncClient(headers={"authorization": "Bearer good"})
+        async with (
+            authorized,
+            McpClient(streamable_http_client(f"{console.url}/mcp", http_client=authorized)) as client,
+        ):
+            result = await client.call_tool("fetch", {"id": "a"})
+        assert result.structured_content["title"] == "A"
+        assert service.seen[GET]["authorization"] == "Bearer good"
+        # Whose notes these are is what the token says: the services take an empty user_id so.
+        assert node_pb2.GetNodeRequest.FromString(service.requests[GET]).user_id == ""
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:1", "192.0.2.1:50080", "example.com:80"])
+async def test_an_open_address_needs_tls_or_an_explicit_wish(listen: str) -> None:
+    from clients.console.config import ConfigError, load
+
+    with pytest.raises(ConfigError, match="loopback"):
+        load(["--listen", listen], {})
+    assert load(["--listen", listen], {"BRAIN2_INSECURE": "1"}).port > 0
+    assert load(["--listen", listen, "--tls-certificate", "c.pem", "--tls-key", "k.pem"], {}).url.startswith("https")
+    with pytest.raises(ConfigError, match="both"):
+        load(["--listen", listen, "--tls-certificate", "c.pem"], {})
