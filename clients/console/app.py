@@ -42,7 +42,9 @@ def build(config: Config) -> ASGIApp:
         Route("/healthz", _healthy),
         Route("/openapi.json", _openapi),
         # The graph view, when it is built.
-        Mount("/", StaticFiles(directory=VIEW, html=True)) if VIEW.is_dir() else Route("/", _without_view),
+        Mount("/", StaticFiles(directory=VIEW, html=True))
+        if (VIEW / "index.html").is_file()
+        else Route("/", _without_view),
     ]
     app = Starlette(
         routes=routes,

@@ -11,24 +11,26 @@ from deploy.local.stack import Stack
 from protos.graph.v1 import graph_pb2, graph_pb2_grpc
 from protos.node.v1 import node_pb2, node_pb2_grpc
 from tests.support.browser import MISSING, drive, start
+from tests.support.console import Console
 from tests.support.stores import fresh_user
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
+# They share no words, so that no automatic link stands beside those that a test makes.
 NOTES = {
-    "tea": ("Green tea", "Green tea from Uji, steeped in a clay teapot"),
-    "pot": ("Clay teapot", "A clay teapot keeps green tea warm; made in Tokoname"),
-    "uji": ("Uji", "A town near Kyoto, known for green tea and its bridge"),
-    "cat": ("Tabby cat", "The tabby sleeps on the warm roof"),
+    "tea": ("Green tea", "Steep the leaves for two minutes"),
+    "pot": ("Clay vessel", "Fired at Tokoname since centuries"),
+    "uji": ("Uji", "A town near Kyoto with an old bridge"),
+    "cat": ("Tabby cat", "She sleeps upon our warm roof"),
 }
 
 
 class Person:
     """A user with four notes and the edges between them."""
 
-    def __init__(self, stack: Stack, channels: dict[str, grpc.aio.Channel]) -> None:
+    def __init__(self, console: Console, channels: dict[str, grpc.aio.Channel]) -> None:
         self.user_id = fresh_user()
-        self.url = f"http://{stack.addresses['console']}/#{self.user_id}"
+        self.url = f"{console.url}/#{self.user_id}"
         self.node = node_pb2_grpc.NodeServiceStub(channels["node"])
         self.graph = graph_pb2_grpc.GraphServiceStub(channels["graph"])
 
@@ -49,10 +51,10 @@ class Person:
 
 
 @pytest.fixture
-async def person(stack: Stack) -> AsyncIterator[Person]:
+async def person(stack: Stack, console: Console) -> AsyncIterator[Person]:
     channels = {name: grpc.aio.insecure_channel(stack.addresses[name]) for name in ("node", "graph")}
     try:
-        found = Person(stack, channels)
+        found = Person(console, channels)
         for node_id, (title, content) in NOTES.items():
             note = node_pb2.NewNode(node_id=node_id, title=title, content=content, tags=["drink/tea"])
             await found.node.CreateNode(node_pb2.CreateNodeRequest(user_id=found.user_id, node=note))
@@ -83,7 +85,7 @@ async def test_a_visit_by_keyboard(person: Person) -> None:
 
 
 async def test_a_person_rejects_confirms_and_makes_links(person: Person) -> None:
-    action = {"from": "tea", "reject": "Tabby cat", "confirm": "Uji", "link": "Clay teapot"}
+    action = {"from": "tea", "reject": "Tabby cat", "confirm": "Uji", "link": "Clay vessel"}
     drawn = await drive(person.url, "act", json.dumps(action))
     assert drawn["errors"] == []
     edges = await person.edges()
