@@ -68,7 +68,7 @@ def _short(value: object) -> object:
         return cut(value, LONGEST_VALUE)
     if isinstance(value, Mapping):
         return {cut(str(key), LONGEST_VALUE): _short(each) for key, each in islice(value.items(), _MOST_ITEMS)}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return [_short(each) for each in islice(value, _MOST_ITEMS)]
     return cut(str(value), LONGEST_VALUE)
 
