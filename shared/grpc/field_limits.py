@@ -4,6 +4,7 @@ It stands inside the other middleware: authentication may complete a request fir
 bytes (raw) decodes and checks by decode() itself, so that its fast path stays free of it.
 """
 
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -42,13 +43,16 @@ def decode(request_type: type[M], data: bytes) -> M:
     return message
 
 
-def item_error(message: Message, path: str) -> InvalidArgument | None:
-    """The error of one item of a batch whose items have results of their own; None when it keeps its limits.
+def item_errors(items: Iterable[Message], path: str) -> dict[int, InvalidArgument]:
+    """The errors of a batch whose items have results of their own, by their places in it.
 
-    path: the name of the item in the errors, such as "node".
+    path: the name of an item in the errors, such as "node"; "{}" in it stands for the item's place.
     """
-    found = validator(message.DESCRIPTOR)(message)
-    return refused([(f"{path}.{name}", why) for name, why in found]) if found else None
+    errors = {}
+    for index, item in enumerate(items):
+        if found := validator(item.DESCRIPTOR)(item):
+            errors[index] = refused([(f"{path.format(index)}.{name}", why) for name, why in found])
+    return errors
 
 
 def refused(found: list[Found]) -> InvalidArgument:
