@@ -1,10 +1,11 @@
-"""One fuzz run against a whole stack: `await run(Plan(...))`. `make fuzz` runs the long one (tests/fuzz/__main__.py)."""
+"""One fuzz run against a whole stack: `await run(Plan(...))`. `make fuzz` runs the long one (__main__.py)."""
 
 import collections
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,18 +62,49 @@ class Report:
         return [*self.outcome.findings, *self.errors, *held, *crashed]
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A stack whose event loops are watched (entry.py)."""
+
+    stack: Stack
+    log: io.StringIO
+    data: Path
+
+    def worst_loop_ms(self) -> dict[str, int]:
+        """The longest time that each service's loop was held since the stack started or forget() was called."""
+        return {name: _worst(self._file(name)) for name in SERVICES}
+
+    def forget(self) -> None:
+        """Measure anew."""
+        for name in SERVICES:
+            self._file(name).unlink(missing_ok=True)
+
+    def errors(self) -> list[str]:
+        """The lines of the log that should not be there."""
+        lines = self.log.getvalue().splitlines()
+        return [line[:2000] for line in lines if re.search(r" (ERROR|CRITICAL) |the loop was held", line)]
+
+    def _file(self, name: str) -> Path:
+        return self.data / f"lag.{name}"
+
+
+@asynccontextmanager
+async def watched(data: Path) -> AsyncIterator[Watched]:
+    """Start a stack; its log is in the folder afterwards."""
+    log = io.StringIO()
+    lag = {"FUZZ_LAG": str(data / "lag")}
+    options = Options(data=data, port_base=None, trace_ratio=0.01, extra_env=lag, command=_command)
+    try:
+        async with running(options, Console(log, quiet=True)) as stack:
+            yield Watched(stack, log, data)
+    finally:
+        (data / "log.txt").write_text(log.getvalue())
+
+
 async def run(plan: Plan) -> Report:
     """Start a stack, send the inputs, and look at what is left."""
-    log = io.StringIO()
-    lag = plan.data / "lag"
-    options = Options(
-        data=plan.data,
-        port_base=None,
-        trace_ratio=0.01,
-        extra_env={"FUZZ_LAG": str(lag)},
-        command=_command,
-    )
-    async with running(options, Console(log, quiet=True)) as stack:
+    async with watched(plan.data) as found:
+        stack = found.stack
         warm = int(plan.count * _WARM)
         first = await Attack(stack.addresses, seed=plan.seed, count=warm, workers=plan.workers).run()
         before = _rss(stack)
@@ -80,11 +112,8 @@ async def run(plan: Plan) -> Report:
         outcome = _joined(first, await attack.run())
         grown = max(after - before[name] for name, after in _rss(stack).items())
         crashed = sum(stack.children[name].ended.done() for name in SERVICES)
-        worst = {name: _worst(Path(f"{lag}.{name}")) for name in SERVICES}
-    (plan.data / "log.txt").write_text(log.getvalue())
-    lines = log.getvalue().splitlines()
-    errors = [line[:400] for line in lines if re.search(r" (ERROR|CRITICAL) |the loop was held", line)]
-    return Report(outcome, crashed, round(grown / 1e6, 1), worst, errors[:20])
+        worst = found.worst_loop_ms()
+    return Report(outcome, crashed, round(grown / 1e6, 1), worst, found.errors()[:20])
 
 
 def _command(context: str) -> Sequence[str]:

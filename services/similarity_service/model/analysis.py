@@ -12,9 +12,10 @@ analysed; a record of an older version is read, and made again by ReindexUser.
 
 import re
 import sys
+import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -105,15 +106,26 @@ class Span:
     end: int
 
 
+class _Stemmer(threading.local):
+    """The stemmer of a thread. Its __init__ runs once in each thread that uses it."""
+
+    def __init__(self, language: str) -> None:
+        self.stem: Callable[[str], str] = (
+            snowballstemmer.stemmer(language).stemWord if language != "none" else lambda word: word
+        )
+
+
 class Analyser:
-    """Analyses text of one language. Threads may share it: its cache is a dict of single operations."""
+    """Analyses text of one language. Threads may share it: its cache is a dict of single operations, and each thread has
+    a stemmer of its own, since a stemmer keeps the word that it works on.
+    """
 
     def __init__(self, language: str = "english") -> None:
         if language not in LANGUAGES:
             raise ValueError(f"no stemmer for {language!r}")
         self.language = language
         self.stopwords = STOPWORDS.get(language, frozenset())
-        self._stem = snowballstemmer.stemmer(language).stemWord if language != "none" else lambda word: word
+        self._own = _Stemmer(language)
         # The English stemmer knows ASCII only, so "cafés" must lose its accent first; others need theirs for endings.
         self._accents_first = language in ("english", "porter", "none")
         self._splits_apostrophes = language in ("french", "italian", "catalan")
@@ -293,14 +305,11 @@ class Analyser:
         return found
 
     def _stemmed(self, folded: str) -> str:
-        # A stemmer copies the word for each change. Of a word of this length no term remains in any case.
-        if len(folded) > 2 * LONGEST_TERM:
-            return folded
         if folded.isascii():
-            return self._stem(folded) if len(folded) > 2 and folded.isalpha() else folded
+            return self._own.stem(folded) if len(folded) > 2 and folded.isalpha() else folded
         if self._accents_first:
-            return str(self._stem(_unaccented(folded)))
-        return _unaccented(self._stem(folded))
+            return str(self._own.stem(_unaccented(folded)))
+        return _unaccented(self._own.stem(folded))
 
 
 def normalise(text: str) -> str:
