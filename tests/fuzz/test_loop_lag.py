@@ -90,14 +90,14 @@ async def a_thousand_neighbours(stubs: Stubs) -> None:
     await stubs.graph.BatchGetNeighbors(graph_pb2.BatchGetNeighborsRequest(user_id=USER, node_ids=ids, limit=100))
 
 
-async def warming_ten_thousand(stubs: Stubs) -> None:
-    ids = [f"w{number}" for number in range(10_000)]
+async def warming_many(stubs: Stubs) -> None:
+    ids = [f"w{number}" for number in range(3_000)]
     await stubs.graph.WarmCache(graph_pb2.WarmCacheRequest(user_id=USER, node_ids=ids), timeout=100.0)
 
 
 async def the_largest_subgraph(stubs: Stubs) -> None:
-    notes = [node_pb2.NewNode(node_id=f"s{number}", title=f"s{number}") for number in range(200)]
-    for start in range(0, 200, 50):
+    notes = [node_pb2.NewNode(node_id=f"s{number}", title=f"s{number}") for number in range(100)]
+    for start in range(0, 100, 50):
         batch = notes[start : start + 50]
         await stubs.node.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=USER, nodes=batch))
     edges = [
@@ -129,7 +129,7 @@ LARGEST: list[Callable[[Stubs], Awaitable[None]]] = [
     a_thousand_neighbours,
     the_largest_subgraph,
     an_export,
-    warming_ten_thousand,
+    warming_many,
     snippets_of_a_hundred_hits,
 ]
 

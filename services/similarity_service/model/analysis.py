@@ -116,8 +116,10 @@ class _Stemmer(threading.local):
 
 
 class Analyser:
-    """Analyses text of one language. Threads may share it: its cache is a dict of single operations, and each thread has
-    a stemmer of its own, since a stemmer keeps the word that it works on.
+    """Analyses text of one language.
+
+    Threads may share it: its cache is a dict of single operations, and each thread has a stemmer of its own, since a
+    stemmer keeps the word that it works on.
     """
 
     def __init__(self, language: str = "english") -> None:
