@@ -17,6 +17,7 @@ from shared.auth.principal import caller
 from shared.grpc.server import GrpcServer
 from tests.support.echo import server_config
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer, write_keys
+from tests.support.valid_requests import valid
 
 SERVICES: Sequence[ServiceDescriptor] = tuple(
     service
@@ -119,8 +120,8 @@ def oidc(folder: Path, issuer: Issuer) -> dict[str, Any]:
 
 
 def request_for(method: MethodDescriptor, user: str) -> Any:
-    """The request of an RPC that names this user, and is empty otherwise."""
-    message: Any = GetMessageClass(method.input_type)()
+    """The smallest request of an RPC that keeps all limits, of this user."""
+    message: Any = valid(method.input_type)
     if "user_id" in method.input_type.fields_by_name:
         message.user_id = user
     return message

@@ -369,7 +369,9 @@ def _date(token: str) -> list[tuple[str, str]]:
     if match := _DATE.fullmatch(token):
         year, _, month, day = match.groups()
         months = (f"{year}{month:0>2}", token[: match.end(3)])
-        return [(f"{months[0]}{day:0>2}", token[: match.end(4)]), months, (year, year)] if day else [months, (year, year)]
+        return (
+            [(f"{months[0]}{day:0>2}", token[: match.end(4)]), months, (year, year)] if day else [months, (year, year)]
+        )
     if match := _DAY_FIRST.fullmatch(token):
         day, dot, month, year = match.groups()
         if dot == "." and 0 < int(month) <= 12:

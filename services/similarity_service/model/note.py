@@ -187,9 +187,7 @@ def _sentences(text: str) -> Iterator[list[tuple[str, bool]]]:
         yield parts
 
 
-def _read(
-    analyser: Analyser, parts: Sequence[tuple[str, bool]], most: int
-) -> tuple[list[tuple[str, str]], Set[int]]:
+def _read(analyser: Analyser, parts: Sequence[tuple[str, bool]], most: int) -> tuple[list[tuple[str, str]], Set[int]]:
     """The terms of a sentence with their forms, at most so many, and the places of those that are quiet."""
     if len(parts) == 1 and not parts[0][1]:
         pairs = analyser.pairs(parts[0][0])[:most]
@@ -239,8 +237,7 @@ def _is_heading(text: str, terms: int) -> bool:
     """Whether a line is a heading of Markdown, in bold as a whole, or a few words before a colon."""
     line = text.strip()
     return (
-        line.startswith("#")
-        and line.lstrip("#").startswith((" ", "\t"))
+        (line.startswith("#") and line.lstrip("#").startswith((" ", "\t")))
         or (line.startswith(("**", "__")) and line.endswith(("**", "__", ":")) and terms <= _LONGEST_LABEL)
         or (line.endswith((":", "\uff1a")) and terms <= _LONGEST_LABEL)
     )

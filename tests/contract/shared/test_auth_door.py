@@ -281,7 +281,9 @@ async def test_without_a_certificate_of_the_authority_nobody_connects(tmp_path: 
             security = ClientSecurity(tls_ca=authority.path, tls_cert=cert, tls_key=key)
             async with Channels(security=security, attempts=1, patience=0) as channels:
                 with pytest.raises(Unavailable):
-                    await channels.stub(target, NODE).GetNode(node_pb2.GetNodeRequest(), timeout=3)
+                    await channels.stub(target, NODE).GetNode(
+                        node_pb2.GetNodeRequest(user_id="ada", node_id="n"), timeout=3
+                    )
         assert not seen
 
 
@@ -297,24 +299,24 @@ async def test_certificates_change_without_a_restart(tmp_path: Path) -> None:
     changed = {"tls_cert": certificate[0], "tls_key": certificate[1], "tls_client_ca": str(both)}
     async with serving(**changed) as (target, seen), Channels(security=security, patience=0) as channels:
         stub = channels.stub(target, NODE)
-        await stub.GetNode(node_pb2.GetNodeRequest())
+        await stub.GetNode(node_pb2.GetNodeRequest(user_id="ada", node_id="n"))
         # A new pair, half written: the server goes on with the former one.
         pair = [Path(path).read_bytes() for path in second.issue("next")]
         Path(certificate[0]).write_bytes(pair[0])
         async with Channels(security=security, patience=0) as others:
-            await others.stub(target, NODE).GetNode(node_pb2.GetNodeRequest())
+            await others.stub(target, NODE).GetNode(node_pb2.GetNodeRequest(user_id="ada", node_id="n"))
         # Whole: new connections get it, and a client that has only the former authority refuses it.
         Path(certificate[1]).write_bytes(pair[1])
         async with Channels(security=security, attempts=1, patience=0) as others:
             with pytest.raises(Unavailable):
-                await others.stub(target, NODE).GetNode(node_pb2.GetNodeRequest(), timeout=3)
+                await others.stub(target, NODE).GetNode(node_pb2.GetNodeRequest(user_id="ada", node_id="n"), timeout=3)
         # A client whose files change makes a new channel; the stub stays the same.
         ca.write_bytes(Path(second.path).read_bytes())
         new = [Path(path).read_bytes() for path in second.issue("newer")]
         Path(client[0]).write_bytes(new[0])
         Path(client[1]).write_bytes(new[1])
         channels.outgoing.reload()
-        await stub.GetNode(node_pb2.GetNodeRequest())
+        await stub.GetNode(node_pb2.GetNodeRequest(user_id="ada", node_id="n"))
         assert len(seen) == 3
 
 
