@@ -89,9 +89,9 @@ export: venv ## Export notes: make export FOR=user TO=folder (FORMAT=markdown|gr
 
 .PHONY: test lint format proto-check
 # Each level in a process of its own: servers that one level starts and breaks by the dozen leave nothing to the next.
-test: venv ## Unit, contract, integration, end-to-end and a short chaos test on real servers (PYTEST_ARGS="-k word")
+test: venv ## Unit, contract, integration, end-to-end, a short chaos and a short fuzz test on real servers (PYTEST_ARGS="-k word")
 	@$(if $(strip $(PYTEST_ARGS)),exec $(PY) -m pytest $(PYTEST_ARGS),\
-	  for level in unit contract integration e2e chaos; do $(PY) -m pytest "tests/$$level"; done)
+	  for level in unit contract integration e2e chaos fuzz; do $(PY) -m pytest "tests/$$level"; done)
 
 lint: venv proto-check ## Style, types, architecture, .proto rules and stub freshness
 	@$(BIN)/ruff check --quiet .
@@ -112,7 +112,7 @@ proto-check: venv
 	@cd .brain2/proto-check && find . -type f | sort | while read -r f; do \
 	  cmp -s "$$f" "../../$$f" || { echo "brain2: $$f is stale, run 'make proto'" >&2; exit 1; }; done
 
-.PHONY: bench-promises bench-graph bench-similarity bench-view eval chaos
+.PHONY: bench-promises bench-graph bench-similarity bench-view eval chaos fuzz audit
 bench-promises: venv ## Measure the promised latencies on the whole stack
 	@exec $(PY) -m tests.bench.promises $(ARGS)
 
@@ -134,6 +134,16 @@ eval: venv ## Score the automatic links: make eval FILE=collection.jsonl.gz
 
 chaos: venv ## Break a running stack on purpose and count what is lost
 	@exec $(PY) -m tests.chaos $(ARGS)
+
+fuzz: venv ## Send 200,000 hostile requests to a stack of its own, and count what breaks
+	@exec $(PY) -m tests.fuzz $(ARGS)
+
+# pip-audit isn't a dependency: it needs a network, and the locks decide what is installed. It looks at every lock.
+PIP_AUDIT ?= pip-audit
+audit: ## Look the locked dependencies up in the databases of known vulnerabilities (needs pip-audit and a network)
+	@command -v $(PIP_AUDIT) >/dev/null || { echo "brain2: make audit needs pip-audit (pip install pip-audit)" >&2; exit 1; }
+	@for lock in requirements/*.txt; do echo "brain2: $$lock"; \
+	  $(PIP_AUDIT) --require-hashes --disable-pip --progress-spinner off -r "$$lock"; done
 
 ##### Keep it
 

@@ -268,6 +268,26 @@ class ServerConfig(ServerSecurity):
         why="calls beyond it are turned away with RESOURCE_EXHAUSTED instead of slowing all the others down",
         check=at_least(1),
     )
+    max_subscriptions: int = env_field(
+        1024,
+        env="BRAIN2_MAX_SUBSCRIPTIONS",
+        why="subscriptions (WatchEdges) that are served at one time, apart from other calls; a connection may have a "
+        "quarter of them",
+        check=at_least(1),
+    )
+    max_bulk_rpcs: int = env_field(
+        16,
+        env="BRAIN2_MAX_BULK_RPCS",
+        why="bulk calls (exports, warming, reindexing) that are served at one time; a connection may have half of them",
+        check=at_least(1),
+    )
+    max_inflight_bytes: int = env_field(
+        0,
+        env="BRAIN2_MAX_INFLIGHT_BYTES",
+        why="bytes of requests and answers of all running calls; 0 = a quarter of the container's memory limit, or "
+        "256 MiB without one",
+        check=at_least(0),
+    )
     max_message_bytes: int = env_field(
         4 * 1024 * 1024,
         env="BRAIN2_MAX_MESSAGE_BYTES",

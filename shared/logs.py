@@ -1,7 +1,8 @@
 """The log: one JSON object a line on stderr, with the ids of the trace that the line belongs to.
 
 `log.info("note hidden", extra={"node_id": ...})`: the message is constant, so that it can be searched for; what varies
-goes into extra. Lines of libraries have the same format, and repeated ones are dropped. structlog and python-json-
+goes into extra. A text of a user may be megabytes long: each value is cut to LONGEST_VALUE characters, a traceback to
+LONGEST_TRACEBACK. Lines of libraries have the same format, and repeated ones are dropped. structlog and python-json-
 logger were considered: both would still need these two classes, since lines of libraries come through `logging`.
 """
 
@@ -9,6 +10,8 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Mapping
+from itertools import islice
 from typing import Any, TextIO
 
 from shared import request_id, telemetry
@@ -17,6 +20,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 # These libraries log each failed attempt: while a collector or a peer is away that is one line many times.
 _REPEATERS = ("opentelemetry", "grpc", "aiobotocore", "botocore", "asyncio")
 _QUIET_SECONDS = 60.0
+LONGEST_VALUE = 500
+LONGEST_TRACEBACK = 8000
+# Items of a list or a mapping that a line shows.
+_MOST_ITEMS = 50
 
 
 class JsonFormatter(logging.Formatter):
@@ -36,19 +43,39 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "service": self._service,
             "logger": record.name,
-            "msg": record.getMessage(),
+            "msg": cut(record.getMessage(), LONGEST_VALUE),
         }
         trace_id, span_id = telemetry.current_ids()
         if trace_id:
             line["trace_id"], line["span_id"] = trace_id, span_id
         if (call := request_id.current.get()) is not None:
             line["request_id"] = str(call)
-        line |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        line |= {key: _short(value) for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = cut(self.formatException(record.exc_info), LONGEST_TRACEBACK)
         if record.stack_info:
-            line["stack"] = record.stack_info
-        return json.dumps(line, default=str, ensure_ascii=False)
+            line["stack"] = cut(record.stack_info, LONGEST_TRACEBACK)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, or its beginning and end with a mark between them that tells how many characters are left out."""
+    if len(text) <= longest:
+        return text
+    half = longest // 2
+    return f"{text[:half]}… {len(text) - 2 * half} characters …{text[-half:]}"
+
+
+def _short(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return cut(value, LONGEST_VALUE)
+    if isinstance(value, Mapping):
+        return {cut(str(key), LONGEST_VALUE): _short(each) for key, each in islice(value.items(), _MOST_ITEMS)}
+    if isinstance(value, list | tuple):
+        return [_short(each) for each in islice(value, _MOST_ITEMS)]
+    return cut(str(value), LONGEST_VALUE)
 
 
 class Unrepeated(logging.Filter):

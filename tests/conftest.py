@@ -10,7 +10,7 @@ from deploy.local.stores import credentials
 from tests.support.stack import whole_stack
 from tests.support.stores import Stores, fresh_user, running
 
-_KINDS = ("unit", "contract", "integration", "e2e", "chaos", "bench")
+_KINDS = ("unit", "contract", "integration", "e2e", "chaos", "fuzz", "bench")
 _HERE = Path(__file__).parent
 
 

@@ -25,6 +25,7 @@ class MethodTraits:
     idempotent: the RPC may be repeated as it is, without a request_id; true of all that read.
     subscription: the answer is a stream without an end of its own.
     all_users: a further scope that allows the call, for any user or for all at once; "" when there is none.
+    bulk: the call does the work of many, and waits in a lane of its own.
     """
 
     scope: str
@@ -32,6 +33,7 @@ class MethodTraits:
     idempotent: bool
     subscription: bool
     all_users: str = ""
+    bulk: bool = False
 
 
 def has_access(method: MethodDescriptor) -> bool:
@@ -52,4 +54,5 @@ def traits(method: MethodDescriptor) -> MethodTraits:
         idempotent=reads or level == MethodOptions.IDEMPOTENT,
         subscription=options.Extensions[options_pb2.subscription],
         all_users=_SCOPES.get(options.Extensions[options_pb2.all_users], ""),
+        bulk=options.Extensions[options_pb2.bulk],
     )

@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
@@ -23,6 +23,7 @@ from services.graph_service.ports import ChangeType
 from services.graph_service.usecases.batch_create_edges import EdgeResult
 from services.graph_service.usecases.validation import check_query
 from shared.errors import DataLoss, FieldViolation, InvalidArgument
+from shared.grpc import field_limits
 from shared.grpc.status import CODES
 from shared.idempotent import IdempotentRequest
 from shared.pages import page_size
@@ -137,17 +138,6 @@ def neighbors_query(request: graph_pb2.GetNeighborsRequest) -> Query:
     )
 
 
-M = TypeVar("M", bound=Message)
-
-
-def parse(kind: type[M], data: bytes) -> M:
-    """The message of some bytes; InvalidArgument if they are not one."""
-    try:
-        return kind.FromString(data)
-    except DecodeError as error:
-        raise InvalidArgument("the request is not a " + kind.DESCRIPTOR.full_name) from error
-
-
 def node_created(data: Mapping[str, Any]) -> tuple[str, int]:
     """The title and the incarnation in the data of node.created."""
     return str(data.get("title", "")), incarnation(data)
@@ -201,7 +191,7 @@ class WireCodec:
     """Codec with protobuf. The tags are those of graph.proto; tests compare the bytes with the generated classes."""
 
     def request(self, data: bytes) -> NeighborsRequest:
-        request = parse(graph_pb2.GetNeighborsRequest, data)
+        request = field_limits.decode(graph_pb2.GetNeighborsRequest, data)
         query = neighbors_query(request)
         check_query(query)
         return NeighborsRequest(query, decode(request.consistency_token), request.page_token, request.with_titles)

@@ -20,6 +20,7 @@ from services.graph_service.usecases.list_edges import ListEdges
 from services.graph_service.usecases.set_node_visibility import SetNodeVisibility
 from services.graph_service.usecases.warm_cache import WarmCache
 from services.graph_service.usecases.watch_edges import WatchEdges
+from shared.grpc.field_limits import item_errors
 from shared.pages import page_size
 
 # Edges of one message of a stream: about 100 KB at most, with full metadata.
@@ -59,6 +60,7 @@ class GraphServicer:
             request.user_id,
             [convert.new_edge(new) for new in request.edges],
             convert.idempotent_request("BatchCreateEdges", request),
+            item_errors(request.edges, "edges[{}]"),
         )
         return graph_pb2.BatchCreateEdgesResponse(
             results=[convert.result_message(result) for result in results], consistency_token=token.encode()

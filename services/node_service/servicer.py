@@ -19,6 +19,7 @@ from services.node_service.usecases.replay_events import replay_events
 from services.node_service.usecases.restore_node import restore_node
 from services.node_service.usecases.update_node import update_node
 from services.node_service.usecases.user_settings import StoredUserSettings, get_user_settings, update_user_settings
+from shared.grpc.field_limits import item_errors
 from shared.idempotency import Idempotency, IdempotentRequest
 
 
@@ -46,6 +47,7 @@ class NodeServicer:
             [convert.draft(each) for each in request.nodes],
             convert.idempotent_request("BatchCreateNodes", request),
             convert.batch_answer,
+            item_errors(request.nodes, "node"),
         )
 
     async def GetNode(self, request: node_pb2.GetNodeRequest, context: Any) -> node_pb2.GetNodeResponse:

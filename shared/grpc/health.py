@@ -11,6 +11,10 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from shared.errors import ResourceExhausted
+from shared.grpc.admission import Lane
+from shared.grpc.middleware import answer
+
 SERVICE = "grpc.health.v1.Health"
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -18,9 +22,13 @@ _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
-    """The servicer. All services of a process, and "" for the process itself, have the same state."""
+    """The servicer. All services of a process, and "" for the process itself, have the same state.
 
-    def __init__(self, services: Iterable[str]) -> None:
+    watches: the slots of Watch, which may stay open for ever.
+    """
+
+    def __init__(self, services: Iterable[str], watches: Lane) -> None:
+        self._watches = watches
         self._services = frozenset(("", *services))
         self._serving = False
         self._closed = False
@@ -41,15 +49,23 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         state = self._state(request.service)
         if state == _UNKNOWN:
             context.set_code(grpc.StatusCode.NOT_FOUND)
-            context.set_details(f"{request.service!r} is not served here")
+            context.set_details(f"{request.service[:100]!r} is not served here")
         return health_pb2.HealthCheckResponse(status=state)
 
     async def Watch(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        try:
+            with self._watches.slot(context):
+                async for state in self._states(request.service):
+                    yield health_pb2.HealthCheckResponse(status=state)
+        except ResourceExhausted as error:
+            answer(context, error)
+
+    async def _states(self, service: str) -> AsyncIterator[int]:
         sent = None
         while True:
-            changed, state, closed = self._changed, self._state(request.service), self._closed
+            changed, state, closed = self._changed, self._state(service), self._closed
             if state != sent:
-                yield health_pb2.HealthCheckResponse(status=state)
+                yield state
                 sent = state
             if closed:
                 return

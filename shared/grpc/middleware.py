@@ -23,6 +23,7 @@ from protos.options.rules import MethodTraits
 from shared.config import ServerConfig
 from shared.errors import Brain2Error, DeadlineExceeded, Internal, InvalidArgument, ResourceExhausted, Unavailable
 from shared.grpc import deadline, status
+from shared.grpc.admission import LARGE, Admission, Lane, busy
 
 log = logging.getLogger("brain2.rpc")
 
@@ -58,7 +59,6 @@ class MethodInfo:
 # Wraps the servicer's method once, at start-up: authentication, rate limits. It raises shared.errors to refuse a call.
 Middleware = Callable[[MethodInfo, Handler], Handler]
 
-_BUSY_SECONDS = 0.2
 _RESUME_SECONDS = 0.1
 # A drain serves on until no call has begun for this long.
 _QUIET_SECONDS = 0.1
@@ -75,13 +75,14 @@ class ServerCalls:
     """The running calls of a server, shared by all its methods: their limit, deadlines, drain, and failures."""
 
     def __init__(self, config: ServerConfig) -> None:
+        self.admission = Admission(config)
         self.limit = config.max_concurrent_rpcs
         self.max_bytes = config.max_message_bytes
         self.default_deadline = config.default_deadline_seconds
         # The level is fixed at start-up, and so is whether each call is logged.
         self.log_level = logging.DEBUG if log.isEnabledFor(logging.DEBUG) else logging.INFO
         self.log_after = 0.0 if self.log_level == logging.DEBUG else config.slow_call_seconds
-        # The task of each running call, when it began (monotonic seconds), and whether it answers with a stream.
+        # The running calls except subscriptions: task, when it began (monotonic seconds), and whether it is a stream.
         self.running: dict[Context, tuple[asyncio.Task[Any] | None, float, bool]] = {}
         self._overdue: set[Context] = set()
         # When the latest call began, in seconds of the monotonic clock.
@@ -138,11 +139,10 @@ class ServerCalls:
             raise _ShuttingDown
 
     def refuse_busy(self, info: MethodInfo, context: Context) -> None:
-        """Answer RESOURCE_EXHAUSTED because the limit of running calls is reached."""
-        error = ResourceExhausted(
-            f"{self.limit} calls are being served already", reason="SERVER_BUSY", retry_after=_BUSY_SECONDS
-        )
-        _answer(context, error)
+        """Answer RESOURCE_EXHAUSTED because the limit of running calls, or of their bytes, is reached."""
+        why = f"{self.limit} calls" if len(self.running) >= self.limit else f"calls of {self.admission.bytes:,} bytes"
+        error = busy(f"{why} are being served already")
+        answer(context, error)
         log.debug("rpc refused", extra={"rpc": info.path, "code": error.kind, "reason": error.reason})
 
     def answer_error(self, info: MethodInfo, context: Context, error: BaseException) -> None:
@@ -158,7 +158,7 @@ class ServerCalls:
         elif error.reason in status.NOT_BEGUN and not isinstance(error, _ShuttingDown):
             # The peer's call was not begun, but this one was: with the same reason our caller would repeat a write.
             error = Unavailable(error.message, metadata=error.metadata, retry_after=error.retry_after)
-        _answer(context, error)
+        answer(context, error)
         log.info("rpc failed", extra={"rpc": info.path, "code": error.kind, "reason": error.reason, "why": str(error)})
 
     def _cancelled(self, info: MethodInfo, context: Context, error: asyncio.CancelledError) -> Brain2Error:
@@ -185,25 +185,35 @@ def unary(info: MethodInfo, handler: Handler, calls: ServerCalls, fast_path: Fas
     parse = _parser(info)
     running, limit, max_bytes, log_after = calls.running, calls.limit, calls.max_bytes, calls.log_after
     set_current, current_task = deadline.current.set, asyncio.current_task
+    admission = calls.admission
+    max_inflight, arrived = admission.max_bytes, admission.message_arrived
+    if info.traits.bulk:
+        handler = _in_lane(admission.bulk, handler)
 
     async def serve(request: bytes, context: Context) -> bytes:
-        if len(running) >= limit:
+        arrived(task := current_task())
+        size = len(request)
+        if len(running) >= limit or admission.bytes + size > max_inflight:
             calls.refuse_busy(info, context)
             return b""
         # It is never reset: gRPC runs each call in a task of its own, and the context variable ends with the task.
         set_current(context)
         calls.latest = started = monotonic()
-        running[context] = (current_task(), started, False)
+        running[context] = (task, started, False)
+        admission.bytes += size
         try:
             response = await handler(parse(request), context)
             sent: bytes = response if type(response) is bytes else response.SerializeToString()
             if len(sent) > max_bytes:
                 raise _too_large(len(sent), max_bytes)
+            if len(sent) > LARGE:
+                admission.hold_answer(context, len(sent), must=not info.traits.reads)
             return sent
         except BaseException as error:
             calls.answer_error(info, context, error)
             return b""
         finally:
+            admission.bytes -= size
             del running[context]
             if (seconds := monotonic() - started) >= log_after:
                 calls.log_call(info, context, seconds)
@@ -213,11 +223,18 @@ def unary(info: MethodInfo, handler: Handler, calls: ServerCalls, fast_path: Fas
 
     async def serve_fast(request: bytes, context: Context) -> bytes:
         # The fast path never waits, so it needs no limit, no deadline and no log of slow calls.
-        answer = fast_path(request)
-        if answer is None or len(answer) > max_bytes:
+        found = fast_path(request)
+        if found is None or len(found) > max_bytes:
             return await serve(request, context)
+        arrived(current_task())
         calls.latest = monotonic()
-        return answer
+        if len(found) > LARGE:
+            try:
+                admission.hold_answer(context, len(found), must=False)
+            except ResourceExhausted as error:
+                answer(context, error)
+                return b""
+        return found
 
     return serve_fast
 
@@ -239,33 +256,53 @@ def stream(info: MethodInfo, handler: Handler, calls: ServerCalls) -> Serve:
     garbage collector, which ends it later and in another task.
     """
     parse = _parser(info)
+    admission, subscription = calls.admission, info.traits.subscription
+    lane = admission.subscriptions if subscription else admission.bulk if info.traits.bulk else None
 
     async def serve(request: bytes, context: Context) -> None:
-        if len(calls.running) >= calls.limit:
+        task = asyncio.current_task()
+        admission.message_arrived(task)
+        size = len(request)
+        if (not subscription and len(calls.running) >= calls.limit) or admission.bytes + size > admission.max_bytes:
             calls.refuse_busy(info, context)
             return
         deadline.current.set(context)
         calls.latest = started = monotonic()
-        calls.running[context] = (asyncio.current_task(), started, True)
+        if not subscription:
+            calls.running[context] = (task, started, True)
+        admission.bytes += size
         try:
-            responses = handler(parse(request), context)
-            if info.traits.subscription:
-                responses = calls.until_drain(context, responses)
-            async with contextlib.aclosing(responses):
-                async for response in responses:
-                    sent = response if type(response) is bytes else response.SerializeToString()
-                    if len(sent) > calls.max_bytes:
-                        raise _too_large(len(sent), calls.max_bytes)
-                    if not await _write(context, sent):
-                        return
+            with lane.slot(context) if lane is not None else contextlib.nullcontext():
+                responses = handler(parse(request), context)
+                if subscription:
+                    responses = calls.until_drain(context, responses)
+                async with contextlib.aclosing(responses):
+                    async for response in responses:
+                        sent = response if type(response) is bytes else response.SerializeToString()
+                        if len(sent) > calls.max_bytes:
+                            raise _too_large(len(sent), calls.max_bytes)
+                        with admission.writing(context, len(sent)):
+                            if not await _write(context, sent):
+                                return
         except BaseException as error:
             calls.answer_error(info, context, error)
         finally:
-            del calls.running[context]
+            admission.bytes -= size
+            calls.running.pop(context, None)
             if calls.log_level == logging.DEBUG:
                 calls.log_call(info, context, monotonic() - started)
 
     return serve
+
+
+def _in_lane(lane: Lane, handler: Handler) -> Handler:
+    """The handler of a unary bulk call, which holds a slot of the lane."""
+
+    async def handle(request: Any, context: Context) -> Any:
+        with lane.slot(context):
+            return await handler(request, context)
+
+    return handle
 
 
 async def _write(context: Context, message: bytes) -> bool:
@@ -302,7 +339,8 @@ def _parser(info: MethodInfo) -> Callable[[bytes], Any]:
     return (lambda data: data) if info.raw else parser(info.request_type)
 
 
-def _answer(context: Context, error: Brain2Error) -> None:
+def answer(context: Context, error: Brain2Error) -> None:
+    """Set the status of a call to an error, with its details."""
     context.set_code(status.CODES.get(error.kind, grpc.StatusCode.INTERNAL))
     context.set_details(status.details(error))
     packed = (status.DETAILS_KEY, status.to_status(error).SerializeToString())

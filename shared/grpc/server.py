@@ -7,7 +7,7 @@ whether the trace is recorded, and picks the recorded or the plain function of t
 import asyncio
 import dataclasses
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -20,15 +20,28 @@ from grpc_reflection.v1alpha import reflection
 from protos.options.rules import traits
 from shared import request_id, telemetry
 from shared.config import ServerConfig
-from shared.grpc import health, middleware, tls, tracing
+from shared.errors import Brain2Error, DeadlineExceeded, InvalidArgument
+from shared.grpc import field_limits, health, middleware, tls, tracing
+from shared.grpc.admission import MESSAGE_SECONDS, Admission
 from shared.grpc.auth import Guard, check_exposure, make_guard
 from shared.grpc.metered import RpcMetrics
-from shared.grpc.middleware import FastPath, Handler, MethodInfo, Middleware, Serve, ServerCalls, with_fast_path
+from shared.grpc.middleware import (
+    Context,
+    FastPath,
+    Handler,
+    MethodInfo,
+    Middleware,
+    Serve,
+    ServerCalls,
+    with_fast_path,
+)
 from shared.request_id import RequestId
 from shared.tokens import TOKEN_SECRET
 
 # Seconds in which the name service, a proxy, or a client that watches health notices that a server stops.
 _LINGER_SECONDS = 1.0
+# Streams that a connection may have, however small the limit of the process is.
+_FEWEST_STREAMS = 100
 # Quoted: generic for the type checker only.
 _RpcHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 _Found: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
@@ -83,7 +96,7 @@ class GrpcServer:
         if unknown := raw - {info.name for info, _ in self._methods}:
             raise TypeError(f"raw names methods that no service has: {', '.join(sorted(unknown))}")
         self._names = [descriptor.full_name for descriptor, _ in services]
-        self._health = health.Health(self._names)
+        self._health = health.Health(self._names, self._calls.admission.health_watches)
         self._credentials = tls.server_credentials(config)
         self._server: grpc.aio.Server | None = None
         self._probes: grpc.aio.Server | None = None
@@ -93,7 +106,7 @@ class GrpcServer:
         """Listen and serve; returns the port, 0 for a unix socket. Raises BindError when it can't listen."""
         server = grpc.aio.server(options=_options(self._config))
         recorded = [(info, await tracing.record_server(info.path, serve)) for info, serve in self._methods]
-        server.add_generic_rpc_handlers((_Methods(self._methods, recorded, self._guard),))
+        server.add_generic_rpc_handlers((_Methods(self._methods, recorded, self._guard, self._calls.admission),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._config.reflection:
             reflection.enable_server_reflection((*self._names, health.SERVICE, reflection.SERVICE_NAME), server)
@@ -140,7 +153,7 @@ class GrpcServer:
     def _chain(
         self, info: MethodInfo, servicer: object, fast_path: FastPath | None, middleware_: Sequence[Middleware]
     ) -> Serve:
-        handler = _servicer_method(servicer, info)
+        handler = field_limits.enforce(info, _servicer_method(servicer, info))
         if middleware_ and fast_path is not None:
             handler, fast_path = with_fast_path(fast_path, handler), None
         handler = _wrapped(info, handler, middleware_)
@@ -155,7 +168,7 @@ class GrpcServer:
     @property
     def calls(self) -> int:
         """How many calls are being served now."""
-        return len(self._calls.running)
+        return len(self._calls.running) + len(self._calls.admission.subscriptions)
 
 
 class _Methods(grpc.GenericRpcHandler):
@@ -166,13 +179,16 @@ class _Methods(grpc.GenericRpcHandler):
         plain: Sequence[tuple[MethodInfo, Serve]],
         recorded: Sequence[tuple[MethodInfo, Serve]],
         guard: Guard | None,
+        admission: Admission,
     ) -> None:
         self._begin = guard.begin if guard is not None else None
+        self._expect_message = admission.expect_message
         active = telemetry.active()
         self._ratio = active.ratio
         self._records = active.records
         self._plain = {info.path: _rpc_handler(info, serve) for info, serve in plain}
         self._recorded = {info.path: _rpc_handler(info, serve) for info, serve in recorded}
+        self._impatient = {info.path: _impatient_handler(info, serve) for info, serve in plain}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> _Found:
         """Return the handler of a call, or None. gRPC calls it once a call, in the call's own task."""
@@ -181,6 +197,8 @@ class _Methods(grpc.GenericRpcHandler):
             return None
         if self._begin is not None:
             self._begin(handler_call_details.invocation_metadata)
+        if not self._expect_message():
+            return self._impatient[handler_call_details.method]
         request_id.current.set(RequestId(handler_call_details.invocation_metadata))
         for key, value in handler_call_details.invocation_metadata:
             if key == "traceparent" and len(value) >= telemetry.SHORTEST:
@@ -210,6 +228,27 @@ def _rpc_handler(info: MethodInfo, serve: Serve) -> _RpcHandler:
     make: Any = grpc.unary_stream_rpc_method_handler if info.server_streaming else grpc.unary_unary_rpc_method_handler
     # No (de)serialisers: the chain takes and returns bytes, so that a garbled request gets an answer.
     handler: _RpcHandler = make(serve)
+    return handler
+
+
+def _impatient_handler(info: MethodInfo, serve: Serve) -> _RpcHandler:
+    """The handler that reads the message itself: it begins with the headers of a call, and ends without a message."""
+
+    async def read(requests: AsyncIterator[bytes], context: Context) -> Any:
+        try:
+            async with asyncio.timeout(MESSAGE_SECONDS):
+                request = await anext(aiter(requests))
+        except StopAsyncIteration:
+            error: Brain2Error = InvalidArgument("the call has no message", reason="MALFORMED_REQUEST")
+        except TimeoutError:
+            error = DeadlineExceeded(f"no message came within {MESSAGE_SECONDS:g} s")
+        else:
+            return await serve(request, context)
+        middleware.answer(context, error)
+        return b""
+
+    make: Any = grpc.stream_stream_rpc_method_handler if info.server_streaming else grpc.stream_unary_rpc_method_handler
+    handler: _RpcHandler = make(read)
     return handler
 
 
@@ -244,6 +283,11 @@ def _info(method: MethodDescriptor, raw: Collection[str]) -> MethodInfo:
 def _options(config: ServerConfig) -> list[tuple[str, int]]:
     options = [
         ("grpc.max_receive_message_length", config.max_message_bytes),
+        # A compressed message is refused: of one with 400 KB gRPC would make 350 MB before the limit above holds.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
+        ("grpc.per_message_decompression", 0),
+        # One connection takes half of the slots at most; its further calls wait at the client.
+        ("grpc.max_concurrent_streams", max(config.max_concurrent_rpcs // 2, _FEWEST_STREAMS)),
         # The chain checks the length and answers with a reason; gRPC's check would only break the call.
         ("grpc.max_send_message_length", -1),
         # gRPC's default is on: two servers that are given one port by mistake would then share it without an error.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from services.graph_service.model.consistency_token import Token, token_for
 from services.graph_service.model.edge import Edge, EdgeKey, NewEdge
@@ -15,6 +16,7 @@ from shared.ids import Clock
 
 # Each edge takes two items, an event and perhaps a check, of the 100 operations of a transaction.
 _GROUP = 20
+_NONE: Mapping[int, InvalidArgument] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -42,31 +44,42 @@ class BatchCreateEdges:
     clock: Clock
 
     async def batch_create_edges(
-        self, user_id: str, news: Sequence[NewEdge], request: IdempotentRequest | None = None
+        self,
+        user_id: str,
+        news: Sequence[NewEdge],
+        request: IdempotentRequest | None = None,
+        wrong: Mapping[int, InvalidArgument] = _NONE,
     ) -> tuple[list[EdgeResult], Token]:
-        """One result for each edge, in the order of the request, and the token of all."""
+        """One result for each edge, in the order of the request, and the token of all.
+
+        wrong: the errors of edges that break the limits of the .proto, by their places in `news`.
+        """
         check_batch(user_id, news)
         if request is None:
-            return await self._create(user_id, news)
+            return await self._create(user_id, news, wrong)
         stored = await self.store.begin_request(request)
         if stored is not None:
             results: list[EdgeResult] = request.decode(stored)
             return results, await self.committer.renew_token(user_id, _keys(results))
         try:
-            results, token = await self._create(user_id, news)
+            results, token = await self._create(user_id, news, wrong)
         except Brain2Error:
             await self.store.release_request(request)
             raise
         await self.store.complete_request(request, request.encode(results))
         return results, token
 
-    async def _create(self, user_id: str, news: Sequence[NewEdge]) -> tuple[list[EdgeResult], Token]:
+    async def _create(
+        self, user_id: str, news: Sequence[NewEdge], wrong: Mapping[int, InvalidArgument]
+    ) -> tuple[list[EdgeResult], Token]:
         results = [EdgeResult() for _ in news]
         # The index of the first edge with each key, as long as nothing is wrong with it.
         first: dict[EdgeKey, int] = {}
         repeats: list[int] = []
         for index, new in enumerate(news):
             try:
+                if index in wrong:
+                    raise wrong[index]
                 check_batched_edge(index, new)
             except InvalidArgument as error:
                 results[index].fail(error)

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from services.graph_service.model.neighbors import NeighborsRequest, Query
 from services.graph_service.ports import HIDDEN, Codec, ListCache, PackedList
-from services.graph_service.usecases.memory_cache import MemoryCache
+from services.graph_service.usecases.memory_cache import LONGEST_KEY, MemoryCache
 from shared.errors import Unavailable
 
-# Requests whose decoded form is kept.
+# Requests whose decoded form is kept, each of LONGEST_KEY bytes at most.
 _MAX_DECODED = 4096
 
 
@@ -66,9 +66,10 @@ class NeighborsFastPath:
 
     def _decode(self, data: bytes) -> NeighborsRequest:
         request = self._codec.request(data)
-        if len(self._decoded) >= _MAX_DECODED:
-            self._decoded.clear()
-        self._decoded[data] = request
+        if len(data) <= LONGEST_KEY:
+            if len(self._decoded) >= _MAX_DECODED:
+                self._decoded.clear()
+            self._decoded[data] = request
         return request
 
     async def _whole_list(self, query: Query, data: bytes) -> bytes | None:

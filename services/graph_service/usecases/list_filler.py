@@ -33,6 +33,10 @@ class ResolvedList:
         return self.packed_list.stamp if self.packed_list is not None else 0
 
 
+# Above this many lists, a lookup is bulk work.
+_FEW = 4
+
+
 class ListFiller:
     """Concurrent reads of one list share one read; an invalidation makes later readers start a new one."""
 
@@ -58,6 +62,8 @@ class ListFiller:
         self._sleep = sleep
         self._flights: SingleFlight[ResolvedList] = SingleFlight()
         self._reads = asyncio.Semaphore(limits.reads)
+        # Of many lists only so many are resolved at the same time, so that reads are left for single lookups.
+        self._bulk = asyncio.Semaphore(max(1, limits.reads // 2))
 
     def detach(self, user_id: str, node_id: str) -> None:
         """Nobody who asks from now on shares a read of this list that runs already."""
@@ -69,7 +75,16 @@ class ListFiller:
         """Read these lists, each with what Redis holds of it: a state, or a list that is too old for the token."""
         if len(unresolved) == 1:
             return [await self._resolve(user_id, *unresolved[0], token)]
-        return await asyncio.gather(*(self._resolve(user_id, node_id, state, token) for node_id, state in unresolved))
+        if len(unresolved) <= _FEW:
+            return await asyncio.gather(*(self._resolve(user_id, *each, token) for each in unresolved))
+        return await asyncio.gather(*(self._resolve_in_lane(user_id, *each, token) for each in unresolved))
+
+    async def _resolve_in_lane(
+        self, user_id: str, node_id: str, state: PackedList | CacheState, token: Token | None
+    ) -> ResolvedList:
+        """Wait before the read of the list begins: a single lookup of it then starts one of its own."""
+        async with self._bulk:
+            return await self._resolve(user_id, node_id, state, token)
 
     async def _resolve(
         self, user_id: str, node_id: str, state: PackedList | CacheState, token: Token | None

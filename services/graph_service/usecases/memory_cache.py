@@ -16,6 +16,8 @@ from shared.ids import Clock
 _ENTRY_BYTES = 600
 _RESPONSE_BYTES = 250
 _HIDDEN_ID_BYTES = 120
+# A request of more bytes than this is no key: nobody repeats it, and its copies would fill the memory.
+LONGEST_KEY = 1024
 _Key = tuple[str, str]
 log = logging.getLogger(__name__)
 
@@ -157,7 +159,7 @@ class MemoryCache:
 
     def put_response(self, request: bytes, response: bytes, entry: Entry | None, hidden: Entry | None) -> None:
         """Store a ready response for as long as both lists that it was made of are alive."""
-        if entry is None or hidden is None or not entry.alive or not hidden.alive:
+        if entry is None or hidden is None or not entry.alive or not hidden.alive or len(request) > LONGEST_KEY:
             return
         if request not in self._responses:
             cost = _RESPONSE_BYTES + len(request) + len(response)

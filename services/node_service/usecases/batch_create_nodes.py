@@ -1,6 +1,7 @@
 """BatchCreateNodes: create many notes in one call, once for each request_id."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from services.node_service.model import Draft, Summary
 from services.node_service.ports import Outcome, Receipt
@@ -14,23 +15,31 @@ from shared.idempotent import IdempotentRequest
 Result = Summary | Brain2Error
 # Encodes the results. With a request_id these bytes are stored, so that a repeated request gets the same ones.
 Encode = Callable[[Sequence[Result]], bytes]
+_NONE: Mapping[int, InvalidArgument] = MappingProxyType({})
 
 
 async def batch_create_nodes(
-    notes: Notes, user_id: str, drafts: Sequence[Draft], request: IdempotentRequest | None, encode: Encode
+    notes: Notes,
+    user_id: str,
+    drafts: Sequence[Draft],
+    request: IdempotentRequest | None,
+    encode: Encode,
+    wrong: Mapping[int, InvalidArgument] = _NONE,
 ) -> bytes:
     """A note or its error for each draft, in their order, as `encode` makes them.
+
+    wrong: the errors of drafts that break the limits of the .proto, by their places in `drafts`.
 
     Raises InvalidArgument (no notes, too many, one id twice, REQUEST_ID_REUSED), Aborted (REQUEST_IN_PROGRESS).
     """
     check_batch_create_nodes(user_id, drafts, request)
     if request is None:
-        return encode(await _create(notes, user_id, drafts, None))
+        return encode(await _create(notes, user_id, drafts, None, wrong))
     stored = await notes.idempotency.begin(request)
     if stored is not None:
         return stored
     try:
-        results = await _create(notes, user_id, drafts, request)
+        results = await _create(notes, user_id, drafts, request, wrong)
         answer = encode(results)
         if any(isinstance(each, Brain2Error) and each.transient for each in results):
             # This answer is not stored: a repeated request finds by its receipts which notes exist, and creates the
@@ -45,7 +54,11 @@ async def batch_create_nodes(
 
 
 async def _create(
-    notes: Notes, user_id: str, drafts: Sequence[Draft], request: IdempotentRequest | None
+    notes: Notes,
+    user_id: str,
+    drafts: Sequence[Draft],
+    request: IdempotentRequest | None,
+    wrong: Mapping[int, InvalidArgument],
 ) -> list[Result]:
     """Create each note with a receipt of its own in its own transaction.
 
@@ -56,6 +69,8 @@ async def _create(
     writes = {}
     for index, draft in enumerate(drafts):
         try:
+            if index in wrong:
+                raise wrong[index]
             check_batched_node(draft, now_ms)
         except InvalidArgument as error:
             results[index] = error

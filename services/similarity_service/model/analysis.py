@@ -12,15 +12,17 @@ analysed; a record of an older version is read, and made again by ReindexUser.
 
 import re
 import sys
+import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import snowballstemmer
 
 from services.similarity_service.model.calendar_words import words_beside_numbers
+from services.similarity_service.model.checkpoint import EVERY, checkpoint
 from services.similarity_service.model.stopwords import STOPWORDS
 
 VERSION = 2
@@ -55,8 +57,13 @@ _UNSPACED = (
     "\uac00-\ud7a3\u3005\u3007"
 )
 _EMOJI = "\u2600-\u27bf\u2b00-\u2bff\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff"
+# Marks that normalisation sorts, as characters of all planes.
+_SORTED_MARKS = _ranges(p for p in range(0x300, 0x20000) if unicodedata.combining(chr(p)))
+_MARK_RUN = re.compile(f"([{_SORTED_MARKS}]{{30}})[{_SORTED_MARKS}]++")
 _L = rf"[^\W_{_MARKS}]"  # a letter or digit
 _W = rf"(?:{_L}[{_MARKS}]*)"  # with its marks
+# Each alternative takes time in proportion to what it reads, and no text is read more than a few times: an address may
+# begin only where its run of characters does, and a possessive quantifier (++) gives nothing back to try again.
 _TOKEN = re.compile(
     rf"""(?:https?://|www\.)[^\s<>"'\])}}]+
     | (?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++
@@ -99,15 +106,28 @@ class Span:
     end: int
 
 
+class _Stemmer(threading.local):
+    """The stemmer of a thread. Its __init__ runs once in each thread that uses it."""
+
+    def __init__(self, language: str) -> None:
+        self.stem: Callable[[str], str] = (
+            snowballstemmer.stemmer(language).stemWord if language != "none" else lambda word: word
+        )
+
+
 class Analyser:
-    """Analyses text of one language. Threads may share it: its cache is a dict of single operations."""
+    """Analyses text of one language.
+
+    Threads may share it: its cache is a dict of single operations, and each thread has a stemmer of its own, since a
+    stemmer keeps the word that it works on.
+    """
 
     def __init__(self, language: str = "english") -> None:
         if language not in LANGUAGES:
             raise ValueError(f"no stemmer for {language!r}")
         self.language = language
         self.stopwords = STOPWORDS.get(language, frozenset())
-        self._stem = snowballstemmer.stemmer(language).stemWord if language != "none" else lambda word: word
+        self._own = _Stemmer(language)
         # The English stemmer knows ASCII only, so "cafés" must lose its accent first; others need theirs for endings.
         self._accents_first = language in ("english", "porter", "none")
         self._splits_apostrophes = language in ("french", "italian", "catalan")
@@ -119,13 +139,17 @@ class Analyser:
 
     def terms(self, text: str) -> list[str]:
         """The terms of a text in their order, repeats included."""
-        resolve = self.resolve
-        return [term for token in _TOKEN.findall(normalise(text)) for term, _ in resolve(token)]
+        return [term for term, _ in self.pairs(text)]
 
     def pairs(self, text: str) -> list[tuple[str, str]]:
         """(term, its form in the text), in their order."""
         resolve = self.resolve
-        return [pair for token in _TOKEN.findall(normalise(text)) for pair in resolve(token)]
+        found: list[tuple[str, str]] = []
+        for count, match in enumerate(_TOKEN.finditer(normalise(text)), 1):
+            found += resolve(match.group())
+            if not count % EVERY:
+                checkpoint()
+        return found
 
     def asked_terms(self, text: str) -> list[str]:
         """The terms of a search query: of a date or an address the whole only, since its parts find others, too."""
@@ -151,7 +175,9 @@ class Analyser:
 
     def spans(self, text: str) -> Iterator[Span]:
         """The terms with their offsets into normalise(text)."""
-        for match in _TOKEN.finditer(text):
+        for count, match in enumerate(_TOKEN.finditer(text), 1):
+            if not count % EVERY:
+                checkpoint()
             token, start = match.group(), match.start()
             if _HAS_UNSPACED.search(token):
                 for run in _UNSPACED_RUN.finditer(token):
@@ -282,15 +308,19 @@ class Analyser:
 
     def _stemmed(self, folded: str) -> str:
         if folded.isascii():
-            return self._stem(folded) if len(folded) > 2 and folded.isalpha() else folded
+            return self._own.stem(folded) if len(folded) > 2 and folded.isalpha() else folded
         if self._accents_first:
-            return str(self._stem(_unaccented(folded)))
-        return _unaccented(self._stem(folded))
+            return str(self._own.stem(_unaccented(folded)))
+        return _unaccented(self._own.stem(folded))
 
 
 def normalise(text: str) -> str:
-    """The form of a text that offsets refer to (NFC): the same characters to a reader."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    """The form of a text that offsets refer to (NFC): the same characters to a reader.
+
+    No more than 30 marks stand on one letter, as in Unicode's Stream-Safe Text Format: the time of normalisation grows
+    with the square of their number.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", _MARK_RUN.sub(r"\1", text))
 
 
 def sentences(text: str) -> list[str]:

@@ -12,12 +12,7 @@ from collections.abc import Iterator
 Part = tuple[int, int, bool]
 
 _HTML = frozenset(
-    """a abbr acronym address area article aside audio b base bdi bdo big blockquote body br button canvas caption center
-    cite code col colgroup data datalist dd del details dfn dialog div dl dt em embed fieldset figcaption figure font
-    footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img input ins kbd label legend li
-    link main map mark menu meta meter nav noscript object ol optgroup option output p param path picture pre progress q
-    rect rp rt ruby s samp script section select small source span strike strong style sub summary sup svg table tbody
-    td template textarea tfoot th thead time title tr track tt u ul var video wbr""".split()
+    ["a", "abbr", "acronym", "address", "area", "article", "aside", "audio", "b", "base", "bdi", "bdo", "big", "blockquote", "body", "br", "button", "canvas", "caption", "center", "cite", "code", "col", "colgroup", "data", "datalist", "dd", "del", "details", "dfn", "dialog", "div", "dl", "dt", "em", "embed", "fieldset", "figcaption", "figure", "font", "footer", "form", "frame", "frameset", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hgroup", "hr", "html", "i", "iframe", "img", "input", "ins", "kbd", "label", "legend", "li", "link", "main", "map", "mark", "menu", "meta", "meter", "nav", "noscript", "object", "ol", "optgroup", "option", "output", "p", "param", "path", "picture", "pre", "progress", "q", "rect", "rp", "rt", "ruby", "s", "samp", "script", "section", "select", "small", "source", "span", "strike", "strong", "style", "sub", "summary", "sup", "svg", "table", "tbody", "td", "template", "textarea", "tfoot", "th", "thead", "time", "title", "tr", "track", "tt", "u", "ul", "var", "video", "wbr"]
 )  # fmt: skip
 # Elements whose text is code, and those whose text is for programs only.
 _CODE_ELEMENTS = frozenset({"code", "pre", "kbd", "samp", "tt", "math"})

@@ -33,7 +33,7 @@ _SHORTEST_LINE = 2
 # Most terms of a line in bold, or before a colon, that is taken for a heading.
 _LONGEST_LABEL = 4
 _LONGEST_SENTENCE = 65_535
-_ALIAS_AFTER = re.compile(r"(.+?)\s*[(\[]([^()\[\]]{1,60})[)\]]\s*")
+_LONGEST_ALIAS = 60
 _ACRONYM = re.compile(r"[(\"“]([A-Z][A-Za-z0-9/&-]{1,9})[)\"”]")
 _WORDS = re.compile(r"[^\W_]+")
 
@@ -159,8 +159,14 @@ def is_short(name: Sequence[str]) -> bool:
 
 def called(title: str) -> list[str]:
     """A title and the names in it: "Foo Bar (FB)" is also Foo Bar and FB."""
-    match = _ALIAS_AFTER.fullmatch(title)
-    return [title, match[1], match[2]] if match else [title]
+    whole = title.rstrip()
+    if not whole.endswith((")", "]")):
+        return [title]
+    start = max(whole.rfind("("), whole.rfind("["))
+    name, alias = whole[:start].rstrip(), whole[start + 1 : -1]
+    if start < 0 or not name or not 1 <= len(alias) <= _LONGEST_ALIAS or ")" in alias or "]" in alias:
+        return [title]
+    return [title, name, alias]
 
 
 def _sentences(text: str) -> Iterator[list[tuple[str, bool]]]:
@@ -231,8 +237,7 @@ def _is_heading(text: str, terms: int) -> bool:
     """Whether a line is a heading of Markdown, in bold as a whole, or a few words before a colon."""
     line = text.strip()
     return (
-        line.startswith("#")
-        and line.lstrip("#").startswith((" ", "\t"))
+        (line.startswith("#") and line.lstrip("#").startswith((" ", "\t")))
         or (line.startswith(("**", "__")) and line.endswith(("**", "__", ":")) and terms <= _LONGEST_LABEL)
         or (line.endswith((":", "\uff1a")) and terms <= _LONGEST_LABEL)
     )

@@ -6,7 +6,8 @@ from services.similarity_service.model import keywords
 from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.ports import Records
 from services.similarity_service.usecases.find_similar import not_indexed, text_as_note
-from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.index_cache import IndexCache, is_long
+from services.similarity_service.usecases.text_worker import LONG_TEXT
 from services.similarity_service.usecases.validation import check_limit, check_subject
 
 
@@ -23,9 +24,11 @@ class ExtractKeywords:
         wanted = check_limit(limit, default=10, maximum=50)
         if not node_id:
             return await self.cache.query(
-                user_id, lambda index: keywords.keywords(index, text_as_note(index, title, text), wanted)
+                user_id,
+                lambda index: keywords.keywords(index, text_as_note(index, title, text), wanted),
+                long=len(text) > LONG_TEXT,
             )
         note = (await self.records.get(user_id, node_id)).shown
         if note is None:
             raise not_indexed(node_id)
-        return await self.cache.query(user_id, lambda index: keywords.keywords(index, note, wanted))
+        return await self.cache.query(user_id, lambda index: keywords.keywords(index, note, wanted), long=is_long(note))

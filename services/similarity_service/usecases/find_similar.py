@@ -8,6 +8,7 @@ from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.query import Query
 from services.similarity_service.model.score import Contribution, Match
 from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.text_worker import LONG_TEXT
 from services.similarity_service.usecases.validation import check_limit, check_min_score, check_subject
 from shared.errors import NotFound
 
@@ -45,7 +46,7 @@ class FindSimilar:
             asked = query_of(index, node_id) if node_id else query.of_note(index, text_as_note(index, title, text))
             return [similar(index, asked, match) for match in score.find(index, asked, wanted, min_score)]
 
-        return await self.cache.query(user_id, find)
+        return await self.cache.query(user_id, find, long=len(text) > LONG_TEXT)
 
 
 def similar(index: UserIndex, asked: Query, match: Match) -> Similar:

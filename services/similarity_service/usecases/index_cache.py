@@ -11,12 +11,15 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.engine.loading import Loading
+from services.similarity_service.model.note import Note
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import ChangeLog, LogEntry, LogGap, Records
+from services.similarity_service.usecases import text_worker
 from shared.errors import Brain2Error, Unavailable
 from shared.ids import Clock
 from shared.resilience.singleflight import SingleFlight
@@ -32,6 +35,8 @@ _LOADS = 4
 _FEW = 50
 # Above this many notes, a query runs in a thread.
 _LARGE = 150_000
+# A note of more different terms than this is added, and its keywords are found, in a thread.
+_MANY_TERMS = 500
 # Without the log, an index is compared with the records at most every so many seconds. Between two comparisons pass at
 # least so many times the seconds that one takes.
 _COMPARE_SECONDS = 3.0
@@ -91,12 +96,15 @@ class IndexCache:
         """The users whose indexes are in memory, the least recently queried first."""
         return list(self._cached)
 
-    async def query(self, user_id: str, read: Callable[[UserIndex], T]) -> T:
-        """read(index), of an index that has all that is in the log now. read() must not keep or change the index."""
+    async def query(self, user_id: str, read: Callable[[UserIndex], T], *, long: bool = False) -> T:
+        """read(index), of an index that has all that is in the log now. read() must not keep or change the index.
+
+        long: it may take more than a few milliseconds, whatever the size of the index is.
+        """
         cached = await self._fresh(user_id)
         async with cached.lock:
-            if cached.index.live > _LARGE:
-                return await asyncio.to_thread(read, cached.index)
+            if long or cached.index.live > _LARGE:
+                return await text_worker.run(lambda: read(cached.index))
             return read(cached.index)
 
     async def publish(self, user_id: str, changed: Sequence[tuple[str, Stored]]) -> None:
@@ -217,7 +225,10 @@ class IndexCache:
             if note is None:
                 index.remove(node_id)
             elif known is None or known <= note.stamp:
-                index.add(note)
+                if is_long(note):
+                    await text_worker.run(partial(index.add, note))
+                else:
+                    index.add(note)
             if count % _STEP == 0:
                 await asyncio.sleep(0)
 
@@ -258,6 +269,11 @@ class IndexCache:
                 return
             if other != user_id and not self._cached[other].lock.locked():
                 used -= self._cached.pop(other).bytes
+
+
+def is_long(note: Note) -> bool:
+    """Whether work on a note's terms would hold the event loop for milliseconds."""
+    return len(note.terms) > _MANY_TERMS
 
 
 def _place(position: str) -> tuple[int, int]:

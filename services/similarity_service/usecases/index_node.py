@@ -1,6 +1,5 @@
 """A note was written: its text is analysed, and the record and the index get the result."""
 
-import asyncio
 from dataclasses import dataclass, replace
 
 from services.similarity_service.model import keywords
@@ -8,12 +7,10 @@ from services.similarity_service.model.analysis import analyser
 from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import NodeText
-from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases import text_worker
+from services.similarity_service.usecases.index_cache import IndexCache, is_long
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.user_settings import UserSettingsCache
-
-# A text of more characters than this is analysed in a thread: it would hold the event loop for milliseconds.
-_LONG_TEXT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class IndexNode:
         """
         language = (await self.settings.get(user_id)).indexed_language
         note = await _analyse(text, language)
-        salient = await self.cache.query(user_id, lambda index: keywords.salient(index, note))
+        salient = await self.cache.query(user_id, lambda index: keywords.salient(index, note), long=is_long(note))
         note = replace(note, salient=salient)
         # Nearly every first version is new: the conditional write finds out at no cost, a read would be one call more.
         guess = Stored() if note.version == 1 and not again else None
@@ -50,4 +47,4 @@ async def _analyse(text: NodeText, language: str) -> Note:
             tags=text.tags,
         )
 
-    return await asyncio.to_thread(work) if len(text.text) > _LONG_TEXT else work()
+    return await text_worker.run_if_long(len(text.text), work)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from services.similarity_service.model import keywords
 from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.model.stored import Stored
-from services.similarity_service.usecases.index_cache import IndexCache
+from services.similarity_service.usecases.index_cache import IndexCache, is_long
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.validation import check_ids
 
@@ -38,4 +38,7 @@ class RemoveNode:
         note = before.note
         if not removed or note is None:
             return False, []
-        return True, await self.cache.query(user_id, lambda index: keywords.keywords(index, note, keywords.SALIENT))
+        found = await self.cache.query(
+            user_id, lambda index: keywords.keywords(index, note, keywords.SALIENT), long=is_long(note)
+        )
+        return True, found

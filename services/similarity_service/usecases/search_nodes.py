@@ -9,6 +9,7 @@ from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.search import Hits, SearchQuery
 from services.similarity_service.model.snippets import Snippet
 from services.similarity_service.ports import Nodes, NodeText
+from services.similarity_service.usecases import text_worker
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.user_settings import UserSettingsCache
 from services.similarity_service.usecases.validation import check_query
@@ -16,6 +17,8 @@ from shared.errors import Brain2Error
 from shared.pages import page_size
 from shared.tokens import NODE_ID, PAGE, Real, TokenCodec, fingerprint
 
+# A query of more characters than this may have a hundred prefixes with 64 terms each.
+_LONG_QUERY = 100
 # The score and id of the last hit of a page.
 _TOKENS: TokenCodec[tuple[float, str]] = TokenCodec(PAGE, lambda s, n: (s, n), {"s": Real(), "n": NODE_ID})
 
@@ -59,14 +62,24 @@ class SearchNodes:
             hits = search.search(index, parsed, wanted, after) if parsed else Hits([], 0, False)
             return hits, [index.title(hit.doc) for hit in hits.hits], _matcher(index, parsed)
 
-        hits, titles, matches = await self.cache.query(user_id, find)
+        hits, titles, matches = await self.cache.query(user_id, find, long=len(text) > _LONG_QUERY)
         texts = await self._texts(user_id, [hit.node_id for hit in hits.hits])
         language = analyser((await self.settings.get(user_id)).indexed_language)
-        found = []
-        for hit, title in zip(hits.hits, titles, strict=True):
-            node = texts.get(hit.node_id)
-            snippet = Snippet("", ()) if node is None else snippets.snippet(language, node.text or node.title, matches)
-            found.append(Found(hit.node_id, title, hit.score, snippet))
+        shown = [_shown(texts.get(hit.node_id)) for hit in hits.hits]
+        shares = snippets.shares([len(each) for each in shown])
+
+        def cut() -> list[Snippet]:
+            return [
+                snippets.snippet(language, each, matches, most=share) if each else Snippet("", ())
+                for each, share in zip(shown, shares, strict=True)
+            ]
+
+        found = [
+            Found(hit.node_id, title, hit.score, snippet)
+            for hit, title, snippet in zip(
+                hits.hits, titles, await text_worker.run_if_long(sum(shares), cut), strict=True
+            )
+        ]
         last = hits.hits[-1] if hits.more else None
         next_token = _TOKENS.encode(query_hash, float(last.score), last.node_id) if last else ""
         return FoundPage(found, next_token, hits.total)
@@ -79,6 +92,11 @@ class SearchNodes:
         except Brain2Error:
             # Ranking does not need the texts: hits without snippets are better than an error.
             return {}
+
+
+def _shown(node: NodeText | None) -> str:
+    """The text that a snippet is cut from; "" when the node service could not give it."""
+    return "" if node is None else node.text or node.title
 
 
 def _matcher(index: UserIndex, query: SearchQuery) -> Callable[[str], bool]:

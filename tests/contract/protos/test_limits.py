@@ -8,14 +8,13 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
 from deploy.docs import services
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.options.v1 import options_pb2
 from shared.grpc.validation import describe, rules_of, validator
+from tests.support.valid_requests import fill_item, is_map, valid
 
 LONGEST = {options_pb2.PATTERN_ID: 64, options_pb2.PATTERN_USER_ID: 128, options_pb2.PATTERN_EDGE_TYPE: 32}
 WRONG = {
@@ -40,36 +39,6 @@ class Case(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.request.full_name}.{'.'.join((*self.holder, self.field.name))}-{self.what}"
-
-
-def valid(message: Descriptor) -> Message:
-    """The smallest message that keeps all limits."""
-    made = GetMessageClass(message)()
-    for field in message.fields:
-        rules = rules_of(field)
-        if is_map(field):
-            continue
-        if field.is_repeated:
-            for index in range(rules.min_items):
-                fill_item(made, field, index)
-        elif field.message_type is not None and (rules.required):
-            getattr(made, field.name).CopyFrom(valid(field.message_type))
-        elif field.type == TEXT and (rules.pattern or rules.min_len) and not rules.allow_empty:
-            setattr(made, field.name, "a")
-        elif rules.HasField("gte") and rules.gte > 0:
-            setattr(made, field.name, int(rules.gte))
-    return made
-
-
-def fill_item(message: Any, field: FieldDescriptor, index: int) -> None:
-    if field.message_type is not None:
-        getattr(message, field.name).append(valid(field.message_type))
-    elif field.type == TEXT:
-        getattr(message, field.name).append(f"a{index}")
-
-
-def is_map(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.GetOptions().map_entry
 
 
 def texts(field: FieldDescriptor) -> Iterator[tuple[str, str, bool]]:

@@ -114,7 +114,7 @@ async def test_items_of_a_batch_are_counted_and_failed_ones_logged(caplog: pytes
     class Servicer:
         def __getattr__(self, name: str) -> Any:
             async def batch(request: Any, context: Any) -> Any:
-                codes = [0, 5, 5] if request.edges else []
+                codes = [0, 5, 5] if request.edges[0].source_id == "a" else []
                 results = [graph_pb2.CreateEdgeResult(code=code) for code in codes]
                 return graph_pb2.BatchCreateEdgesResponse(results=results)
 
@@ -124,8 +124,9 @@ async def test_items_of_a_batch_are_counted_and_failed_ones_logged(caplog: pytes
     caplog.set_level("INFO", "brain2.rpc")
     async with counting(Servicer(), service) as (target, _, rpc), Channels() as channels:
         stub = channels.stub(target, service)
-        await stub.BatchCreateEdges(graph_pb2.BatchCreateEdgesRequest(edges=[graph_pb2.NewEdge()]))
-        await stub.BatchCreateEdges(graph_pb2.BatchCreateEdgesRequest())
+        for source_id in ("a", "none"):
+            edges = [graph_pb2.NewEdge(source_id=source_id, target_id="b")]
+            await stub.BatchCreateEdges(graph_pb2.BatchCreateEdgesRequest(user_id="ada", edges=edges))
     assert rpc.items == {("BatchCreateEdges", "OK"): 1, ("BatchCreateEdges", "NOT_FOUND"): 2}
     (line,) = [each for each in caplog.records if each.message == "items of a batch failed"]
     assert vars(line)["failed"] == {"NOT_FOUND": 2}

@@ -97,3 +97,19 @@ def test_the_same_trouble_is_told_again_after_a_while() -> None:
         True,
         False,
     ]
+
+
+def test_what_a_user_sent_is_cut_in_a_line() -> None:
+    long = "x" * 4_000_000
+    record = logging.LogRecord("brain2", logging.INFO, "x.py", 1, "refused %s", (long,), None)
+    vars(record).update(why=long, nested={"paths": [long] * 1000, long: 1}, error=ValueError(long), count=3, flag=None)
+    try:
+        raise ValueError(long)
+    except ValueError as error:
+        record.exc_info = (ValueError, error, error.__traceback__)
+    line = logs.JsonFormatter("node").format(record)
+    assert len(line) < 60_000
+    fields = json.loads(line)
+    assert (fields["count"], fields["flag"]) == (3, None)
+    assert fields["why"] == "x" * 250 + "… 3999500 characters …" + "x" * 250
+    assert fields["exception"].startswith("Traceback")

@@ -1,5 +1,8 @@
 """What counts as a word, and which words are the same word."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from services.similarity_service.model.analysis import Analyser, analyser, normalise, surface_forms
@@ -107,3 +110,19 @@ def test_readable_forms() -> None:
 def test_readable_forms_keep_their_apostrophe() -> None:
     forms = surface_forms(ENGLISH.pairs("O'Reilly's rock\u2019n\u2019roll and the dog's bone"))
     assert [forms[term] for term in ("oreilli", "rocknrol", "dog")] == ["O'Reilly", "rock\u2019n\u2019roll", "dog"]
+
+
+def test_threads_share_an_analyser() -> None:
+    shared = Analyser("english")
+    texts = [" ".join(f"{stem}{chr(97 + number % 26)}{ending}" for number in range(400)) for stem, ending in PAIRS]
+    alone = [Analyser("english").terms(text) for text in texts]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(shared.terms, texts)) == alone
+    finally:
+        sys.setswitchinterval(before)
+
+
+PAIRS = [(stem, ending) for stem in ("relat", "conform", "gener", "oper") for ending in ("ational", "ingly", "fulness")]

@@ -1,0 +1,148 @@
+"""One fuzz run against a whole stack: `await run(Plan(...))`. `make fuzz` runs the long one (__main__.py)."""
+
+import collections
+import io
+import re
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.local.console import Console
+from deploy.local.stack import SERVICES, Options, Stack, running
+from tests.fuzz.attack import Attack, Outcome
+
+_WARM = 0.15
+
+
+@dataclass(frozen=True)
+class Plan:
+    """data: a folder for the stack; count: how many inputs."""
+
+    data: Path
+    seed: int
+    count: int
+    workers: int = 24
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result. worst_loop_ms: the longest time that each service's event loop was held."""
+
+    outcome: Outcome
+    crashed: int
+    rss_growth_mb: float
+    worst_loop_ms: dict[str, int]
+    errors: list[str]
+
+    def table(self) -> dict[str, Any]:
+        """What docs/bench/fuzz.json holds."""
+        totals: collections.Counter[str] = collections.Counter()
+        for codes in self.outcome.codes.values():
+            totals.update(codes)
+        return {
+            "inputs": self.outcome.inputs,
+            "internal": self.outcome.internal,
+            "crashed": self.crashed,
+            "hung": self.outcome.hung,
+            "leaked": self.outcome.leaked,
+            "rss_growth_mb": self.rss_growth_mb,
+            "worst_loop_ms": self.worst_loop_ms,
+            "codes": dict(sorted(totals.items())),
+            "codes_by_rpc": {name: dict(sorted(codes.items())) for name, codes in sorted(self.outcome.codes.items())},
+        }
+
+    @property
+    def defects(self) -> list[str]:
+        """What must be empty."""
+        held = [f"the loop of {name} was held {ms} ms" for name, ms in self.worst_loop_ms.items() if ms > 100]
+        crashed = [f"{self.crashed} services ended"] if self.crashed else []
+        return [*self.outcome.findings, *self.errors, *held, *crashed]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A stack whose event loops are watched (entry.py)."""
+
+    stack: Stack
+    log: io.StringIO
+    data: Path
+
+    def worst_loop_ms(self) -> dict[str, int]:
+        """The longest time that each service's loop was held since the stack started or forget() was called."""
+        return {name: _worst(self._file(name)) for name in SERVICES}
+
+    def forget(self) -> None:
+        """Measure anew."""
+        for name in SERVICES:
+            self._file(name).unlink(missing_ok=True)
+
+    def errors(self) -> list[str]:
+        """The lines of the log that no request may cause."""
+        lines = self.log.getvalue().splitlines()
+        return [line[:2000] for line in lines if re.search(r" CRITICAL |rpc crashed|the loop was held", line)]
+
+    def _file(self, name: str) -> Path:
+        return self.data / f"lag.{name}"
+
+
+@asynccontextmanager
+async def watched(data: Path) -> AsyncIterator[Watched]:
+    """Start a stack; its log is in the folder afterwards."""
+    log = io.StringIO()
+    lag = {"FUZZ_LAG": str(data / "lag")}
+    options = Options(data=data, port_base=None, trace_ratio=0.01, extra_env=lag, command=_command)
+    try:
+        async with running(options, Console(log, quiet=True)) as stack:
+            yield Watched(stack, log, data)
+    finally:
+        (data / "log.txt").write_text(log.getvalue())
+
+
+async def run(plan: Plan) -> Report:
+    """Start a stack, send the inputs, and look at what is left."""
+    async with watched(plan.data) as found:
+        stack = found.stack
+        warm = int(plan.count * _WARM)
+        first = await Attack(stack.addresses, seed=plan.seed, count=warm, workers=plan.workers).run()
+        before = _rss(stack)
+        attack = Attack(stack.addresses, seed=plan.seed + 1, count=plan.count - warm, workers=plan.workers)
+        outcome = _joined(first, await attack.run())
+        grown = max(after - before[name] for name, after in _rss(stack).items())
+        crashed = sum(stack.children[name].ended.done() for name in SERVICES)
+        worst = found.worst_loop_ms()
+    return Report(outcome, crashed, round(grown / 1e6, 1), worst, found.errors()[:20])
+
+
+def _command(context: str) -> Sequence[str]:
+    return (sys.executable, "-m", "tests.fuzz.entry", context)
+
+
+def _joined(one: Outcome, other: Outcome) -> Outcome:
+    other.inputs += one.inputs
+    other.internal += one.internal
+    other.hung += one.hung
+    other.leaked += one.leaked
+    other.findings = one.findings + other.findings
+    for name, codes in one.codes.items():
+        other.codes.setdefault(name, collections.Counter()).update(codes)
+    return other
+
+
+def _rss(stack: Stack) -> dict[str, int]:
+    """Resident memory of the services, in bytes."""
+    found = {}
+    for name in SERVICES:
+        status = Path(f"/proc/{stack.children[name].pid}/status").read_text()
+        matched = re.search(r"VmRSS:\s+(\d+) kB", status)
+        found[name] = int(matched[1]) * 1024 if matched else 0
+    return found
+
+
+def _worst(file: Path) -> int:
+    try:
+        return round(float(file.read_text()) * 1000)
+    except FileNotFoundError:
+        return 0

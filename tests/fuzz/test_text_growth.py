@@ -1,0 +1,128 @@
+"""Every function that reads a user's text takes time in proportion to its length, whatever the text is.
+
+The texts are made from small alphabets, since expressions go wrong on repetitions: a seed of one to four pieces is
+repeated, with a beginning and an end that keep a match from succeeding. A text is doubled three times. Linear work
+then takes 8 times as long; the square takes 64 times as long. The bound lies between the two, and the shortest of
+several runs counts, so that another process on the machine doesn't decide.
+"""
+
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from protos.node.v1 import node_pb2
+from services.node_service.model import text as node_text
+from services.node_service.usecases import validation as node_validation
+from services.similarity_service.model import analysis, note, search, snippets
+from services.similarity_service.model.engine.index import UserIndex
+from shared.errors import Violations
+from shared.grpc.validation import validator
+from shared.ids import check_id
+from shared.logs import cut
+
+# Pieces that the expressions treat in different ways: letters, joints, marks, brackets, scripts without spaces.
+PIECES = [
+    "a", "A", "1", "_", "-", "--", ".", "..", "+", "@", "#", "&", "/", "'", "\u2019", "*", '"', "(", ")", "[", "]", ":",
+    " ", "\n", "\t", "!", "\u3002", "\u0301", "\u0316", "\u0591", "é", "ﷺ", "漢", "ก", "य", "🙂", "\u200d", "\ufe0f",
+    "http://", "www.", "a@", "@a", "a.b", "a_b", "aA", "y", "ya", "ing", "tag:", "C++", "ß", "İ",
+    "\U0001d165", "\u0344",
+]  # fmt: skip
+ENDS = ["", "!", "\n", "é", "@", '"']
+SHORT = 2_000
+DOUBLINGS = 3
+# 8 for linear work, 64 for the square. The least time keeps what is over in a moment from being judged by noise.
+MOST_GROWTH = 24.0
+LEAST_SECONDS = 0.004
+
+ENGLISH = analysis.Analyser("english")
+TURKISH = analysis.Analyser("turkish")
+INDEX = UserIndex("english")
+INDEX.add(note.analyse(ENGLISH, node_id="n", version=1, title="A a (B)", text="a b ab aa ing", tags=["a"]))
+VALIDATE = validator(node_pb2.NewNode.DESCRIPTOR)
+
+
+def fresh(analyser: analysis.Analyser) -> analysis.Analyser:
+    """The analyser without what it knows of earlier texts."""
+    analyser._known.clear()
+    return analyser
+
+
+def analysed(text: str) -> object:
+    return note.analyse(fresh(ENGLISH), node_id="x", version=1, title=text[:512], text=text)
+
+
+def mentions(text: str) -> object:
+    made = note.analyse(fresh(ENGLISH), node_id="x", version=1, title="t", text=text)
+    numbers = INDEX.vocabulary.numbers(made.terms)
+    return INDEX.titles.scan(numbers)
+
+
+FUNCTIONS: dict[str, Callable[[str], object]] = {
+    "analysis of a note": analysed,
+    "analysis in another language": lambda text: fresh(TURKISH).pairs(text),
+    "spans": lambda text: list(fresh(ENGLISH).spans(analysis.normalise(text))),
+    "sentences": analysis.sentences,
+    "names in a title": note.called,
+    "title of a note": lambda text: note.analyse(ENGLISH, node_id="x", version=1, title=text, text=""),
+    "mentions of titles": mentions,
+    "search query": lambda text: search.parse(INDEX, text),
+    "search": lambda text: search.search(INDEX, search.parse(INDEX, text[:1024]), 10),
+    "snippet": lambda text: snippets.snippet(fresh(ENGLISH), text, lambda term: True, most=len(text)),
+    "excerpt": node_text,
+    "limits of a note": lambda text: VALIDATE(node_pb2.NewNode(title=text, content=text, tags=[text])),
+    "rules of a note": lambda text: node_validation._has_control(text),
+    "id": lambda text: check_id("node_id", text, Violations()),
+    "log": lambda text: cut(text, 500),
+}
+
+
+def texts(seed: int, count: int) -> Iterator[Callable[[int], str]]:
+    """Makers of a text of a length: first each piece by itself, then mixtures of them."""
+    draw = random.Random(seed)
+    cores = [[piece] for piece in PIECES]
+    cores += [[draw.choice(PIECES) for _ in range(draw.randint(2, 4))] for _ in range(count)]
+    for core in cores:
+        body, begin, end = "".join(core), draw.choice(PIECES), draw.choice(ENDS)
+
+        def make(length: int, body: str = body, begin: str = begin, end: str = end) -> str:
+            return begin + body * (length // len(body)) + end
+
+        yield make
+    for first, second in [("\u0301", "\u0316"), ("(", ")"), ("a", "_"), ("a.", "@"), ("+", "a")]:
+
+        def halves(length: int, first: str = first, second: str = second) -> str:
+            return first * (length // 2) + second * (length // 2)
+
+        yield halves
+
+
+def seconds(work: Callable[[str], object], text: str, repeats: int) -> float:
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work(text)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_time_grows_with_the_length_and_not_with_its_square(name: str) -> None:
+    work = FUNCTIONS[name]
+    for make in texts(seed=1, count=8):
+        long = make(SHORT << DOUBLINGS)
+        taken = seconds(work, long, 1)
+        if taken < LEAST_SECONDS * MOST_GROWTH:
+            continue  # the square of the length would show in more than this
+        allowed = max(seconds(work, make(SHORT), 3), LEAST_SECONDS) * MOST_GROWTH
+        taken = min(taken, seconds(work, long, 2))
+        assert taken < allowed, f"{make(12)!r}…: {len(long)} characters took {taken:.2f} s"
+
+
+def test_the_bound_finds_an_expression_that_backtracks() -> None:
+    quadratic = re.compile(r"[a-z]+(?:[_-]+?[a-z]+|_)*")
+    text = "a" + "_" * 8_000
+    short = seconds(quadratic.findall, text[:1_001], 3)
+    assert seconds(quadratic.findall, text, 1) > max(short, LEAST_SECONDS) * MOST_GROWTH
