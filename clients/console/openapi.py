@@ -121,7 +121,7 @@ class Document:
         if name not in self._schemas:
             self._schemas[name] = schema = {"type": "object"}
             if name in self._comments:
-                schema["description"] = self._comments[name]  # type: ignore[assignment]
+                schema["description"] = self._comments[name]
             required = [field.json_name for field in message.fields if _rules(field).required]
             properties = {field.json_name: self._field(message, field) for field in message.fields}
             schema |= {"properties": properties}  # type: ignore[dict-item]
