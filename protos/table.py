@@ -34,6 +34,7 @@ RELINK_SHARDS = 4
 
 USER = "USER#"
 NODES = "NODE#"
+BODIES = "BODY#"
 EDGES = "EDGE#"
 GRAPH = "GRAPH#"
 HIDDEN = "GRAPH#HIDDEN#"
@@ -81,6 +82,11 @@ def node_sort_key(node_id: str) -> str:
 def node_key(user_id: str, node_id: str) -> Key:
     """The key of a note."""
     return f"USER#{user_id}", f"NODE#{node_id}"
+
+
+def body_key(user_id: str, node_id: str) -> Key:
+    """The key of a note's content, where it is apart from the note's state."""
+    return f"USER#{user_id}", f"BODY#{node_id}"
 
 
 def node_of(sort_key: str) -> str:
@@ -354,6 +360,7 @@ ITEMS = (
         readers=("cleanup",),
         removers=(_ERASING,),
     ),
+    Item("content of a note", "node", "USER#<user_id>", "BODY#<node_id>", removers=(_ERASING,)),
     Item(
         "edge, stored twice",
         "graph",
@@ -431,6 +438,7 @@ ITEMS = (
 PREFIXES = (
     "USER#",
     "NODE#",
+    "BODY#",
     "EDGE#",
     "GRAPH#",
     "TERMS#",

@@ -51,6 +51,11 @@ class FakeStore:
         found = {node_id: await self.current(user_id, node_id) for node_id in node_ids}
         return {node_id: node for node_id, node in found.items() if node is not None}
 
+    async def summaries(
+        self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]
+    ) -> Mapping[str, Summary]:
+        return {node_id: node.summary() for node_id, node in (await self.read(user_id, node_ids, seen)).items()}
+
     async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Node]:
         return await self.read(user_id, node_ids, seen)
 
@@ -68,7 +73,7 @@ class FakeStore:
         ]
         return sorted(live, key=lambda node: (node.create_ms, node.node_id), reverse=True)[:limit]
 
-    async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
+    async def all_from(self, user_id: str, after: str, limit: int) -> list[Summary]:
         found = sorted(node_id for user, node_id in self.notes if user == user_id and node_id > after)
         return [self.notes[user_id, node_id] for node_id in found[:limit]]
 
