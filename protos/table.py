@@ -126,9 +126,15 @@ def hidden_of(sort_key: str) -> str:
 
 
 def suppressed_key(user_id: str, a: str, b: str, type: str = RELATED) -> Key:
-    """The key of the rejection of an automatic link. a, b: the ends in the order of the edge's own key."""
+    """The key of a rejection of earlier releases. a, b: the ends in the order of the edge's own key."""
     tail = "" if type == RELATED else f"#{type}"
     return f"USER#{user_id}", f"GRAPH#SUPPRESSED#{a}#{b}{tail}"
+
+
+def suppressed_of(sort_key: str) -> tuple[str, str, str]:
+    """(a, b, type) of the sort key of a rejection of earlier releases."""
+    a, b, *type = sort_key.removeprefix(SUPPRESSED).split("#")
+    return a, b, type[0] if type else RELATED
 
 
 def terms_key(user_id: str, node_id: str) -> Key:
@@ -362,7 +368,7 @@ ITEMS = (
     ),
     Item("content of a note", "node", "USER#<user_id>", "BODY#<node_id>", removers=(_ERASING,)),
     Item(
-        "edge, stored twice",
+        "edge, stored twice; also a rejected one",
         "graph",
         "USER#<user_id>",
         "EDGE#<node_id>#<other>[#<type>]",
@@ -379,7 +385,7 @@ ITEMS = (
         removers=(_ERASING,),
     ),
     Item(
-        "rejected automatic link",
+        "rejected automatic link of an earlier release",
         "graph",
         "USER#<user_id>",
         "GRAPH#SUPPRESSED#<a>#<b>[#<type>]",

@@ -29,7 +29,11 @@ class CountingIds:
 
 @dataclass
 class FakeStore:
-    """NodeStore in memory. before_commit: called with each write first, to let somebody else write in between."""
+    """NodeStore in memory.
+
+    before_commit: called with each write first, to let somebody else write in between.
+    together_bytes: contents of up to this many bytes come with a summary.
+    """
 
     notes: dict[tuple[str, str], Node] = field(default_factory=dict)
     events: list[NodeEvent] = field(default_factory=list)
@@ -37,6 +41,7 @@ class FakeStore:
     commits: int = 0
     reads: int = 0
     before_commit: Callable[[NodeWrite], None] = lambda write: None
+    together_bytes: int = 0
     failing: Mapping[str, Brain2Error] = field(default_factory=dict)
 
     async def current(self, user_id: str, node_id: str) -> Node | None:
@@ -54,7 +59,11 @@ class FakeStore:
     async def summaries(
         self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]
     ) -> Mapping[str, Summary]:
-        return {node_id: node.summary() for node_id, node in (await self.read(user_id, node_ids, seen)).items()}
+        found = await self.read(user_id, node_ids, seen)
+        return {
+            node_id: node.summary() if node.content_bytes > self.together_bytes else node
+            for node_id, node in found.items()
+        }
 
     async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Node]:
         return await self.read(user_id, node_ids, seen)

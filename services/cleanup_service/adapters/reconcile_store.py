@@ -32,7 +32,7 @@ class DynamoReconcileStore:
 
     async def edges(self, user_id: str, node_id: str = "") -> AsyncIterator[list[EdgeSide]]:
         begins = table.edges_prefix(node_id) if node_id else table.EDGES
-        async for items in self._pages(user_id, begins, ("SK", "w")):
+        async for items in self._pages(user_id, begins, ("SK", "w", "rej")):
             yield [_side(item) for item in items]
 
     async def stored(self, user_id: str, sides: Sequence[EdgeSide]) -> list[EdgeSide]:
@@ -130,7 +130,7 @@ def _note(item: Item) -> StoredNote:
 
 
 def _side(item: Item) -> EdgeSide:
-    return EdgeSide(*table.edge_of(item["SK"]), float(item.get("w", 0)))
+    return EdgeSide(*table.edge_of(item["SK"]), float(item.get("w", 0)), bool(item.get("rej", False)))
 
 
 def _entry(item: Item) -> IndexEntry:

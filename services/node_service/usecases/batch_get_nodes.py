@@ -8,7 +8,7 @@ from services.node_service.usecases.validation import check_batch_get_nodes
 from shared.errors import ResourceExhausted
 
 # Whole notes that one read of the store asks for.
-READ_AT_ONCE = 50
+READ_AT_ONCE = 100
 
 
 async def batch_get_nodes(

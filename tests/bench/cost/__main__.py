@@ -79,15 +79,16 @@ def dollars(numbers: dict[str, Any]) -> float:
 def table(found: dict[str, Any]) -> str:
     """Markdown."""
     before = found.get("before") or found["now"]
+    prices = found["prices"]
     lines = [
-        f"Counted {found['date']}, {found['machine']}. WCU and RCU: write and read units of DynamoDB, indexes included, of",
-        "an operation and of all that follows it in the four services; in brackets what it was before a note's state and",
-        f"content had items of their own. Dollars: of a million operations at the list prices of {PRICES['date']}, us-east-1,",
-        f"on demand ({PRICES['write_units']} for a million write units, {PRICES['read_units']} for read units, "
-        f"{PRICES['event_chunks']} for",
-        f"events of 64 KB, {PRICES['queue_requests']} for requests to a queue). *Original*: the schema that the design began with,",
-        f"all indexes with ALL attributes and a row for each of {original.KEYWORDS} keywords, computed by the same rules; it",
-        "has no transactions and no outbox, so that a crash loses events.",
+        f"Counted {found['date']}. WCU and RCU: write and read units of DynamoDB, indexes included, of an operation and"
+        " of all that follows it in the four services; in brackets what it was before a note's state and content had items"
+        f" of their own. Dollars: of a million operations at the list prices of {prices['date']}, us-east-1, on demand"
+        f" ({prices['write_units']} for a million write units, {prices['read_units']} for read units,"
+        f" {prices['event_chunks']} for events of 64 KB, {prices['queue_requests']} for requests to a queue)."
+        " *Original*: the schema that the design began with, all indexes with ALL attributes and a row for each of"
+        f" {original.KEYWORDS} keywords, computed by the same rules; it has no transactions and no outbox, so that a"
+        " crash loses events.",
     ]
     for size in SIZES:
         there = original.operations(size.content_bytes, LINKS)

@@ -132,6 +132,7 @@ async def test_the_second_read_comes_from_redis(world: World) -> None:
 
 
 async def test_titles_fill_too(world: World) -> None:
+    world.store.together_bytes = 100
     assert [await world.title() for _ in range(3)] == ["v1"] * 3
     assert await world.read() == "v1"
     assert world.store.misses == 1
