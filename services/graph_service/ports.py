@@ -210,8 +210,8 @@ class EdgeStore(Protocol):
     async def add_journal_entry(self, entry: JournalEntry) -> None:
         """Write an entry outside of a transaction."""
 
-    async def journal_entries(self) -> Sequence[JournalEntry]:
-        """Entries of all users, a bounded number."""
+    async def journal_entries(self, *, consistent: bool = True) -> Sequence[JournalEntry]:
+        """Entries of all users, a bounded number. Without `consistent` those of the last moment may be missing."""
 
     async def delete_journal_entries(self, entries: Iterable[JournalEntry]) -> None: ...
 

@@ -13,6 +13,7 @@ from shared.dynamo import ABSENT, Check, Condition, Item, Key, Put, Table, Trans
 from shared.errors import Unavailable
 from shared.events.bus import Bus, calls
 from shared.events.envelope import Event
+from shared.events.stored import stored_event
 
 _PAGE = 500
 _NOTE = ("SK", "version", "delete_time")
@@ -114,7 +115,7 @@ class DynamoReconcileStore:
         for service in table.SERVICES:
             for shard in range(table.OUTBOX_SHARDS):
                 async for item in self._table.query_all(table.outbox_partition(service, shard), consistent=True):
-                    event = Event.from_json(item["event"])
+                    event = stored_event(item)
                     if event.user_id == user_id:
                         found.append(((item["PK"], item["SK"]), event))
         return found

@@ -250,10 +250,10 @@ class DynamoEdgeStore:
     async def add_journal_entry(self, entry: JournalEntry) -> None:
         await self._table.put(items.journal_item(entry))
 
-    async def journal_entries(self) -> Sequence[JournalEntry]:
+    async def journal_entries(self, *, consistent: bool = True) -> Sequence[JournalEntry]:
         pages = await asyncio.gather(
             *(
-                self._table.query(table.journal_partition(shard), limit=_JOURNAL_PAGE, consistent=True)
+                self._table.query(table.journal_partition(shard), limit=_JOURNAL_PAGE, consistent=consistent)
                 for shard in range(table.JOURNAL_SHARDS)
             )
         )

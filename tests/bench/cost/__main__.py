@@ -82,7 +82,7 @@ def table(found: dict[str, Any]) -> str:
     prices = found["prices"]
     lines = [
         f"Counted {found['date']}. WCU and RCU: write and read units of DynamoDB, indexes included, of an operation and"
-        " of all that follows it in the four services; in brackets what it was before a note's state and content had items"
+        " of all that follows it in the four services; in brackets what it was before state and content had items"
         f" of their own. Dollars: of a million operations at the list prices of {prices['date']}, us-east-1, on demand"
         f" ({prices['write_units']} for a million write units, {prices['read_units']} for read units,"
         f" {prices['event_chunks']} for events of 64 KB, {prices['queue_requests']} for requests to a queue)."

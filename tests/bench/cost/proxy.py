@@ -63,7 +63,15 @@ class Bill:
 
 
 # Reads that a service makes at intervals, whether something is to be done or not.
-POLLED = frozenset({"event in the outbox", "journal entry", "DeletionQueue", "lease of an outbox shard"})
+POLLED = frozenset(
+    {
+        "event in the outbox",
+        "journal entry",
+        "DeletionQueue",
+        "lease of an outbox shard",
+        "lease of a deletion shard",
+    }
+)
 
 
 class CostProxy:
@@ -131,7 +139,8 @@ class CostProxy:
         body = await request.read()
         operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         answer = await self._forward("sqs", request, body)
-        idle = operation == "ReceiveMessage" and not json.loads(answer.body or b"{}").get("Messages")  # type: ignore[arg-type]
+        received = json.loads(answer.body or b"{}") if operation == "ReceiveMessage" else {"Messages": operation}  # type: ignore[arg-type]
+        idle = operation == "GetQueueAttributes" or not received.get("Messages")
         bill = self.polls if idle else self.bill
         if not idle:
             self._busy()
@@ -195,7 +204,7 @@ class CostProxy:
             answer = await self._forward("dynamodb", request, body)
             after = await self._images(request, table, keys)
         names = {item_name(*key) for key in keys}
-        # The lease of a sweeper; everything else that is written is work.
+        # Leases of polling processes; everything else that is written is work.
         bill = self.polls if names <= POLLED and "event in the outbox" not in names else self.bill
         if bill is self.bill:
             self._busy()
@@ -235,9 +244,13 @@ class CostProxy:
         }
         if operation is not None:
             headers["X-Amz-Target"] = f"DynamoDB_20120810.{operation}"
-        async with self._session.request(request.method, url, headers=headers, data=body) as answer:
-            kept = {key: value for key, value in answer.headers.items() if key.lower() not in {*_HOP, "x-amz-crc32"}}
-            return web.Response(status=answer.status, headers=kept, body=await answer.read())
+        try:
+            async with self._session.request(request.method, url, headers=headers, data=body) as answer:
+                left_out = {*_HOP, "x-amz-crc32"}
+                kept = {key: value for key, value in answer.headers.items() if key.lower() not in left_out}
+                return web.Response(status=answer.status, headers=kept, body=await answer.read())
+        except aiohttp.ClientError:  # the store ends
+            return web.Response(status=500)
 
     def _busy(self) -> None:
         self.busy_at = asyncio.get_running_loop().time()

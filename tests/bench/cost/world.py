@@ -56,9 +56,21 @@ class World:
         ends = loop.time() + _LONGEST_SECONDS
         while loop.time() < ends:
             await asyncio.sleep(0.25)
-            if loop.time() - self.proxy.busy_at > QUIET_SECONDS and not await self._relinking(user_id):
+            if loop.time() - self.proxy.busy_at < QUIET_SECONDS:
+                continue
+            if not await self._relinking(user_id) and not await self._queued():
                 return
         raise RuntimeError(f"the stack was not quiet within {_LONGEST_SECONDS:.0f} s")
+
+    async def _queued(self) -> bool:
+        """Whether a message waits in a queue or is being handled."""
+        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        async with self.stores.client("sqs") as sqs:
+            for url in self.stack.resources.queues.values():
+                found = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))
+                if any(int(found["Attributes"].get(name, 0)) for name in names):
+                    return True
+        return False
 
     async def _relinking(self, user_id: str) -> bool:
         if not user_id:
