@@ -94,13 +94,14 @@ def table(found: dict[str, Any]) -> str:
         there = original.operations(size.content_bytes, LINKS)
         lines += [
             "",
-            f"| a note of {size.name} | WCU | RCU | requests | events | KB | $ a million | original: WCU | RCU | $ |",
-            "|---|---|---|---|---|---|---|---|---|---|",
+            f"| a note of {size.name} | WCU | its own | RCU | requests | events | KB | $ a million | original: WCU | RCU | $ |",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
         ]
         for name, title in _TITLES.items():
             now, was, old = found["now"][size.name][name], before[size.name][name], there[name]
             lines.append(
-                f"| {title} | **{now['write_units']:g}** ({was['write_units']:g}) | {now['read_units']:g}"
+                f"| {title} | **{now['write_units']:g}** ({was['write_units']:g}) | {now['own_write_units']:g} |"
+                f" {now['read_units']:g}"
                 f" ({was['read_units']:g}) | {now['requests']} | {now['events']} | {now['bytes'] / 1024:.1f} |"
                 f" {dollars(now):.2f} ({dollars(was):.2f}) | {old['write_units']:g} | {old['read_units']:g} |"
                 f" {dollars(old):.2f} |"

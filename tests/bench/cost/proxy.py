@@ -30,7 +30,7 @@ Write = tuple[tuple[str, str], bool]
 class Bill:
     """What was counted since the last reset().
 
-    write_units, read_units: by the sort of item, and by the index's name for an index. requests: by operation.
+    write_units, read_units: by the sort of item; of an index by its name, and for writes also by the sort of item. requests: by operation.
     events, event_chunks: entries of PutEvents, and the pieces of 64 KB that are charged. bytes: moved both ways.
     """
 
@@ -46,10 +46,17 @@ class Bill:
         """Begin anew."""
         self.__init__()  # type: ignore[misc]
 
+    @property
+    def own_write_units(self) -> float:
+        """Of the note and its event alone: without what other services write because of them."""
+        own = ("note", "content of a note", "event in the outbox")
+        return sum(count for name, count in self.write_units.items() if name.rpartition(": ")[2] in own)
+
     def numbers(self) -> dict[str, Any]:
         """As it is written to cost.json."""
         return {
             "write_units": sum(self.write_units.values()),
+            "own_write_units": self.own_write_units,
             "read_units": sum(self.read_units.values()),
             "requests": sum(self.requests.values()),
             "events": sum(self.events.values()),
@@ -212,11 +219,13 @@ class CostProxy:
         bill.bytes += len(body) + _length(answer)
         for key, changes in writes:
             was, now = before.get(key), after.get(key)
-            name = item_name(*key) + ("" if changes else " (condition)")
-            bill.write_units[name] += units.table_write(was, now, transaction=transaction)
+            name = item_name(*key)
+            bill.write_units[name if changes else f"{name} (condition)"] += units.table_write(
+                was, now, transaction=transaction
+            )
             for index in self._indexes:
                 if cost := units.index_write(index, was, now):
-                    bill.write_units[index.name] += cost
+                    bill.write_units[f"{index.name}: {name}"] += cost
         return answer
 
     async def _images(
