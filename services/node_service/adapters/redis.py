@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Title)
 S = TypeVar("S", bound=Summary)
-Read = Callable[[str, Sequence[str], Mapping[str, int]], Awaitable[Mapping[str, S]]]
+Read = Callable[[str, Sequence[str], Mapping[str, Revision]], Awaitable[Mapping[str, S]]]
 
 # Longer than a read may take.
 LEASE_MS = 5_000

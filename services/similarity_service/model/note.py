@@ -181,7 +181,9 @@ def _sentences(text: str) -> Iterator[list[tuple[str, bool]]]:
         yield parts
 
 
-def _read(analyser: Analyser, parts: Sequence[tuple[str, bool]], most: int) -> tuple[list[tuple[str, str]], Set[int]]:
+def _read(
+    analyser: Analyser, parts: Sequence[tuple[str, bool]], most: int
+) -> tuple[list[tuple[str, str]], Set[int]]:
     """The terms of a sentence with their forms, at most so many, and the places of those that are quiet."""
     if len(parts) == 1 and not parts[0][1]:
         pairs = analyser.pairs(parts[0][0])[:most]

@@ -30,7 +30,8 @@ Write = tuple[tuple[str, str], bool]
 class Bill:
     """What was counted since the last reset().
 
-    write_units, read_units: by the sort of item; of an index by its name, and for writes also by the sort of item. requests: by operation.
+    write_units, read_units: by the sort of item; of an index by its name, and for writes also by the sort of item.
+    requests: by operation.
     events, event_chunks: entries of PutEvents, and the pieces of 64 KB that are charged. bytes: moved both ways.
     """
 
