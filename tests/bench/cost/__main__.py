@@ -94,8 +94,8 @@ def table(found: dict[str, Any]) -> str:
         there = original.operations(size.content_bytes, LINKS)
         lines += [
             "",
-            f"| a note of {size.name} | WCU | its own | RCU | requests | events | KB | $ a million | original: WCU | RCU |"
-            " $ |",
+            f"| a note of {size.name} | WCU | its own | RCU | requests | events | KB | $ a million | original: WCU |"
+            " RCU | $ |",
             "|---|---|---|---|---|---|---|---|---|---|---|",
         ]
         for name, title in _TITLES.items():

@@ -33,11 +33,7 @@ async def measure(world: World, size: Size) -> dict[str, dict[str, Any]]:
     async def count(name: str, work: Any, user_id: str = user) -> None:
         found[name] = (await world.cost(work, user_id)).numbers()
 
-    groups = [words.some(12) for _ in range(LINKS)]
-    for number, group in enumerate(groups):
-        await create(world, user, f"peer-{number}", " ".join(group[:2]), words.text(group, 700))
-    await world.quiet(user)
-    about = [word for group in groups for word in group]
+    about = await make_peers(world, user, words)
     text = words.text(about, size.content_bytes)
     await count("create_linked", create(world, user, "note", "a title", text))
     neighbors = graph_pb2.GetNeighborsRequest(user_id=user, node_id="note")
@@ -66,6 +62,20 @@ async def measure(world: World, size: Size) -> dict[str, dict[str, Any]]:
     await world.quiet(user)
     await count("delete_and_purge", purge(world, user, "note"))
     return found
+
+
+async def make_peers(world: World, user_id: str, words: Words) -> list[str]:
+    """Notes without a word in common, to each of which a note of all the returned words is linked."""
+    # Whatever the default threshold is: a fifth of the words is enough.
+    settings = similarity_pb2.UserSettings(link_threshold=0.05)
+    asked = similarity_pb2.UpdateUserSettingsRequest(user_id=user_id, settings=settings)
+    asked.update_mask.paths.append("link_threshold")
+    await world.similarity.UpdateUserSettings(asked)
+    groups = [words.some(12) for _ in range(LINKS)]
+    for number, group in enumerate(groups):
+        await create(world, user_id, f"peer-{number}", " ".join(group[:2]), words.text(group, 700))
+    await world.quiet(user_id)
+    return [word for group in groups for word in group]
 
 
 async def create(world: World, user_id: str, node_id: str, title: str, content: str) -> None:
