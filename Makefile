@@ -112,7 +112,7 @@ proto-check: venv
 	@cd .brain2/proto-check && find . -type f | sort | while read -r f; do \
 	  cmp -s "$$f" "../../$$f" || { echo "brain2: $$f is stale, run 'make proto'" >&2; exit 1; }; done
 
-.PHONY: bench-promises bench-graph bench-similarity bench-view eval chaos fuzz audit
+.PHONY: bench-promises bench-graph bench-similarity bench-view bench-cost eval chaos fuzz audit
 bench-promises: venv ## Measure the promised latencies on the whole stack
 	@exec $(PY) -m tests.bench.promises $(ARGS)
 
@@ -121,6 +121,9 @@ bench-graph: venv ## Measure edge lookups and traversals
 
 bench-similarity: venv .venv-bench/.stamp ## Measure adding, finding and searching notes, beside other tools (ARGS=--quick)
 	@exec $(PY) -m tests.bench.similarity $(ARGS)
+
+bench-cost: venv ## Count the units, requests and events that each operation costs on AWS
+	@exec $(PY) -m tests.bench.cost $(ARGS)
 
 # What it is compared with; needed for nothing else.
 .venv-bench/.stamp: requirements/bench.txt

@@ -34,6 +34,7 @@ RELINK_SHARDS = 4
 
 USER = "USER#"
 NODES = "NODE#"
+BODIES = "BODY#"
 EDGES = "EDGE#"
 GRAPH = "GRAPH#"
 HIDDEN = "GRAPH#HIDDEN#"
@@ -83,6 +84,11 @@ def node_key(user_id: str, node_id: str) -> Key:
     return f"USER#{user_id}", f"NODE#{node_id}"
 
 
+def body_key(user_id: str, node_id: str) -> Key:
+    """The key of a note's content, where it is apart from the note's state."""
+    return f"USER#{user_id}", f"BODY#{node_id}"
+
+
 def node_of(sort_key: str) -> str:
     """The node_id of a note's sort key."""
     return sort_key.removeprefix(NODES)
@@ -120,9 +126,15 @@ def hidden_of(sort_key: str) -> str:
 
 
 def suppressed_key(user_id: str, a: str, b: str, type: str = RELATED) -> Key:
-    """The key of the rejection of an automatic link. a, b: the ends in the order of the edge's own key."""
+    """The key of a rejection of earlier releases. a, b: the ends in the order of the edge's own key."""
     tail = "" if type == RELATED else f"#{type}"
     return f"USER#{user_id}", f"GRAPH#SUPPRESSED#{a}#{b}{tail}"
+
+
+def suppressed_of(sort_key: str) -> tuple[str, str, str]:
+    """(a, b, type) of the sort key of a rejection of earlier releases."""
+    a, b, *type = sort_key.removeprefix(SUPPRESSED).split("#")
+    return a, b, type[0] if type else RELATED
 
 
 def terms_key(user_id: str, node_id: str) -> Key:
@@ -354,8 +366,9 @@ ITEMS = (
         readers=("cleanup",),
         removers=(_ERASING,),
     ),
+    Item("content of a note", "node", "USER#<user_id>", "BODY#<node_id>", removers=(_ERASING,)),
     Item(
-        "edge, stored twice",
+        "edge, stored twice; also a rejected one",
         "graph",
         "USER#<user_id>",
         "EDGE#<node_id>#<other>[#<type>]",
@@ -372,7 +385,7 @@ ITEMS = (
         removers=(_ERASING,),
     ),
     Item(
-        "rejected automatic link",
+        "rejected automatic link of an earlier release",
         "graph",
         "USER#<user_id>",
         "GRAPH#SUPPRESSED#<a>#<b>[#<type>]",
@@ -431,6 +444,7 @@ ITEMS = (
 PREFIXES = (
     "USER#",
     "NODE#",
+    "BODY#",
     "EDGE#",
     "GRAPH#",
     "TERMS#",

@@ -46,10 +46,11 @@ from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
 from shared.metrics import Metrics
 from shared.resilience.breaker import Breaker
+from shared.resilience.pace import IdlePace
 from shared.resilience.retry import Backoff
 
 # How often the deletions are counted: one count is 48 queries in all processes together, 24 read units if all is empty.
-QUEUE_DEPTH_SECONDS = 60.0
+QUEUE_DEPTH_SECONDS = 180.0
 
 
 async def serve(life: Lifecycle) -> None:
@@ -119,8 +120,15 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         tracer=telemetry,
     )
     workers = Workers(runner.run_deletion, config.workers)
+    pace = IdlePace(after=6, rests=11)
     deletions = Deletions(
-        store=sagas, nodes=nodes, erasures=erasures, clock=clock, offer=workers.offer, tracer=telemetry
+        store=sagas,
+        nodes=nodes,
+        erasures=erasures,
+        clock=clock,
+        offer=workers.offer,
+        tracer=telemetry,
+        changed=pace.busy,
     )
     leases = DynamoShardLeases(table)
     poller = DeletionPoller(
@@ -130,6 +138,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         submit=workers.submit,
         rng=random,
         owner=owner,
+        pace=pace,
     )
 
     # Users: erase, export, reconcile.

@@ -105,15 +105,24 @@ def edge(message: graph_pb2.Edge) -> Edge:
     )
 
 
-def edge_created(edge: Edge) -> Mapping[str, Any]:
+def edge_created(edges: Sequence[Edge]) -> Mapping[str, Any]:
     """The data of the event edge.created."""
-    return _json(events_pb2.EdgeCreated(edge=edge_message(edge)))
+    return _json(events_pb2.EdgeCreated(edges=[_event_edge(edge) for edge in edges]))
 
 
-def edge_deleted(edge: Edge, cause: str) -> Mapping[str, Any]:
+def edge_deleted(edges: Sequence[Edge], cause: str) -> Mapping[str, Any]:
     """The data of the event edge.deleted."""
-    deleted = events_pb2.EdgeDeleted(source_id=edge.source, target_id=edge.target, type=edge.type, cause=cause)
-    return _json(deleted)
+    return _json(events_pb2.EdgeDeleted(cause=cause, edges=[_event_edge(edge) for edge in edges]))
+
+
+def _event_edge(edge: Edge) -> graph_pb2.Edge:
+    """An edge as events carry it: without what the envelope has, the shared keywords and the labels."""
+    message = edge_message(edge)
+    for name in ("user_id", "etag"):
+        message.ClearField(name)
+    for name in ("shared_keywords", "labels"):
+        message.metadata.ClearField(name)
+    return message
 
 
 def _json(message: Any) -> Mapping[str, Any]:

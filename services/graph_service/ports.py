@@ -31,7 +31,8 @@ class ChangeType(Enum):
 class EdgeChange:
     """The change of one edge.
 
-    before: the version that it replaces; None: the edge must not exist.
+    edge: as it is afterwards; for DELETED as it was, or a rejected one, which is stored in its place.
+    before: the version that it replaces, which may be a rejected one; None: the edge must not exist.
     cause: the reason, for the event edge.deleted.
     """
 
@@ -39,6 +40,14 @@ class EdgeChange:
     edge: Edge
     before: Edge | None = None
     cause: str = ""
+
+    @property
+    def shown(self) -> Edge | None:
+        """The edge that events and the change feed name; None when its readers never knew it: a rejected one goes."""
+        if self.change_type is not ChangeType.DELETED:
+            return self.edge
+        before = self.before or self.edge
+        return None if before.rejected else before
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +88,12 @@ class JournalEntry:
 class Write:
     """All that one transaction does.
 
-    suppress, unsuppress: edges that a person rejects, or no longer rejects.
-    unless_suppressed: the transaction fails if one of these edges is rejected.
     response: what to store with a request_id.
     journal: set when Redis could not be informed before the commit.
     """
 
     user_id: str
     changes: tuple[EdgeChange, ...] = ()
-    suppress: tuple[EdgeKey, ...] = ()
-    unsuppress: tuple[EdgeKey, ...] = ()
-    unless_suppressed: tuple[EdgeKey, ...] = ()
     fence: Fence | None = None
     response: tuple[IdempotentRequest, bytes] | None = None
     journal: JournalEntry | None = None
@@ -97,7 +101,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A condition that stopped a commit: "edge" (found is what is stored), "suppressed", "fence", "request"."""
+    """A condition that stopped a commit: "edge" (found is what is stored), "fence", "request"."""
 
     condition: str
     key: EdgeKey | None = None
@@ -141,14 +145,16 @@ class Incidence:
 
 class EdgeStore(Protocol):
     """Edges and visibility records. Every read of edges is strongly consistent: it sees all writes that were
-    acknowledged before it began.
+    acknowledged before it began. Only get() and get_many() return rejected edges, and edges_at() if it is asked to.
 
     Unavailable or DeadlineExceeded from a write leaves open whether it was done; WriteRejected and the other errors
     mean that it was not.
     """
 
     async def commit(self, write: Write) -> None:
-        """All or nothing: both items of each edge, its event, the journal entry and the response.
+        """All or nothing: both items of each edge, the events, the journal entry and the response.
+
+        All edges that the write creates share one event, and so do all that it deletes.
 
         WriteRejected names the conditions that didn't hold. The events are published in the background afterwards.
         """
@@ -158,9 +164,6 @@ class EdgeStore(Protocol):
     async def get_many(self, user_id: str, keys: Iterable[EdgeKey]) -> Mapping[EdgeKey, Edge]:
         """Any number; edges that don't exist are absent."""
 
-    async def suppressed(self, user_id: str, keys: Iterable[EdgeKey]) -> frozenset[EdgeKey]:
-        """Those of the edges that a person rejected."""
-
     async def members(self, user_id: str, node_id: str, members: Sequence[str]) -> Mapping[str, Neighbor]:
         """Entries of a note's list by Neighbor.member; those that don't exist are absent."""
 
@@ -168,9 +171,9 @@ class EdgeStore(Protocol):
         """At most `limit` of a note's neighbours (fewer when DynamoDB cuts the page), in key order."""
 
     async def edges_at(
-        self, user_id: str, node_id: str, *, after: str | None, limit: int
+        self, user_id: str, node_id: str, *, after: str | None, limit: int, with_rejected: bool = False
     ) -> tuple[Sequence[Edge], str | None]:
-        """Whole edges of a note, and the position to go on after."""
+        """Whole edges of a note, perhaps fewer than there are up to the limit, and the position to go on after."""
 
     def edges(self, user_id: str) -> AsyncIterator[Sequence[Edge]]:
         """Every edge of the user once, in batches of at most a page, in key order."""
@@ -207,8 +210,8 @@ class EdgeStore(Protocol):
     async def add_journal_entry(self, entry: JournalEntry) -> None:
         """Write an entry outside of a transaction."""
 
-    async def journal_entries(self) -> Sequence[JournalEntry]:
-        """Entries of all users, a bounded number."""
+    async def journal_entries(self, *, consistent: bool = True) -> Sequence[JournalEntry]:
+        """Entries of all users, a bounded number. Without `consistent` those of the last moment may be missing."""
 
     async def delete_journal_entries(self, entries: Iterable[JournalEntry]) -> None: ...
 

@@ -180,8 +180,11 @@ class GraphServicer:
         removed, done = await self.detach_node.detach_node(
             request.user_id, request.node_id, request.max_edges, request.version
         )
+        edges = [convert.edge_message(edge) for edge in removed if not edge.rejected]
         return graph_pb2.DetachNodeResponse(
-            removed=len(removed), done=done, edges=[convert.edge_message(edge) for edge in removed]
+            removed=len(edges),
+            done=done,
+            edges=edges,
         )
 
     async def SetNodeVisibility(

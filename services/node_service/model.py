@@ -16,6 +16,8 @@ MAX_TAG_BYTES = 64
 MAX_METADATA_ENTRIES = 32
 MAX_METADATA_BYTES = 4096
 EXCERPT_CHARACTERS = 200
+# An event carries a content of up to this many bytes. A larger one is read from this service by whoever needs it.
+EVENT_CONTENT_BYTES = 4096
 MAX_BATCH_CREATE = 100
 MAX_BATCH_GET = 1000
 # A create_time may lie this far in the future, because the clocks of importers differ a little.
@@ -86,6 +88,9 @@ class Summary(Title):
     cascade: Cascade = Cascade.EDGES
     # The purge has begun, and the note can't be restored any more.
     fenced: bool = False
+    # The version whose write stored the content apart from the rest of the note; 0 = it is stored with the rest, or
+    # where this was read doesn't have it (a cache, a list). Only the table uses it, and notes are equal without it.
+    content_version: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

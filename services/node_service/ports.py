@@ -56,7 +56,7 @@ class Position:
 
 
 class NodeStore(Protocol):
-    """The notes. Reads and writes of one note are linearizable, except read(), titles() and page()."""
+    """The notes. Reads and writes of one note are linearizable, except read(), summaries(), titles() and page()."""
 
     async def current(self, user_id: str, node_id: str) -> Node | None:
         """The note as the last finished write left it, also when it is deleted."""
@@ -70,6 +70,11 @@ class NodeStore(Protocol):
         seen: the revisions, by node_id, that they are never older than.
         """
 
+    async def summaries(
+        self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]
+    ) -> Mapping[str, Summary]:
+        """The same as read(), with at least the Summary of each note, which costs less than the content."""
+
     async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Title]:
         """The same as read(), with at least the Title of each note."""
 
@@ -82,9 +87,10 @@ class NodeStore(Protocol):
         node_id, descending. The place of a note in this order never changes.
         """
 
-    async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
-        """Whole notes, also deleted ones, in the order of their ids, as the last finished writes left them.
+    async def all_from(self, user_id: str, after: str, limit: int) -> list[Summary]:
+        """All notes, also deleted ones, in the order of their ids, as the last finished writes left them.
 
+        Those with a content that an event may carry (EVENT_CONTENT_BYTES) are whole.
         after: the id that they come after; "" = from the first.
         limit: there are fewer only at the end or when the notes are large, and none only at the end.
         """

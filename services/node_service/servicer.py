@@ -53,7 +53,7 @@ class NodeServicer:
     async def GetNode(self, request: node_pb2.GetNodeRequest, context: Any) -> node_pb2.GetNodeResponse:
         view = convert.view(request.view)
         seen = convert.seen(request.consistency_token)
-        node = await get_node(self.notes, request.user_id, request.node_id, request.show_deleted, seen)
+        node = await get_node(self.notes, request.user_id, request.node_id, view, request.show_deleted, seen)
         return node_pb2.GetNodeResponse(node=convert.node(node, view))
 
     async def BatchGetNodes(

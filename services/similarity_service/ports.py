@@ -21,10 +21,14 @@ class Records(Protocol):
         """The records of any number of notes, as get() gives them; unknown notes are absent."""
 
     async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
-        """Replace what get() returned, and the postings that differ, in one transaction.
+        """Replace what get() returned, and then the postings that differ.
 
-        False when another writer changed the record after get().
+        False when another writer changed the record after get(). An error leaves open what was done: repair_postings()
+        completes it.
         """
+
+    async def repair_postings(self, user_id: str, node_id: str, stored: Stored) -> None:
+        """Make a note's postings those of its record. stored: what get() returned."""
 
     async def set_visibility(
         self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None

@@ -37,7 +37,9 @@ def handlers(
         await link_node(event.user_id, event.node_id, event.time_ms)
 
     async def deleted(event: Event) -> None:
-        await set_visibility(event.user_id, event.node_id, event.version, False, convert.incarnation_of(event))
+        incarnation = convert.incarnation_of(event)
+        # SetNodeVisibility has told it before, unless that call failed.
+        await set_visibility(event.user_id, event.node_id, event.version, False, incarnation, probably_known=True)
         await relinker.schedule_after_removal(event.user_id, event.time_ms)
 
     async def purged(event: Event) -> None:

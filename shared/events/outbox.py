@@ -21,6 +21,7 @@ from shared.dynamo import Put, Table
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.bus import CALL_BYTES, CALL_ENTRIES, Bus, Refused, entry_bytes
 from shared.events.envelope import MAX_BYTES, Event
+from shared.events.stored import event_item
 from shared.events.sweeper import Sweeper
 from shared.ids import Clock
 from shared.resilience.breaker import Breaker
@@ -136,7 +137,7 @@ class Outbox:
             raise InvalidArgument(
                 f"the event {event.type} of {event.node_id} is over {MAX_BYTES} bytes", reason="EVENT_TOO_LARGE"
             )
-        return Put({"PK": self.partition(event.id), "SK": event.id, "event": text, "at": event.time_ms})
+        return Put({"PK": self.partition(event.id), "SK": event.id, **event_item(event, text)})
 
     def partition(self, event_id: str) -> str:
         """The PK of an event's item."""
@@ -144,6 +145,7 @@ class Outbox:
 
     def announce(self, *events: Event) -> None:
         """Publish soon, after the commit. Never blocks or fails: the sweeper publishes events above the bounds."""
+        self._sweeper.busy()
         for event in events:
             size = entry_bytes(event)
             full = len(self._queue) >= self._most_queued or self._queued_bytes + size > _MOST_QUEUED_BYTES

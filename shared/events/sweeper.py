@@ -16,8 +16,9 @@ from protos.table import outbox_lease_key
 from shared.dynamo import Condition, ConditionFailed, Item, Table
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.bus import Bus, calls
-from shared.events.envelope import Event
+from shared.events.stored import stored_event
 from shared.ids import Clock
+from shared.resilience.pace import IdlePace
 from shared.resilience.retry import Rng, Sleep
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 _PAGE = 100
 _PARALLEL = 4
 LEASE_SECONDS = 30.0
+# Sweeps of an empty outbox after which others are left out, and how many of them.
+_EMPTY_SWEEPS = 6
+_RESTS = 7
 
 
 class Sweeper:
@@ -66,6 +70,11 @@ class Sweeper:
         self._rng = rng
         # PK -> when its oldest event happened, ms since 1970.
         self._oldest: dict[str, int] = {}
+        self._pace = IdlePace(after=_EMPTY_SWEEPS, rests=_RESTS)
+
+    def busy(self) -> None:
+        """Events are being written: sweep in each period again."""
+        self._pace.busy()
 
     def age(self) -> float:
         """Seconds since the oldest event that the last sweep found; 0 when there was none."""
@@ -73,14 +82,21 @@ class Sweeper:
         return max((max(0, now - at) / 1000 for at in self._oldest.values()), default=0.0)
 
     async def run(self) -> NoReturn:
-        """Sweep until cancelled. The waits grow up to 16-fold while sweeps fail."""
+        """Sweep until cancelled.
+
+        The waits grow up to 16-fold while sweeps fail. Once the outbox has been empty for a while, and this process
+        writes no events, only every eighth sweep is made.
+        """
         failures = 0
         while True:
             # Between 0.5 and 1.5 periods, so that replicas drift apart.
             await self._sleep(self._period * (0.5 + self._rng.random()) * 2 ** min(failures, 4))
+            if not self._pace.due():
+                continue
             try:
                 if found := await self.sweep():
                     log.info("published overdue events", extra={"events": found})
+                self._pace.found(bool(self._oldest))
                 failures = 0
             except Brain2Error as error:
                 failures += 1
@@ -137,7 +153,7 @@ class Sweeper:
         events = []
         for item in items:
             try:
-                events.append(Event.from_json(item["event"]))
+                events.append(stored_event(item))
             except InvalidArgument:
                 log.exception("an outbox item holds no event and is left for an operator", extra={"id": item["SK"]})
         done = 0

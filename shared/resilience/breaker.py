@@ -2,7 +2,7 @@
 
 Closed, every call passes and its outcome is counted. Open, every call is refused at once. After a cool-down it is half
 open: a few calls pass as probes; a success closes it, a failure opens it for twice as long. No lock is held during a
-call.
+call. A failure during which this process's own event loop was late is not counted: it says nothing of the dependency.
 
 Library considered: aiobreaker and purgatory count failures in a row only, and their cool-down is fixed.
 """
@@ -14,7 +14,11 @@ from typing import Literal
 
 from shared.errors import DeadlineExceeded, Unavailable
 from shared.ids import Clock
+from shared.resilience.lag import lateness
 from shared.resilience.retry import Rng
+
+# A call's failure is not counted if the event loop was late for more than this share of the call's time.
+_LATE_SHARE = 0.25
 
 State = Literal["closed", "open", "half_open"]
 
@@ -30,18 +34,19 @@ class Permit:
     The outcome is taken from the exception that leaves the block, unless end() was called before.
     """
 
-    __slots__ = ("_breaker", "_ended", "generation")
+    __slots__ = ("_began", "_breaker", "_ended", "_late", "generation")
 
     def __init__(self, breaker: "Breaker", generation: int) -> None:
         self._breaker = breaker
         self._ended = False
         self.generation = generation
+        self._began, self._late = breaker.now()
 
     def end(self, ok: bool | None) -> None:
         """Count the outcome: None when nothing is known of the dependency. Only the first call counts."""
         if not self._ended:
             self._ended = True
-            self._breaker.count(self.generation, ok)
+            self._breaker.count(self.generation, None if ok is False and self._was_late() else ok)
 
     def __enter__(self) -> "Permit":
         return self
@@ -51,6 +56,11 @@ class Permit:
     ) -> None:
         if not self._ended:
             self.end(True if error is None else self._breaker.outcome(error))
+
+    def _was_late(self) -> bool:
+        """Whether the loop was late for a good part of the call."""
+        now, late = self._breaker.now()
+        return now > self._began and late - self._late > _LATE_SHARE * (now - self._began)
 
 
 class Breaker:
@@ -73,6 +83,7 @@ class Breaker:
         max_cooldown: float = 5.0,
         probes: int = 1,
         is_failure: Callable[[BaseException], bool] = unreachable,
+        lateness: Callable[[], float] = lateness,
         rng: Rng = _random,
     ) -> None:
         self.name = name
@@ -84,6 +95,7 @@ class Breaker:
         self._max_cooldown = max_cooldown
         self._probes = probes
         self._is_failure = is_failure
+        self._lateness = lateness
         self._rng = rng
         self._state: State = "closed"
         # Raised at each change of state: the outcome of a call that began under an older one is not counted.
@@ -107,6 +119,10 @@ class Breaker:
     def retry_after(self) -> float:
         """Seconds until a call may pass; 0 when one may pass now."""
         return max(0.0, self._open_until - self._clock.monotonic()) if self._state == "open" else 0.0
+
+    def now(self) -> tuple[float, float]:
+        """Monotonic seconds, and the seconds by which the event loop was late in all."""
+        return self._clock.monotonic(), self._lateness()
 
     def on_change(self, listener: Callable[[str, State], None]) -> None:
         """Call listener(name, new state) at each change."""

@@ -165,7 +165,7 @@ class FakeStore:
     async def add_journal_entry(self, entry: JournalEntry) -> None:
         self.journals[entry.id] = entry
 
-    async def journal_entries(self) -> Sequence[JournalEntry]:
+    async def journal_entries(self, *, consistent: bool = True) -> Sequence[JournalEntry]:
         return list(self.journals.values())
 
     async def delete_journal_entries(self, entries: Iterable[JournalEntry]) -> None:

@@ -29,7 +29,11 @@ class CountingIds:
 
 @dataclass
 class FakeStore:
-    """NodeStore in memory. before_commit: called with each write first, to let somebody else write in between."""
+    """NodeStore in memory.
+
+    before_commit: called with each write first, to let somebody else write in between.
+    together_bytes: contents of up to this many bytes come with a summary.
+    """
 
     notes: dict[tuple[str, str], Node] = field(default_factory=dict)
     events: list[NodeEvent] = field(default_factory=list)
@@ -37,6 +41,7 @@ class FakeStore:
     commits: int = 0
     reads: int = 0
     before_commit: Callable[[NodeWrite], None] = lambda write: None
+    together_bytes: int = 0
     failing: Mapping[str, Brain2Error] = field(default_factory=dict)
 
     async def current(self, user_id: str, node_id: str) -> Node | None:
@@ -50,6 +55,15 @@ class FakeStore:
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         found = {node_id: await self.current(user_id, node_id) for node_id in node_ids}
         return {node_id: node for node_id, node in found.items() if node is not None}
+
+    async def summaries(
+        self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]
+    ) -> Mapping[str, Summary]:
+        found = await self.read(user_id, node_ids, seen)
+        return {
+            node_id: node.summary() if node.content_bytes > self.together_bytes else node
+            for node_id, node in found.items()
+        }
 
     async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Node]:
         return await self.read(user_id, node_ids, seen)
@@ -68,7 +82,7 @@ class FakeStore:
         ]
         return sorted(live, key=lambda node: (node.create_ms, node.node_id), reverse=True)[:limit]
 
-    async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
+    async def all_from(self, user_id: str, after: str, limit: int) -> list[Summary]:
         found = sorted(node_id for user, node_id in self.notes if user == user_id and node_id > after)
         return [self.notes[user_id, node_id] for node_id in found[:limit]]
 

@@ -44,6 +44,9 @@ class FakeRecords:
         self.times[user_id, node_id] = self.clock.now_ms()
         return True
 
+    async def repair_postings(self, user_id: str, node_id: str, stored: Stored) -> None:
+        self.reads.append("repair_postings")  # the postings here are the records themselves
+
     async def set_visibility(
         self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
     ) -> Stored | None:

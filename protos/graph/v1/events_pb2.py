@@ -25,15 +25,23 @@ _sym_db = _symbol_database.Default()
 from protos.graph.v1 import graph_pb2 as protos_dot_graph_dot_v1_dot_graph__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/graph/v1/events.proto\x12\x0f\x62rain2.graph.v1\x1a\x1bprotos/graph/v1/graph.proto\"8\n\x0b\x45\x64geCreated\x12)\n\x04\x65\x64ge\x18\x01 \x01(\x0b\x32\x15.brain2.graph.v1.EdgeR\x04\x65\x64ge\"q\n\x0b\x45\x64geDeleted\x12\x1b\n\tsource_id\x18\x01 \x01(\tR\x08sourceId\x12\x1b\n\ttarget_id\x18\x02 \x01(\tR\x08targetId\x12\x12\n\x04type\x18\x03 \x01(\tR\x04type\x12\x14\n\x05\x63\x61use\x18\x04 \x01(\tR\x05\x63\x61useb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/graph/v1/events.proto\x12\x0f\x62rain2.graph.v1\x1a\x1bprotos/graph/v1/graph.proto\"i\n\x0b\x45\x64geCreated\x12-\n\x04\x65\x64ge\x18\x01 \x01(\x0b\x32\x15.brain2.graph.v1.EdgeB\x02\x18\x01R\x04\x65\x64ge\x12+\n\x05\x65\x64ges\x18\x02 \x03(\x0b\x32\x15.brain2.graph.v1.EdgeR\x05\x65\x64ges\"\xaa\x01\n\x0b\x45\x64geDeleted\x12\x1f\n\tsource_id\x18\x01 \x01(\tB\x02\x18\x01R\x08sourceId\x12\x1f\n\ttarget_id\x18\x02 \x01(\tB\x02\x18\x01R\x08targetId\x12\x16\n\x04type\x18\x03 \x01(\tB\x02\x18\x01R\x04type\x12\x14\n\x05\x63\x61use\x18\x04 \x01(\tR\x05\x63\x61use\x12+\n\x05\x65\x64ges\x18\x05 \x03(\x0b\x32\x15.brain2.graph.v1.EdgeR\x05\x65\x64gesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.graph.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_EDGECREATED'].fields_by_name['edge']._loaded_options = None
+  _globals['_EDGECREATED'].fields_by_name['edge']._serialized_options = b'\030\001'
+  _globals['_EDGEDELETED'].fields_by_name['source_id']._loaded_options = None
+  _globals['_EDGEDELETED'].fields_by_name['source_id']._serialized_options = b'\030\001'
+  _globals['_EDGEDELETED'].fields_by_name['target_id']._loaded_options = None
+  _globals['_EDGEDELETED'].fields_by_name['target_id']._serialized_options = b'\030\001'
+  _globals['_EDGEDELETED'].fields_by_name['type']._loaded_options = None
+  _globals['_EDGEDELETED'].fields_by_name['type']._serialized_options = b'\030\001'
   _globals['_EDGECREATED']._serialized_start=78
-  _globals['_EDGECREATED']._serialized_end=134
-  _globals['_EDGEDELETED']._serialized_start=136
-  _globals['_EDGEDELETED']._serialized_end=249
+  _globals['_EDGECREATED']._serialized_end=183
+  _globals['_EDGEDELETED']._serialized_start=186
+  _globals['_EDGEDELETED']._serialized_end=356
 # @@protoc_insertion_point(module_scope)

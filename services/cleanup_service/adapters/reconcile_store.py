@@ -13,6 +13,7 @@ from shared.dynamo import ABSENT, Check, Condition, Item, Key, Put, Table, Trans
 from shared.errors import Unavailable
 from shared.events.bus import Bus, calls
 from shared.events.envelope import Event
+from shared.events.stored import stored_event
 
 _PAGE = 500
 _NOTE = ("SK", "version", "delete_time")
@@ -32,7 +33,7 @@ class DynamoReconcileStore:
 
     async def edges(self, user_id: str, node_id: str = "") -> AsyncIterator[list[EdgeSide]]:
         begins = table.edges_prefix(node_id) if node_id else table.EDGES
-        async for items in self._pages(user_id, begins, ("SK", "w")):
+        async for items in self._pages(user_id, begins, ("SK", "w", "rej")):
             yield [_side(item) for item in items]
 
     async def stored(self, user_id: str, sides: Sequence[EdgeSide]) -> list[EdgeSide]:
@@ -114,7 +115,7 @@ class DynamoReconcileStore:
         for service in table.SERVICES:
             for shard in range(table.OUTBOX_SHARDS):
                 async for item in self._table.query_all(table.outbox_partition(service, shard), consistent=True):
-                    event = Event.from_json(item["event"])
+                    event = stored_event(item)
                     if event.user_id == user_id:
                         found.append(((item["PK"], item["SK"]), event))
         return found
@@ -130,7 +131,7 @@ def _note(item: Item) -> StoredNote:
 
 
 def _side(item: Item) -> EdgeSide:
-    return EdgeSide(*table.edge_of(item["SK"]), float(item.get("w", 0)))
+    return EdgeSide(*table.edge_of(item["SK"]), float(item.get("w", 0)), bool(item.get("rej", False)))
 
 
 def _entry(item: Item) -> IndexEntry:

@@ -15,7 +15,7 @@ from services.cleanup_service.adapters.user_cache import UserCache
 from shared.aws import AWS_ERRORS, translate
 from shared.dynamo import Item, Key, Table
 from shared.errors import InvalidArgument
-from shared.events.envelope import Event
+from shared.events.stored import EVENT_ATTRIBUTES, stored_event
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
@@ -87,7 +87,7 @@ class StoredUserPartition:
                 count += await self._remove(
                     table.outbox_partition(service, shard),
                     "",
-                    ("PK", "SK", "event"),
+                    ("PK", "SK", *EVENT_ATTRIBUTES),
                     keep=lambda item: not _is_of(item, user_id),
                 )
         for shard in range(table.JOURNAL_SHARDS):
@@ -127,6 +127,6 @@ class StoredUserPartition:
 
 def _is_of(item: Item, user_id: str) -> bool:
     try:
-        return Event.from_json(item["event"]).user_id == user_id
+        return stored_event(item).user_id == user_id
     except InvalidArgument:
         return False

@@ -56,17 +56,21 @@ class StoredNote:
 
 @dataclass(frozen=True, slots=True)
 class EdgeSide:
-    """One of the two items of an edge: the one that is stored at `node_id`."""
+    """One of the two items of an edge: the one that is stored at `node_id`.
+
+    rejected: a person doesn't want the link, and the graph shows it nowhere.
+    """
 
     node_id: str
     other: str
     type: str
     weight: float
+    rejected: bool = False
 
     @property
     def mirror(self) -> "EdgeSide":
         """The item at the other end."""
-        return EdgeSide(self.other, self.node_id, self.type, self.weight)
+        return EdgeSide(self.other, self.node_id, self.type, self.weight, self.rejected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ class Deletions:
 
     offer: is called with (user_id, node_id) of a saga that is due, to run it in this process soon. It may refuse:
     poll_deletions finds the saga later.
+    changed: is called when a saga was written, so that the poller looks for due sagas as often as it can.
     """
 
     store: SagaStore
@@ -29,6 +30,7 @@ class Deletions:
     clock: Clock
     offer: Callable[[str, str], bool]
     tracer: Tracer = field(default_factory=NoTracer)
+    changed: Callable[[], None] = lambda: None
 
     async def update(self, user_id: str, node_id: str, change: Callable[[Saga | None], Saga | None]) -> Saga | None:
         """Reads the saga, calls `change` with it and writes the result, on condition that nobody wrote in between.
@@ -46,6 +48,8 @@ class Deletions:
             return await self.store.save(changed)
 
         saved = await retry(attempt, attempts=_ATTEMPTS, on=(WriteConflict,), backoff=_BACKOFF)
+        if saved is not None:
+            self.changed()
         if saved is not None and sagas.claimable(saved, self.clock.now_ms()):
             self.offer(user_id, node_id)
         return saved

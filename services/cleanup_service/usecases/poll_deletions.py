@@ -14,6 +14,7 @@ from services.cleanup_service.ports import DeletionQueue, QueueEntry, ShardLease
 from services.cleanup_service.usecases.deletions import Deletions
 from services.cleanup_service.usecases.node_events import record_lost_deletions
 from shared.errors import Brain2Error
+from shared.resilience.pace import IdlePace
 from shared.resilience.retry import Rng
 
 log = logging.getLogger("brain2.cleanup")
@@ -27,7 +28,11 @@ Read = Callable[[str], Awaitable[list[QueueEntry]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeletionPoller:
-    """submit: queues a saga for this process's workers, and waits while their queue is full."""
+    """submit: queues a saga for this process's workers, and waits while their queue is full.
+
+    pace: leaves out passes while there is nothing to find and no saga is written in this process. A saga that becomes
+    due meanwhile waits for up to twelve intervals.
+    """
 
     queue: DeletionQueue
     leases: ShardLeases
@@ -35,6 +40,7 @@ class DeletionPoller:
     submit: Callable[[str, str], Awaitable[None]]
     rng: Rng
     owner: str
+    pace: IdlePace
     lease_ms: int = 30_000
 
     async def run_forever(self, interval: float) -> None:
@@ -43,7 +49,8 @@ class DeletionPoller:
         """
         while True:
             try:
-                await self.poll_deletions()
+                if self.pace.due():
+                    self.pace.found(await self.poll_deletions() > 0)
             except Brain2Error as error:
                 log.warning("a pass over the queues failed: %s", error)
             await asyncio.sleep(interval * (0.75 + self.rng.random() / 2))

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from protos import table
 from services.graph_service import convert
 from services.graph_service.adapters import items
+from services.graph_service.adapters.old_rejections import OldRejections
 from services.graph_service.model.edge import Edge, EdgeKey, edge_key
 from services.graph_service.model.neighbors import Neighbor
 from services.graph_service.ports import (
@@ -65,27 +66,22 @@ class DynamoEdgeStore:
         self._idempotency = idempotency
         self._ids = ids
         self._clock = clock
+        self._old_rejections = OldRejections(table, clock)
 
     # ------------------------------------------------------------------ writes
     async def commit(self, write: Write) -> None:
+        if any(_needs_old_rejections(change) for change in write.changes):
+            await self._old_rejections.convert(write.user_id)
         ops: list[Op] = []
         conditions: list[Rejection] = []
         for change in write.changes:
             for op in _edge_ops(change):
                 ops.append(op)
                 conditions.append(Rejection("edge", change.edge.key))
-        for key in write.unless_suppressed:
-            ops.append(Check(table.suppressed_key(write.user_id, *key), ABSENT))
-            conditions.append(Rejection("suppressed", key))
-        for key in write.suppress:
-            pk, sk = table.suppressed_key(write.user_id, *key)
-            ops.append(Put({"PK": pk, "SK": sk, "ct": self._clock.now_ms()}))
-        ops += [Delete(table.suppressed_key(write.user_id, *key)) for key in write.unsuppress]
-        conditions += [Rejection("other")] * (len(ops) - len(conditions))
         if write.fence is not None:
             ops.append(_fence_op(write.user_id, write.fence))
             conditions.append(Rejection("fence"))
-        events = [self._event(change) for change in write.changes if change.change_type is not ChangeType.UPDATED]
+        events = self._events(write.changes)
         ops += [self._outbox.put(event) for event in events]
         if write.journal is not None:
             ops.append(Put(items.journal_item(write.journal)))
@@ -141,17 +137,28 @@ class DynamoEdgeStore:
             if not any(reason.failed for reason in error.reasons):
                 raise
 
-    def _event(self, change: EdgeChange) -> Event:
-        edge, created = change.edge, change.change_type is ChangeType.CREATED
+    def _events(self, changes: Sequence[EdgeChange]) -> list[Event]:
+        """One event of all edges that are created, and one for each cause of all that are deleted."""
+        created = [change.edge for change in changes if change.change_type is ChangeType.CREATED]
+        deleted: dict[str, list[Edge]] = {}
+        for change in changes:
+            if change.change_type is ChangeType.DELETED and change.shown is not None:
+                deleted.setdefault(change.cause, []).append(change.shown)
+        events = [self._event("edge.created", created, convert.edge_created(created))] if created else []
+        return events + [
+            self._event("edge.deleted", edges, convert.edge_deleted(edges, cause)) for cause, edges in deleted.items()
+        ]
+
+    def _event(self, type: str, edges: Sequence[Edge], data: Mapping[str, Any]) -> Event:
         return new_event(
             self._ids,
             self._clock,
             source="brain2.graph",
-            type="edge.created" if created else "edge.deleted",
-            user_id=edge.user_id,
-            node_id=edge.source,
-            version=edge.version,
-            data=convert.edge_created(edge) if created else convert.edge_deleted(edge, change.cause),
+            type=type,
+            user_id=edges[0].user_id,
+            node_id=edges[0].source,
+            version=edges[0].version,
+            data=data,
             carrier=telemetry.inject(),
         )
 
@@ -166,18 +173,13 @@ class DynamoEdgeStore:
         edges = [items.edge_of(user_id, item) for item in found.values()]
         return {edge.key: edge for edge in edges}
 
-    async def suppressed(self, user_id: str, keys: Iterable[EdgeKey]) -> frozenset[EdgeKey]:
-        wanted = {table.suppressed_key(user_id, *key): key for key in keys}
-        found = await self._table.batch_get(wanted, consistent=True, attributes=("PK",))
-        return frozenset(wanted[key] for key in found)
-
     async def members(self, user_id: str, node_id: str, members: Sequence[str]) -> Mapping[str, Neighbor]:
         wanted: dict[Key, str] = {}
         for member in members:
             other, _, type = member.partition("#")
             wanted[table.edge_key(user_id, node_id, other, type)] = member
         found = await self._table.batch_get(wanted, consistent=True, attributes=items.NEIGHBOR_ATTRIBUTES)
-        return {wanted[key]: items.neighbor_of(item) for key, item in found.items()}
+        return {wanted[key]: items.neighbor_of(item) for key, item in found.items() if not items.is_rejected(item)}
 
     async def neighbors(self, user_id: str, node_id: str, *, after: str | None, limit: int) -> Slice:
         page = await self._table.query(
@@ -189,10 +191,10 @@ class DynamoEdgeStore:
             attributes=items.NEIGHBOR_ATTRIBUTES,
         )
         following = None if page.next_start is None else str(page.next_start["SK"])
-        return Slice([items.neighbor_of(item) for item in page.items], following)
+        return Slice([items.neighbor_of(item) for item in page.items if not items.is_rejected(item)], following)
 
     async def edges_at(
-        self, user_id: str, node_id: str, *, after: str | None, limit: int
+        self, user_id: str, node_id: str, *, after: str | None, limit: int, with_rejected: bool = False
     ) -> tuple[Sequence[Edge], str | None]:
         page = await self._table.query(
             table.user_partition(user_id),
@@ -202,18 +204,19 @@ class DynamoEdgeStore:
             consistent=True,
         )
         following = None if page.next_start is None else str(page.next_start["SK"])
-        return [items.edge_of(user_id, item) for item in page.items], following
+        shown = [item for item in page.items if with_rejected or not items.is_rejected(item)]
+        return [items.edge_of(user_id, item) for item in shown], following
 
     async def edges(self, user_id: str) -> AsyncIterator[Sequence[Edge]]:
         async for page in self._pages(user_id, table.EDGES, None):
             # Of the two items of an edge only the one with the smaller id first.
-            first = [item for item in page if _is_first(item["SK"])]
+            first = [item for item in page if _is_first(item["SK"]) and not items.is_rejected(item)]
             if first:
                 yield [items.edge_of(user_id, item) for item in first]
 
     async def incidences(self, user_id: str) -> AsyncIterator[Sequence[Incidence]]:
         async for page in self._pages(user_id, table.EDGES, items.INCIDENCE_ATTRIBUTES):
-            yield [items.incidence_of(item) for item in page]
+            yield [items.incidence_of(item) for item in page if not items.is_rejected(item)]
 
     async def hidden(self, user_id: str) -> Sequence[str]:
         records = [
@@ -247,10 +250,10 @@ class DynamoEdgeStore:
     async def add_journal_entry(self, entry: JournalEntry) -> None:
         await self._table.put(items.journal_item(entry))
 
-    async def journal_entries(self) -> Sequence[JournalEntry]:
+    async def journal_entries(self, *, consistent: bool = True) -> Sequence[JournalEntry]:
         pages = await asyncio.gather(
             *(
-                self._table.query(table.journal_partition(shard), limit=_JOURNAL_PAGE, consistent=True)
+                self._table.query(table.journal_partition(shard), limit=_JOURNAL_PAGE, consistent=consistent)
                 for shard in range(table.JOURNAL_SHARDS)
             )
         )
@@ -260,12 +263,18 @@ class DynamoEdgeStore:
         await self._table.batch_write(deletes=[table.journal_key(entry.id) for entry in entries])
 
 
+def _needs_old_rejections(change: EdgeChange) -> bool:
+    """Whether a rejection that an earlier release has stored could forbid this change, or must end with it."""
+    return change.before is None and change.change_type is ChangeType.CREATED
+
+
 def _edge_ops(change: EdgeChange) -> list[Op]:
     before = change.before
     condition = ABSENT
     if before is not None:
         condition = Condition("ver = :v AND ct = :c", values={":v": before.version, ":c": before.create_ms})
-    if change.change_type is ChangeType.DELETED:
+    stays_rejected = change.edge.rejected and (before is None or not before.rejected)
+    if change.change_type is ChangeType.DELETED and not stays_rejected:
         return [Delete(key, condition) for key in items.edge_keys(change.edge.user_id, change.edge.key)]
     return [Put(item, condition) for item in items.edge_items(change.edge)]
 

@@ -3,7 +3,7 @@
 Keys are those of protos/table.py. An edge is two items, one under each of its ends: both hold the whole
 edge, so one Query returns a note's neighbours with all that a list shows. Attributes: w weight, src source
 (directed edges only), auto, score, kw (JSON of [keyword, contribution] pairs), how (method), conf, labels, ver, ct and
-ut (ms).
+ut (ms), rej (a rejected edge, which no list shows).
 """
 
 import json
@@ -16,8 +16,8 @@ from services.graph_service.ports import Incidence, Invalidation, JournalEntry, 
 from shared.dynamo import Item, Key
 
 # The attributes that an entry of a list needs.
-NEIGHBOR_ATTRIBUTES = ("SK", "w", "src", "auto", "ct")
-INCIDENCE_ATTRIBUTES = ("SK", "auto")
+NEIGHBOR_ATTRIBUTES = ("SK", "w", "src", "auto", "ct", "rej")
+INCIDENCE_ATTRIBUTES = ("SK", "auto", "rej")
 
 
 def edge_keys(user_id: str, key: EdgeKey) -> tuple[Key, Key]:
@@ -37,6 +37,7 @@ def edge_items(edge: Edge) -> tuple[Item, Item]:
         "how": meta.method,
         "conf": meta.confirmed,
         "labels": dict(meta.labels),
+        "rej": edge.rejected,
     }
     values.update({name: value for name, value in optional.items() if value})
     return {"PK": first[0], "SK": first[1], **values}, {"PK": second[0], "SK": second[1], **values}
@@ -66,7 +67,12 @@ def edge_of(user_id: str, item: Item) -> Edge:
         item["ver"],
         item["ct"],
         item["ut"],
+        is_rejected(item),
     )
+
+
+def is_rejected(item: Item) -> bool:
+    return bool(item.get("rej", False))
 
 
 def neighbor_of(item: Item) -> Neighbor:

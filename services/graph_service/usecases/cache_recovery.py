@@ -13,8 +13,12 @@ from typing import Protocol
 from services.graph_service.ports import EdgeStore, JournalEntry, ListCache
 from services.graph_service.usecases.list_lookup import ListLookup
 from shared.errors import Brain2Error, Unavailable
+from shared.resilience.pace import IdlePace
 
 log = logging.getLogger(__name__)
+# Reads of an empty journal after which further ones are left out, and how many of them: it is read every fifth period.
+_EMPTY_READS = 10
+_RESTS = 4
 # Seconds to wait after a lost connection: one that is lost again and again must not keep the process busy.
 _WAKE_PAUSE = 0.05
 
@@ -39,7 +43,8 @@ class RecoverableCache(ListCache, Protocol):
 class CacheRecovery:
     """period: seconds between two steps.
 
-    It bounds how long a reader without a token may see the lists of before an outage.
+    Five periods bound how long a reader without a token may see the lists of before an outage; one period does while
+    the journal has entries.
     """
 
     def __init__(self, store: EdgeStore, cache: RecoverableCache, lookup: ListLookup, *, period: float = 1.0) -> None:
@@ -48,6 +53,7 @@ class CacheRecovery:
         self._lookup = lookup
         self._period = period
         self._answering = True
+        self._pace = IdlePace(after=_EMPTY_READS, rests=_RESTS)
         self.wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -58,6 +64,7 @@ class CacheRecovery:
                 async with asyncio.timeout(self._period):
                     await self.wake.wait()
                 self.wake.clear()
+                self._pace.busy()
                 await asyncio.sleep(_WAKE_PAUSE)
             except TimeoutError:
                 pass
@@ -71,7 +78,11 @@ class CacheRecovery:
 
     async def step(self) -> None:
         """Replay the journal, and enable Redis if it is disabled and answers."""
-        entries = await self._store.journal_entries()
+        entries: Sequence[JournalEntry] = ()
+        if self._pace.due():
+            # A read that is not consistent costs half, and the next one sees what it misses.
+            entries = await self._store.journal_entries(consistent=False)
+            self._pace.found(bool(entries))
         for entry in entries:
             self._lookup.invalidate(entry.invalidation.user_id, entry.invalidation.node_ids)
         try:

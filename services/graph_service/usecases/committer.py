@@ -57,7 +57,8 @@ class Committer:
     async def commit_edges(self, write: Write, keys: Iterable[EdgeKey] = ()) -> Token:
         """Commit a write of edges. keys: edges to invalidate besides the changed ones. Raises as EdgeStore.commit."""
         changed = [change.edge.key for change in write.changes]
-        feed = tuple(self._codec.feed_entry(change.change_type, change.edge) for change in write.changes)
+        shown = [(change.change_type, change.shown) for change in write.changes]
+        feed = tuple(self._codec.feed_entry(change_type, edge) for change_type, edge in shown if edge is not None)
 
         async def commit(journal: JournalEntry | None) -> None:
             await self._store.commit(replace(write, journal=journal))

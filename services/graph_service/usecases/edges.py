@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from services.graph_service.model.consistency_token import Token
-from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, first_version, merge_into_existing
+from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, first_version, merge_into_existing, rejection
 from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, Write, WriteRejected
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
@@ -69,14 +69,10 @@ class Edges:
                 return existing, False, await self.committer.renew_token(user_id, (new.key,))
             edge = existing if change is None else change.edge
             assert edge is not None
-            write = Write(
-                user_id,
-                changes=() if change is None else (change,),
-                unless_suppressed=(new.key,) if new.metadata.auto else (),
-                unsuppress=() if new.metadata.auto else (new.key,),
-                response=_response(request, existing is None, edge),
-            )
-            return edge, existing is None, await self.committer.commit_edges(write, (new.key,))
+            created = change is not None and change.change_type is ChangeType.CREATED
+            changes = () if change is None else (change,)
+            write = Write(user_id, changes=changes, response=_response(request, created, edge))
+            return edge, created, await self.committer.commit_edges(write, (new.key,))
 
         return await _retry_conflicts(attempt)
 
@@ -85,7 +81,7 @@ class Edges:
         check_edge_key(user_id, key)
         edge = await self.store.get(user_id, key)
         hidden = await self.lookup.hidden(user_id)
-        if edge is None or key.a in hidden or key.b in hidden:
+        if edge is None or edge.rejected or key.a in hidden or key.b in hidden:
             raise NotFound("there is no such edge", reason="EDGE_NOT_FOUND")
         return edge
 
@@ -130,7 +126,8 @@ class Edges:
 
         async def attempt(_: Edge | None) -> tuple[bool, Token]:
             before = await self.store.get(user_id, key)
-            if before is None or (only_automatic and (not before.metadata.auto or before.metadata.confirmed)):
+            kept = before is None or before.rejected or (only_automatic and not _is_automatic(before))
+            if before is None or kept:
                 if request is not None:
                     await self.store.commit(Write(user_id, response=_response(request, False, None)))
                 return False, await self.committer.renew_token(user_id, (key,))
@@ -151,13 +148,14 @@ class Edges:
 
         async def attempt(_: Edge | None) -> tuple[bool, Token]:
             before = await self.store.get(user_id, key)
-            removed = before is not None
-            write = Write(
-                user_id,
-                changes=() if before is None else (EdgeChange(ChangeType.DELETED, before, before, "suppressed"),),
-                suppress=(key,),
-                response=_response(request, removed, before),
-            )
+            removed = before is not None and not before.rejected
+            after = rejection(user_id, key, before, self.clock.now_ms())
+            change = EdgeChange(ChangeType.DELETED, after, before, "suppressed")
+            # A rejected edge stays as it is.
+            changes = () if before is not None and before.rejected else (change,)
+            if not changes and request is None:
+                return False, await self.committer.renew_token(user_id, (key,))
+            write = Write(user_id, changes=changes, response=_response(request, removed, before if removed else None))
             return removed, await self.committer.commit_edges(write, (key,))
 
         return await _retry_conflicts(attempt)
@@ -185,9 +183,16 @@ class Edges:
 
 
 def creation(user_id: str, new: NewEdge, existing: Edge | None, now_ms: int) -> EdgeChange | None:
-    """The change that creates an edge, or that adapts an existing one; None: it stays as it is."""
+    """The change that creates an edge, or that adapts an existing one; None: it stays as it is.
+
+    FailedPrecondition EDGE_SUPPRESSED: the edge is rejected, and this one is automatic.
+    """
     if existing is None:
         return EdgeChange(ChangeType.CREATED, first_version(user_id, new, now_ms))
+    if existing.rejected:
+        if new.metadata.auto:
+            raise suppressed()
+        return EdgeChange(ChangeType.CREATED, first_version(user_id, new, now_ms), existing)
     after = merge_into_existing(existing, new, now_ms)
     return None if after is None else EdgeChange(ChangeType.UPDATED, after, existing)
 
@@ -207,14 +212,12 @@ async def _retry_conflicts(attempt: Callable[[Edge | None], Awaitable[T]]) -> T:
         try:
             return await attempt(existing)
         except WriteRejected as error:
-            for rejection in error.rejections:
-                if rejection.condition == "suppressed":
-                    raise suppressed() from None
-                if rejection.condition == "request":
+            for rejected in error.rejections:
+                if rejected.condition == "request":
                     raise Aborted(
                         "the same request runs at the same time", reason="REQUEST_IN_PROGRESS", retry_after=0.1
                     ) from None
-            existing = next((rejection.found for rejection in error.rejections if rejection.found is not None), None)
+            existing = next((rejected.found for rejected in error.rejections if rejected.found is not None), None)
             raise
 
     try:
@@ -223,6 +226,10 @@ async def _retry_conflicts(attempt: Callable[[Edge | None], Awaitable[T]]) -> T:
         raise Aborted(
             "the edge is being changed by others: try again", reason="EDGE_CONTENDED", retry_after=0.1
         ) from None
+
+
+def _is_automatic(edge: Edge) -> bool:
+    return edge.metadata.auto and not edge.metadata.confirmed
 
 
 def _check_etag(edge: Edge, etag: str) -> None:

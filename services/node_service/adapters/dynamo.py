@@ -1,38 +1,42 @@
-"""NodeStore and SettingsStore on the table: one item for each note, one transaction for each write.
+"""NodeStore and SettingsStore on the table: one or two items for each note (items.py), one transaction for each write.
 
 The item of a live note has the keys of UserTimeIndex, that of a deleted note those of DeletionQueue, and none has both.
-Reads are strongly consistent, so that what a reader puts into the cache is never older than the read.
+Reads are strongly consistent, so that what a reader puts into the cache is never older than the read. A read of the
+content that comes between the two items of another write begins anew.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, Protocol
+from typing import Protocol
 
 from protos.table import (
-    DELETION_QUEUE,
-    INDEXES,
     NODES,
     USER_TIME_INDEX,
-    deleted_partition,
-    deletion_shard,
-    due_sort_key,
+    body_key,
     node_key,
-    node_of,
     node_sort_key,
     node_time_sort_key,
     settings_key,
     time_bound,
-    user_of,
     user_partition,
 )
-from services.node_service.adapters import codec
-from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Revision, Summary, UserSettings
+from services.node_service.adapters import codec, items
+from services.node_service.model import (
+    EVENT_CONTENT_BYTES,
+    Node,
+    NodeEvent,
+    NodeEventType,
+    Revision,
+    Summary,
+    UserSettings,
+)
 from services.node_service.ports import NodeWrite, Outcome, Position
 from shared.dynamo import ABSENT, Condition, Delete, Item, Op, Put, Reason, Table, TransactionCancelled, Update
-from shared.errors import Brain2Error
+from shared.errors import Aborted, Brain2Error, DataLoss
 from shared.events.envelope import Event
 from shared.idempotent import IdempotentRequest
+from shared.resilience.retry import Backoff, Sleep
 
 # Notes in one transaction. DynamoDB takes 100 operations; smaller transactions conflict less, and several run at once.
 CHUNK_NOTES = 25
@@ -40,18 +44,13 @@ CHUNK_NOTES = 25
 CHUNK_BYTES = 900_000
 CHUNKS_AT_ONCE = 4
 
-# The attribute of each field of a note: it has the same name, but the time x_ms is called x_time.
-_ATTRIBUTES = {
-    each.name: each.name.removesuffix("_ms") + "_time" if each.name.endswith("_ms") else each.name
-    for each in fields(Node)
-    if each.name != "user_id"
-}
-_SUMMARY_ATTRIBUTES = ("PK", "SK", *(name for name in _ATTRIBUTES.values() if name != "content"))
-# The attributes of the index keys: of a live note, and of a deleted one.
-_LIVE_KEY, _DELETED_KEY = INDEXES[USER_TIME_INDEX], INDEXES[DELETION_QUEUE]
-# What changes when a note is deleted, fenced or restored.
-_STATE_FIELDS = ("delete_ms", "purge_ms", "cascade", "fenced")
-_STATE_ATTRIBUTES = (*_LIVE_KEY, *_DELETED_KEY, *(_ATTRIBUTES[name] for name in _STATE_FIELDS))
+# Above this many bytes a content is compressed in a thread: 32 KB take about a millisecond.
+_THREAD_BYTES = 32 * 1024
+# A deletion moves a content above this many bytes to BODY#n, if a release before docs/adr/0015 left it in NODE#n.
+_MOVED_BYTES = 2048
+# Reads of a note of which another writer changed the content in between.
+_READS = 8
+_REREAD = Backoff(base=0.002, cap=0.1)
 
 
 class EventLog(Protocol):
@@ -75,32 +74,74 @@ class Envelopes(Protocol):
 
 
 class DynamoNodeStore:
-    """NodeStore (port) without a cache: read() and titles() are as consistent as current()."""
+    """NodeStore (port) without a cache: read() and summaries() are as consistent as current()."""
 
-    def __init__(self, table: Table, events: EventLog, answers: Answers, envelope: Envelopes) -> None:
+    def __init__(
+        self, table: Table, events: EventLog, answers: Answers, envelope: Envelopes, *, sleep: Sleep = asyncio.sleep
+    ) -> None:
         self._table = table
         self._events = events
         self._answers = answers
         self._envelope = envelope
+        self._sleep = sleep
 
     async def current(self, user_id: str, node_id: str) -> Node | None:
-        item = await self._table.get(node_key(user_id, node_id), consistent=True)
-        return None if item is None else to_node(item)
+        seen: Summary | None = None
+        for attempt in range(_READS):
+            item = await self._table.get(node_key(user_id, node_id), consistent=True)
+            if item is None:
+                return None
+            body = await self._table.get(body_key(user_id, node_id), consistent=True) if items.has_body(item) else None
+            node = items.to_node(item, body)
+            if node is not None:
+                return node
+            summary = items.to_summary(item)
+            if seen is not None and _content_stamp(seen) == _content_stamp(summary) and attempt == _READS - 1:
+                raise DataLoss(f"the note {node_id} has no content", reason="CONTENT_MISSING")
+            seen = summary
+            await self._sleep(_REREAD.delay(attempt))
+        raise Aborted(f"too many writers of the note {node_id}", reason="CONTENTION", retry_after=0.2)
 
     async def current_summary(self, user_id: str, node_id: str) -> Summary | None:
         key = node_key(user_id, node_id)
-        item = await self._table.get(key, consistent=True, attributes=_SUMMARY_ATTRIBUTES)
-        return None if item is None else to_summary(item)
+        item = await self._table.get(key, consistent=True, attributes=items.SUMMARY_ATTRIBUTES)
+        return None if item is None else items.to_summary(item)
 
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         if len(node_ids) == 1:
             node = await self.current(user_id, node_ids[0])
             return {} if node is None else {node.node_id: node}
-        items = await self._table.batch_get([node_key(user_id, node_id) for node_id in node_ids], consistent=True)
-        return {node.node_id: node for node in map(to_node, items.values())}
+        found = await self._table.batch_get([node_key(user_id, node_id) for node_id in node_ids], consistent=True)
+        return await self._with_contents(user_id, list(found.values()))
 
-    async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Node]:
-        return await self.read(user_id, node_ids, seen)
+    async def summaries(
+        self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]
+    ) -> dict[str, Summary]:
+        if len(node_ids) == 1:
+            item = await self._table.get(node_key(user_id, node_ids[0]), consistent=True)
+            found = [] if item is None else [item]
+        else:
+            keys = [node_key(user_id, node_id) for node_id in node_ids]
+            found = list((await self._table.batch_get(keys, consistent=True)).values())
+        notes = [items.to_node(item) or items.to_summary(item) for item in found]
+        return {note.node_id: note for note in notes}
+
+    async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Summary]:
+        return await self.summaries(user_id, node_ids, seen)
+
+    async def _with_contents(self, user_id: str, found: Sequence[Item]) -> dict[str, Node]:
+        """The notes of some NODE#n, with the contents from BODY#n. A note of which the two don't fit is read again."""
+        apart = [items.to_summary(item).node_id for item in found if items.has_body(item)]
+        bodies = await self._table.batch_get([body_key(user_id, node_id) for node_id in apart], consistent=True)
+        notes: dict[str, Node] = {}
+        for item in found:
+            node_id = items.to_summary(item).node_id
+            node = items.to_node(item, bodies.get(body_key(user_id, node_id)))
+            if node is None:
+                node = await self.current(user_id, node_id)
+            if node is not None:
+                notes[node_id] = node
+        return notes
 
     async def page(
         self, user_id: str, *, since_ms: int, until_ms: int, after: Position | None, limit: int
@@ -120,21 +161,24 @@ class DynamoNodeStore:
                 limit=limit - len(found),
                 start=next_start,
             )
-            found += map(to_summary, page.items)
+            found += map(items.to_summary, page.items)
             next_start = page.next_start
             if next_start is None:
                 break
         return found
 
-    async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
+    async def all_from(self, user_id: str, after: str, limit: int) -> list[Summary]:
         last = node_sort_key(after) if after else None
         page = await self._table.query(
             user_partition(user_id), begins_with=NODES, after=last, limit=limit, consistent=True
         )
-        return [to_node(item) for item in page.items]
+        notes = {note.node_id: items.to_node(item) or note for item in page.items for note in [items.to_summary(item)]}
+        small = [item for item in page.items if items.has_body(item) and item["content_bytes"] <= EVENT_CONTENT_BYTES]
+        notes |= await self._with_contents(user_id, small)
+        return list(notes.values())
 
     async def commit(self, write: NodeWrite) -> Outcome:
-        ops, event = self._operations(write)
+        ops, event = await self._operations(write)
         try:
             await self._table.transact(ops)
         except TransactionCancelled as cancelled:
@@ -169,7 +213,7 @@ class DynamoNodeStore:
             events: list[Event] = []
             places: list[tuple[int, int, int]] = []
             for index, write in left.items():
-                own, event = self._operations(write)
+                own, event = await self._operations(write)
                 places.append((index, len(ops), len(ops) + len(own)))
                 ops += own
                 if event is not None:
@@ -193,15 +237,68 @@ class DynamoNodeStore:
                 return outcomes | dict.fromkeys(left, Outcome.DONE)
         return outcomes
 
-    def _operations(self, write: NodeWrite) -> tuple[list[Op], Event | None]:
+    async def _operations(self, write: NodeWrite) -> tuple[list[Op], Event | None]:
         """The operations of a write (the note's is the first, the receipt's the last) and the event among them."""
-        ops: list[Op] = [_note_operation(write)]
+        ops = await self._note_operations(write)
         event = None if write.event is None else self._envelope(write.event)
         if event is not None:
             ops.append(self._events.put(event))
         if write.receipt is not None:
             ops.append(self._answers.record(write.receipt.request, codec.encode(write.receipt.answer)))
         return ops, event
+
+    async def _note_operations(self, write: NodeWrite) -> list[Op]:
+        """Of NODE#n, and of BODY#n if its content is changed, moved or removed.
+
+        An update leaves attributes that it does not know, so that a replica of an older release loses none.
+        """
+        note = write.after or write.before
+        if note is None:
+            raise ValueError("a write needs a note before or after it")
+        key = node_key(note.user_id, note.node_id)
+        body = body_key(note.user_id, note.node_id)
+        before, after = write.before, write.after
+        condition = ABSENT if before is None else _unchanged(before)
+        if after is None:
+            ops: list[Op] = [Delete(key, condition)]
+            return [*ops, Delete(body)] if note.content_version else ops
+        if write.event is not None and write.event.event_type in (NodeEventType.CREATED, NodeEventType.UPDATED):
+            assert isinstance(after, Node)
+            if before is not None and before.content_version and _content_of(before) == after.content:
+                return [_update(items.state_item(after), items.STATE_ATTRIBUTES, condition)]
+            item, body_item = items.whole_items(after, await _packed(after.content))
+            ops = [
+                Put(item, condition)
+                if before is None
+                else _update(item, (*items.STATE_ATTRIBUTES, *items.CONTENT_ATTRIBUTES), condition)
+            ]
+            if body_item is not None:
+                ops.append(Put(body_item))
+            elif before is not None and before.content_version:
+                ops.append(Delete(body))
+            return ops
+        assert before is not None
+        sets = {"PK": key[0], "SK": key[1], "version": after.version, **items.state(after)}
+        if moved := await self._moved(before, after):
+            content, body_item = moved
+            removed = (*items.STATE_ATTRIBUTES, *items.CONTENT_ATTRIBUTES)
+            return [_update(sets | content, removed, condition), Put(body_item)]
+        return [_update(sets, items.STATE_ATTRIBUTES, condition)]
+
+    async def _moved(self, before: Summary, after: Summary) -> tuple[Item, Item] | None:
+        """What moves a content that an earlier release left in NODE#n: the attribute that names BODY#n, and BODY#n."""
+        if before.content_version or before.content_bytes <= _MOVED_BYTES:
+            return None
+        content = _content_of(before)
+        if content is None:
+            node = await self.current(before.user_id, before.node_id)
+            # The condition of the write refuses what another writer has changed since.
+            if node is None or node.content_version or node.version != before.version:
+                return None
+            content = node.content
+        whole = Node(**{name: getattr(after, name) for name in _SUMMARY_FIELDS}, content=content)
+        item, body_item = items.whole_items(whole, await _packed(content))
+        return None if body_item is None else ({"content_version": item["content_version"]}, body_item)
 
 
 class DynamoSettings:
@@ -222,73 +319,28 @@ class DynamoSettings:
         await self._table.put({"PK": key, "SK": sort, "retention_seconds": settings.retention_seconds})
 
 
-def to_item(node: Node) -> Item:
-    """A whole note as its item."""
-    partition, sort = node_key(node.user_id, node.node_id)
-    values = {name: getattr(node, name) for name in _ATTRIBUTES if name not in _STATE_FIELDS}
-    item = {_ATTRIBUTES[name]: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    return {"PK": partition, "SK": sort} | item | _state(node)
+_SUMMARY_FIELDS = tuple(each.name for each in fields(Summary))
 
 
-def to_summary(item: Mapping[str, Any]) -> Summary:
-    """From a whole item, or from the attributes that UserTimeIndex has of it."""
-    return Summary(**_values(item))
+def _content_of(note: Summary) -> str | None:
+    return note.content if isinstance(note, Node) else None
 
 
-def to_node(item: Mapping[str, Any]) -> Node:
-    return Node(**_values(item), content=item["content"])
+def _content_stamp(note: Summary) -> tuple[int, int]:
+    return note.incarnation, note.content_version
 
 
-def _values(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of Summary. A field whose attribute is absent has its default."""
-    values = {
-        name: tuple(value) if isinstance(value := item[attribute], list) else value
-        for name, attribute in _ATTRIBUTES.items()
-        if attribute in item and name != "content"
-    }
-    if "cascade" in values:
-        values["cascade"] = Cascade(values["cascade"])
-    return values | {"user_id": user_of(item["PK"]), "node_id": node_of(item["SK"])}
+async def _packed(content: str) -> Item:
+    """items.pack(), in a thread when it takes long."""
+    return items.pack(content) if len(content) <= _THREAD_BYTES else await asyncio.to_thread(items.pack, content)
 
 
-def _state(note: Summary) -> Item:
-    """The attributes of _STATE_ATTRIBUTES that the item of the note has; the others are absent."""
-    if note.delete_ms is None or note.purge_ms is None:
-        live = user_partition(note.user_id), node_time_sort_key(note.create_ms, note.node_id)
-        return dict(zip(_LIVE_KEY, live, strict=True))
-    deleted = (
-        deleted_partition(deletion_shard(note.user_id, note.node_id)),
-        due_sort_key(note.purge_ms, note.user_id, note.node_id),
-    )
-    state: Item = {
-        **dict(zip(_DELETED_KEY, deleted, strict=True)),
-        "delete_time": note.delete_ms,
-        "purge_time": note.purge_ms,
-        "cascade": note.cascade.value,
-    }
-    return state | ({"fenced": True} if note.fenced else {})
-
-
-def _note_operation(write: NodeWrite) -> Op:
-    """An update leaves attributes that it does not know, so that a replica of an older release loses none."""
-    note = write.after or write.before
-    if note is None:
-        raise ValueError("a write needs a note before or after it")
-    key = node_key(note.user_id, note.node_id)
-    condition = ABSENT if write.before is None else _unchanged(write.before)
-    if write.after is None:
-        return Delete(key, condition)
-    if write.event is not None and write.event.event_type in (NodeEventType.CREATED, NodeEventType.UPDATED):
-        assert isinstance(write.after, Node)
-        item = to_item(write.after)
-        if write.before is None:
-            return Put(item, condition)
-        sets = {name: value for name, value in item.items() if name not in ("PK", "SK")}
-    else:
-        sets = _state(write.after) | {"version": write.after.version}
-    removes = [name for name in _STATE_ATTRIBUTES if name not in sets]
+def _update(item: Item, may_remove: Sequence[str], condition: Condition) -> Update:
+    """Set the attributes of an item, and remove those of may_remove that it doesn't have."""
+    sets = {name: value for name, value in item.items() if name not in ("PK", "SK")}
+    removes = [name for name in may_remove if name not in sets]
     return Update(
-        key,
+        (item["PK"], item["SK"]),
         f"SET {', '.join(f'#{name} = :{name}' for name in sets)} REMOVE {', '.join(f'#{name}' for name in removes)}",
         names={f"#{name}": name for name in (*sets, *removes)},
         values={f":{name}": value for name, value in sets.items()},

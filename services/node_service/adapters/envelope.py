@@ -1,16 +1,11 @@
-"""Puts an event of a note into its envelope, with the content if it fits."""
+"""Puts an event of a note into its envelope, with the content if it is small."""
 
 from collections.abc import Callable, Mapping
 
 from services.node_service import convert
-from services.node_service.model import Node, NodeEvent
+from services.node_service.model import EVENT_CONTENT_BYTES, Node, NodeEvent
 from shared.events.envelope import Event, new_event
 from shared.ids import IdFactory
-
-# EventBridge and SQS take 256 KB, and their own envelope must fit in, too.
-MAX_EVENT_BYTES = 200_000
-# A content up to this size always fits: JSON makes at most six bytes of one, and the other fields have about 15 KB.
-SURELY_FITS_BYTES = 30_000
 
 
 class Enveloper:
@@ -27,14 +22,8 @@ class Enveloper:
 
     def __call__(self, event: NodeEvent) -> Event:
         node = event.node
-        size = node.content_bytes if isinstance(node, Node) else 0
-        if size <= SURELY_FITS_BYTES:
-            return self._make(event, with_content=True)
-        if size < MAX_EVENT_BYTES:
-            made = self._make(event, with_content=True)
-            if len(made.to_json().encode()) < MAX_EVENT_BYTES:
-                return made
-        return self._make(event, with_content=False)
+        with_content = isinstance(node, Node) and node.content_bytes <= EVENT_CONTENT_BYTES
+        return self._make(event, with_content=with_content)
 
     def _make(self, event: NodeEvent, *, with_content: bool) -> Event:
         return new_event(

@@ -1,7 +1,7 @@
 """A cache of notes in Redis, around a NodeStore. Redis may be away or empty at any time: then the store answers.
 
 A key holds one of three values (docs/adr/0011):
-    V <version, 16 digits> <note>   an entry: the note;
+    V <version, 16 digits> <note>   an entry: the note, without its content if only the rest was asked for;
     L <random>                      a lease: a reader is reading the note from the store and will fill the key;
     W <random>                      an invalidation: a writer is changing the note.
 A writer puts its invalidation before the transaction and replaces it by the new note afterwards. In between no reader
@@ -14,8 +14,8 @@ Missing notes are not cached.
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from services.node_service.adapters import codec
 from services.node_service.model import Node, Revision, Summary, Title
@@ -26,12 +26,14 @@ from shared.ids import Clock
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T", bound=Title)
+S = TypeVar("S", bound=Summary)
+Read = Callable[[str, Sequence[str], Mapping[str, Revision]], Awaitable[Mapping[str, S]]]
+
 # Longer than a read may take.
 LEASE_MS = 5_000
 # Longer than a write with its retries may take. After a crash of the writer the key is unusable for this long.
 INVALIDATION_MS = 15_000
-# A note above this many bytes is not cached: reading it from the store costs little more than moving it.
-MAX_VALUE_BYTES = 64 * 1024
 # Above this many pending invalidations all keys are bypassed.
 MAX_PENDING = 10_000
 # Keys that one call removes.
@@ -78,7 +80,7 @@ class Redis(Protocol):
 
 
 class CachedNodeStore:
-    """NodeStore (port): read() and titles() use Redis, everything else goes to the store behind it."""
+    """NodeStore (port): read(), summaries() and titles() use Redis, everything else goes to the store behind it."""
 
     def __init__(self, store: NodeStore, redis: Redis, clock: Clock, *, keep_seconds: int) -> None:
         self._store = store
@@ -98,28 +100,36 @@ class CachedNodeStore:
     # ------------------------------------------------------------------ reads
 
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
-        held = await self._get_one(user_id, node_ids[0]) if len(node_ids) == 1 else await self._get(user_id, node_ids)
-        found: dict[str, Node] = {}
-        for node_id, value in held.items():
-            node = _node(value)
-            if node is not None and not self._is_stale(node, seen):
-                found[node_id] = node
+        held = await self._get(user_id, node_ids)
+        found = self._usable(held, _node, seen)
         missing = [each for each in node_ids if each not in found]
-        self.hits += len(found)
-        self.misses += len(missing)
-        return found | await self._miss(user_id, missing, held)
+        return found | await self._miss(self._store.read, user_id, missing, held)
+
+    async def summaries(
+        self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]
+    ) -> dict[str, Summary]:
+        held = await self._get(user_id, node_ids)
+        found = self._usable(held, _summary, seen)
+        missing = [each for each in node_ids if each not in found]
+        return found | await self._miss(self._store.summaries, user_id, missing, held)
 
     async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Title]:
-        held = await self._get(user_id, node_ids, heads=True)
-        found: dict[str, Title] = {}
-        for node_id, value in held.items():
-            title = _title(value)
-            if title is not None and not self._is_stale(title, seen):
-                found[node_id] = title
+        held = await self._get_many(user_id, node_ids, heads=True)
+        found = self._usable(held, _title, seen)
         missing = [each for each in node_ids if each not in found]
-        self.hits += len(found)
-        self.misses += len(missing)
-        return found | await self._miss(user_id, missing, held)
+        leases = {node_id: value for node_id, value in held.items() if value.startswith(_OWN_LEASE)}
+        return found | await self._miss(self._store.summaries, user_id, missing, leases)
+
+    def _usable(
+        self, held: Mapping[str, bytes], decode: Callable[[bytes], T | None], seen: Mapping[str, Revision]
+    ) -> dict[str, T]:
+        """The entries that have what the reader asks for and are not stale."""
+        decoded = {node_id: decode(value) for node_id, value in held.items()}
+        usable = {
+            node_id: note for node_id, note in decoded.items() if note is not None and not self._is_stale(note, seen)
+        }
+        self.hits += len(usable)
+        return usable
 
     def _is_stale(self, note: Title, seen: Mapping[str, Revision]) -> bool:
         """Whether the caller has seen a newer revision. Then the entry is removed for all readers."""
@@ -127,6 +137,11 @@ class CachedNodeStore:
         if stale:
             self._add_pending(_key(note.user_id, note.node_id))
         return stale
+
+    async def _get(self, user_id: str, node_ids: Sequence[str]) -> dict[str, bytes]:
+        if len(node_ids) == 1:
+            return await self._get_one(user_id, node_ids[0])
+        return await self._get_many(user_id, node_ids)
 
     async def _get_one(self, user_id: str, node_id: str) -> dict[str, bytes]:
         """The value for one note, or a lease of this read when the key is absent. One command either way."""
@@ -140,7 +155,7 @@ class CachedNodeStore:
             return {}
         return {node_id: _OWN_LEASE + lease if held is None else held}
 
-    async def _get(self, user_id: str, node_ids: Sequence[str], *, heads: bool = False) -> dict[str, bytes]:
+    async def _get_many(self, user_id: str, node_ids: Sequence[str], *, heads: bool = False) -> dict[str, bytes]:
         """The same for many notes: one command for the values, one round trip for the leases of absent keys."""
         wanted = [node_id for node_id in node_ids if not self._bypassed(_key(user_id, node_id))]
         if not wanted:
@@ -171,18 +186,27 @@ class CachedNodeStore:
                 held[node_id] = _OWN_LEASE + lease
         return held
 
-    async def _miss(self, user_id: str, node_ids: Sequence[str], held: Mapping[str, bytes]) -> dict[str, Node]:
-        """Read from the store, and fill the keys whose leases this read holds."""
+    async def _miss(
+        self, read: Read[S], user_id: str, node_ids: Sequence[str], held: Mapping[str, bytes]
+    ) -> dict[str, S]:
+        """Read from the store, and fill the keys that still hold what this read found in them.
+
+        That is this read's own lease, or an entry without the content that this read asks for.
+        """
         if not node_ids:
             return {}
-        found = await self._store.read(user_id, node_ids, {})
-        fills = [
-            self._fill(keys=[_key(user_id, node_id)], args=[value[1:], encoded, self._keep_ms])
-            for node_id in node_ids
-            if (value := held.get(node_id, b"")).startswith(_OWN_LEASE)
-            and (node := found.get(node_id)) is not None
-            and len(encoded := _entry(node)) <= MAX_VALUE_BYTES
-        ]
+        self.misses += len(node_ids)
+        found = dict(await read(user_id, node_ids, {}))
+        fills = []
+        for node_id, note in found.items():
+            value = held.get(node_id, b"")
+            if value.startswith(_OWN_LEASE):
+                expected = value.removeprefix(_OWN_LEASE)
+            elif isinstance(note, Node) and _summary(value) is not None:
+                expected = value
+            else:
+                continue
+            fills.append(self._fill(keys=[_key(user_id, node_id)], args=[expected, _entry(note), self._keep_ms]))
         if fills:
             for result in await asyncio.gather(*fills, return_exceptions=True):
                 _ignored(result)
@@ -220,8 +244,6 @@ class CachedNodeStore:
 
     async def _complete_invalidation(self, key: str, invalidation: bytes, after: Summary | None, version: int) -> None:
         entry = _entry(after) if isinstance(after, Node) else b""
-        if len(entry) > MAX_VALUE_BYTES:
-            entry = b""
         try:
             await self._complete(keys=[key], args=[invalidation, entry, version, self._keep_ms])
         except Brain2Error:
@@ -271,7 +293,7 @@ class CachedNodeStore:
     ) -> list[Summary]:
         return await self._store.page(user_id, since_ms=since_ms, until_ms=until_ms, after=after, limit=limit)
 
-    async def all_from(self, user_id: str, after: str, limit: int) -> list[Node]:
+    async def all_from(self, user_id: str, after: str, limit: int) -> list[Summary]:
         return await self._store.all_from(user_id, after, limit)
 
     async def commit_new(self, writes: Sequence[NodeWrite]) -> list[Outcome | Brain2Error]:
@@ -294,17 +316,21 @@ def _token(kind: bytes) -> bytes:
     return kind + secrets.token_bytes(8)
 
 
-def _entry(node: Node) -> bytes:
-    return b"V%0*d" % (_VERSION_DIGITS, node.version) + codec.encode(node)
+def _entry(note: Summary) -> bytes:
+    return b"V%0*d" % (_VERSION_DIGITS, note.version) + codec.encode(note)
 
 
-def _node(value: bytes) -> Node | None:
+def _summary(value: bytes) -> Summary | None:
     if not value.startswith(b"V"):
         return None
     try:
-        note = codec.decode(value[_VALUE_HEAD:])
+        return codec.decode(value[_VALUE_HEAD:])
     except DataLoss:  # written by another release: a miss
         return None
+
+
+def _node(value: bytes) -> Node | None:
+    note = _summary(value)
     return note if isinstance(note, Node) else None
 
 

@@ -8,7 +8,7 @@ from services.node_service.usecases.validation import check_batch_get_nodes
 from shared.errors import ResourceExhausted
 
 # Whole notes that one read of the store asks for.
-READ_AT_ONCE = 200
+READ_AT_ONCE = 100
 
 
 async def batch_get_nodes(
@@ -21,26 +21,24 @@ async def batch_get_nodes(
     """
     check_batch_get_nodes(user_id, node_ids)
     wanted = list(dict.fromkeys(node_ids))
+    found: Mapping[str, Title]
     if view is View.TITLE:
         found = await notes.store.titles(user_id, wanted, seen)
+    elif view is View.SUMMARY:
+        found = await notes.store.summaries(user_id, wanted, seen)
     else:
-        found = await _read(notes, user_id, wanted, view, seen)
+        found = await _read(notes, user_id, wanted, seen)
     shown = {node_id: node for node_id, node in found.items() if show_deleted or not node.deleted}
     present = [shown[node_id] for node_id in wanted if node_id in shown]
     return present, [node_id for node_id in wanted if node_id not in shown]
 
 
-async def _read(
-    notes: Notes, user_id: str, wanted: Sequence[str], view: View, seen: Mapping[str, Revision]
-) -> Mapping[str, Title]:
+async def _read(notes: Notes, user_id: str, wanted: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Title]:
     """Read in several steps, so that a call never holds more than one answer and the contents of one step."""
     found: dict[str, Title] = {}
     size = 0
     for start in range(0, len(wanted), READ_AT_ONCE):
         for node_id, node in (await notes.store.read(user_id, wanted[start : start + READ_AT_ONCE], seen)).items():
-            if view is View.SUMMARY:
-                found[node_id] = node.summary()
-                continue
             found[node_id] = node
             size += node.content_bytes
             if size > notes.max_answer_bytes:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
-from services.node_service.model import Node, NodeEvent, NodeEventType
+from services.node_service.model import NodeEvent, NodeEventType, Summary
 from services.node_service.usecases.notes import Notes
 from services.node_service.usecases.validation import check_replay_events
 from shared.resilience.retry import Backoff, Sleep, retry
@@ -63,7 +63,7 @@ async def replay_events(
     yield Progress(replayed, "", True)
 
 
-def _event(node: Node, now_ms: int) -> NodeEvent:
+def _event(node: Summary, now_ms: int) -> NodeEvent:
     """What the note's state implies. A restored note counts as updated: consumers need its text and version alone."""
     live = NodeEventType.CREATED if node.version == 1 else NodeEventType.UPDATED
     return NodeEvent(event_type=NodeEventType.DELETED if node.deleted else live, node=node, time_ms=now_ms)

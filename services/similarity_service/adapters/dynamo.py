@@ -4,8 +4,10 @@ USER#u / TERMS#n       the record: i, v, s (incarnation, versions of text and st
                        written, ms), rec (codec.py)
 USER#u / KW#n#k        a posting of one of its keywords: weight; GSI1 USER#u#KW#k / NODE#n
 USER#u / SETTINGS#similarity
-A record and the postings that differ are written in one transaction, on the condition that the record is as it was
-read.
+A record is written on the condition that it is as it was read, and the postings that differ after it, each by itself:
+the record is the truth. A writer that has written postings reads the record once more, and if another writer came
+meanwhile it makes the postings those of the record. What a crash leaves undone, the same event makes good when it is
+delivered again.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,12 +22,8 @@ from shared.dynamo import (
     ABSENT,
     Condition,
     ConditionFailed,
-    Delete,
     Item,
-    Op,
-    Put,
     Table,
-    TransactionCancelled,
     Update,
 )
 from shared.ids import Clock
@@ -55,26 +53,44 @@ class DynamoRecords:
         return {table.terms_of(sk): _stored(table.terms_of(sk), item) for (_, sk), item in items.items()}
 
     async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
-        before, after = _postings(old.note), _postings(new.note)
-        ops: list[Op] = [Put(self.item(user_id, node_id, new), _unchanged(old))]
-        ops += [
-            Put(_posting(user_id, node_id, term, weight))
-            for term, weight in after.items()
-            if before.get(term) != weight
-        ]
-        ops += [Delete(table.posting_key(user_id, node_id, term)) for term in before if term not in after]
         try:
-            if len(ops) == 1:
-                await self._table.put(self.item(user_id, node_id, new), condition=_unchanged(old))
-            else:
-                await self._table.transact(ops)
+            await self._table.put(self.item(user_id, node_id, new), condition=_unchanged(old))
         except ConditionFailed:
             return False
-        except TransactionCancelled as error:
-            if any(reason.failed for reason in error.reasons):
-                return False
-            raise
+        if old.note is not None and new.note is not None and old.stamp == new.stamp:
+            # Indexed anew, perhaps because postings are wrong.
+            await self.repair_postings(user_id, node_id, new)
+        elif await self._write_postings(user_id, node_id, _postings(old.note), _postings(new.note)):
+            await self._follow(user_id, node_id, new)
         return True
+
+    async def repair_postings(self, user_id: str, node_id: str, stored: Stored) -> None:
+        if stored.note is None and not stored.gone:
+            return  # its keywords are not known
+        prefix = table.postings_prefix(node_id)
+        there: dict[str, int] = {}
+        async for page in self._table.query_pages(table.user_partition(user_id), begins_with=prefix):
+            there |= {item["SK"].removeprefix(prefix): int(item["weight"]) for item in page}
+        if await self._write_postings(user_id, node_id, there, _postings(stored.note)):
+            await self._follow(user_id, node_id, stored)
+
+    async def _write_postings(
+        self, user_id: str, node_id: str, before: Mapping[str, int], after: Mapping[str, int]
+    ) -> bool:
+        """Make the postings `before` those of `after`; False when there is nothing to write."""
+        puts = [
+            _posting(user_id, node_id, term, weight) for term, weight in after.items() if before.get(term) != weight
+        ]
+        deletes = [table.posting_key(user_id, node_id, term) for term in before if term not in after]
+        if puts or deletes:
+            await self._table.batch_write(puts, deletes)
+        return bool(puts or deletes)
+
+    async def _follow(self, user_id: str, node_id: str, written: Stored) -> None:
+        """After writing the postings of a record: write those of the next one, if there is one by now."""
+        current = await self.get(user_id, node_id)
+        if current.revision != written.revision:
+            await self.repair_postings(user_id, node_id, current)
 
     async def set_visibility(
         self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None

@@ -28,11 +28,18 @@ class RecordChanges:
     cache: IndexCache
 
     async def change(
-        self, user_id: str, node_id: str, change: Callable[[Stored], Stored | None], guess: Stored | None = None
+        self,
+        user_id: str,
+        node_id: str,
+        change: Callable[[Stored], Stored | None],
+        guess: Stored | None = None,
+        *,
+        of_text: bool = True,
     ) -> bool:
         """Replace a record by change(record). False when change() gives None: a newer state is known.
 
         guess: what is probably stored; the first attempt then does not read.
+        of_text: whether the change concerns the note's text, and with it the postings.
 
         Aborted (RECORD_CONTENDED) when other writers came first at each attempt, and whatever change() raises.
         """
@@ -42,7 +49,9 @@ class RecordChanges:
             old = guesses.pop() if guesses else await self.records.get(user_id, node_id)
             new = change(old)
             if new is None:
-                # The process that wrote the newer state may have died before it published it.
+                # The process that wrote the newer state may have died before it wrote the postings or published it.
+                if of_text:
+                    await self.records.repair_postings(user_id, node_id, old)
                 await self.cache.republish(user_id, node_id, old)
                 return False
             new = replace(new, revision=old.revision + 1)

@@ -23,14 +23,22 @@ class SetNodeVisibility:
         self._running: set[asyncio.Task[bool]] = set()
 
     async def __call__(
-        self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None = None
+        self,
+        user_id: str,
+        node_id: str,
+        version: int,
+        visible: bool,
+        incarnation: int | None = None,
+        *,
+        probably_known: bool = False,
     ) -> bool:
         """Hide or show a note. False when a newer state is known.
 
         incarnation: None means the one that is known.
+        probably_known: the record is read first, because an update that its condition refuses costs as much as a write.
         """
         check_ids(user_id, node_id=node_id)
-        task = asyncio.ensure_future(self._set(user_id, node_id, version, visible, incarnation))
+        task = asyncio.ensure_future(self._set(user_id, node_id, version, visible, incarnation, probably_known))
         self._running.add(task)
         task.add_done_callback(self._finished)
         # A deletion waits for some milliseconds only. The work goes on when that time is over.
@@ -41,13 +49,16 @@ class SetNodeVisibility:
         if not task.cancelled():
             task.exception()  # the caller gets it, if it still waits; the event of the deletion sets it right
 
-    async def _set(self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None) -> bool:
-        stored = await self._records.set_visibility(user_id, node_id, visible, version, incarnation)
-        if stored is not None:
-            await self._cache.publish(user_id, [(node_id, stored)])
-            return True
+    async def _set(
+        self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None, probably_known: bool
+    ) -> bool:
+        if not probably_known:
+            stored = await self._records.set_visibility(user_id, node_id, visible, version, incarnation)
+            if stored is not None:
+                await self._cache.publish(user_id, [(node_id, stored)])
+                return True
         changed = await self._changes.change(
-            user_id, node_id, lambda old: old.with_visibility(visible, version, incarnation)
+            user_id, node_id, lambda old: old.with_visibility(visible, version, incarnation), of_text=False
         )
         return changed or await self._correct(user_id, node_id, visible)
 

@@ -10,20 +10,22 @@ from typing import Any
 
 import pytest
 
-from protos.table import node_key
+from protos.table import body_key, node_key
+from services.node_service.adapters import items
 from services.node_service.adapters.dynamo import DynamoNodeStore
 from services.node_service.adapters.envelope import Enveloper
 from services.node_service.adapters.redis import CachedNodeStore
 from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Summary, text
 from services.node_service.ports import NodeStore, NodeWrite, Outcome, Position, Receipt
 from shared.dynamo import Put, Table
-from shared.errors import InvalidArgument
+from shared.dynamo.size import item_bytes
+from shared.errors import Aborted, DataLoss, InvalidArgument
 from shared.events.envelope import Event
 from shared.idempotency import Idempotency
 from shared.idempotent import IdempotentRequest
 from shared.ids import SystemClock, UlidFactory
 from shared.redis import Redis
-from tests.support.node_fakes import FakeStore
+from tests.support.node_fakes import FakeStore, no_wait
 from tests.support.stores import Stores
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -140,6 +142,15 @@ async def test_extremes_read_back(store: NodeStore, user: str) -> None:
     await stored(store, smallest)
     assert await store.read(user, ["small"], {}) == {"small": smallest}
     assert await ids(store, user) == ["big", "small"]
+
+
+async def test_a_summary_is_read_without_the_content(store: NodeStore, user: str) -> None:
+    node = await stored(store, note(user, **text("words " * 3000)))
+    for _ in range(2):  # the second may come from a cache
+        for asked in (["n"], ["n", "other"]):
+            found = (await store.summaries(user, asked, {}))["n"]
+            assert (found.summary() if isinstance(found, Node) else found) == node.summary()
+    assert await store.read(user, ["n"], {}) == {"n": node}
 
 
 async def test_nobody_sees_anothers_notes(store: NodeStore, user: str) -> None:
@@ -322,7 +333,7 @@ async def test_all_notes_in_the_order_of_their_ids(store: NodeStore, user: str) 
     first = await store.all_from(user, "", 3)
     assert [node.node_id for node in first] == ["a", "b", "c"]
     assert [node.deleted for node in first] == [False, True, False]
-    assert first[0].content == note(user, "a").content
+    assert first[0] == note(user, "a")
     assert [node.node_id for node in await store.all_from(user, "c", 3)] == ["c-2"]
     assert await store.all_from(user, "c-2", 3) == []
     assert await store.all_from(f"{user}-other", "", 3) == []
@@ -353,3 +364,198 @@ async def test_a_receipt_of_an_older_release_is_answered(table: Table, user: str
     answer = await store.previous_answer(request)
     assert answer is not None
     assert (answer.user_id, answer.node_id, answer.title) == (user, "n-1", written["note"]["title"])
+
+
+# ---------------------------------------------------------------- the content beside the state
+
+LARGE = " ".join(f"word{number}" for number in range(2000))
+
+
+@pytest.fixture
+async def truth(table: Table) -> DynamoNodeStore:
+    clock = SystemClock()
+    return DynamoNodeStore(table, Log(), Idempotency(table, "contract", clock), Enveloper(UlidFactory(clock), dict))
+
+
+async def item_of(table: Table, user: str, key: Any = node_key) -> dict[str, Any]:
+    return await table.get(key(user, "n"), consistent=True) or {}
+
+
+async def test_a_small_note_is_one_item_and_a_large_one_two(table: Table, truth: DynamoNodeStore, user: str) -> None:
+    await stored(truth, note(user))
+    assert "content_version" not in await item_of(table, user)
+    assert await item_of(table, user, body_key) == {}
+    grown = replace(await current(truth, user), version=2, **text(LARGE))
+    assert await truth.commit(update(await current(truth, user), grown)) is Outcome.DONE
+    item, body = await item_of(table, user), await item_of(table, user, body_key)
+    assert item.keys().isdisjoint({"content", "content_zip"})
+    assert (item["content_version"], body["version"], body["incarnation"]) == (2, 2, grown.incarnation)
+    assert item_bytes(item) <= 1024
+    assert item_bytes(body) < len(LARGE) / 2
+    assert await current(truth, user) == grown
+    shrunk = replace(await current(truth, user), version=3, **text("short"))
+    assert await truth.commit(update(await current(truth, user), shrunk)) is Outcome.DONE
+    assert await item_of(table, user, body_key) == {}
+    assert "content_version" not in await item_of(table, user)
+    assert await current(truth, user) == shrunk
+
+
+async def test_only_a_write_of_the_content_writes_it(table: Table, truth: DynamoNodeStore, user: str) -> None:
+    await stored(truth, note(user, **text(LARGE)))
+    before = await item_of(table, user, body_key)
+    steps: list[tuple[Any, NodeEventType | None]] = [
+        (lambda known: replace(known, title="another", tags=("c",)), NodeEventType.UPDATED),
+        (deleted, NodeEventType.DELETED),
+        (lambda known: replace(known, fenced=True), None),
+    ]
+    for version, (change, event_type) in enumerate(steps, 2):
+        known = await current(truth, user)
+        after = replace(change(known), version=version)
+        event = None if event_type is None else NodeEvent(event_type=event_type, node=after, time_ms=1)
+        assert await truth.commit(NodeWrite(before=known, after=after, event=event)) is Outcome.DONE
+        assert await item_of(table, user, body_key) == before
+        assert (await current(truth, user)).content == LARGE
+    known = await current(truth, user)
+    assert known.fenced
+    assert await truth.commit(move(known, None, NodeEventType.PURGED)) is Outcome.DONE
+    assert (await item_of(table, user), await item_of(table, user, body_key)) == ({}, {})
+
+
+class Between:
+    """A table on which something happens before the read of a content."""
+
+    def __init__(self, table: Table, happens: Any) -> None:
+        self._table = table
+        self._happens = happens
+        self.contents = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    async def get(self, key: Any, **options: Any) -> Any:
+        if key[1].startswith("BODY#"):
+            self.contents += 1
+            await self._happens()
+        return await self._table.get(key, **options)
+
+    async def batch_get(self, keys: Any, **options: Any) -> Any:
+        if any(sort.startswith("BODY#") for _, sort in keys):
+            self.contents += 1
+            await self._happens()
+        return await self._table.batch_get(keys, **options)
+
+
+def reader(table: Any) -> DynamoNodeStore:
+    clock = SystemClock()
+    answers = Idempotency(table, "contract", clock)
+    return DynamoNodeStore(table, Log(), answers, Enveloper(UlidFactory(clock), dict), sleep=no_wait)
+
+
+@pytest.mark.parametrize("asked", [["n"], ["n", "other"]])
+async def test_a_read_never_mixes_two_versions(
+    table: Table, truth: DynamoNodeStore, user: str, asked: list[str]
+) -> None:
+    """Between the reads of the state and the content another writer changes both."""
+    await stored(truth, note(user, title="title 1", **text(LARGE + " 1")))
+    writes = 0
+
+    async def write() -> None:
+        nonlocal writes
+        if writes < 3:
+            writes += 1
+            known = await current(truth, user)
+            number = known.version + 1
+            after = replace(known, version=number, title=f"title {number}", **text(f"{LARGE} {number}"))
+            assert await truth.commit(update(known, after)) is Outcome.DONE
+
+    between = Between(table, write)
+    found = (await reader(between).read(user, asked, {}))["n"]
+    assert found.title.split()[-1] == found.content.split()[-1] == str(found.version) == "4"
+    assert between.contents == 4
+
+
+async def test_a_read_that_never_finds_a_quiet_moment_is_aborted(
+    table: Table, truth: DynamoNodeStore, user: str
+) -> None:
+    await stored(truth, note(user, **text(LARGE)))
+
+    async def write() -> None:
+        known = await current(truth, user)
+        after = replace(known, version=known.version + 1, **text(f"{LARGE} {known.version}"))
+        assert await truth.commit(update(known, after)) is Outcome.DONE
+
+    with pytest.raises(Aborted) as caught:
+        await reader(Between(table, write)).current(user, "n")
+    assert caught.value.reason == "CONTENTION"
+
+
+async def test_a_content_that_is_gone_is_a_loss_of_data(table: Table, truth: DynamoNodeStore, user: str) -> None:
+    await stored(truth, note(user, **text(LARGE)))
+    await table.delete(body_key(user, "n"))
+    with pytest.raises(DataLoss) as caught:
+        await reader(table).current(user, "n")
+    assert caught.value.reason == "CONTENT_MISSING"
+    assert (await truth.summaries(user, ["n"], {}))["n"].title == note(user).title
+
+
+async def test_a_note_that_is_purged_between_the_reads_is_missing(
+    table: Table, truth: DynamoNodeStore, user: str
+) -> None:
+    await stored(truth, note(user, **text(LARGE)))
+
+    async def purge() -> None:
+        known = await truth.current(user, "n")
+        if known is not None:
+            assert await truth.commit(move(known, None, NodeEventType.PURGED)) is Outcome.DONE
+
+    assert await reader(Between(table, purge)).current(user, "n") is None
+
+
+async def written_by_an_earlier_release(table: Table, user: str) -> Node:
+    """One item with the whole note."""
+    node = note(user, **text(LARGE))
+    await table.put(items.state_item(node) | {"content": node.content})
+    return node
+
+
+def renamed(known: Node) -> NodeWrite:
+    return update(known, replace(known, version=2, title="renamed"))
+
+
+def removed(known: Node) -> NodeWrite:
+    return move(known.summary(), deleted(known), NodeEventType.DELETED)
+
+
+def kept(known: Node) -> NodeWrite:
+    return NodeWrite(before=known, after=known, event=None)
+
+
+@pytest.mark.parametrize("change", [renamed, removed, kept])
+async def test_a_note_of_one_item_is_read_and_becomes_two_by_the_next_write(
+    table: Table, truth: DynamoNodeStore, user: str, change: Any
+) -> None:
+    node = await written_by_an_earlier_release(table, user)
+    for asked in (["n"], ["n", "other"]):
+        assert await truth.read(user, asked, {}) == {"n": node}
+    assert await truth.commit(change(await current(truth, user))) is Outcome.DONE
+    item, body = await item_of(table, user), await item_of(table, user, body_key)
+    assert item.keys().isdisjoint({"content", "content_zip"})
+    assert item["content_version"] == body["version"] == item["version"]
+    assert (await current(truth, user)).content == LARGE
+
+
+async def test_an_earlier_release_s_note_that_changes_meanwhile_is_not_moved(
+    table: Table, truth: DynamoNodeStore, user: str
+) -> None:
+    node = await written_by_an_earlier_release(table, user)
+    known = await truth.current_summary(user, "n")
+    assert known is not None
+    await table.put(items.state_item(replace(node, version=2)) | {"content": "another"})
+    assert await truth.commit(move(known, deleted(known), NodeEventType.DELETED)) is Outcome.CONFLICT
+    assert (await current(truth, user)).content == "another"
+
+
+async def current(store: NodeStore, user: str) -> Node:
+    found = await store.current(user, "n")
+    assert found is not None
+    return found

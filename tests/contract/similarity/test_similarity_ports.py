@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from protos.table import terms_key
+from protos.table import posting_key, postings_prefix, terms_key, user_partition
 from services.similarity_service.adapters.dynamo import DynamoRecords, DynamoUserSettings
 from services.similarity_service.adapters.pending_relinks import DynamoPendingRelinks
 from services.similarity_service.adapters.redis import RedisChangeLog
@@ -16,6 +16,7 @@ from services.similarity_service.model.stored import Stored
 from services.similarity_service.model.user_settings import SavedUserSettings, UserSettings
 from services.similarity_service.ports import LogEntry, LogGap, PendingRelink
 from shared.dynamo import Table
+from shared.errors import Unavailable
 from shared.ids import SystemClock
 from shared.redis import Redis
 from tests.support.clock import ManualClock
@@ -91,6 +92,73 @@ async def test_a_write_over_what_somebody_else_wrote_fails(records: Any, user: s
 async def test_one_of_many_writers_wins(records: Any, user: str) -> None:
     done = await asyncio.gather(*(records.put(user, "a", Stored(), stored("a", f"word{n} sea")) for n in range(10)))
     assert done.count(True) == 1
+
+
+class Broken:
+    """A table whose process dies, or another writer comes, before postings are written."""
+
+    def __init__(self, table: Table, before_postings: Any) -> None:
+        self._table = table
+        self._before = before_postings
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+    async def batch_write(self, puts: Any = (), deletes: Any = ()) -> None:
+        await self._before()
+        await self._table.batch_write(puts, deletes)
+
+
+async def postings(table: Table, user: str, node_id: str) -> set[str]:
+    prefix = postings_prefix(node_id)
+    found = table.query_all(user_partition(user), begins_with=prefix, consistent=True)
+    return {item["SK"].removeprefix(prefix) async for item in found}
+
+
+async def test_postings_that_a_crash_left_out_are_repaired(table: Table, user: str) -> None:
+    async def die() -> None:
+        raise Unavailable("killed")
+
+    one = stored("a", "sea stone")
+    broken: Any = Broken(table, die)
+    with pytest.raises(Unavailable):
+        await DynamoRecords(broken, SystemClock()).put(user, "a", Stored(), one)
+    records = DynamoRecords(table, SystemClock())
+    assert await records.get(user, "a") == one
+    assert await postings(table, user, "a") == set()
+    await records.repair_postings(user, "a", one)
+    assert await postings(table, user, "a") == set(one.note.terms if one.note else ())
+
+
+async def test_postings_are_those_of_the_last_record_whatever_the_order(table: Table, user: str) -> None:
+    """Two writers: the postings of the first are written after those of the second."""
+    records = DynamoRecords(table, SystemClock())
+    one, two = stored("a", "sea stone"), stored("a", "sea tree", version=2, revision=2)
+    three = stored("a", "stone river", version=3, revision=3)
+    await records.put(user, "a", Stored(), one)
+    came = False
+
+    async def another() -> None:
+        nonlocal came
+        if not came:
+            came = True
+            assert await records.put(user, "a", two, three)
+
+    late: Any = Broken(table, another)
+    assert await DynamoRecords(late, SystemClock()).put(user, "a", one, two)
+    assert three.note is not None
+    assert await postings(table, user, "a") == set(three.note.terms)
+
+
+async def test_indexing_anew_repairs_the_postings(table: Table, user: str) -> None:
+    records = DynamoRecords(table, SystemClock())
+    one = stored("a", "sea stone")
+    assert one.note is not None
+    await records.put(user, "a", Stored(), one)
+    term = one.note.terms[0]
+    await table.delete(posting_key(user, "a", term))
+    await records.put(user, "a", one, replace(one, revision=2))
+    assert term in await postings(table, user, "a")
 
 
 async def test_postings_follow_the_keywords(records: Any, user: str) -> None:

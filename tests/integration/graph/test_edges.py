@@ -5,10 +5,21 @@ from typing import Any
 
 import pytest
 
+from protos import table
 from protos.graph.v1 import graph_pb2
+from services.graph_service.adapters import items
+from services.graph_service.adapters.dynamo import DynamoEdgeStore
+from services.graph_service.model.edge import Metadata, NewEdge, edge_key, first_version, rejection
+from services.graph_service.ports import ChangeType, EdgeChange, Write
+from shared.dynamo import Put, Table
+from shared.dynamo.marshal import marshal_item
 from shared.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
+from shared.events.envelope import Event
+from shared.idempotency import Idempotency
+from shared.ids import SystemClock, UlidFactory
 from tests.support.graph_nodes import FakeNodes
 from tests.support.graph_service import GraphService
+from tests.support.stores import Stores
 
 
 async def test_an_edge_is_seen_from_both_ends(graph: GraphService, user: str) -> None:
@@ -177,6 +188,140 @@ async def test_a_rejected_link_is_not_made_again(graph: GraphService, user: str)
     assert (await graph.create(user, "a", "b")).created, "by hand it may"
     await graph.delete(user, "a", "b")
     assert (await graph.create(user, "a", "b", auto=True)).created, "and that lifted the rejection"
+
+
+async def reject(graph: GraphService, user: str, a: str, b: str, **fields: str) -> bool:
+    request = graph_pb2.SuppressEdgeRequest(user_id=user, source_id=a, target_id=b, **fields)
+    return bool((await graph.stub.SuppressEdge(request)).removed)
+
+
+async def test_a_rejected_link_is_shown_nowhere(graph: GraphService, stores: Stores, user: str) -> None:
+    await graph.create(user, "a", "c")
+    await graph.create(user, "a", "b", auto=True)
+    await graph.create(user, "a", "d", type="cites")
+    assert await reject(graph, user, "a", "b")
+    assert not await reject(graph, user, "a", "b"), "it is rejected already"
+    assert not await reject(graph, user, "a", "x"), "there was no edge"
+    assert await reject(graph, user, "a", "d", type="cites")
+    for node_id, others in {"a": ["c"], "b": [], "d": [], "x": [], "c": ["a"]}.items():
+        assert await graph.neighbors(user, node_id) == others
+    for call in (
+        graph.stub.GetEdge(graph_pb2.GetEdgeRequest(user_id=user, source_id="a", target_id="b")),
+        graph.stub.UpdateEdge(graph_pb2.UpdateEdgeRequest(user_id=user, source_id="a", target_id="x")),
+    ):
+        with pytest.raises(NotFound):
+            await call
+    assert not (await graph.delete(user, "a", "b")).deleted
+    for node_id in ("", "a"):
+        listed = [
+            (edge.source_id, edge.target_id)
+            async for part in graph.stub.ListEdges(graph_pb2.ListEdgesRequest(user_id=user, node_id=node_id))
+            for edge in part.edges
+        ]
+        assert listed == [("a", "c")]
+    stats = await graph.stub.GetGraphStats(graph_pb2.GetGraphStatsRequest(user_id=user))
+    assert stats.edges == 1
+    warm = await graph.batch(user, [graph_pb2.NewEdge(source_id="a", target_id="e")])
+    assert (await graph.page(user, "a", consistency_token=warm.consistency_token)).total_degree == 2
+    with pytest.raises(FailedPrecondition):
+        await graph.create(user, "x", "a", auto=True)
+
+
+async def test_a_rejection_is_one_of_the_edge_s_own_items(graph: GraphService, stores: Stores, user: str) -> None:
+    await reject(graph, user, "b", "a")
+    found = await items_of(stores, user)
+    assert {item["SK"]["S"]: item["rej"]["BOOL"] for item in found} == {"EDGE#a#b": True, "EDGE#b#a": True}
+    detached = await graph.stub.DetachNode(graph_pb2.DetachNodeRequest(user_id=user, node_id="b"))
+    assert (detached.removed, detached.done, list(detached.edges)) == (0, True, [])
+    assert await items_of(stores, user) == []
+
+
+async def test_of_a_rejection_and_an_automatic_creation_at_once_the_rejection_stays(
+    graph: GraphService, user: str
+) -> None:
+    for number in range(10):
+        other = f"n{number}"
+        await asyncio.gather(
+            reject(graph, user, "a", other), graph.create(user, "a", other, auto=True), return_exceptions=True
+        )
+        with pytest.raises(FailedPrecondition):
+            await graph.create(user, "a", other, auto=True)
+    assert await graph.neighbors(user, "a") == []
+
+
+async def test_rejections_of_an_earlier_release_are_honoured_and_converted(
+    graph: GraphService, stores: Stores, user: str
+) -> None:
+    """The edge a - d was created after its rejection, by a replica that knew only the new form."""
+    async with stores.client("dynamodb") as dynamodb:
+        for key in (("a", "b"), ("a", "c", "cites"), ("a", "d")):
+            pk, sk = table.suppressed_key(user, *key)
+            item = {"PK": {"S": pk}, "SK": {"S": sk}, "ct": {"N": "1700000000000"}}
+            await dynamodb.put_item(TableName=stores.resources.table, Item=item)
+        edge = first_version(user, NewEdge("a", "d"), 1)
+        for item in items.edge_items(edge):
+            await dynamodb.put_item(TableName=stores.resources.table, Item=marshal_item(item))
+    meta = graph_pb2.EdgeMetadata(auto_generated=True)
+    news = [
+        graph_pb2.NewEdge(source_id="a", target_id="b", metadata=meta),
+        graph_pb2.NewEdge(source_id="a", target_id="c", type="cites", metadata=meta),
+        graph_pb2.NewEdge(source_id="a", target_id="d", metadata=meta),
+        graph_pb2.NewEdge(source_id="a", target_id="e", metadata=meta),
+    ]
+    answer = await graph.batch(user, news)
+    assert [result.reason for result in answer.results] == ["EDGE_SUPPRESSED", "EDGE_SUPPRESSED", "", ""]
+    assert sorted(await graph.neighbors(user, "a")) == ["d", "e"]
+    keys = [item["SK"]["S"] for item in await items_of(stores, user)]
+    assert len(keys) == 8
+    assert not any(key.startswith(table.SUPPRESSED) for key in keys)
+
+
+class Log:
+    """An outbox that keeps what is announced."""
+
+    def __init__(self) -> None:
+        self.announced: list[Event] = []
+
+    def put(self, event: Event) -> Put:
+        return Put({"PK": "OUTBOX#test#0", "SK": event.id, "event": event.to_json()})
+
+    def announce(self, *events: Event) -> None:
+        self.announced += events
+
+
+async def test_the_edges_of_one_write_are_one_event(stores: Stores, user: str) -> None:
+    clock, log = SystemClock(), Log()
+    news = [first_version(user, NewEdge("a", f"n{i}", metadata=Metadata(auto=True, score=0.5)), 1) for i in range(5)]
+    hidden = rejection(user, edge_key("a", "x"), None, 1)
+    async with stores.client("dynamodb") as client:
+        edges = Table(client, stores.resources.table)
+        idempotency = Idempotency(edges, "test", clock)
+        store = DynamoEdgeStore(edges, log, idempotency, UlidFactory(clock), clock)
+        await store.commit(Write(user, tuple(EdgeChange(ChangeType.CREATED, edge) for edge in news)))
+        await store.commit(Write(user, (EdgeChange(ChangeType.DELETED, hidden, None, "suppressed"),)))
+        changes = [EdgeChange(ChangeType.DELETED, edge, edge, "detach") for edge in (*news[1:], hidden)]
+        rejected = rejection(user, news[0].key, news[0], 2)
+        changes.append(EdgeChange(ChangeType.DELETED, rejected, news[0], "suppressed"))
+        await store.commit(Write(user, tuple(changes)))
+    created, detached, suppressed = log.announced
+    assert (created.type, created.node_id, created.version) == ("edge.created", "a", 1)
+    assert [edge["target_id"] for edge in created.data["edges"]] == [f"n{i}" for i in range(5)]
+    assert len(created.to_json()) < 1800
+    assert (detached.type, detached.data["cause"]) == ("edge.deleted", "detach")
+    assert [edge["target_id"] for edge in detached.data["edges"]] == [f"n{i}" for i in range(1, 5)]
+    assert [edge["target_id"] for edge in suppressed.data["edges"]] == ["n0"]
+    assert suppressed.data["cause"] == "suppressed"
+
+
+async def items_of(stores: Stores, user: str) -> list[dict[str, Any]]:
+    async with stores.client("dynamodb") as dynamodb:
+        found = await dynamodb.query(
+            TableName=stores.resources.table,
+            KeyConditionExpression="PK = :pk",
+            ExpressionAttributeValues={":pk": {"S": table.user_partition(user)}},
+            ConsistentRead=True,
+        )
+    return list(found["Items"])
 
 
 async def test_a_deletion_that_had_no_effect_is_repeated_without_effect(graph: GraphService, user: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from services.node_service.adapters import redis as cache
 from services.node_service.adapters.redis import CachedNodeStore
-from services.node_service.model import Node, NodeEvent, NodeEventType, Revision, text
+from services.node_service.model import MAX_CONTENT_BYTES, Node, NodeEvent, NodeEventType, Revision, text
 from services.node_service.ports import NodeWrite, Outcome
 from shared.errors import Unavailable
 from shared.redis import Redis
@@ -132,6 +132,7 @@ async def test_the_second_read_comes_from_redis(world: World) -> None:
 
 
 async def test_titles_fill_too(world: World) -> None:
+    world.store.together_bytes = 100
     assert [await world.title() for _ in range(3)] == ["v1"] * 3
     assert await world.read() == "v1"
     assert world.store.misses == 1
@@ -291,16 +292,31 @@ async def test_a_missing_note_is_not_cached(world: World) -> None:
     assert await world.read() == "v1"
 
 
-async def test_a_large_note_is_not_cached(world: World) -> None:
-    await world.write(**text("x" * cache.MAX_VALUE_BYTES))
+async def test_the_largest_note_is_cached(world: World) -> None:
+    await world.write(**text("x" * MAX_CONTENT_BYTES))
     assert [await world.read() for _ in range(2)] == ["v2"] * 2
-    assert world.store.misses == 2
-    await world.write(**text("small"))
-    await world.redis.call("DEL", world.key)
-    await world.read()
+    assert world.store.misses == 0
+
+
+async def test_an_entry_without_the_content_gets_it_when_it_is_read(world: World) -> None:
+    assert (await world.cached.summaries(world.user, ["n"], {}))["n"].title == "v1"
     assert await world.kind() == b"V"
-    await world.write(**text("x" * cache.MAX_VALUE_BYTES))
-    assert await world.read() == "v4"
+    assert (await world.cached.titles(world.user, ["n"], {}))["n"].title == "v1"
+    assert world.store.misses == 1
+    for _ in range(2):
+        assert (await world.cached.read(world.user, ["n"], {}))["n"].content == world.node.content
+    assert world.store.misses == 2
+
+
+async def test_a_read_of_the_content_fills_no_entry_that_a_writer_has_replaced(world: World) -> None:
+    await world.cached.summaries(world.user, ["n"], {})
+    gate = world.store.gate("after read")
+    reading = asyncio.create_task(world.read())
+    await gate.reached.wait()
+    await world.write()
+    gate.open()
+    assert await reading == "v1"
+    assert await world.read() == "v2"
 
 
 @pytest.mark.parametrize("value", [b"V", b"Vgarbage", b"V%016d\x09" % 7, b"?", b"W", b"L"])

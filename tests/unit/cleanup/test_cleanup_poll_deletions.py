@@ -11,6 +11,7 @@ from services.cleanup_service.usecases.node_events import on_node_deleted
 from services.cleanup_service.usecases.poll_deletions import DeletionPoller
 from services.cleanup_service.usecases.queue_deletion import queue_deletion
 from shared.errors import Unavailable
+from shared.resilience.pace import IdlePace
 from tests.support.cleanup_world import World
 
 
@@ -58,6 +59,7 @@ def poller(
         submit=submit,
         rng=random.Random(1),
         owner=owner,
+        pace=IdlePace(after=6, rests=11),
     )
 
 

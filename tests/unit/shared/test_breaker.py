@@ -1,13 +1,16 @@
 """The breaker: when it opens, what passes while it is half open, and that no call holds it up."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from shared.errors import InvalidArgument, Unavailable
+from shared.dynamo import ConditionFailed, Reason, TransactionCancelled
+from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.resilience.breaker import Breaker
+from shared.resilience.lag import lateness
 from tests.support.clock import ManualClock, Middle
 
 
@@ -176,3 +179,52 @@ async def test_listeners_hear_each_change() -> None:
     clock.seconds += 1.1
     await call(breaker, works)
     assert heard == ["store open", "store half_open", "store closed"]
+
+
+async def test_a_failure_while_the_loop_was_late_says_nothing() -> None:
+    late = 0.0
+    clock = ManualClock()
+    breaker = Breaker("store", clock, failures=3, lateness=lambda: late)
+
+    async def times_out(loop_late: float) -> None:
+        nonlocal late
+        clock.move(3.0)
+        late += loop_late
+        raise Unavailable("down")
+
+    for _ in range(10):
+        with pytest.raises(Unavailable):
+            await call(breaker, lambda: times_out(1.0))
+    assert state(breaker) == "closed"
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await call(breaker, lambda: times_out(0.5))
+    assert state(breaker) == "open", "a loop that was late for a sixth of the time does not explain it"
+
+
+async def test_what_a_store_refuses_because_of_another_writer_is_an_answer() -> None:
+    breaker, _ = fresh()
+    refusals: list[Brain2Error] = [
+        ConditionFailed(None),
+        TransactionCancelled([Reason("TransactionConflict", None)], reason="TRANSACTION_CONFLICT"),
+        TransactionCancelled([Reason("ConditionalCheckFailed", None)]),
+    ]
+    for error in refusals * 5:
+
+        async def refuse(error: Brain2Error = error) -> None:
+            raise error
+
+        with pytest.raises(type(error)):
+            await call(breaker, refuse)
+    assert state(breaker) == "closed"
+
+
+async def test_lateness_grows_while_the_loop_is_held_up() -> None:
+    before = lateness()
+    await asyncio.sleep(0)
+    ends = time.monotonic() + 0.3
+    while time.monotonic() < ends:
+        pass
+    async with asyncio.timeout(10):
+        while lateness() - before < 0.2:
+            await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.node_service.model import Cascade, Draft
+from services.node_service.model import Cascade, Draft, Node, View
 from services.node_service.usecases.create_node import create_node
 from services.node_service.usecases.delete_node import delete_node
 from services.node_service.usecases.get_node import get_node
@@ -25,17 +25,26 @@ async def world() -> World:
 
 
 async def test_one_note(world: World) -> None:
-    assert (await get_node(world.notes, "u", "a", False, {})).content == "C"
+    node = await get_node(world.notes, "u", "a", View.FULL, False, {})
+    assert isinstance(node, Node)
+    assert node.content == "C"
     with pytest.raises(NotFound) as caught:
-        await get_node(world.notes, "u", "x", True, {})
+        await get_node(world.notes, "u", "x", View.FULL, True, {})
     assert caught.value.reason == "NODE_NOT_FOUND"
     with pytest.raises(NotFound) as caught:
-        await get_node(world.notes, "other", "a", True, {})
+        await get_node(world.notes, "other", "a", View.FULL, True, {})
     assert caught.value.reason == "NODE_NOT_FOUND"
 
 
 async def test_a_deleted_note_is_shown_only_on_request(world: World) -> None:
     with pytest.raises(NotFound) as caught:
-        await get_node(world.notes, "u", "d", False, {})
+        await get_node(world.notes, "u", "d", View.FULL, False, {})
     assert caught.value.reason == "NODE_DELETED"
-    assert (await get_node(world.notes, "u", "d", True, {})).deleted
+    assert (await get_node(world.notes, "u", "d", View.FULL, True, {})).deleted
+
+
+@pytest.mark.parametrize("view", [View.TITLE, View.SUMMARY])
+async def test_a_view_without_the_content_does_not_read_it(world: World, view: View) -> None:
+    node = await get_node(world.notes, "u", "a", view, False, {})
+    assert not isinstance(node, Node)
+    assert node.excerpt == "C"

@@ -1,0 +1,6 @@
+"""`make bench-cost`: what each operation costs on AWS, counted by a proxy in front of the stores.
+
+units.py has DynamoDB's rules, proxy.py counts by them, operations.py runs the operations, original.py computes the same
+operations for the original schema, and __main__.py writes docs/bench/cost.json and the section of docs/performance.md.
+The numbers are counts and not times: they are the same on every machine.
+"""
