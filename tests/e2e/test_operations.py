@@ -55,7 +55,11 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
             for name in ("tea", "coffee")
         ]
         await ada.node.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id="ada", nodes=nodes))
-        await until(lambda: ada.neighbor_ids("coffee"), what="the automatic link")
+
+        async def indexed() -> bool:
+            return (await ada.search("water")).total == len(nodes)
+
+        await until(indexed, what="both notes in the index")
         await ada.node.DeleteNode(node_pb2.DeleteNodeRequest(user_id="ada", node_id="tea"))
 
         async def heard() -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from cfnlint.api import lint_all
 
+from deploy.docs import config_class, variables
 from deploy.local.provision import CONSUMERS, TEMPLATE, read_template
 from protos import table
 from shared.dynamo.model import INDEXES
@@ -258,7 +259,13 @@ def test_the_documents_alarms_are_there_with_their_thresholds() -> None:
     assert parameters["NodeCreationAlarmMs"]["Default"] == 100
     assert metric_names(alarms()["NodeCreationLatencyAlarm"]) == {"node_creation_latency_ms_within"}
     due = alarms()["DueDeletionsAlarm"]
-    assert (due["MetricName"], due["Statistic"]) == ("cleanup_queue_depth", "Average")
+    assert metric_names(due) == {"cleanup_queue_depth"}
+    [sent, depth] = due["Metrics"]
+    # The average of what all processes together count, as often as each of them sends it.
+    assert (sent["MetricStat"]["Stat"], sent["MetricStat"]["Period"]) == ("Sum", 300)
+    assert depth["Expression"] == "sent * ${MetricsSeconds} / 300"
+    seconds, _ = variables(config_class("cleanup"))["BRAIN2_METRICS_SECONDS"]
+    assert float(seconds.strip("`")) == parameters["MetricsSeconds"]["Default"]
     assert parameters[due["Threshold"]]["Default"] == 1000
     rate = alarms()["CacheHitRateLowAlarm"]
     assert metric_names(rate) == {"cache_hits_total", "cache_misses_total"}
