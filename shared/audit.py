@@ -11,13 +11,14 @@ from typing import Any
 from shared.auth.principal import Principal
 from shared.errors import Brain2Error
 from shared.grpc.middleware import MethodInfo
+from shared.logs import AUDIT
 
-log = logging.getLogger("brain2.audit")
+log = logging.getLogger(AUDIT)
 
 # Reads that leave with all the data of a user.
 _EXPORTS = frozenset(("ExportUser",))
 # The fields of a request that name what it is about.
-_TARGETS = ("node_id", "source_id", "target_id", "type", "version", "erasure_id", "request_id")
+_TARGETS = ("node_id", "source_id", "target_id", "type", "version", "erasure_id")
 # Its lists of such things; only their length is logged.
 _LISTS = ("nodes", "edges", "node_ids")
 _LONGEST = 128

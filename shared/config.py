@@ -230,6 +230,27 @@ class ServerSecurity(ClientSecurity):
     oidc_scope_prefix: str = env_field(
         "", env="BRAIN2_OIDC_SCOPE_PREFIX", why="what stands before Brain2's scopes in that claim, such as `brain2.`"
     )
+    user_rate: float = env_field(
+        0.0,
+        env="BRAIN2_USER_RATE",
+        why="calls a second of one user, over all callers and replicas; needs BRAIN2_AUTH; 0 = not limited",
+        check=at_least(0),
+    )
+    user_burst: int = env_field(
+        100, env="BRAIN2_USER_BURST", why="calls of one user that may come at once", check=between(1, 1_000_000)
+    )
+    caller_rate: float = env_field(
+        0.0,
+        env="BRAIN2_CALLER_RATE",
+        why="calls a second of one caller (a token's user, or a key), for whichever users; 0 = not limited",
+        check=at_least(0),
+    )
+    caller_burst: int = env_field(
+        1000,
+        env="BRAIN2_CALLER_BURST",
+        why="calls of one caller that may come at one time",
+        check=between(1, 1_000_000),
+    )
     tls_client_ca: str = env_field(
         "",
         env="BRAIN2_TLS_CLIENT_CA",

@@ -6,6 +6,7 @@ LONGEST_TRACEBACK. Lines of libraries have the same format, and repeated ones ar
 logger were considered: both would still need these two classes, since lines of libraries come through `logging`.
 """
 
+import hashlib
 import json
 import logging
 import sys
@@ -20,6 +21,8 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 # These libraries log each failed attempt: while a collector or a peer is away that is one line many times.
 _REPEATERS = ("opentelemetry", "grpc", "aiobotocore", "botocore", "asyncio")
 _QUIET_SECONDS = 60.0
+AUDIT = "brain2.audit"
+"""The logger of shared/audit.py."""
 LONGEST_VALUE = 500
 LONGEST_TRACEBACK = 8000
 # Items of a list or a mapping that a line shows.
@@ -27,7 +30,8 @@ _MOST_ITEMS = 50
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes ts (UTC, ms), level, service, logger, msg, the fields of extra=, and the traceback.
+    """Writes ts (UTC, ms), level, service, logger, msg, the fields of extra=, and the traceback. In place of user_id it
+    writes user_hash, except in the audit log.
 
     In a line of a call also its trace_id, span_id (those of the caller, if the trace isn't recorded) and request_id.
     """
@@ -51,11 +55,18 @@ class JsonFormatter(logging.Formatter):
         if (call := request_id.current.get()) is not None:
             line["request_id"] = str(call)
         line |= {key: _short(value) for key, value in vars(record).items() if key not in _STANDARD}
+        if "user_id" in line and record.name != AUDIT:
+            line["user_hash"] = user_hash(str(line.pop("user_id")))
         if record.exc_info:
             line["exception"] = cut(self.formatException(record.exc_info), LONGEST_TRACEBACK)
         if record.stack_info:
             line["stack"] = cut(record.stack_info, LONGEST_TRACEBACK)
         return json.dumps(line, ensure_ascii=False)
+
+
+def user_hash(user_id: str) -> str:
+    """12 hex digits by which the lines of one user are found. A user_id is often an e-mail address."""
+    return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def cut(text: str, longest: int) -> str:
@@ -109,5 +120,5 @@ def setup(level: str, service: str, *, stream: TextIO | None = None) -> None:
     for name in ("brain2", "services", "shared", "deploy", "__main__"):
         logging.getLogger(name).setLevel(level)
     # The audit log has no level: what it records must not depend on how much an operator wants to read.
-    logging.getLogger("brain2.audit").setLevel(logging.INFO)
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     logging.captureWarnings(True)

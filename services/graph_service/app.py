@@ -111,6 +111,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
         services,
         raw=("GetNeighbors",),
         fast_paths=ready,
+        redis=redis,
         metrics=RpcMetrics(metrics, LATENCIES) if metrics.enabled else None,
     )
 

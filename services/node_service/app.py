@@ -100,6 +100,7 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     server = GrpcServer(
         config,
         [(node_pb2.DESCRIPTOR.services_by_name["NodeService"], servicer)],
+        redis=redis,
         metrics=RpcMetrics(metrics, LATENCIES) if metrics.enabled else None,
     )
 

@@ -117,6 +117,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     server = GrpcServer(
         config,
         [(similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"], servicer)],
+        redis=redis,
         metrics=RpcMetrics(metrics) if metrics.enabled else None,
     )
     handlers = subscriber.handlers(index_node, set_visibility, remove_node, link_node, relinker, nodes)

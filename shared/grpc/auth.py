@@ -27,6 +27,7 @@ from shared.config import ConfigError, ServerSecurity
 from shared.errors import PermissionDenied, Unauthenticated
 from shared.grpc.middleware import Context, FastPath, Handler, MethodInfo, parser
 from shared.ids import SystemClock
+from shared.ratelimit import HasScripts, Rate, RateLimiter
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,11 @@ _header: ContextVar[str] = ContextVar("brain2_authorization", default="")
 class Guard:
     """Lets a call through to its servicer only if its caller may make it."""
 
-    def __init__(self, authenticator: Authenticator, jwks: Jwks | None = None) -> None:
+    def __init__(
+        self, authenticator: Authenticator, jwks: Jwks | None = None, limiter: RateLimiter | None = None
+    ) -> None:
         self._authenticator = authenticator
+        self._limiter = limiter
         self._jwks = jwks
         self._known = authenticator.known
 
@@ -73,12 +77,14 @@ class Guard:
 
         return handle
 
-    def fast_path(self, info: MethodInfo, fast_path: FastPath) -> FastPath:
-        """The fast path for callers who may make the call.
+    def fast_path(self, info: MethodInfo, fast_path: FastPath) -> FastPath | None:
+        """The fast path for callers who may make the call; None where calls are counted, which takes a wait.
 
         Answers are kept under the bytes that _admit() makes of a request, which begin with one user_id and have no
         other. So comparing the beginning is enough to know whose answer it is.
         """
+        if self._limiter is not None:
+            return None
         scope = info.traits.scope
         if info.request_type.DESCRIPTOR.fields_by_name["user_id"].number != 1:
             raise TypeError(f"{info.path} can't have a fast path: its first field is not user_id")
@@ -121,6 +127,8 @@ class Guard:
         message: Message = parser(info.request_type)(request)
         if "user_id" in info.request_type.DESCRIPTOR.fields_by_name:
             self._check_user(info, principal, message)
+        if self._limiter is not None:
+            await self._limiter.check(principal, getattr(message, "user_id", ""))
         # Encoded again, since a fast path keeps answers under these bytes: what callers send may repeat fields.
         return principal, message.SerializeToString() if info.raw else message
 
@@ -198,9 +206,14 @@ def _needs(scope: str) -> PermissionDenied:
 # ---------------------------------------------------------------------- set-up
 
 
-def make_guard(config: ServerSecurity) -> Guard | None:
-    """The guard of a process; None with BRAIN2_AUTH=none. ConfigError when the config is not complete."""
+def make_guard(config: ServerSecurity, redis: HasScripts | None = None) -> Guard | None:
+    """The guard of a process; None with BRAIN2_AUTH=none. ConfigError when the config is not complete.
+
+    redis: shares the rate limits with the other replicas.
+    """
     if config.auth == "none":
+        if config.user_rate or config.caller_rate:
+            raise ConfigError(["BRAIN2_USER_RATE, BRAIN2_CALLER_RATE: limits of callers need BRAIN2_AUTH"])
         return None
     wanted = {"BRAIN2_AUTH_KEYS": config.auth_keys}
     if config.auth == "oidc":
@@ -224,9 +237,15 @@ def make_guard(config: ServerSecurity) -> Guard | None:
             scope_prefix=config.oidc_scope_prefix,
         )
     try:
-        return Guard(Authenticator(oidc, config.auth_keys), jwks)
+        return Guard(Authenticator(oidc, config.auth_keys), jwks, _limiter(config, redis))
     except KeyFileError as error:
         raise ConfigError([f"BRAIN2_AUTH_KEYS: {error}"]) from None
+
+
+def _limiter(config: ServerSecurity, redis: HasScripts | None) -> RateLimiter | None:
+    user = Rate(config.user_rate, config.user_burst) if config.user_rate else None
+    caller_ = Rate(config.caller_rate, config.caller_burst) if config.caller_rate else None
+    return RateLimiter(user, caller_, SystemClock(), redis) if user or caller_ else None
 
 
 def check_exposure(config: ServerSecurity, listen: str) -> None:

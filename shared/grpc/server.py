@@ -35,6 +35,7 @@ from shared.grpc.middleware import (
     ServerCalls,
     with_fast_path,
 )
+from shared.ratelimit import HasScripts
 from shared.request_id import RequestId
 from shared.tokens import TOKEN_SECRET
 
@@ -63,6 +64,7 @@ class GrpcServer:
     fast_paths: FastPaths of unary methods, by name. Such a method is raw; its servicer is called when the fast path has
         no answer.
     metrics: count the calls; None counts none.
+    redis: shares the rate limits of users and callers between replicas; None = each replica limits by itself.
 
     Who may call, TLS and reflection are decided by the config (shared/grpc/auth.py, tls.py). ConfigError: the config is
     not complete, or would let other machines in without authentication.
@@ -77,10 +79,11 @@ class GrpcServer:
         raw: Collection[str] = (),
         fast_paths: Mapping[str, FastPath] | None = None,
         metrics: RpcMetrics | None = None,
+        redis: HasScripts | None = None,
     ) -> None:
         check_exposure(config, config.listen)
         self._config = config
-        self._guard = make_guard(config)
+        self._guard = make_guard(config, redis)
         self._calls = ServerCalls(config)
         TOKEN_SECRET.set(config.token_secret)
         fast_paths = fast_paths or {}

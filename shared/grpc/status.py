@@ -1,8 +1,9 @@
 """Translates errors to gRPC statuses and back, without loss.
 
 The details are a google.rpc.Status in the trailer grpc-status-details-bin (https://google.aip.dev/193): ErrorInfo
-{reason, domain "brain2", metadata}, BadRequest with the violations, and RetryInfo. grpcio-status was considered: its
-helpers serve context.abort_with_status, which marks every span with an AbortError, and don't cut what is too long.
+{reason, domain "brain2", metadata}, BadRequest with the violations (QuotaFailure where a limit is reached), and
+RetryInfo. grpcio-status was considered: its helpers serve context.abort_with_status, which marks every span with an
+AbortError, and don't cut what is too long.
 """
 
 from collections.abc import Mapping
@@ -10,10 +11,15 @@ from collections.abc import Mapping
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
+    BadRequest,
+    ErrorInfo,
+    QuotaFailure,
+    RetryInfo,
+)
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
-from shared.errors import KINDS, Brain2Error, FieldViolation, Internal, Unavailable
+from shared.errors import KINDS, Brain2Error, FieldViolation, Internal, ResourceExhausted, Unavailable
 
 DOMAIN = "brain2"
 # UNAVAILABLE for one of these reasons means that no handler has seen the call, so even a write may be repeated. The
@@ -48,7 +54,7 @@ def to_status(error: Brain2Error) -> Status:
             if bad.ByteSize() > room:
                 del bad.field_violations[-1]
                 break
-        status.details.append(_any(bad))
+        status.details.append(_any(_quota(bad) if isinstance(error, ResourceExhausted) else bad))
     if error.retry_after is not None:
         retry = RetryInfo()
         retry.retry_delay.FromMilliseconds(max(round(error.retry_after * 1000), 0))
@@ -91,27 +97,38 @@ def _of_grpc(code: grpc.StatusCode, message: str) -> Brain2Error | None:
 
 
 def _rebuilt(cls: type[Brain2Error], message: str, status: Status) -> Brain2Error:
-    info, bad, retry = ErrorInfo(), BadRequest(), RetryInfo()
+    info, bad, retry, quota = ErrorInfo(), BadRequest(), RetryInfo(), QuotaFailure()
     retry_after: float | None = None
     for detail in status.details:
         if detail.Unpack(retry):
             retry_after = retry.retry_delay.ToTimedelta().total_seconds()
-        elif not detail.Unpack(info):
-            detail.Unpack(bad)
+        elif not detail.Unpack(info) and not detail.Unpack(bad):
+            detail.Unpack(quota)
     return cls(
         status.message or message,
         reason=info.reason,
         metadata=dict(info.metadata),
-        violations=[FieldViolation(each.field, each.description) for each in bad.field_violations],
+        violations=[
+            *(FieldViolation(each.field, each.description) for each in bad.field_violations),
+            *(FieldViolation(each.subject, each.description) for each in quota.violations),
+        ],
         retry_after=retry_after,
     )
+
+
+def _quota(bad: BadRequest) -> QuotaFailure:
+    """A limit that is reached is no wrong field of the request."""
+    quota = QuotaFailure()
+    for violation in bad.field_violations:
+        quota.violations.add(subject=violation.field, description=violation.description)
+    return quota
 
 
 def _metadata(error: Brain2Error) -> dict[str, str]:
     return {key[:64]: value[:_LONGEST_VALUE] for key, value in list(error.metadata.items())[:_MOST_METADATA]}
 
 
-def _any(message: ErrorInfo | BadRequest | RetryInfo) -> Any:
+def _any(message: ErrorInfo | BadRequest | QuotaFailure | RetryInfo) -> Any:
     packed = Any()
     packed.Pack(message)
     return packed

@@ -19,6 +19,7 @@ from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.options.rules import traits
 from protos.options.v1 import options_pb2
+from shared.auth.authenticator import Authenticator
 from shared.auth.principal import Principal, caller
 from shared.config import ClientSecurity, ConfigError
 from shared.errors import PermissionDenied, Unauthenticated, Unavailable
@@ -67,9 +68,9 @@ class Remembering(Noting):
 
 
 @asynccontextmanager
-async def graph(folder: Path) -> AsyncIterator[tuple[Remembering, grpc.aio.Channel]]:
+async def graph(folder: Path, **changed: Any) -> AsyncIterator[tuple[Remembering, grpc.aio.Channel]]:
     servicer = Remembering()
-    config = server_config(auth="preshared", auth_keys=write_keys(folder / "keys.json", *KEYS))
+    config = server_config(auth="preshared", auth_keys=write_keys(folder / "keys.json", *KEYS), **changed)
     server = GrpcServer(config, [(GRAPH, servicer)], raw=RAW, fast_paths={"GetNeighbors": servicer.find})
     port = await server.start()
     try:
@@ -136,7 +137,7 @@ def test_a_fast_path_needs_the_user_in_the_first_field() -> None:
     pool.AddSerializedFile(file.SerializeToString())
     service = pool.FindServiceByName("brain2.late.v1.LateService")
     message = GetMessageClass(pool.FindMessageTypeByName("brain2.late.v1.Late"))
-    guard = Guard.__new__(Guard)
+    guard = Guard(Authenticator())
 
     info = MethodInfo(service.full_name, "GetLate", message, traits(GET_NODE), raw=True)
     with pytest.raises(TypeError, match="first field"):
@@ -197,6 +198,16 @@ async def test_a_key_that_is_taken_out_of_the_file_is_refused(tmp_path: Path, mo
         async with asyncio.timeout(10):
             while await neighbors(channel, request, ADA) != "UNAUTHENTICATED":
                 pass
+
+
+async def test_a_user_has_a_rate_also_where_answers_come_from_memory(tmp_path: Path) -> None:
+    request = graph_pb2.GetNeighborsRequest(user_id="ada", node_id="n")
+    async with graph(tmp_path, user_rate=0.001, user_burst=3) as (_, channel):
+        answers = [await neighbors(channel, request, ADA) for _ in range(5)]
+        assert answers == ["of-ada"] * 3 + ["RESOURCE_EXHAUSTED"] * 2
+        assert await neighbors(channel, request, PEER) == "of-ada", "the services are not limited"
+        request.user_id = "bob"
+        assert await neighbors(channel, request, BOB) == "of-bob"
 
 
 # ---------------------------------------------------------------------- services call each other
@@ -365,10 +376,11 @@ def test_addresses_of_this_machine_need_no_authentication(listen: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"auth": "preshared"}, {"auth": "oidc"}, {"auth": "preshared", "auth_keys": "/none"}]
+    "changed",
+    [{"auth": "preshared"}, {"auth": "oidc"}, {"auth": "preshared", "auth_keys": "/none"}, {"user_rate": 1.0}],
 )
 def test_an_incomplete_config_stops_the_start(changed: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"BRAIN2_AUTH_KEYS|BRAIN2_OIDC_ISSUER"):
+    with pytest.raises(ConfigError, match=r"BRAIN2_AUTH_KEYS|BRAIN2_OIDC_ISSUER|BRAIN2_USER_RATE"):
         GrpcServer(server_config(**changed), [])
 
 

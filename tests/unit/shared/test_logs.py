@@ -45,6 +45,22 @@ def test_a_line_has_what_it_needs(stream: io.StringIO) -> None:
     }
 
 
+def test_only_the_audit_log_names_users(stream: io.StringIO) -> None:
+    for name in ("brain2.node", logs.AUDIT):
+        logging.getLogger(name).info("done", extra={"user_id": "ada@example.org"})
+    line, audited = lines(stream)
+    assert "ada" not in str(line)
+    assert line["user_hash"] == logs.user_hash("ada@example.org")
+    assert audited["user_id"] == "ada@example.org"
+
+
+def test_the_audit_log_is_written_at_every_level(stream: io.StringIO) -> None:
+    logs.setup("ERROR", "tests", stream=stream)
+    logging.getLogger("brain2.node").info("not this")
+    logging.getLogger(logs.AUDIT).info("audit")
+    assert [line["msg"] for line in lines(stream)] == ["audit"]
+
+
 def test_a_traceback_stays_on_its_line(stream: io.StringIO) -> None:
     try:
         raise ValueError("two\nlines")
