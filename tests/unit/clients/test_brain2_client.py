@@ -1,0 +1,111 @@
+"""The Python client without a server: where the services are, which tokens a read sends, what an error tells."""
+
+import asyncio
+from datetime import datetime
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+
+from clients.python import twin
+from clients.python.brain2 import Brain2, Brain2Sync, InvalidArgument, ResourceExhausted
+from clients.python.brain2 import client as client_module
+from clients.python.brain2._calls import Memory, _repeat_after, tracing_interceptors
+from clients.python.brain2._loop import Loop
+from clients.python.brain2.errors import from_rpc
+from clients.python.brain2.models import in_utc
+from clients.python.stubs import ROOT
+
+
+def test_one_target_is_enough_and_the_others_follow_it() -> None:
+    found = client_module.targets({"node": "host:100"}, {})
+    assert found == {"node": "host:100", "graph": "host:101", "similarity": "host:102", "cleanup": "host:103"}
+    assert client_module.targets({}, {})["cleanup"] == "localhost:50054"
+    named = {"BRAIN2_NODE_TARGET": "dns:///n", "BRAIN2_GRAPH_TARGET": "g", "BRAIN2_SIMILARITY_TARGET": "s"}
+    with pytest.raises(ValueError, match="cleanup"):
+        client_module.targets({}, named)
+    assert client_module.targets({"cleanup": "c"}, named)["graph"] == "g"
+    # With a target the environment, which may describe another installation, does not count.
+    assert client_module.targets({"node": "host:100"}, named)["graph"] == "host:101"
+
+
+def test_a_read_sends_the_token_of_the_last_write_that_concerns_the_note() -> None:
+    memory = Memory()
+    memory.wrote("graph", ["a", "b"], "1")
+    memory.wrote("graph", ["b", "c"], "2")
+    memory.wrote("node", ["a"], "3")
+    memory.wrote("graph", ["a"], "")
+    assert [memory.token("graph", each) for each in "abcd"] == ["1", "2", "2", ""]
+    assert (memory.token("node", "a"), memory.newest("graph"), memory.newest("node")) == ("3", "2", "3")
+    for n in range(5000):
+        memory.wrote("node", [f"n{n}"], str(n))
+    assert memory.token("node", "n4999") == "4999"
+    assert memory.token("node", "n0") == ""
+
+
+def _rpc_error(code: grpc.StatusCode, *details: object) -> grpc.aio.AioRpcError:
+    status = Status(code=code.value[0], message="all of it")
+    for detail in details:
+        status.details.add().Pack(detail)
+    trailers = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, "cut")
+
+
+def test_an_error_has_its_class_reason_fields_and_wait() -> None:
+    bad, retry = BadRequest(), RetryInfo()
+    bad.field_violations.add(field="node.title", description="too long")
+    retry.retry_delay.FromMilliseconds(1500)
+    error = from_rpc(
+        _rpc_error(grpc.StatusCode.INVALID_ARGUMENT, ErrorInfo(reason="X", metadata={"a": "b"}), bad, retry)
+    )
+    assert isinstance(error, InvalidArgument)
+    assert (error.message, error.reason, error.metadata, error.retry_after) == ("all of it", "X", {"a": "b"}, 1.5)
+    assert [(each.field, each.description) for each in error.violations] == [("node.title", "too long")]
+    plain = from_rpc(grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), grpc.aio.Metadata(), "gone"))
+    assert (type(plain).__name__, plain.reason, plain.message) == ("NotFound", "NOT_FOUND", "gone")
+
+
+def test_only_a_call_that_was_not_begun_is_repeated_by_the_client() -> None:
+    assert 0.2 <= (_repeat_after(ResourceExhausted("", reason="SERVER_BUSY", retry_after=0.2)) or 0) <= 0.3
+    assert _repeat_after(ResourceExhausted("", reason="SERVER_BUSY")) is None
+    assert _repeat_after(ResourceExhausted("", reason="RESPONSE_TOO_LARGE", retry_after=0.2)) is None
+
+
+def test_spans_are_made_when_the_program_has_set_a_tracer_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
+    assert tracing_interceptors() == ()
+    monkeypatch.setattr(trace, "get_tracer_provider", TracerProvider)
+    assert len(tracing_interceptors()) == 4
+
+
+def test_the_twin_has_every_operation_with_the_same_arguments() -> None:
+    package = ROOT / "clients" / "python" / "brain2"
+    assert (package / "_sync.py").read_text(encoding="utf-8") == twin.source(package)
+    with Brain2Sync("localhost:1", user="ada") as brain:
+        for name in ("notes", "links", "search", "deletions"):
+            ours, theirs = getattr(brain, name), getattr(Brain2("localhost:1"), name)
+            assert {each for each in dir(ours) if each[0] != "_"} == {each for each in dir(theirs) if each[0] != "_"}
+
+
+def test_the_policy_of_retries_is_the_documented_one() -> None:
+    package = ROOT / "clients" / "python" / "brain2"
+    assert (package / "retry-policy.json").read_bytes() == (ROOT / "docs" / "retry-policy.json").read_bytes()
+
+
+def test_a_time_needs_a_zone() -> None:
+    with pytest.raises(ValueError, match="zone"):
+        in_utc(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_the_private_loop_refuses_to_wait_for_itself() -> None:
+    loop = Loop()
+
+    async def inside() -> None:
+        loop.run(asyncio.sleep(0))
+
+    with pytest.raises(RuntimeError, match="own event loop"):
+        loop.run(inside())
+    loop.close()
