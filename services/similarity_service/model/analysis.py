@@ -358,6 +358,16 @@ def is_unspaced(term: str) -> bool:
     return _HAS_UNSPACED.match(term) is not None
 
 
+def fold_tag(tag: str) -> str:
+    """A tag as it is compared: without regard to capitals and accents, and without its #."""
+    return _fold(tag).strip("#/ ")
+
+
+def fold_title(title: str) -> str:
+    """A title as it is compared with a whole query: without regard to capitals, accents and spaces."""
+    return " ".join(_fold(title).split())
+
+
 def _dated(term: str, beside: frozenset[str]) -> bool:
     return term[0].isdigit() or term in beside
 
