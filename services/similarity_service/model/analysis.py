@@ -83,7 +83,7 @@ _PLURAL_ACRONYM = re.compile(r"[A-Z]{2,}s")
 # A term that is a number, with a unit or not, a week, a quarter, or a hash.
 _NUMERIC = re.compile(
     r"[\d.,:/-]*\d[\d.,:/-]*(?:st|nd|rd|th|er|px|r?em|pt|[kcm]m|[km]g|ml|ms|min|hrs?|[ap]m|[kmgt]b|usd|eur|[xh]\d*)?"
-    r"|(?:\d{4})?w\d{1,2}|(?:\d{4})?q[1-4]|0x[0-9a-f]+|(?=(?:[a-f]*\d){3})[0-9a-f]{12,}"
+    r"|\d{4}w\d{1,2}|(?:\d{4})?q[1-4]|0x[0-9a-f]+|(?=(?:[a-f]*\d){3})[0-9a-f]{12,}"
 )
 _DATE = re.compile(r"(\d{4})([-/.])(0?[1-9]|1[0-2])(?:\2(0?[1-9]|[12]\d|3[01]))?(?:[Tt]\d{1,2})?")
 _DAY_FIRST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")

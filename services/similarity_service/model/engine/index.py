@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.analysis import Analyser, analyser
+from services.similarity_service.model.analysis import Analyser, analyser, fold_title
 from services.similarity_service.model.engine import codec
 from services.similarity_service.model.engine.arrays import Bytes, Floats, Growing, Ints, Longs, Postings, Rows, distinct
 from services.similarity_service.model.engine.forward import ForwardIndex
@@ -29,6 +29,8 @@ _SQUARES = LOG_TF * LOG_TF
 # Each note is compared as if it had so many terms more that no other has: one word in common is much of a short note,
 # and means little.
 ADDED_TERMS = 5
+# A name that more notes have points to none of them.
+MOST_BEARERS = 8
 # Loading counts the terms of so many notes in one step, and posts those of so many in one step.
 _COUNTED, _POSTED = 1 << 14, 1 << 12
 
@@ -131,6 +133,21 @@ class UserIndex:
             docs = docs[self.forward.terms.values.data[at] == number]
         name = self.vocabulary.number(" ".join(terms))
         return distinct(np.concatenate([docs, np.array(self.titles.titled(name), np.int64)])) if name >= 0 else docs
+
+    def mention_weight(self, name: int, doc: int) -> float:
+        """The weight of a mention of a note by one of its names, in [0, 1]: higher for rare names.
+
+        0 for a name that another note has as the same title: it points to neither. Names that several notes have for
+        other reasons (an abbreviation, the stem of a word) count in parts.
+        """
+        bearers = self.titles.titled(name)
+        if len(bearers) > MOST_BEARERS:
+            return 0.0
+        if len(bearers) > 1:
+            title = fold_title(self.title(doc))
+            if any(other != doc and fold_title(self.title(other)) == title for other in bearers):
+                return 0.0
+        return self.titles.rarity(int(self.vocabulary.df.data[name])) / max(1, len(bearers))
 
     def everywhere(self, number: int) -> tuple[Longs, Bytes]:
         """The notes that have a term, and how often, without its postings: a stop word has none."""
