@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from services.similarity_service.model.analysis import Analyser, analyser, fold_title
 from services.similarity_service.model.engine import codec
-from services.similarity_service.model.engine.arrays import Bytes, Floats, Growing, Ints, Longs, Postings, Rows, distinct
+from services.similarity_service.model.engine.arrays import (
+    Bytes,
+    Floats,
+    Growing,
+    Ints,
+    Longs,
+    Postings,
+    Rows,
+    distinct,
+)
 from services.similarity_service.model.engine.forward import ForwardIndex
 from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.engine.repeats import Repeats

@@ -86,7 +86,9 @@ def test_the_threshold_follows_the_evidence() -> None:
     weak = Match(0, 0.5, 0.5, 0.0, STRONG_WORD - 0.1, 1)
     none = Match(0, 0.5, 0.5, 0.0, 0.0)
     for notes in (300, 10_000):
-        found = [threshold(UserSettings(), notes, match) - default_threshold(notes) for match in (both, strong, weak, none)]
+        found = [
+            threshold(UserSettings(), notes, match) - default_threshold(notes) for match in (both, strong, weak, none)
+        ]
         assert found == pytest.approx([-0.08, 0, 0.06, 0.12], abs=0.003)
         assert threshold(UserSettings(), notes, phrase) == threshold(UserSettings(), notes, both)
     # Among a few notes a shared word is not yet chance.

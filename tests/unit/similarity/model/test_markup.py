@@ -53,10 +53,27 @@ def test_dropped(text: str, expected: str) -> None:
     assert (loud(text), quiet(text)) == (expected, [])
 
 
-UNITS = ["_", "`", "<a ", "<!--", "$a ", "[[", "](", "![", "http://", "a:: ", "\n\n    ", "<pre>", "\\begin{a}", "~~~\n"]
+UNITS = [
+    "_",
+    "`",
+    "<a ",
+    "<!--",
+    "$a ",
+    "[[",
+    "](",
+    "![",
+    "http://",
+    "a:: ",
+    "\n\n    ",
+    "<pre>",
+    "\\begin{a}",
+    "~~~\n",
+]
 
 
-@pytest.mark.parametrize("unit", [*UNITS, "---\n", "[", "[a:: ", "data:a/b,", "<a data: ", "\\( ", "a.+", "@a", ".", "a@"])
+@pytest.mark.parametrize(
+    "unit", [*UNITS, "---\n", "[", "[a:: ", "data:a/b,", "<a data: ", "\\( ", "a.+", "@a", ".", "a@"]
+)
 def test_linear(unit: str) -> None:
     def seconds(size: int) -> float:
         text = ("a" + unit * size)[:size]

@@ -81,7 +81,12 @@ def test_counts_are_exact_after_many_notes_came_and_went() -> None:
     repeats, rows = Repeats(), list[list[int]]()
     kept: set[int] = set()
     for doc in range(1_500):
-        rows.append([rng.choice([0, QUIET, 4 * rng.randrange(1, 20) + rng.randrange(3), 4 * rng.randrange(40, 1 << 30)]) for _ in range(6)])
+        rows.append(
+            [
+                rng.choice([0, QUIET, 4 * rng.randrange(1, 20) + rng.randrange(3), 4 * rng.randrange(40, 1 << 30)])
+                for _ in range(6)
+            ]
+        )
         repeats.add(np.array(rows[-1], np.uint32), np.full(6, 5, np.uint16))
         kept.add(doc)
         if rng.random() < 0.9:
