@@ -5,7 +5,7 @@ words that the known links hang on. Leave-one-out: each note that has a known li
 gives none) asks for the 10 best others, over the index of all notes. links: what production would link by default, over
 text.
 
-    python -m tests.bench.eval FILE [--sample N] [--out docs/bench/similarity-quality.json]
+    python -m tests.bench.eval FILE [--sample N] [--language LANGUAGE] [--out docs/bench/similarity-quality.json]
 """
 
 import argparse
@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from services.similarity_service.model import query, score
-from services.similarity_service.model.analysis import analyser
+from services.similarity_service.model import query, score, search
+from services.similarity_service.model.analysis import analyser, fold_title
 from services.similarity_service.model.engine import codec
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.engine.loading import Loading
@@ -70,17 +70,17 @@ def read(path: Path) -> Collection:
     return Collection(notes, {node_id: frozenset(others) for node_id, others in known.items()}, asking)
 
 
-def index_of(collection: Collection, field: str) -> UserIndex:
+def index_of(collection: Collection, field: str, language: str = "english") -> UserIndex:
     """The index that the service would hold of these notes."""
-    english = analyser("english")
+    chosen = analyser(language)
     loading = Loading()
     for first in range(0, len(collection.notes), _AT_ONCE):
         analysed = [
-            analyse(english, node_id=note["id"], version=1, title=note["title"], text=note[field])
+            analyse(chosen, node_id=note["id"], version=1, title=note["title"], text=note[field])
             for note in collection.notes[first : first + _AT_ONCE]
         ]
         loading.take([codec.packed(note) for note in analysed])
-    index = UserIndex()
+    index = UserIndex(language)
     index.load(loading)
     return index
 
@@ -120,11 +120,22 @@ def linking(index: UserIndex, collection: Collection) -> dict[str, float]:
     }
 
 
+def titles(index: UserIndex, collection: Collection) -> dict[str, float]:
+    """How often a note is the first hit of a search for its title; of several notes of one title any."""
+    asked = [note["title"] for note in collection.notes if note["title"].strip()]
+    found = 0
+    for title in asked:
+        hits = search.search(index, search.parse(index, title), 1).hits
+        found += bool(hits) and fold_title(index.title(hits[0].doc)) == fold_title(title)
+    return {"recall1": round(found / max(1, len(asked)), 4)}
+
+
 def main(arguments: Sequence[str]) -> int:
     """Evaluate, print, write. 0 when done."""
     parser = argparse.ArgumentParser(prog="make eval", description=__doc__.splitlines()[0])
     parser.add_argument("file", nargs="?", type=Path, help="default: FOLDOC where it lies, else the shipped sample")
     parser.add_argument("--sample", type=int, default=0, help="ask for so many notes only, chosen at random")
+    parser.add_argument("--language", default="english", help="of the notes, as in the user's settings")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
     path = options.file or corpus.collection()
@@ -142,7 +153,7 @@ def main(arguments: Sequence[str]) -> int:
         if not all(field in note for note in collection.notes):
             continue
         begun = time.monotonic()
-        index = index_of(collection, field)
+        index = index_of(collection, field, options.language)
         report[field] = ranking(index, collection, asking)
         shown = "  ".join(f"{name} {value:.4f}" for name, value in report[field].items())
         print(f"{field:10} {shown}   ({time.monotonic() - begun:.0f} s)", flush=True)
@@ -150,6 +161,8 @@ def main(arguments: Sequence[str]) -> int:
             report["links"] = linking(index, collection)
             shown = "  ".join(f"{name} {value:.4f}" for name, value in report["links"].items())
             print(f"{'links':10} {shown}", flush=True)
+            report["titles"] = titles(index, collection)
+            print(f"{'titles':10} recall1 {report['titles']['recall1']:.4f}", flush=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(f"written to {options.out}")

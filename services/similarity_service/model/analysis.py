@@ -83,7 +83,7 @@ _PLURAL_ACRONYM = re.compile(r"[A-Z]{2,}s")
 # A term that is a number, with a unit or not, a week, a quarter, or a hash.
 _NUMERIC = re.compile(
     r"[\d.,:/-]*\d[\d.,:/-]*(?:st|nd|rd|th|er|px|r?em|pt|[kcm]m|[km]g|ml|ms|min|hrs?|[ap]m|[kmgt]b|usd|eur|[xh]\d*)?"
-    r"|(?:\d{4})?w\d{1,2}|(?:\d{4})?q[1-4]|0x[0-9a-f]+|(?=(?:[a-f]*\d){3})[0-9a-f]{12,}"
+    r"|\d{4}w\d{1,2}|(?:\d{4})?q[1-4]|0x[0-9a-f]+|(?=(?:[a-f]*\d){3})[0-9a-f]{12,}"
 )
 _DATE = re.compile(r"(\d{4})([-/.])(0?[1-9]|1[0-2])(?:\2(0?[1-9]|[12]\d|3[01]))?(?:[Tt]\d{1,2})?")
 _DAY_FIRST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
@@ -356,6 +356,16 @@ def is_numeric(term: str) -> bool:
 def is_unspaced(term: str) -> bool:
     """Whether a term is of a script without spaces, where a term is two characters and no word."""
     return _HAS_UNSPACED.match(term) is not None
+
+
+def fold_tag(tag: str) -> str:
+    """A tag as it is compared: without regard to capitals and accents, and without its #."""
+    return _fold(tag).strip("#/ ")
+
+
+def fold_title(title: str) -> str:
+    """A title as it is compared with a whole query: without regard to capitals, accents and spaces."""
+    return " ".join(_fold(title).split())
 
 
 def _dated(term: str, beside: frozenset[str]) -> bool:

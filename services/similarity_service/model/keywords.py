@@ -3,16 +3,15 @@
 The weight is (1 + ln tf) * idf. The keyphrase extractors RAKE and YAKE were measured, and chose worse.
 """
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 
+from services.similarity_service.model.analysis import is_numeric
 from services.similarity_service.model.engine.index import LOG_TF, UserIndex
 from services.similarity_service.model.note import NARROW, WIDE, Note
 
 SALIENT = 10
-_NUMBER = re.compile(r"[\d.,:/-]+")
 # Two words are one keyword when they stand together in at least this share of the rarer one's occurrences.
 _TOGETHER = 0.6
 
@@ -67,7 +66,8 @@ def _weights(index: UserIndex, note: Note) -> "np.ndarray[tuple[int], np.dtype[n
     inside = int(note.node_id in index)
     idf = np.log1p((index.live + 1 - inside) / (np.maximum(df - inside, 0) + 1))
     weights = LOG_TF[np.frombuffer(note.codes, np.uint8)] * idf
-    stop = np.array([term in index.analyser.stop_terms for term in note.terms], np.bool_)
+    silent = index.analyser.stop_terms
+    stop = np.array([term in silent or is_numeric(term) for term in note.terms], np.bool_)
     return np.where(stop, 0, weights).astype(np.float32)
 
 
@@ -78,7 +78,7 @@ def _df(index: UserIndex, term: str) -> int:
 
 def _is_word(note: Note, number: int) -> bool:
     term = note.terms[number]
-    if _NUMBER.fullmatch(term) or "@" in term:
+    if "@" in term:
         return False
     return len(term) > 1 or not term.isascii() or note.form(number).isupper()
 

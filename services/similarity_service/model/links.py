@@ -27,8 +27,9 @@ _THRESHOLD, _PER_DECADE = 0.20, 0.02
 EVIDENCE = (-0.08, 0.0, 0.06, 0.12)
 # The weight of a mention of one word that is strong.
 STRONG_WORD = 0.6
-# Two notes of at most so many terms are not linked because of one of them.
+# Two notes of at most so many terms are not linked because of one of them; of so many even if it is a name.
 TINY = 8
+TINIEST = 3
 EXPLAINED = 8
 # A link is written again, with its reasons, when its score differs by at least this much.
 RENEWED = 0.02
@@ -114,7 +115,8 @@ def threshold(settings: UserSettings, notes: int, match: Match) -> float:
         change = strong
     else:
         change = plain if mention >= STRONG_WORD else weak
-    return default_threshold(notes) + change
+    # Among few notes, words that two of them share are not yet shared by chance.
+    return default_threshold(notes) + (change * _crowd(notes) if change > 0 else change)
 
 
 def default_threshold(notes: int) -> float:
@@ -125,10 +127,15 @@ def default_threshold(notes: int) -> float:
     return _THRESHOLD + _PER_DECADE * math.log10(max(10, notes))
 
 
+def _crowd(notes: int) -> float:
+    """0 for up to 10 notes, 1 from 300 on."""
+    return min(1.0, max(0.0, math.log10(max(1, notes)) - 1) / 1.5)
+
+
 def is_chance(index: UserIndex, query: Query, match: Match) -> bool:
     """Whether two tiny notes have but one word in common."""
     terms = index.forward.terms[match.doc]
-    if max(len(query.numbers), len(terms)) > TINY:
+    if max(len(query.numbers), len(terms)) > (TINIEST if match.name_terms else TINY):
         return False
     numbers, weights, _ = query.ascending
     other = terms[counts_without_boilerplate(index, match.doc) > 0]

@@ -46,10 +46,13 @@ class Note:
     codes: how often each term occurs, one byte each, the title counted twice, 255 = that or more; quiet occurrences
     (markup.py, dates) not counted, so a term that is quiet everywhere has 0.
     sequence: local numbers (places in `terms`) of the title, a separator (the highest number), the text; one byte each
-    up to 255 terms, two beyond. sentence_hashes, sentence_sizes: of the consecutive pieces of the text, four bytes (0
-    for short ones, QUIET for quiet ones) and two bytes (occurrences of terms) each. forms: how each term reads, "" where that is the term
-    itself. salient: local numbers of the most telling terms with their weight in (0, 255], best first, as they were
-    when the note was indexed. Numbers of several bytes are in the machine's order.
+    up to 255 terms, two beyond.
+    sentence_hashes, sentence_sizes: of the consecutive pieces of the text, four bytes (0 for short ones, QUIET for quiet
+    ones) and two bytes (occurrences of terms) each.
+    forms: how each term reads, "" where that is the term itself.
+    salient: local numbers of the most telling terms with their weight in (0, 255], best first, as they were when the
+    note was indexed.
+    Numbers of several bytes are in the machine's order.
     """
 
     node_id: str
@@ -111,7 +114,7 @@ def analyse(
 ) -> Note:
     """Analyse a note. The time is linear in the length of the text."""
     title_pairs = analyser.pairs(title)
-    quiet = set(analyser.quiet_places(title_pairs))
+    quiet: Set[int] = set(analyser.quiet_places(title_pairs))
     counts: dict[str, int] = {}
     for place, (term, _) in enumerate(title_pairs):
         counts[term] = counts.get(term, 0) + (0 if place in quiet else 2)

@@ -67,7 +67,7 @@ def of_doc(index: UserIndex, doc: int) -> Query:
     """The query for a note that is in the index."""
     numbers = index.forward.terms[doc]
     tf = LOG_TF[counts_without_boilerplate(index, doc)]
-    names = [_name(index, number) for number in index.titles.names[doc].tolist()]
+    names = [_name(index, number, doc) for number in index.titles.names[doc].tolist()]
     weights = tf * index.vocabulary.idf(numbers, index.live)
     sequence = index.forward.sequence(doc)
     mentioned = index.titles.scan(heard(index, doc))
@@ -87,7 +87,7 @@ def of_note(index: UserIndex, note: Note) -> Query:
         if -1 not in own and any(not index.vocabulary.flags.data[number] & WEIGHTLESS for number in own):
             number = index.vocabulary.number(" ".join(name))
             if number >= 0:
-                names.append(_name(index, number))
+                names.append(_name(index, number, -1))
             else:
                 docs = index.titles.containing(own)
                 names.append(Name(-1, " ".join(name), index.titles.rarity(len(docs)), docs))
@@ -139,7 +139,10 @@ def _without_quiet(note: Note, terms: Ints) -> Ints:
     return heard_terms
 
 
-def _name(index: UserIndex, number: int) -> Name:
-    docs, _ = index.postings.of(number)
-    live = docs[index.forward.alive.data[docs]]
-    return Name(number, index.vocabulary.word(number), index.titles.weight(number), live.astype(np.int64))
+def _name(index: UserIndex, number: int, doc: int) -> Name:
+    """A name of a note, or of a text (doc -1)."""
+    docs, codes = index.postings.of(number)
+    live = docs[index.forward.alive.data[docs] & (codes > 0)]
+    rarity = index.titles.rarity(int(index.vocabulary.df.data[number]))
+    weight = rarity / max(1, len(index.titles.titled(number))) if doc < 0 else index.mention_weight(number, doc)
+    return Name(number, index.vocabulary.word(number), weight, live.astype(np.int64))

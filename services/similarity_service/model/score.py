@@ -227,11 +227,11 @@ def _mentioned(index: UserIndex, query: Query) -> dict[int, Mention]:
     """The notes that the query mentions by name, with the best mention of each."""
     found: dict[int, Mention] = {}
     for number, covered in query.mentioned.items():
-        titled = index.titles.titled(number)
-        weight = index.titles.weight(number) * (COVERED if covered else 1.0) if titled else 0.0
-        if weight and titled[0] != query.doc:
-            name = index.vocabulary.word(number)
-            found[titled[0]] = _better(found.get(titled[0], NONE), Mention(weight, name.count(" ") + 1, name))
+        for doc in index.titles.titled(number):
+            weight = index.mention_weight(number, doc) * (COVERED if covered else 1.0) if doc != query.doc else 0.0
+            if weight:
+                name = index.vocabulary.word(number)
+                found[doc] = _better(found.get(doc, NONE), Mention(weight, name.count(" ") + 1, name))
     return found
 
 

@@ -1,7 +1,10 @@
-"""Full-text search in one user's notes: BM25 over the postings that scores use, too.
+"""Full-text search in one user's notes: BM25 over the postings that scores use, too. A note whose title or alias is
+the whole query comes first.
 
 A query is words, "quoted phrases", prefix* and tag:name (tag:"two words"); -word leaves notes out. Words and prefixes
 are alternatives, ranked; phrases and tags must be there. Phrases are checked on the kept sequences of terms.
+Tags are compared without regard to capitals, and a tag stands for those below it. A query of stop words only finds the
+notes that have all of them. One character of a script without spaces finds the words that have it.
 """
 
 import re
@@ -11,28 +14,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from services.similarity_service.model.analysis import fold_title, is_unspaced
 from services.similarity_service.model.engine.index import UserIndex
-from services.similarity_service.model.engine.vocabulary import TAG_PREFIX
 
 K1 = 1.2
 B = 0.75
 # A prefix stands for the most frequent words that begin so.
 _MOST_EXPANSIONS = 64
+# The beginning of a date, whose term has no joints.
+_DATE_BEGINS = re.compile(r"\d{4}([-/.]\d{0,2}){1,2}")
 _PIECE = re.compile(r'(-?)(tag:)?(?:"([^"]*)"?|([^\s"]+))')
 
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """A parsed query. phrases: sequences of terms. prefixes: folded text before the asterisk."""
+    """A parsed query. phrases: sequences of terms. prefixes: folded text before the asterisk. text: as it was given."""
 
     words: tuple[str, ...] = ()
     phrases: tuple[tuple[str, ...], ...] = ()
     prefixes: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
+    text: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.words or self.phrases or self.prefixes or self.tags)
+        return bool(self.words or self.phrases or self.prefixes or self.tags or self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +66,12 @@ def parse(index: UserIndex, text: str, tags: Sequence[str] = ()) -> SearchQuery:
     prefixes: list[str] = []
     wanted = list(tags)
     excluded: list[str] = []
-    terms = index.analyser.terms
+    terms, asked = index.analyser.terms, index.analyser.asked_terms
     for minus, tag, quoted, bare in _PIECE.findall(text):
         if tag:
             wanted.append(quoted or bare)
         elif minus:
-            excluded += terms(quoted or bare)
+            excluded += asked(quoted or bare)
         elif quoted:
             found = tuple(terms(quoted))
             if len(found) > 1:
@@ -75,7 +81,7 @@ def parse(index: UserIndex, text: str, tags: Sequence[str] = ()) -> SearchQuery:
         elif bare.endswith("*") and len(bare) > 1:
             prefixes += terms_before(index, bare.rstrip("*"))
         elif bare:
-            words += terms(bare)
+            words += asked(bare)
     unique = dict.fromkeys
     return SearchQuery(
         tuple(unique(words)),
@@ -83,12 +89,15 @@ def parse(index: UserIndex, text: str, tags: Sequence[str] = ()) -> SearchQuery:
         tuple(unique(prefixes)),
         tuple(unique(wanted)),
         tuple(unique(excluded)),
+        text.strip(),
     )
 
 
 def terms_before(index: UserIndex, prefix: str) -> list[str]:
     """A prefix as terms begin: folded, but not stemmed."""
     folded = "".join(prefix.casefold().split())
+    if _DATE_BEGINS.fullmatch(folded):
+        folded = folded.replace("-", "").replace("/", "").replace(".", "")
     return [folded] if folded else []
 
 
@@ -107,14 +116,14 @@ def search(index: UserIndex, query: SearchQuery, limit: int, after: tuple[float,
     size = index.size
     scores = np.zeros(size, np.float32)
     matched = np.zeros(size, np.bool_)
+    if _of_stop_words(index, query):
+        _score_stop_words(index, query.words, scores, matched)
     for group in _groups(index, query):
         _score(index, group, scores, matched)
-    if not query:
-        return Hits([], 0, False)
     required = index.forward.alive.view.copy()
     number = index.vocabulary.number
     for tag in query.tags:
-        required = required & _having(index, [number(TAG_PREFIX + tag)])
+        required = required & _having(index, index.vocabulary.tagged(tag))
     for phrase in query.phrases:
         has = np.zeros(size, np.bool_)
         numbers = [number(term) for term in phrase]
@@ -124,8 +133,9 @@ def search(index: UserIndex, query: SearchQuery, limit: int, after: tuple[float,
         matched |= has  # a phrase of stop words only has no score
     if query.excluded:
         required = required & ~_having(index, [number(term) for term in query.excluded])
-    if query.words or query.prefixes or query.phrases:
+    if query.words or query.prefixes or query.phrases or not query.tags:
         required = required & matched
+    _put_first(index, query, scores, required)
     docs = np.flatnonzero(required)
     total = len(docs)
     if after is not None:
@@ -142,6 +152,39 @@ def search(index: UserIndex, query: SearchQuery, limit: int, after: tuple[float,
     return Hits(hits[:limit], total, len(hits) > limit)
 
 
+def _put_first(index: UserIndex, query: SearchQuery, scores: NDArray[np.float32], required: NDArray[np.bool_]) -> None:
+    """Score the notes of which the query is the title or an alias above all others, those of the very letters first."""
+    docs = index.titled(index.analyser.terms(query.text)) if query.text else np.zeros(0, np.int64)
+    if not len(docs):
+        return
+    text = fold_title(query.text.strip('"'))
+    same = [fold_title(index.title(doc)) == text for doc in docs.tolist()]
+    if not query.tags:
+        # What reads as an exclusion or a phrase may be part of a title.
+        required[docs[same]] = True
+    top = float(scores.max()) + 1
+    scores[docs] += np.where(same, np.float32(2 * top), np.float32(top)).astype(np.float32)
+
+
+def _of_stop_words(index: UserIndex, query: SearchQuery) -> bool:
+    stops = index.analyser.stop_terms
+    return bool(query.words) and not query.prefixes and all(word in stops for word in query.words)
+
+
+def _score_stop_words(
+    index: UserIndex, words: Sequence[str], scores: NDArray[np.float32], matched: NDArray[np.bool_]
+) -> None:
+    """As _score(), for words without postings: the notes that have all of them match."""
+    counts = np.zeros(index.size, np.int64)
+    for word in words:
+        number = index.vocabulary.number(word)
+        docs, codes = index.everywhere(number) if number >= 0 else (np.zeros(0, np.int64), np.zeros(0, np.uint8))
+        docs, codes = docs[live := index.forward.alive.data[docs]], codes[live]
+        _add(index, docs, codes.astype(np.float32), scores)
+        counts[docs] += 1
+    matched |= counts == len(words)
+
+
 def _sorted(index: UserIndex, docs: NDArray[np.int64], scores: NDArray[np.float32],
             after: tuple[float, str] | None) -> list[Hit]:  # fmt: skip
     hits = [Hit(doc, index.id(doc), score) for doc, score in zip(docs.tolist(), scores[docs].tolist(), strict=True)]
@@ -155,9 +198,14 @@ def _groups(index: UserIndex, query: SearchQuery) -> list[list[int]]:
     """Groups of alternative terms that count as one: a prefix is one word of the query, whatever it stands for."""
     number = index.vocabulary.number
     words = [*query.words, *(term for phrase in query.phrases for term in phrase)]
-    groups = [[number(term)] for term in dict.fromkeys(words)]
+    groups = [[number(term), *_around(index, term)] for term in dict.fromkeys(words)]
     groups += [expand(index, prefix) for prefix in query.prefixes]
     return [[n for n in group if n >= 0] for group in groups]
+
+
+def _around(index: UserIndex, term: str) -> list[int]:
+    """The terms that stand for one character of a script without spaces, besides itself."""
+    return index.vocabulary.with_character(term) if len(term) == 1 and is_unspaced(term) else []
 
 
 def _score(index: UserIndex, group: list[int], scores: NDArray[np.float32], matched: NDArray[np.bool_]) -> None:
@@ -165,18 +213,24 @@ def _score(index: UserIndex, group: list[int], scores: NDArray[np.float32], matc
         return
     if len(group) == 1:
         docs, codes = index.postings.of(group[0])
-        counts = codes.astype(np.float32)
+        counts = np.maximum(codes, 1).astype(np.float32)  # quiet occurrences are not counted, but searched
     else:
         every = [index.postings.of(number) for number in group]
         table = np.bincount(
             np.concatenate([docs for docs, _ in every]),
-            weights=np.concatenate([codes for _, codes in every]),
+            weights=np.concatenate([np.maximum(codes, 1) for _, codes in every]),
             minlength=len(scores),
         )
         docs = np.flatnonzero(table).astype(np.int32)
         counts = table[docs].astype(np.float32)
     live = index.forward.alive.data[docs]
     docs, counts = docs[live], counts[live]
+    _add(index, docs, counts, scores)
+    matched[docs] = True
+
+
+def _add(index: UserIndex, docs: NDArray[np.integer], counts: NDArray[np.float32], scores: NDArray[np.float32]) -> None:
+    """Add what a word that occurs so often in these notes, and in no others, is worth."""
     df = len(docs)
     if not df:
         return
@@ -184,7 +238,6 @@ def _score(index: UserIndex, group: list[int], scores: NDArray[np.float32], matc
     mean = max(1.0, index.total_length / max(1, index.live))
     saturation = K1 * (1 - B + B * index.lengths.data[docs] / mean)
     scores[docs] += (idf * counts * (K1 + 1) / (counts + saturation)).astype(np.float32)
-    matched[docs] = True
 
 
 def _having(index: UserIndex, numbers: list[int]) -> NDArray[np.bool_]:

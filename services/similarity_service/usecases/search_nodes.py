@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.similarity_service.model import search, snippets
-from services.similarity_service.model.analysis import analyser
+from services.similarity_service.model.analysis import analyser, is_unspaced
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.search import Hits, SearchQuery
 from services.similarity_service.model.snippets import Snippet
@@ -105,4 +105,9 @@ def _matcher(index: UserIndex, query: SearchQuery) -> Callable[[str], bool]:
     for prefix in query.prefixes:
         exact.update(index.vocabulary.word(number) for number in search.expand(index, prefix))
     prefixes = query.prefixes
-    return lambda term: term in exact or (bool(prefixes) and term.startswith(prefixes))
+    characters = [word for word in query.words if len(word) == 1 and is_unspaced(word)]
+    return lambda term: (
+        term in exact
+        or (bool(prefixes) and term.startswith(prefixes))
+        or any(character in term for character in characters)
+    )

@@ -228,6 +228,11 @@ class Rows(Generic[S]):
         found: Longs = self._starts.data[rows].astype(np.int64)
         return found
 
+    def rows_of(self, places: Longs) -> Longs:
+        """The rows in which some values are."""
+        found: Longs = np.searchsorted(self._starts.view, places.astype(np.uint32), "right") - 1
+        return found
+
     def lengths(self) -> Longs:
         """The length of every row."""
         ends: Longs = self._starts.view.astype(np.int64)

@@ -17,9 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from services.similarity_service.model.engine.arrays import Longs
-from services.similarity_service.model.note import NARROW, Note
+from services.similarity_service.model.note import KINDS, NARROW, Note
 
-_LAYOUT = 1
+# 1: the last two bits of a sentence's hash are not its kind. It is still read.
+_LAYOUT = 2
 _HEAD = struct.Struct("<10I")
 _BETWEEN = "\x1e"
 _LEVEL = 6
@@ -89,9 +90,20 @@ def packed(note: Note) -> Packed:
 
 def inflate(record: bytes, *, node_id: str, incarnation: int, version: int) -> Packed:
     """The note of a record, its parts still packed. UnknownLayout when another version of this program wrote it."""
-    if not record or record[0] != _LAYOUT:
+    if not record or not 1 <= record[0] <= _LAYOUT:
         raise UnknownLayout(f"record layout {record[:1]!r}")
-    return Packed(node_id, incarnation, version, zlib.decompress(memoryview(record)[1:]))
+    data = zlib.decompress(memoryview(record)[1:])
+    return Packed(node_id, incarnation, version, _from_layout_1(data) if record[0] == 1 else data)
+
+
+def _from_layout_1(data: bytes) -> bytes:
+    """The data of an older record, its sentences being of no other kind than SENTENCE."""
+    lengths = _HEAD.unpack_from(data)
+    start = _HEAD.size + sum(lengths[:HASHES])
+    hashes = np.frombuffer(data, "<u4", lengths[HASHES] // 4, start)
+    kept = hashes & np.uint32(0xFFFFFFFF ^ KINDS)
+    kept[(kept == 0) & (hashes != 0)] = KINDS + 1
+    return data[:start] + kept.astype("<u4").tobytes() + data[start + lengths[HASHES] :]
 
 
 def named(part: bytes) -> tuple[list[str], list[list[str]]]:

@@ -12,16 +12,25 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.analysis import Analyser, analyser
+from services.similarity_service.model.analysis import Analyser, analyser, fold_title
 from services.similarity_service.model.engine import codec
-from services.similarity_service.model.engine.arrays import Floats, Growing, Ints, Longs, Postings, Rows
+from services.similarity_service.model.engine.arrays import (
+    Bytes,
+    Floats,
+    Growing,
+    Ints,
+    Longs,
+    Postings,
+    Rows,
+    distinct,
+)
 from services.similarity_service.model.engine.forward import ForwardIndex
 from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.engine.repeats import Repeats
 from services.similarity_service.model.engine.strings import Strings
 from services.similarity_service.model.engine.titles import Titles
 from services.similarity_service.model.engine.vocabulary import STOP, TAG_PREFIX, UNSPACED, WEIGHTLESS, Vocabulary
-from services.similarity_service.model.note import LONGEST_TITLE, LONGEST_UNSPACED, NARROW, Note
+from services.similarity_service.model.note import LONGEST_TITLE, LONGEST_UNSPACED, NARROW, WIDE, Note
 
 # The weight of a term by its number of occurrences. It is logarithmic: the tenth occurrence adds less than the second.
 LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, 256))]).astype(np.float32)
@@ -29,6 +38,8 @@ _SQUARES = LOG_TF * LOG_TF
 # Each note is compared as if it had so many terms more that no other has: one word in common is much of a short note,
 # and means little.
 ADDED_TERMS = 5
+# A name that more notes have points to none of them.
+MOST_BEARERS = 8
 # Loading counts the terms of so many notes in one step, and posts those of so many in one step.
 _COUNTED, _POSTED = 1 << 14, 1 << 12
 
@@ -49,6 +60,8 @@ class UserIndex:
         self.inverse_norm = Growing(np.float32)
         # Occurrences in title and text.
         self.lengths = Growing(np.int32)
+        # Terms of the title.
+        self.title_sizes = Growing(np.uint16)
         self._stamps = Growing(np.int64)
         self._salient = Rows(np.uint16)
         self._titles = Rows(np.uint8)
@@ -73,7 +86,7 @@ class UserIndex:
         """Memory in bytes."""
         parts = (
             self.vocabulary, self.postings, self.forward, self.titles, self.repeats, self._ids, self.inverse_norm,
-            self.lengths, self._stamps, self._salient, self._titles, self._scratch,
+            self.lengths, self.title_sizes, self._stamps, self._salient, self._titles, self._scratch,
         )  # fmt: skip
         return sum(int(part.nbytes) for part in parts)
 
@@ -117,6 +130,39 @@ class UserIndex:
             self._scratch = np.zeros(size + size // 8, np.float32)
         return self._scratch
 
+    def titled(self, terms: Sequence[str]) -> Longs:
+        """The live notes whose title, or an alias, has these terms in their order, stop words included; ascending."""
+        numbers = self.vocabulary.numbers(terms)
+        if not len(terms) or (numbers < 0).any():
+            return np.zeros(0, np.int64)
+        docs = np.flatnonzero((self.title_sizes.view == len(terms)) & self.forward.alive.view)
+        # A note's row of terms begins with those of its title, each once.
+        for place, number in enumerate(dict.fromkeys(numbers.tolist())):
+            at = np.minimum(self.forward.terms.starts(docs) + place, self.forward.terms.values.size - 1)
+            docs = docs[self.forward.terms.values.data[at] == number]
+        name = self.vocabulary.number(" ".join(terms))
+        return distinct(np.concatenate([docs, np.array(self.titles.titled(name), np.int64)])) if name >= 0 else docs
+
+    def mention_weight(self, name: int, doc: int) -> float:
+        """The weight of a mention of a note by one of its names, in [0, 1]: higher for rare names.
+
+        0 for a name that another note has as the same title: it points to neither. Names that several notes have for
+        other reasons (an abbreviation, the stem of a word) count in parts.
+        """
+        bearers = self.titles.titled(name)
+        if len(bearers) > MOST_BEARERS:
+            return 0.0
+        if len(bearers) > 1:
+            title = fold_title(self.title(doc))
+            if any(other != doc and fold_title(self.title(other)) == title for other in bearers):
+                return 0.0
+        return self.titles.rarity(int(self.vocabulary.df.data[name])) / max(1, len(bearers))
+
+    def everywhere(self, number: int) -> tuple[Longs, Bytes]:
+        """The notes that have a term, and how often, without its postings: a stop word has none."""
+        places = np.flatnonzero(self.forward.terms.values.view == number)
+        return self.forward.terms.rows_of(places), self.forward.codes.data[places]
+
     def add(self, note: Note) -> int:
         """Add a visible note, in place of its earlier version if there is one. Returns its number."""
         if note.node_id in self:
@@ -132,6 +178,7 @@ class UserIndex:
         self._stamps.extend(note.stamp)
         length = (len(note.sequence) >> note.wide) - 1
         self.lengths.append(length)
+        self.title_sizes.append(len(note.title_places))
         self.repeats.add(np.frombuffer(note.sentence_hashes, np.uint32), np.frombuffer(note.sentence_sizes, np.uint16))
         self.total_length += length
         self.epoch += 1
@@ -202,6 +249,10 @@ class UserIndex:
         lengths = np.full(len(self.forward.narrow), -1, np.int64)
         # Each sequence has one separator, after the title.
         lengths[rows] = np.flatnonzero(self.forward.narrow.values.view == NARROW) - self.forward.narrow.starts(rows)
+        for doc in self.forward.wide_docs():
+            lengths[doc] = int(np.argmax(self.forward.local(doc) == WIDE))
+        self.title_sizes.extend(lengths)
+        lengths[self.forward.wide_docs()] = -1
         named: dict[int, tuple[list[Longs], list[Ints]]] = {}
         flags = self.vocabulary.flags.data
         for size in range(1, LONGEST_UNSPACED + 1):
@@ -213,7 +264,7 @@ class UserIndex:
             named[size] = [docs[kept]], [terms[kept]]
         others = list(aliases)
         for doc in self.forward.wide_docs():
-            length = int(np.argmax(self.forward.sequence(doc) < 0))
+            length = int(self.title_sizes.data[doc])
             if 0 < length <= LONGEST_UNSPACED:
                 row = self.forward.local(doc)[:length]
                 name = self.forward.terms[doc][row]

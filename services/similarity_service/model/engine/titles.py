@@ -65,10 +65,6 @@ class Titles:
         first = int(self._first.data[number]) if number < self._first.size else -1
         return [] if first < 0 else [first, *self._more.get(number, ())]
 
-    def weight(self, number: int) -> float:
-        """The weight of a mention, in [0, 1]: higher for rare names, 0 for a name that several notes have."""
-        return self.rarity(int(self._vocabulary.df.data[number])) if len(self.titled(number)) < 2 else 0.0
-
     def rarity(self, df: int) -> float:
         """The weight of a mention of a name that occurs in `df` notes, in (0, 1]."""
         notes = self._forward.live + OTHERS

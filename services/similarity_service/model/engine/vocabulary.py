@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.analysis import is_numeric, is_unspaced
+from services.similarity_service.model.analysis import fold_tag, is_numeric, is_unspaced
 from services.similarity_service.model.engine.arrays import Floats, Growing, Ints
 from services.similarity_service.model.engine.strings import SparseStrings, Strings
 
@@ -35,6 +35,10 @@ class Vocabulary:
         self.flags = Growing(np.uint8)
         # The numbers of the terms, sorted by their words; newer terms are missing until it is sorted again.
         self._sorted: Ints = np.zeros(0, np.int32)
+        # Tags folded, and the pairs of characters by each of their characters: of the terms up to a number.
+        self._tags: dict[int, str] = {}
+        self._pairs: dict[str, list[int]] = {}
+        self._surveyed = 0
 
     def __len__(self) -> int:
         return len(self._strings)
@@ -104,6 +108,28 @@ class Vocabulary:
         numbers = numbers[good]
         order = np.argsort(-self.df.data[numbers], kind="stable")
         return list(map(int, numbers[order[:most]]))
+
+    def tagged(self, tag: str) -> list[int]:
+        """Numbers of the tags that are the same but for capitals, or lie below it (project, Project/Alpha)."""
+        self._survey()
+        sought = fold_tag(tag)
+        return [n for n, name in self._tags.items() if name == sought or name.startswith(sought + "/")]
+
+    def with_character(self, character: str) -> list[int]:
+        """Numbers of the terms with a character of a script without spaces, where terms are pairs of characters."""
+        self._survey()
+        return self._pairs.get(character, [])
+
+    def _survey(self) -> None:
+        flags = self.flags.view
+        for number in (np.flatnonzero(flags[self._surveyed :] & (TAG | UNSPACED)) + self._surveyed).tolist():
+            word = self.word(number)
+            if flags[number] & TAG:
+                self._tags[number] = fold_tag(word[1:])
+            elif len(word) == 2:
+                for character in {*word}:
+                    self._pairs.setdefault(character, []).append(number)
+        self._surveyed = len(self)
 
     def idf(self, numbers: NDArray[np.integer], notes: int) -> Floats:
         """ln(1 + (N + OTHERS) / df) of live terms; 0 for stop words, tags, numbers and terms that no live note has."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 
-from services.similarity_service.model.links import Linker, threshold
+from services.similarity_service.model.links import EVIDENCE, STRONG_WORD, Linker, default_threshold, threshold
 from services.similarity_service.model.note import Note
+from services.similarity_service.model.score import Match
 from services.similarity_service.model.user_settings import MOST_LINKS, UserSettings
 from tests.support.similarity_collections import SHELF, collections, index_of
 from tests.support.similarity_fakes import note
@@ -51,7 +53,10 @@ def test_settings() -> None:
 
 
 def test_a_hub_keeps_its_best() -> None:
-    spokes = [note(f"s{i:03}", f"Spoke {i}", f"hub own{i} " * (1 + i % 3)) for i in range(80)]
+    spokes = [
+        note(f"s{i:03}", f"Spoke {i}", f"hub own{i} one{i} two{i} " * (1 + i % 3) + "of a wheel that turns around")
+        for i in range(80)
+    ]
     linker = Linker(index_of(note("hub", "Hub", "middle"), *spokes), UserSettings(link_threshold=0.01, max_links=1))
     links = linker.links("hub")
     assert 0 < len(links) <= MOST_LINKS
@@ -63,16 +68,40 @@ def test_a_hub_keeps_its_best() -> None:
 def test_links_say_why() -> None:
     link = Linker(index_of(*SHELF), UserSettings()).links("bread")[0]
     assert link.node_id == "pizza"
-    assert link.score >= threshold(UserSettings(), len(SHELF))
+    assert link.score >= default_threshold(len(SHELF)) + min(EVIDENCE)
     assert "Sourdough" in {each.keyword for each in link.contributions}
     assert sum(each.amount for each in link.contributions) <= link.score + 1e-6
 
 
 def test_the_default_threshold_rises_with_the_number_of_notes() -> None:
-    found = [threshold(UserSettings(), notes) for notes in (0, 10, 300, 10_000, 1_000_000)]
+    found = [default_threshold(notes) for notes in (0, 10, 300, 10_000, 1_000_000)]
     assert found == sorted(found)
     assert 0.2 < found[0] < found[-1] < 0.35
-    assert threshold(UserSettings(link_threshold=0.5), 300) == 0.5
+
+
+def test_the_threshold_follows_the_evidence() -> None:
+    both = Match(0, 0.5, 0.5, 0.3, 0.3, 1)
+    phrase = Match(0, 0.5, 0.5, 0.3, 0.0, 2)
+    strong = Match(0, 0.5, 0.5, STRONG_WORD, 0.0, 1)
+    weak = Match(0, 0.5, 0.5, 0.0, STRONG_WORD - 0.1, 1)
+    none = Match(0, 0.5, 0.5, 0.0, 0.0)
+    for notes in (300, 10_000):
+        found = [
+            threshold(UserSettings(), notes, match) - default_threshold(notes) for match in (both, strong, weak, none)
+        ]
+        assert found == pytest.approx([-0.08, 0, 0.06, 0.12], abs=0.003)
+        assert threshold(UserSettings(), notes, phrase) == threshold(UserSettings(), notes, both)
+    # Among a few notes a shared word is not yet chance.
+    assert threshold(UserSettings(), 10, none) == default_threshold(10)
+    assert {threshold(UserSettings(link_threshold=0.5), 300, match) for match in (both, none)} == {0.5}
+
+
+def test_one_word_of_tiny_notes_links_nothing() -> None:
+    settings = UserSettings(link_threshold=0.05)
+    tiny = [note("a", "", "repair shed"), note("b", "", "repair bike")]
+    assert pairs(tiny, settings) == set()
+    assert pairs([note("a", "", "repair red shed door"), note("b", "", "repair red shed roof")], settings)
+    assert pairs([note("a", "Sourdough", "flour and water"), note("b", "Pizza", "sourdough with tomatoes")], settings)
 
 
 def test_an_unknown_note_has_no_links() -> None:

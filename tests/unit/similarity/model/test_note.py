@@ -1,11 +1,12 @@
 """Notes as the index sees them, and their records."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.similarity_service.model.engine import codec
-from services.similarity_service.model.note import Note
+from services.similarity_service.model.note import KINDS, SENTENCE, Note
 from tests.support.similarity_fakes import note
 
 
@@ -58,6 +59,25 @@ def test_a_note_of_many_terms() -> None:
 def test_an_unknown_layout_is_told() -> None:
     with pytest.raises(codec.UnknownLayout):
         codec.unpack(b"\xff123", node_id="a", incarnation=0, version=1)
+
+
+def test_a_record_of_the_first_layout_is_read() -> None:
+    before = note("a", "Title", "One sentence of some words. Another one of others.")
+    older = b"\x01" + codec.pack(before)[1:]
+    read = codec.unpack(older, node_id="a", incarnation=0, version=1)
+    assert (read.terms, read.sequence, read.sentence_sizes) == (before.terms, before.sequence, before.sentence_sizes)
+    hashes = np.frombuffer(read.sentence_hashes, np.uint32)
+    assert len(hashes) == 2
+    # Any bits stood there: they are no kind.
+    assert set((hashes & KINDS).tolist()) == {SENTENCE}
+    assert 0 not in hashes
+
+
+def test_quiet_parts_are_kept_but_not_counted() -> None:
+    found: Note = note("a", "Feb 2nd, 2024", "Read `import react` on https://react.dev today")
+    counts = dict(zip(found.terms, found.codes, strict=True))
+    assert {counts[term] for term in ("feb", "import", "react", "react.dev")} == {0}
+    assert counts["read"] == counts["today"] == 1
 
 
 def test_stamps_compare_incarnations_first() -> None:

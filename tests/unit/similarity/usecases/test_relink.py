@@ -148,7 +148,7 @@ async def test_a_link_that_stays_gets_its_new_reasons() -> None:
     await process.hear(NodeText("b", 1, 1, "Pizza", "sourdough with tomatoes, rests overnight", ()))
     await world.relink()
     before = world.graph.auto[U][frozenset("ab")]
-    await process.hear(NodeText("b", 1, 2, "Sourdough for pizza", "of flour and water", ()))
+    await process.hear(NodeText("b", 1, 2, "Flour", "sourdough of flour and water", ()))
     await world.relink()
     after = world.graph.auto[U][frozenset("ab")]
     assert after.score > before.score + RENEWED
