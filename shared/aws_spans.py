@@ -1,7 +1,7 @@
 """Client spans of calls to AWS, for recorded work only: any other call pays for one look at a context variable.
 
-opentelemetry-instrumentation-botocore (AiobotocoreInstrumentor) was measured instead: it makes a span object for each
-call, recorded or not (docs/adr/0071).
+opentelemetry-instrumentation-botocore (AiobotocoreInstrumentor) was considered: it makes a span object for each
+call, recorded or not (docs/adr/0066).
 """
 
 from collections.abc import Callable, Mapping

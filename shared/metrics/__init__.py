@@ -1,4 +1,4 @@
-"""Metrics of a process: registered once, exported by OTLP and by a Prometheus endpoint (docs/adr/0070)."""
+"""Metrics of a process: registered once, exported by OTLP and by a Prometheus endpoint (docs/adr/0065)."""
 
 from shared.metrics.model import Histogram, Series
 from shared.metrics.registry import BREAKER_STATES, Metrics, MetricsConfig

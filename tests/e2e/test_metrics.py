@@ -1,7 +1,9 @@
 """The table in docs/operations.md (Metrics) is what the running services answer to Prometheus, no more and no less."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +16,31 @@ from shared.errors import NotFound
 from tests.support.scrape import Scraped, documented, parse, scrape
 from tests.support.waiting import until
 
+# What rules and dashboards are checked against: the scrapes of all four services, one after the other.
+SCRAPE = Path(__file__).parents[1] / "contract" / "deploy" / "scrape.txt"
 
-async def scraped(stack: Stack, service: str) -> dict[str, Scraped]:
-    return parse(await scrape(stack.metrics[service]))
+
+# Samples of one name that are kept.
+MOST_SAMPLES = 20
+
+
+def kept_scrape_is_fresh(text: str) -> None:
+    """The kept scrape has the samples of this one, whatever their values; BRAIN2_KEEP_SCRAPE=1 writes it anew."""
+    if os.environ.get("BRAIN2_KEEP_SCRAPE"):
+        lines, seen = [], Counter[str]()
+        for line in text.splitlines():
+            name = re.split("[{ ]", line)[0]
+            seen[name] += 1
+            if name != "target_info" and (name == "#" or seen[name] <= MOST_SAMPLES):
+                lines.append(line)
+        SCRAPE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert sample_names(SCRAPE.read_text(encoding="utf-8")) == sample_names(text) - {"target_info"}, (
+        "BRAIN2_KEEP_SCRAPE=1 make test PYTEST_ARGS=tests/e2e/test_metrics.py"
+    )
+
+
+def sample_names(text: str) -> set[str]:
+    return {re.split("[{ ]", line)[0] for line in text.splitlines() if line and not line.startswith("#")}
 
 
 async def use(client: Client) -> None:
@@ -40,22 +64,26 @@ async def use(client: Client) -> None:
 
 async def test_the_table_for_operators_is_what_a_scrape_shows(stack: Stack, client: Client) -> None:
     await use(client)
-    found: dict[str, Mapping[str, Scraped]] = {}
+    texts: dict[str, str] = {}
+    found: dict[str, dict[str, Scraped]] = {}
 
     async def all_scraped() -> bool:
         for service in SERVICES:
-            found[service] = await scraped(stack, service)
+            texts[service] = await scrape(stack.metrics[service])
+            found[service] = parse(texts[service])
         return found["cleanup"]["brain2_cleanup_deletions"].value(brain2_outcome="done") >= 1
 
     await until(all_scraped, what="the deletion's end")
     table = documented()
     for service, families in found.items():
-        assert families.pop("target_info").value(service_name=service) == 1  # type: ignore[attr-defined]
+        assert families.pop("target_info").value(service_name=service) == 1
         rows = {name: row for name, row in table.items() if service in row.services}
         assert {name: family.kind for name, family in families.items()} == {n: row.kind for n, row in rows.items()}
         for name, family in families.items():
             assert family.labels <= rows[name].labels, name
             assert not family.samples or family.labels == rows[name].labels, name
+
+    kept_scrape_is_fresh("".join(texts.values()))
 
     node, graph, similarity, cleanup = (found[service] for service in SERVICES)
     assert node["node_creation_latency_ms"].value("_count") >= 2

@@ -1,5 +1,6 @@
 """The log: each line is one JSON object, belongs to its trace, and a collector that is away doesn't flood it."""
 
+import asyncio
 import io
 import json
 import logging
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shared import logs, telemetry
+from shared import logs, request_id, telemetry
 
 
 @pytest.fixture
@@ -79,6 +80,24 @@ def test_the_ids_of_a_trace_that_is_not_recorded_are_logged_too(stream: io.Strin
     inside, outside = lines(stream)
     assert (inside["trace_id"], inside["span_id"]) == (trace, parent)
     assert "trace_id" not in outside
+
+
+async def test_every_line_of_a_call_has_the_same_ids_also_without_a_callers_trace(stream: io.StringIO) -> None:
+    async def child() -> None:
+        logging.getLogger("shared.x").warning("in a task of the call")
+
+    async def call() -> None:
+        telemetry.unsampled.set(telemetry.Unsampled())
+        request_id.current.set(request_id.RequestId([("x-request-id", "r-1")]))
+        await asyncio.create_task(child())
+        logging.getLogger("shared.x").warning("in the call")
+
+    await asyncio.create_task(call())
+    await asyncio.create_task(call())
+    first, second, other, _ = lines(stream)
+    assert len(first["trace_id"]) == 32
+    assert (first["trace_id"], first["request_id"]) == (second["trace_id"], "r-1")
+    assert other["trace_id"] != first["trace_id"]
 
 
 def test_levels(stream: io.StringIO) -> None:
