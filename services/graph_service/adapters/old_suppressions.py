@@ -1,7 +1,7 @@
 """Rejected links of earlier releases, which were items of their own: GRAPH#SUPPRESSED#<a>#<b>[#<type>].
 
-They are converted to suppressed edges before the first edges of a user are created: then the condition of the edge's own
-items is enough. While old and new replicas run side by side an old one may still write such an item, so a user is
+They are converted to suppressed edges before the first edges of a user are created: then the condition of the edge's
+own items is enough. While old and new replicas run side by side an old one may still write such an item, so a user is
 looked at again from time to time.
 """
 

@@ -1,6 +1,7 @@
 """The goals for what operations cost on DynamoDB, by the accounting of `make bench-cost`."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
