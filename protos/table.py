@@ -368,7 +368,7 @@ ITEMS = (
     ),
     Item("content of a note", "node", "USER#<user_id>", "BODY#<node_id>", removers=(_ERASING,)),
     Item(
-        "edge, stored twice; also a rejected one",
+        "edge, stored twice; also a suppressed one",
         "graph",
         "USER#<user_id>",
         "EDGE#<node_id>#<other>[#<type>]",

@@ -31,8 +31,8 @@ class ChangeType(Enum):
 class EdgeChange:
     """The change of one edge.
 
-    edge: as it is afterwards; for DELETED as it was, or a rejected one, which is stored in its place.
-    before: the version that it replaces, which may be a rejected one; None: the edge must not exist.
+    edge: as it is afterwards; for DELETED as it was, or a suppressed one, which is stored in its place.
+    before: the version that it replaces, which may be a suppressed one; None: the edge must not exist.
     cause: the reason, for the event edge.deleted.
     """
 
@@ -43,11 +43,11 @@ class EdgeChange:
 
     @property
     def shown(self) -> Edge | None:
-        """The edge that events and the change feed name; None when its readers never knew it: a rejected one goes."""
+        """The edge that events and the change feed name; None when its readers never knew it: a suppressed one goes."""
         if self.change_type is not ChangeType.DELETED:
             return self.edge
         before = self.before or self.edge
-        return None if before.rejected else before
+        return None if before.suppressed else before
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Incidence:
 
 class EdgeStore(Protocol):
     """Edges and visibility records. Every read of edges is strongly consistent: it sees all writes that were
-    acknowledged before it began. Only get() and get_many() return rejected edges, and edges_at() if it is asked to.
+    acknowledged before it began. Only get() and get_many() return suppressed edges, and edges_at() if it is asked to.
 
     Unavailable or DeadlineExceeded from a write leaves open whether it was done; WriteRejected and the other errors
     mean that it was not.
@@ -171,7 +171,7 @@ class EdgeStore(Protocol):
         """At most `limit` of a note's neighbours (fewer when DynamoDB cuts the page), in key order."""
 
     async def edges_at(
-        self, user_id: str, node_id: str, *, after: str | None, limit: int, with_rejected: bool = False
+        self, user_id: str, node_id: str, *, after: str | None, limit: int, with_suppressed: bool = False
     ) -> tuple[Sequence[Edge], str | None]:
         """Whole edges of a note, perhaps fewer than there are up to the limit, and the position to go on after."""
 

@@ -180,7 +180,7 @@ class GraphServicer:
         removed, done = await self.detach_node.detach_node(
             request.user_id, request.node_id, request.max_edges, request.version
         )
-        edges = [convert.edge_message(edge) for edge in removed if not edge.rejected]
+        edges = [convert.edge_message(edge) for edge in removed if not edge.suppressed]
         return graph_pb2.DetachNodeResponse(
             removed=len(edges),
             done=done,

@@ -58,19 +58,19 @@ class StoredNote:
 class EdgeSide:
     """One of the two items of an edge: the one that is stored at `node_id`.
 
-    rejected: a person doesn't want the link, and the graph shows it nowhere.
+    suppressed: a person doesn't want the link, and the graph shows it nowhere.
     """
 
     node_id: str
     other: str
     type: str
     weight: float
-    rejected: bool = False
+    suppressed: bool = False
 
     @property
     def mirror(self) -> "EdgeSide":
         """The item at the other end."""
-        return EdgeSide(self.other, self.node_id, self.type, self.weight, self.rejected)
+        return EdgeSide(self.other, self.node_id, self.type, self.weight, self.suppressed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from protos import table
 from services.graph_service import convert
 from services.graph_service.adapters import items
-from services.graph_service.adapters.old_rejections import OldRejections
+from services.graph_service.adapters.old_suppressions import OldSuppressions
 from services.graph_service.model.edge import Edge, EdgeKey, edge_key
 from services.graph_service.model.neighbors import Neighbor
 from services.graph_service.ports import (
@@ -66,12 +66,12 @@ class DynamoEdgeStore:
         self._idempotency = idempotency
         self._ids = ids
         self._clock = clock
-        self._old_rejections = OldRejections(table, clock)
+        self._old_suppressions = OldSuppressions(table, clock)
 
     # ------------------------------------------------------------------ writes
     async def commit(self, write: Write) -> None:
-        if any(_needs_old_rejections(change) for change in write.changes):
-            await self._old_rejections.convert(write.user_id)
+        if any(_needs_old_suppressions(change) for change in write.changes):
+            await self._old_suppressions.convert(write.user_id)
         ops: list[Op] = []
         conditions: list[Rejection] = []
         for change in write.changes:
@@ -179,7 +179,7 @@ class DynamoEdgeStore:
             other, _, type = member.partition("#")
             wanted[table.edge_key(user_id, node_id, other, type)] = member
         found = await self._table.batch_get(wanted, consistent=True, attributes=items.NEIGHBOR_ATTRIBUTES)
-        return {wanted[key]: items.neighbor_of(item) for key, item in found.items() if not items.is_rejected(item)}
+        return {wanted[key]: items.neighbor_of(item) for key, item in found.items() if not items.is_suppressed(item)}
 
     async def neighbors(self, user_id: str, node_id: str, *, after: str | None, limit: int) -> Slice:
         page = await self._table.query(
@@ -191,10 +191,10 @@ class DynamoEdgeStore:
             attributes=items.NEIGHBOR_ATTRIBUTES,
         )
         following = None if page.next_start is None else str(page.next_start["SK"])
-        return Slice([items.neighbor_of(item) for item in page.items if not items.is_rejected(item)], following)
+        return Slice([items.neighbor_of(item) for item in page.items if not items.is_suppressed(item)], following)
 
     async def edges_at(
-        self, user_id: str, node_id: str, *, after: str | None, limit: int, with_rejected: bool = False
+        self, user_id: str, node_id: str, *, after: str | None, limit: int, with_suppressed: bool = False
     ) -> tuple[Sequence[Edge], str | None]:
         page = await self._table.query(
             table.user_partition(user_id),
@@ -204,19 +204,19 @@ class DynamoEdgeStore:
             consistent=True,
         )
         following = None if page.next_start is None else str(page.next_start["SK"])
-        shown = [item for item in page.items if with_rejected or not items.is_rejected(item)]
+        shown = [item for item in page.items if with_suppressed or not items.is_suppressed(item)]
         return [items.edge_of(user_id, item) for item in shown], following
 
     async def edges(self, user_id: str) -> AsyncIterator[Sequence[Edge]]:
         async for page in self._pages(user_id, table.EDGES, None):
             # Of the two items of an edge only the one with the smaller id first.
-            first = [item for item in page if _is_first(item["SK"]) and not items.is_rejected(item)]
+            first = [item for item in page if _is_first(item["SK"]) and not items.is_suppressed(item)]
             if first:
                 yield [items.edge_of(user_id, item) for item in first]
 
     async def incidences(self, user_id: str) -> AsyncIterator[Sequence[Incidence]]:
         async for page in self._pages(user_id, table.EDGES, items.INCIDENCE_ATTRIBUTES):
-            yield [items.incidence_of(item) for item in page if not items.is_rejected(item)]
+            yield [items.incidence_of(item) for item in page if not items.is_suppressed(item)]
 
     async def hidden(self, user_id: str) -> Sequence[str]:
         records = [
@@ -263,7 +263,7 @@ class DynamoEdgeStore:
         await self._table.batch_write(deletes=[table.journal_key(entry.id) for entry in entries])
 
 
-def _needs_old_rejections(change: EdgeChange) -> bool:
+def _needs_old_suppressions(change: EdgeChange) -> bool:
     """Whether a rejection that an earlier release has stored could forbid this change, or must end with it."""
     return change.before is None and change.change_type is ChangeType.CREATED
 
@@ -273,8 +273,8 @@ def _edge_ops(change: EdgeChange) -> list[Op]:
     condition = ABSENT
     if before is not None:
         condition = Condition("ver = :v AND ct = :c", values={":v": before.version, ":c": before.create_ms})
-    stays_rejected = change.edge.rejected and (before is None or not before.rejected)
-    if change.change_type is ChangeType.DELETED and not stays_rejected:
+    stays_suppressed = change.edge.suppressed and (before is None or not before.suppressed)
+    if change.change_type is ChangeType.DELETED and not stays_suppressed:
         return [Delete(key, condition) for key in items.edge_keys(change.edge.user_id, change.edge.key)]
     return [Put(item, condition) for item in items.edge_items(change.edge)]
 

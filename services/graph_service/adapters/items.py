@@ -3,7 +3,7 @@
 Keys are those of protos/table.py. An edge is two items, one under each of its ends: both hold the whole
 edge, so one Query returns a note's neighbours with all that a list shows. Attributes: w weight, src source
 (directed edges only), auto, score, kw (JSON of [keyword, contribution] pairs), how (method), conf, labels, ver, ct and
-ut (ms), rej (a rejected edge, which no list shows).
+ut (ms), rej (a suppressed edge, which no list shows).
 """
 
 import json
@@ -37,7 +37,7 @@ def edge_items(edge: Edge) -> tuple[Item, Item]:
         "how": meta.method,
         "conf": meta.confirmed,
         "labels": dict(meta.labels),
-        "rej": edge.rejected,
+        "rej": edge.suppressed,
     }
     values.update({name: value for name, value in optional.items() if value})
     return {"PK": first[0], "SK": first[1], **values}, {"PK": second[0], "SK": second[1], **values}
@@ -67,11 +67,11 @@ def edge_of(user_id: str, item: Item) -> Edge:
         item["ver"],
         item["ct"],
         item["ut"],
-        is_rejected(item),
+        is_suppressed(item),
     )
 
 
-def is_rejected(item: Item) -> bool:
+def is_suppressed(item: Item) -> bool:
     return bool(item.get("rej", False))
 
 

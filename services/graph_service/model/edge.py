@@ -76,7 +76,7 @@ class NewEdge:
 class Edge:
     """A stored edge. Times in milliseconds UTC; version is 1 at creation, +1 at each change.
 
-    rejected: a person doesn't want this link. It is in no list, and only a person can create the edge again.
+    suppressed: a person doesn't want this link. It is in no list, and only a person can create the edge again.
     """
 
     user_id: str
@@ -89,7 +89,7 @@ class Edge:
     version: int
     create_ms: int
     update_ms: int
-    rejected: bool = False
+    suppressed: bool = False
 
     @property
     def key(self) -> EdgeKey:
@@ -111,11 +111,11 @@ class Edge:
         )
 
 
-def rejection(user_id: str, key: EdgeKey, existing: Edge | None, now_ms: int) -> Edge:
-    """The rejected edge that takes the place of an existing one, or of none. Nothing but its key is kept."""
+def suppression(user_id: str, key: EdgeKey, existing: Edge | None, now_ms: int) -> Edge:
+    """The suppressed edge that takes the place of an existing one, or of none. Nothing but its key is kept."""
     version = 1 if existing is None else existing.version + 1
     create_ms = now_ms if existing is None else existing.create_ms
-    return Edge(user_id, key.a, key.b, key.type, False, 0.0, Metadata(), version, create_ms, now_ms, rejected=True)
+    return Edge(user_id, key.a, key.b, key.type, False, 0.0, Metadata(), version, create_ms, now_ms, suppressed=True)
 
 
 def first_version(user_id: str, new: NewEdge, now_ms: int) -> Edge:

@@ -123,7 +123,7 @@ class BatchCreateEdges:
     ) -> None:
         """Refuse automatic edges that a person rejected, and those above the cap. An existing edge is no new one."""
         for key, edge in existing.items():
-            if edge.rejected and news[first[key]].metadata.auto:
+            if edge.suppressed and news[first[key]].metadata.auto:
                 results[first.pop(key)].fail(suppressed())
         automatic = [key for key, index in first.items() if news[index].metadata.auto and key not in existing]
         if not automatic:

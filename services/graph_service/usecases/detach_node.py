@@ -24,7 +24,7 @@ class DetachNode:
     async def detach_node(
         self, user_id: str, node_id: str, max_edges: int, version: int
     ) -> tuple[Sequence[Edge], bool]:
-        """The edges that this call deleted, rejected ones too, and whether none is left.
+        """The edges that this call deleted, suppressed ones too, and whether none is left.
 
         max_edges: the most edges to delete; 0: 1,000.
         version: the fence; 0: none. Aborted VERSION_MISMATCH: the note's visibility has a newer version.
@@ -34,7 +34,7 @@ class DetachNode:
         removed: list[Edge] = []
         while len(removed) < limit:
             group, after = await self.store.edges_at(
-                user_id, node_id, after=None, limit=min(_GROUP, limit - len(removed)), with_rejected=True
+                user_id, node_id, after=None, limit=min(_GROUP, limit - len(removed)), with_suppressed=True
             )
             if not group:
                 if after is None:
@@ -44,7 +44,7 @@ class DetachNode:
             removed += await self._remove(user_id, node_id, group, version)
             if after is None and len(removed) < limit:
                 return removed, True
-        left, _ = await self.store.edges_at(user_id, node_id, after=None, limit=1, with_rejected=True)
+        left, _ = await self.store.edges_at(user_id, node_id, after=None, limit=1, with_suppressed=True)
         return removed, not left
 
     async def _remove(self, user_id: str, node_id: str, group: Sequence[Edge], version: int) -> Sequence[Edge]:

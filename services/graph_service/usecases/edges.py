@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from services.graph_service.model.consistency_token import Token
-from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, first_version, merge_into_existing, rejection
+from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, first_version, merge_into_existing, suppression
 from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, Write, WriteRejected
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
@@ -81,7 +81,7 @@ class Edges:
         check_edge_key(user_id, key)
         edge = await self.store.get(user_id, key)
         hidden = await self.lookup.hidden(user_id)
-        if edge is None or edge.rejected or key.a in hidden or key.b in hidden:
+        if edge is None or edge.suppressed or key.a in hidden or key.b in hidden:
             raise NotFound("there is no such edge", reason="EDGE_NOT_FOUND")
         return edge
 
@@ -126,7 +126,7 @@ class Edges:
 
         async def attempt(_: Edge | None) -> tuple[bool, Token]:
             before = await self.store.get(user_id, key)
-            kept = before is None or before.rejected or (only_automatic and not _is_automatic(before))
+            kept = before is None or before.suppressed or (only_automatic and not _is_automatic(before))
             if before is None or kept:
                 if request is not None:
                     await self.store.commit(Write(user_id, response=_response(request, False, None)))
@@ -148,11 +148,11 @@ class Edges:
 
         async def attempt(_: Edge | None) -> tuple[bool, Token]:
             before = await self.store.get(user_id, key)
-            removed = before is not None and not before.rejected
-            after = rejection(user_id, key, before, self.clock.now_ms())
+            removed = before is not None and not before.suppressed
+            after = suppression(user_id, key, before, self.clock.now_ms())
             change = EdgeChange(ChangeType.DELETED, after, before, "suppressed")
-            # A rejected edge stays as it is.
-            changes = () if before is not None and before.rejected else (change,)
+            # A suppressed edge stays as it is.
+            changes = () if before is not None and before.suppressed else (change,)
             if not changes and request is None:
                 return False, await self.committer.renew_token(user_id, (key,))
             write = Write(user_id, changes=changes, response=_response(request, removed, before if removed else None))
@@ -185,11 +185,11 @@ class Edges:
 def creation(user_id: str, new: NewEdge, existing: Edge | None, now_ms: int) -> EdgeChange | None:
     """The change that creates an edge, or that adapts an existing one; None: it stays as it is.
 
-    FailedPrecondition EDGE_SUPPRESSED: the edge is rejected, and this one is automatic.
+    FailedPrecondition EDGE_SUPPRESSED: the edge is suppressed, and this one is automatic.
     """
     if existing is None:
         return EdgeChange(ChangeType.CREATED, first_version(user_id, new, now_ms))
-    if existing.rejected:
+    if existing.suppressed:
         if new.metadata.auto:
             raise suppressed()
         return EdgeChange(ChangeType.CREATED, first_version(user_id, new, now_ms), existing)

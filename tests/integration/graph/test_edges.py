@@ -9,7 +9,7 @@ from protos import table
 from protos.graph.v1 import graph_pb2
 from services.graph_service.adapters import items
 from services.graph_service.adapters.dynamo import DynamoEdgeStore
-from services.graph_service.model.edge import Metadata, NewEdge, edge_key, first_version, rejection
+from services.graph_service.model.edge import Metadata, NewEdge, edge_key, first_version, suppression
 from services.graph_service.ports import ChangeType, EdgeChange, Write
 from shared.dynamo import Put, Table
 from shared.dynamo.marshal import marshal_item
@@ -292,7 +292,7 @@ class Log:
 async def test_the_edges_of_one_write_are_one_event(stores: Stores, user: str) -> None:
     clock, log = SystemClock(), Log()
     news = [first_version(user, NewEdge("a", f"n{i}", metadata=Metadata(auto=True, score=0.5)), 1) for i in range(5)]
-    hidden = rejection(user, edge_key("a", "x"), None, 1)
+    hidden = suppression(user, edge_key("a", "x"), None, 1)
     async with stores.client("dynamodb") as client:
         edges = Table(client, stores.resources.table)
         idempotency = Idempotency(edges, "test", clock)
@@ -300,7 +300,7 @@ async def test_the_edges_of_one_write_are_one_event(stores: Stores, user: str) -
         await store.commit(Write(user, tuple(EdgeChange(ChangeType.CREATED, edge) for edge in news)))
         await store.commit(Write(user, (EdgeChange(ChangeType.DELETED, hidden, None, "suppressed"),)))
         changes = [EdgeChange(ChangeType.DELETED, edge, edge, "detach") for edge in (*news[1:], hidden)]
-        rejected = rejection(user, news[0].key, news[0], 2)
+        rejected = suppression(user, news[0].key, news[0], 2)
         changes.append(EdgeChange(ChangeType.DELETED, rejected, news[0], "suppressed"))
         await store.commit(Write(user, tuple(changes)))
     created, detached, suppressed = log.announced

@@ -52,7 +52,7 @@ async def _wrong_edges(ctx: ReconcileContext, node_ids: Sequence[str], live: Col
         wrong = []
         async for batch in ctx.store.edges(ctx.user_id, node_id):
             for side in batch:
-                if side.rejected:
+                if side.suppressed:
                     continue  # if the graph answers it, it stays in `answered`
                 weight = answered.pop((side.other, side.type), None)
                 shown = side.other in live

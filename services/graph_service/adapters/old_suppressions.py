@@ -1,7 +1,7 @@
 """Rejected links of earlier releases, which were items of their own: GRAPH#SUPPRESSED#<a>#<b>[#<type>].
 
-They are converted to rejected edges before the first edges of a user are created: then the condition of the edge's own
-items is enough. While old and new replicas run side by side an old one may still write such an item, so a user is
+They are converted to suppressed edges before the first edges of a user are created: then the condition of the edge's
+own items is enough. While old and new replicas run side by side an old one may still write such an item, so a user is
 looked at again from time to time.
 """
 
@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 from protos import table
 from services.graph_service.adapters import items
-from services.graph_service.model.edge import edge_key, rejection
+from services.graph_service.model.edge import edge_key, suppression
 from shared.dynamo import ABSENT, Delete, Item, Put, Table, TransactionCancelled
 from shared.ids import Clock
 
@@ -18,7 +18,7 @@ _SECONDS = 600.0
 _USERS = 10_000
 
 
-class OldRejections:
+class OldSuppressions:
     """Converts the items of a user; one small query for each active user in ten minutes."""
 
     def __init__(self, items_table: Table, clock: Clock) -> None:
@@ -43,7 +43,7 @@ class OldRejections:
 
     async def _convert(self, user_id: str, item: Item) -> None:
         key = edge_key(*table.suppressed_of(item["SK"]))
-        edge = rejection(user_id, key, None, int(item["ct"]))
+        edge = suppression(user_id, key, None, int(item["ct"]))
         old = item["PK"], item["SK"]
         try:
             await self._table.transact([*(Put(each, ABSENT) for each in items.edge_items(edge)), Delete(old)])
