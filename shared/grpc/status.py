@@ -30,7 +30,7 @@ _MOST_BYTES = 4096
 _LONGEST_TEXT = 512
 _LONGEST_VALUE = 128
 _MOST_METADATA = 12
-# An IP address with a port, a name with a port of four digits or more, or a target in the form of gRPC. The log has them.
+# An IP address with a port, a name with a port of four digits or more, or a target in the form of gRPC.
 _ADDRESS = re.compile(
     r"(?:(?:ipv4|ipv6|dns|unix):\S{1,200}|(?<!\d)\d{1,3}(?:\.\d{1,3}){3}:\d{1,5}|\[[0-9a-f:]{2,40}\]:\d{1,5}"
     r"|(?<![\w.-])[A-Za-z][\w.-]{0,100}:\d{4,5})(?!\d)"
