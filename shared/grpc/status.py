@@ -6,6 +6,7 @@ RetryInfo. grpcio-status was considered: its helpers serve context.abort_with_st
 AbortError, and don't cut what is too long.
 """
 
+import re
 from collections.abc import Mapping
 
 import grpc
@@ -35,6 +36,11 @@ _MOST_BYTES = 4096
 _LONGEST_TEXT = 512
 _LONGEST_VALUE = 128
 _MOST_METADATA = 12
+# An IP address with a port, a name with a port of four digits or more, or a target in the form of gRPC.
+_ADDRESS = re.compile(
+    r"(?:(?:ipv4|ipv6|dns|unix):\S{1,200}|(?<!\d)\d{1,3}(?:\.\d{1,3}){3}:\d{1,5}|\[[0-9a-f:]{2,40}\]:\d{1,5}"
+    r"|(?<![\w.-])[A-Za-z][\w.-]{0,100}:\d{4,5})(?!\d)"
+)
 # How the text of gRPC's error begins when it had no connection (grpcio 1.78; a test checks it).
 _UNSENT = ("failed to connect to all addresses", "connections to all backends failing", "DNS resolution failed")
 
@@ -63,8 +69,10 @@ def to_status(error: Brain2Error) -> Status:
 
 
 def details(error: Brain2Error) -> str:
-    """The message of the error, cut to 512 characters."""
-    return error.message if len(error.message) <= _LONGEST_TEXT else error.message[: _LONGEST_TEXT - 1] + "…"
+    """The message of the error for its caller: cut to 512 characters, and without the addresses of our network."""
+    text = error.message[: 4 * _LONGEST_TEXT]
+    text = _ADDRESS.sub("(an address)", text) if ":" in text else text
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> Brain2Error:

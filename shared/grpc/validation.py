@@ -23,7 +23,8 @@ Check = Callable[[Message], list[Found]]
 # Checks one value; adds what is wrong with it, under the path of the field.
 _Check = Callable[[Any, str, list[Found]], None]
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# With U+202D and U+202E, which turn the direction of what follows, so that a line reads as another one.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202d\u202e]")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 _EDGE_TYPE = re.compile(r"[a-z][a-z0-9_]{0,31}")

@@ -24,6 +24,10 @@ from shared.errors import Violations
 from shared.idempotent import IdempotentRequest
 from shared.ids import check_id, check_user_id
 
+# They turn the direction of what follows them, so that a line reads as another one.
+_OVERRIDES = "\u202d\u202e"
+# Letters and signs without ink: the fillers of Hangul, and the empty Braille pattern.
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 USER_SETTINGS_FIELDS = ("retention",)
 
 
@@ -150,6 +154,8 @@ def _fields(draft: Draft, names: Collection[str], violations: Violations) -> Non
     """The limits of the fields that `names` has. Content is data: any text is kept and returned byte for byte."""
     if "title" in names:
         _line("node.title", draft.title, MAX_TITLE_BYTES, violations)
+        if draft.title.strip() and not _is_visible(draft.title):
+            violations.add("node.title", "must have a visible character, or be empty")
     if "content" in names:
         _size("node.content", _bytes(draft.content), MAX_CONTENT_BYTES, violations)
     if "tags" in names:
@@ -159,7 +165,7 @@ def _fields(draft: Draft, names: Collection[str], violations: Violations) -> Non
 
 
 def _not_blank(title: str, content: str, violations: Violations) -> None:
-    if not title.strip() and not content.strip():
+    if not _is_visible(title) and not _is_visible(content):
         violations.add("node", "title or content must not be blank")
 
 
@@ -170,7 +176,7 @@ def _tags(field: str, tags: Sequence[str], violations: Violations) -> None:
     seen: set[str] = set()
     for index, tag in enumerate(tags):
         _line(f"{field}[{index}]", tag, MAX_TAG_BYTES, violations)
-        if not tag.strip():
+        if not _is_visible(tag):
             violations.add(f"{field}[{index}]", "must not be blank")
         elif tag in seen:
             violations.add(f"{field}[{index}]", "repeats an earlier tag")
@@ -200,7 +206,14 @@ def _size(field: str, size: int, most: int, violations: Violations) -> bool:
 
 def _has_control(value: str) -> bool:
     # Cc: control characters, among them NUL, tab and newline; Zl, Zp: the line and paragraph separators.
-    return not value.isprintable() and any(unicodedata.category(each) in ("Cc", "Zl", "Zp") for each in value)
+    return not value.isprintable() and any(
+        each in _OVERRIDES or unicodedata.category(each) in ("Cc", "Zl", "Zp") for each in value
+    )
+
+
+def _is_visible(value: str) -> bool:
+    """Whether a reader sees anything of the text. Characters of width zero are not printable in Python's sense."""
+    return any(each.isprintable() and not each.isspace() and each not in _BLANK for each in value)
 
 
 def _bytes(value: str) -> int:

@@ -34,19 +34,20 @@ async def run(work: Callable[[], T]) -> T:
     stop = threading.Event()
     context = contextvars.copy_context()
     context.run(checkpoint.stop.set, stop)
-    future = asyncio.get_running_loop().run_in_executor(_pool, context.run, work)
+    submitted = _pool.submit(context.run, work)
+    future = asyncio.wrap_future(submitted)
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         stop.set()
-        future.cancel()
+        if submitted.cancel():
+            raise  # it had not begun
         while not future.done():
             try:
                 await asyncio.wait([future])
             except asyncio.CancelledError:
                 continue  # cancelled once more: the work is ending already
-        if not future.cancelled():
-            future.exception()  # Stopped, which nobody else reads
+        future.exception()  # Stopped, which nobody else reads
         raise
 
 

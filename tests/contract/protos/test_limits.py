@@ -21,7 +21,7 @@ WRONG = {
     options_pb2.PATTERN_ID: ["-a", "a#b", "a@b", "a\n", "é"],
     options_pb2.PATTERN_USER_ID: ["@a", "a#b", "a\n"],
     options_pb2.PATTERN_EDGE_TYPE: ["A", "1a", "a-b"],
-    options_pb2.PATTERN_LINE: ["a\nb", "a\x00", "a\u2028b", "a\x9f"],
+    options_pb2.PATTERN_LINE: ["a\nb", "a\x00", "a\u2028b", "a\x9f", "a\u202eb"],
 }
 TIMES = ("google.protobuf.Timestamp", "google.protobuf.Duration")
 TEXT = FieldDescriptor.TYPE_STRING

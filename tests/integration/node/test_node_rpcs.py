@@ -42,8 +42,17 @@ async def test_all_faults_of_a_note_are_reported_together(service: NodeService, 
         await service.stub.CreateNode(node_pb2.CreateNodeRequest(user_id="", node=draft, request_id="no spaces"))
     assert [violation.field for violation in caught.value.violations] == [
         "user_id",
-        "request_id",
         "node.node_id",
+        "node.title",
+        "node.create_time",
+        "request_id",
+    ]
+    # What the .proto can't state is checked after what it states.
+    future = Timestamp(seconds=33_000_000_000)
+    draft = node_pb2.NewNode(title="\u200b", content="c", tags=["a", "a"], create_time=future)
+    with pytest.raises(InvalidArgument) as caught:
+        await service.stub.CreateNode(node_pb2.CreateNodeRequest(user_id=user, node=draft))
+    assert [violation.field for violation in caught.value.violations] == [
         "node.title",
         "node.tags[1]",
         "node.create_time",

@@ -112,3 +112,11 @@ async def test_a_list_that_is_invalidated_during_the_read_is_not_kept(memory: Me
 
 def test_without_memory_there_is_no_ready_response(cache: FakeLists) -> None:
     assert NeighborsFastPath(MemoryCache(0, ManualClock()), cache, CODEC, full_path).ready_response is None
+
+
+async def test_the_decoded_form_of_a_long_request_is_not_kept(memory: MemoryCache, cache: FakeLists) -> None:
+    path = NeighborsFastPath(memory, cache, CODEC, full_path)
+    short, long = request(types=["t"]), request(types=[f"type{number}" for number in range(15)], page_token="x" * 1000)
+    for data in (short, long):
+        await path.get_neighbors(data)
+    assert list(path._decoded) == [short]

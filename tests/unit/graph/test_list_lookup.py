@@ -188,3 +188,20 @@ async def test_hidden_notes_come_along(components: Components) -> None:
     components.store.hidden_notes = ["b"]
     assert await components.neighbors("a") == ["c"]
     assert await components.lookup.hidden("u") == {"b"}
+
+
+async def test_a_lookup_does_not_wait_behind_a_lookup_of_many(components: Components) -> None:
+    components.add_edge("a", "b")
+    components.store.hold = asyncio.Event()
+    many = asyncio.create_task(components.lookup.find("u", [f"n{number}" for number in range(400)]))
+    while len(components.store.reads) < Limits().reads // 2:
+        await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(components.store.reads) <= Limits().reads // 2 + 1  # the read of the hidden set is over already
+    single = asyncio.create_task(components.neighbors("a"))
+    while "a" not in components.store.reads:
+        await asyncio.sleep(0)  # without reads that are left for it, the test runs into its time-out
+    components.store.hold.set()
+    assert await single == ["b"]
+    assert len((await many).lists) == 400

@@ -135,3 +135,13 @@ def test_the_hidden_set_is_decoded_once(memory: MemoryCache) -> None:
     entry = memory.put(memory.ticket("u", HIDDEN), PackedList(1, 2, 0, b"a\nb"), 1)
     assert entry is not None
     assert entry.hidden == {"a", "b"}
+
+
+def test_a_long_request_is_no_key(memory: MemoryCache) -> None:
+    entry, hidden = keep(memory, "a"), keep(memory, HIDDEN)
+    memory.put_response(b"k" * 1024, b"response", entry, hidden)
+    assert memory.response(b"k" * 1024) == b"response"
+    size = memory.size
+    memory.put_response(b"k" * 1025, b"response", entry, hidden)
+    assert memory.response(b"k" * 1025) is None
+    assert memory.size == size
