@@ -158,6 +158,9 @@ class EdgeStore(Protocol):
     async def get_many(self, user_id: str, keys: Iterable[EdgeKey]) -> Mapping[EdgeKey, Edge]:
         """Any number; edges that don't exist are absent."""
 
+    async def between(self, user_id: str, a: str, b: str) -> Sequence[Edge]:
+        """The edges of all types between two notes."""
+
     async def suppressed(self, user_id: str, keys: Iterable[EdgeKey]) -> frozenset[EdgeKey]:
         """Those of the edges that a person rejected."""
 

@@ -166,6 +166,11 @@ class DynamoEdgeStore:
         edges = [items.edge_of(user_id, item) for item in found.values()]
         return {edge.key: edge for edge in edges}
 
+    async def between(self, user_id: str, a: str, b: str) -> Sequence[Edge]:
+        partition, bounds = table.user_partition(user_id), table.edges_between(a, b)
+        found = self._table.query_all(partition, between=bounds, consistent=True)
+        return [items.edge_of(user_id, item) async for item in found]
+
     async def suppressed(self, user_id: str, keys: Iterable[EdgeKey]) -> frozenset[EdgeKey]:
         wanted = {table.suppressed_key(user_id, *key): key for key in keys}
         found = await self._table.batch_get(wanted, consistent=True, attributes=("PK",))
