@@ -20,6 +20,7 @@ from services.similarity_service.usecases.find_similar import FindSimilar
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.index_node import IndexNode
 from services.similarity_service.usecases.link_node import LinkNode
+from services.similarity_service.usecases.link_texts import LinkTexts
 from services.similarity_service.usecases.list_keywords import ListKeywords
 from services.similarity_service.usecases.list_nodes_by_keyword import ListNodesByKeyword
 from services.similarity_service.usecases.record_changes import RecordChanges
@@ -93,12 +94,13 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     set_visibility = SetNodeVisibility(records, changes, cache, nodes)
     remove_node = RemoveNode(changes, cache)
 
-    # Automatic links.
+    # Automatic links, and those that the texts have.
     leases = RelinkLeases(DynamoPendingRelinks(table), clock, UlidFactory(clock).new_id(), config.relink_lease_seconds)
     relinker = Relinker(
         cache, user_settings, graph, records, leases, clock, tracer=telemetry, quiet_seconds=config.relink_quiet_seconds
     )
     link_node = LinkNode(cache, user_settings, graph, relinker)
+    link_texts = LinkTexts(records, cache, graph)
 
     servicer = SimilarityServicer(
         extract_keywords=ExtractKeywords(records, cache),
@@ -108,7 +110,9 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         list_nodes_by_keyword=ListNodesByKeyword(records, cache, user_settings),
         list_keywords=ListKeywords(cache),
         search_nodes=SearchNodes(cache, user_settings, nodes),
-        reindex_user=ReindexUser(records, cache, user_settings, nodes, index_node, set_visibility, relinker),
+        reindex_user=ReindexUser(
+            records, cache, user_settings, nodes, index_node, set_visibility, link_texts, relinker
+        ),
         remove_node=remove_node,
         set_node_visibility=set_visibility,
         user_settings=user_settings,
@@ -119,7 +123,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         [(similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"], servicer)],
         metrics=RpcMetrics(metrics) if metrics.enabled else None,
     )
-    handlers = subscriber.handlers(index_node, set_visibility, remove_node, link_node, relinker, nodes)
+    handlers = subscriber.handlers(index_node, set_visibility, remove_node, link_texts, link_node, relinker, nodes)
     consumer = Consumer(
         aws.sqs,
         config.queue_url,

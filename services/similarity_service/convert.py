@@ -15,13 +15,17 @@ from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.model.links import Link
 from services.similarity_service.model.score import Contribution
 from services.similarity_service.model.user_settings import SavedUserSettings, UserSettings
-from services.similarity_service.ports import NodeText
+from services.similarity_service.ports import Direction, NodeText, TextLink
 from services.similarity_service.usecases.explain_similarity import Explanation
 from services.similarity_service.usecases.find_similar import Similar
 from services.similarity_service.usecases.search_nodes import FoundPage
 from shared.errors import InvalidArgument
 from shared.events.envelope import Event
 
+# The type of the edges that stand for wiki links, and the label that tells them from those that people make.
+LINKS_TO = "links_to"
+_FROM_TEXT = {"source": "text"}
+_DIRECTIONS: Mapping[int, Direction] = {graph_pb2.DIRECTION_OUT: Direction.OUT, graph_pb2.DIRECTION_IN: Direction.IN}
 # An edge's metadata has room for 4 KiB.
 _KEYWORDS_OF_EDGE = 8
 
@@ -115,6 +119,21 @@ def new_edge(node_id: str, link: Link, method: str) -> graph_pb2.NewEdge:
     )
 
 
+def text_edge(link: TextLink) -> graph_pb2.NewEdge:
+    """The edge that stands for a wiki link."""
+    return graph_pb2.NewEdge(
+        source_id=link.source,
+        target_id=link.target,
+        type=LINKS_TO,
+        directed=link.directed,
+        metadata=graph_pb2.EdgeMetadata(labels=_FROM_TEXT),
+    )
+
+
+def direction(value: int) -> Direction:
+    return _DIRECTIONS.get(value, Direction.BOTH)
+
+
 def node_text(node: node_pb2.Node) -> NodeText:
     return NodeText(
         node_id=node.node_id,
@@ -123,6 +142,9 @@ def node_text(node: node_pb2.Node) -> NodeText:
         title=node.title,
         text=node.content,
         tags=tuple(node.tags),
+        aliases=tuple(node.aliases),
+        path=node.metadata.get("path", ""),
+        etag=node.etag,
     )
 
 
@@ -143,6 +165,8 @@ def written(event: Event) -> tuple[NodeText, bool]:
         title=message.title,
         text=message.content,
         tags=tuple(message.tags),
+        aliases=tuple(message.aliases),
+        path=message.path,
     )
     return text, message.content_omitted
 

@@ -11,12 +11,14 @@ import sys
 import zlib
 from array import array
 from collections.abc import Sequence
+from dataclasses import astuple
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from services.similarity_service.model.engine.arrays import Longs
+from services.similarity_service.model.link_index import NO_LINKS, NoteLinks
 from services.similarity_service.model.note import NARROW, Note
 
 _LAYOUT = 1
@@ -30,12 +32,16 @@ class UnknownLayout(ValueError):
 
 
 class Packed(NamedTuple):
-    """A note as its record holds it, head and parts in one: what an index is loaded from (loading.py)."""
+    """A note as its record holds it, head and parts in one: what an index is loaded from (loading.py).
+
+    links: stored beside the record, since the index of links needs nothing else of it but the title.
+    """
 
     node_id: str
     incarnation: int
     version: int
     data: bytes
+    links: NoteLinks = NO_LINKS
 
 
 # The places of a record's parts, in their order.
@@ -84,7 +90,7 @@ def packed(note: Note) -> Packed:
     """A note as inflate() gives it."""
     parts = _parts(note)
     data = _HEAD.pack(*map(len, parts)) + b"".join(parts)
-    return Packed(note.node_id, note.incarnation, note.version, data)
+    return Packed(note.node_id, note.incarnation, note.version, data, note.links)
 
 
 def inflate(record: bytes, *, node_id: str, incarnation: int, version: int) -> Packed:
@@ -92,6 +98,24 @@ def inflate(record: bytes, *, node_id: str, incarnation: int, version: int) -> P
     if not record or record[0] != _LAYOUT:
         raise UnknownLayout(f"record layout {record[:1]!r}")
     return Packed(node_id, incarnation, version, zlib.decompress(memoryview(record)[1:]))
+
+
+def title_of(note: Packed) -> str:
+    """The title of a packed note."""
+    about, title = _HEAD.unpack_from(note.data)[ABOUT : TITLE + 1]
+    begin = _HEAD.size + about
+    return note.data[begin : begin + title].decode()
+
+
+def pack_links(links: NoteLinks) -> bytes:
+    """The links of a note, for the attribute beside its record."""
+    return zlib.compress(json.dumps(astuple(links), ensure_ascii=False).encode(), _LEVEL)
+
+
+def unpack_links(data: bytes) -> NoteLinks:
+    """The links that pack_links() packed."""
+    aliases, path, former, targets = json.loads(zlib.decompress(data))
+    return NoteLinks(tuple(aliases), path, tuple(former), tuple(targets))
 
 
 def named(part: bytes) -> tuple[list[str], list[list[str]]]:
