@@ -22,16 +22,19 @@ from services.similarity_service.usecases.index_node import IndexNode
 from services.similarity_service.usecases.link_node import LinkNode
 from services.similarity_service.usecases.link_texts import LinkTexts
 from services.similarity_service.usecases.list_keywords import ListKeywords
+from services.similarity_service.usecases.list_mentions import ListMentions
 from services.similarity_service.usecases.list_nodes_by_keyword import ListNodesByKeyword
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.reindex_user import ReindexUser
 from services.similarity_service.usecases.relink import Relinker
 from services.similarity_service.usecases.relink_leases import RelinkLeases
 from services.similarity_service.usecases.remove_node import RemoveNode
+from services.similarity_service.usecases.rename_node import RenameNode
 from services.similarity_service.usecases.search_nodes import SearchNodes
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
 from services.similarity_service.usecases.suggest_links import SuggestLinks
 from services.similarity_service.usecases.user_settings import UserSettingsCache
+from services.similarity_service.usecases.wait_for_index import WaitForIndex
 from shared import logs, telemetry
 from shared.aws import Aws
 from shared.config import load as load_config
@@ -39,6 +42,7 @@ from shared.dynamo import Table
 from shared.dynamo.metered import watch_table
 from shared.events.consumer import Consumer
 from shared.events.metered import watch_consumer
+from shared.grpc import deadline
 from shared.grpc.client import Channels
 from shared.grpc.metered import RpcMetrics
 from shared.grpc.server import GrpcServer
@@ -110,6 +114,9 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         list_nodes_by_keyword=ListNodesByKeyword(records, cache, user_settings),
         list_keywords=ListKeywords(cache),
         search_nodes=SearchNodes(cache, user_settings, nodes),
+        list_mentions=ListMentions(cache, user_settings, nodes),
+        rename_node=RenameNode(cache, nodes, deadline.remaining),
+        wait_for_index=WaitForIndex(records, cache, clock, deadline.remaining),
         reindex_user=ReindexUser(
             records, cache, user_settings, nodes, index_node, set_visibility, link_texts, relinker
         ),

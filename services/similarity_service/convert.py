@@ -18,6 +18,8 @@ from services.similarity_service.model.user_settings import SavedUserSettings, U
 from services.similarity_service.ports import Direction, NodeText, TextLink
 from services.similarity_service.usecases.explain_similarity import Explanation
 from services.similarity_service.usecases.find_similar import Similar
+from services.similarity_service.usecases.list_mentions import MentionPage
+from services.similarity_service.usecases.rename_node import Renaming
 from services.similarity_service.usecases.search_nodes import FoundPage
 from shared.errors import InvalidArgument
 from shared.events.envelope import Event
@@ -73,6 +75,41 @@ def search_page(page: FoundPage) -> pb.SearchNodesResponse:
         for hit in page.hits
     ]
     return pb.SearchNodesResponse(hits=hits, next_page_token=page.next_token, total=page.total)
+
+
+def mention_page(page: MentionPage) -> pb.ListMentionsResponse:
+    mentions = [
+        pb.Mention(
+            node_id=each.node_id,
+            title=each.title,
+            links=each.links,
+            passages=[
+                pb.MentionPassage(text=one.text, highlight=pb.Highlight(start=one.start, end=one.end))
+                for one in each.passages
+            ],
+        )
+        for each in page.mentions
+    ]
+    return pb.ListMentionsResponse(
+        mentions=mentions,
+        next_page_token=page.next_token,
+        total_links=page.total_links,
+        total_mentions=page.total_mentions,
+    )
+
+
+def renaming(found: Renaming) -> pb.RenameNodeResponse:
+    failures = [
+        pb.RenameFailure(node_id=each.node_id, reason=each.reason, message=each.message) for each in found.failures
+    ]
+    return pb.RenameNodeResponse(
+        done=found.done,
+        version=found.written.version,
+        etag=found.written.etag,
+        rewritten=found.rewritten,
+        failures=failures,
+        consistency_token=found.written.token,
+    )
 
 
 def user_settings(message: pb.UserSettings) -> UserSettings:

@@ -109,6 +109,24 @@ class NodeState:
     visible: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NodeUpdate:
+    """New values of a note's fields; None leaves a field as it is."""
+
+    title: str | None = None
+    content: str | None = None
+    aliases: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenNode:
+    """A note after a write. token: the consistency token of the write, or ""."""
+
+    version: int
+    etag: str
+    token: str
+
+
 class Nodes(Protocol):
     """The node service."""
 
@@ -120,6 +138,9 @@ class Nodes(Protocol):
 
     def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
         """The ids of all live notes in pages."""
+
+    async def update(self, user_id: str, node_id: str, etag: str, change: NodeUpdate) -> WrittenNode:
+        """Change a note that still has this etag. Aborted (ETAG_MISMATCH); NotFound; InvalidArgument."""
 
 
 class Direction(Enum):

@@ -17,9 +17,11 @@ from services.similarity_service.ports import (
     LogGap,
     NodeState,
     NodeText,
+    NodeUpdate,
     PendingRelink,
     Related,
     TextLink,
+    WrittenNode,
 )
 from shared.errors import Unavailable
 from shared.ids import Clock, SystemClock
@@ -216,6 +218,9 @@ class FakeNodes:
             raise Unavailable("the node service is down")
         known = self.items.get(user_id, {})
         return {each: known[each] for each in node_ids if each in known}
+
+    async def update(self, user_id: str, node_id: str, etag: str, change: NodeUpdate) -> WrittenNode:
+        raise AssertionError("no use case that has this fake writes notes")
 
     async def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
         yield list(self.items.get(user_id, {}))

@@ -11,8 +11,9 @@ from typing import Any
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from services.similarity_service.model.links import RENEWED
+from shared import written_versions
 from shared.config import ServerConfig
-from shared.errors import Brain2Error, NotFound
+from shared.errors import Aborted, Brain2Error, NotFound
 from shared.grpc.server import GrpcServer
 
 Pair = tuple[str, str]
@@ -34,6 +35,8 @@ class FakePeers:
     known: dict[tuple[str, str], node_pb2.Node] = field(default_factory=dict)
     # Called after each change of edges.
     on_change: Callable[[str], None] = lambda _: None
+    # Called after each change of a note through UpdateNode.
+    updated: Callable[[str, node_pb2.Node], None] = lambda _user, _note: None
     target: str = ""
 
     def note(self, user: str, node_id: str, title: str, content: str = "", *tags: str) -> node_pb2.Node:
@@ -47,6 +50,7 @@ class FakePeers:
             tags=tags,
             version=known.version + 1 if known else 1,
             incarnation=known.incarnation if known else 1_700_000_000_000,
+            etag=f'"{known.version + 1 if known else 1}"',
         )
         self.notes[user][node_id] = found
         return found
@@ -114,6 +118,23 @@ class _Nodes:
             nodes=[known[each] for each in request.node_ids if each in known],
             missing_ids=[each for each in request.node_ids if each not in known],
         )
+
+    async def UpdateNode(self, request: Any, context: Any) -> node_pb2.UpdateNodeResponse:
+        self.peers.enter("UpdateNode")
+        note = self.peers.notes.get(request.user_id, {}).get(request.node_id)
+        if note is None:
+            raise NotFound("there is no such note", reason="NODE_NOT_FOUND")
+        if request.etag and request.etag != note.etag:
+            raise Aborted("somebody else changed the note", reason="ETAG_MISMATCH")
+        for path in request.update_mask.paths:
+            note.ClearField(path)
+        changed = node_pb2.Node(title=request.node.title, content=request.node.content, aliases=request.node.aliases)
+        note.MergeFrom(changed)
+        note.version += 1
+        note.etag = f'"{note.version}"'
+        self.peers.updated(request.user_id, note)
+        token = written_versions.encode({note.node_id: note.version})
+        return node_pb2.UpdateNodeResponse(node=note, consistency_token=token)
 
     async def ListNodes(self, request: Any, context: Any) -> node_pb2.ListNodesResponse:
         self.peers.enter("ListNodes")

@@ -12,7 +12,15 @@ from protos.node.v1 import node_pb2
 from protos.table import RELATED
 from services.similarity_service import convert
 from services.similarity_service.model.links import Link
-from services.similarity_service.ports import Direction, NodeState, NodeText, Related, TextLink
+from services.similarity_service.ports import (
+    Direction,
+    NodeState,
+    NodeText,
+    NodeUpdate,
+    Related,
+    TextLink,
+    WrittenNode,
+)
 from shared.errors import NotFound, Unavailable
 
 log = logging.getLogger(__name__)
@@ -73,6 +81,20 @@ class NodePeer:
             token = answer.next_page_token
             if not token:
                 return
+
+    async def update(self, user_id: str, node_id: str, etag: str, change: NodeUpdate) -> WrittenNode:
+        request = node_pb2.UpdateNodeRequest(user_id=user_id, node_id=node_id, etag=etag)
+        if change.title is not None:
+            request.node.title = change.title
+            request.update_mask.paths.append("title")
+        if change.content is not None:
+            request.node.content = change.content
+            request.update_mask.paths.append("content")
+        if change.aliases is not None:
+            request.node.aliases.extend(change.aliases)
+            request.update_mask.paths.append("aliases")
+        answer = await self._stub.UpdateNode(request)
+        return WrittenNode(answer.node.version, answer.node.etag, answer.consistency_token)
 
 
 class GraphPeer:

@@ -124,11 +124,18 @@ class LinkIndex:
 
     def sources(self, node_id: str) -> set[str]:
         """The notes whose links lead to a note."""
+        return {source for source, _ in self.leading(node_id)}
+
+    def leading(self, node_id: str) -> set[tuple[str, str]]:
+        """(source, target as it is written) of the links of other notes that lead to a note."""
         note = self._notes.get(node_id)
         if note is None:
             return set()
-        said = set(self._said(keys_of(note)))
-        return {source for source, target in said if source != node_id and self.resolve(target, source) == node_id}
+        return {
+            (source, target)
+            for source, target in self._said(keys_of(note))
+            if source != node_id and self.resolve(target, source) == node_id
+        }
 
     def leads(self, source: str, target: str) -> bool:
         """Whether a link in one note leads to another."""
@@ -137,6 +144,25 @@ class LinkIndex:
             return False
         said = (said for key in keys_of(note) for said in self._sayers.get(key, {}).get(source, ()))
         return any(self.resolve(each, source) == target for each in said)
+
+    def leading_by(self, node_id: str, names: Iterable[str]) -> dict[str, set[str]]:
+        """By note, the targets that lead to a note and say one of these names of it; its own links to itself, too."""
+        found: dict[str, set[str]] = {}
+        for source, target in self._said({_fold(_exact(name)) for name in names}):
+            if self.resolve(target, source) == node_id:
+                found.setdefault(source, set()).add(target)
+        return found
+
+    def would_lead(self, title: str, source: str, node_id: str) -> bool:
+        """Whether a link in a note would lead to another one, if that one had this title."""
+        note = self._notes.get(node_id)
+        if note is None:
+            return False
+        home = self._notes[source].folder if source in self._notes else ""
+        exact = _exact(title)
+        mine = (False, False, _TITLE, *_distance(note, home))
+        others = self._bearers.get(_fold(exact), set()) - {node_id}
+        return all(mine < _rank(self._notes[other], exact, home) for other in others)
 
     def is_said(self, note: LinkingNote) -> bool:
         """Whether the links of any other note say a name of a note, which need not be in the index."""
@@ -198,12 +224,12 @@ def same_name(one: str, other: str) -> bool:
 
 def _names(target: str, folder: str) -> Iterator[str]:
     """The names that a link may mean, the likeliest first: [[C# notes]] may name "C# notes", or a part of C."""
-    for name in dict.fromkeys((target, base_of(target))):
-        plain = _without_suffix(name.strip())
-        if plain.startswith(("./", "../")):
-            yield posixpath.normpath(posixpath.join(folder, plain))
-        elif plain:
-            yield plain.removeprefix("/")
+    for name in (target, base_of(target)):
+        for plain in (name, _without_suffix(name)):
+            if plain.startswith(("./", "../")):
+                yield posixpath.normpath(posixpath.join(folder, plain))
+            elif plain:
+                yield plain.removeprefix("/")
 
 
 def _target_keys(target: str, folder: str) -> set[str]:
@@ -231,8 +257,12 @@ def _rank(note: LinkingNote, exact: str, home: str) -> tuple[bool, bool, int, bo
     if kind is None:
         folded = _fold(exact)
         kind = min(kind for name, kind in note.spelled.items() if _fold(name) == folded)
+    return kind == _FORMER, other_case, kind, *_distance(note, home)
+
+
+def _distance(note: LinkingNote, home: str) -> tuple[bool, int, str]:
     path = note.links.path
-    return kind == _FORMER, other_case, kind, note.folder != home or not path, path.count("/"), note.node_id
+    return note.folder != home or not path, path.count("/"), note.node_id
 
 
 def _discard(index: dict[str, set[str]] | dict[str, dict[str, tuple[str, ...]]], key: str, node_id: str) -> None:
