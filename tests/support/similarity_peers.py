@@ -11,7 +11,7 @@ from typing import Any
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from services.similarity_service.model.links import RENEWED
-from shared import written_versions
+from shared import revisions
 from shared.config import ServerConfig
 from shared.errors import Aborted, Brain2Error, NotFound
 from shared.grpc.server import GrpcServer
@@ -133,7 +133,7 @@ class _Nodes:
         note.version += 1
         note.etag = f'"{note.version}"'
         self.peers.updated(request.user_id, note)
-        token = written_versions.encode({note.node_id: note.version})
+        token = revisions.encode({note.node_id: (note.incarnation, note.version)})
         return node_pb2.UpdateNodeResponse(node=note, consistency_token=token)
 
     async def ListNodes(self, request: Any, context: Any) -> node_pb2.ListNodesResponse:

@@ -7,11 +7,14 @@ import pytest
 
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2 as pb
-from shared import written_versions
+from shared import revisions
 from shared.errors import Aborted, InvalidArgument, NotFound, Unavailable
 from tests.support.similarity_peers import FakePeers
 from tests.support.similarity_service import SimilarityService, event_of, running
 from tests.support.stores import Stores
+
+# The incarnation of the notes that the peers have.
+BORN = 1_700_000_000_000
 
 
 async def write(service: SimilarityService, user: str, node_id: str, title: str, text: str = "", *aliases: str) -> None:
@@ -158,7 +161,7 @@ async def test_renaming_alone_leaves_the_texts_and_the_links_follow(
     await service.hear(event_of(peers.notes[user]["t"]))
     assert peers.notes[user]["a"].content == "[[Tea]]"
     assert peers.arrows(user) == {"a>t"}
-    assert written_versions.decode(answer.consistency_token) == {"t": answer.version}
+    assert revisions.decode(answer.consistency_token) == {"t": (BORN, answer.version)}
     # The links that still say the old title can be rewritten later.
     assert (await rename(service, user, "t", "Green tea", rewrite_links=True)).rewritten == 1
     assert peers.notes[user]["a"].content == "[[Green tea]]"
@@ -227,7 +230,7 @@ async def test_a_request_waits_for_the_write_of_its_token(
 ) -> None:
     await write(service, user, "a", "Alpha", "[[Zebra]] about stripes")
     note = peers.note(user, "z", "Zebra", "An animal with stripes")
-    token = written_versions.encode({"z": 1})
+    token = revisions.encode({"z": (BORN, 1)})
     asked = [
         asyncio.ensure_future(call)
         for call in (
@@ -253,7 +256,7 @@ async def test_a_request_whose_write_is_not_indexed_in_time_says_when_to_come_ag
     service: SimilarityService, user: str
 ) -> None:
     await write(service, user, "a", "Alpha")
-    token = written_versions.encode({"a": 2})
+    token = revisions.encode({"a": (BORN, 2)})
     began = time.monotonic()
     with pytest.raises(Unavailable) as caught:
         await service.stub.SearchNodes(
@@ -276,5 +279,5 @@ async def test_a_token_of_a_note_that_was_deleted_since_does_not_wait(
     deleted.CopyFrom(gone)
     deleted.version = 3
     await service.hear(event_of(deleted, "node.deleted"))
-    token = written_versions.encode({"a": 2})
+    token = revisions.encode({"a": (BORN, 2)})
     assert await service.search(user, "alpha", consistency_token=token) == []

@@ -5,7 +5,7 @@
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
 from google.protobuf import descriptor as _descriptor
-from . import POOL
+from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from . import options_pb2 as protos_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = POOL.AddSerializedFile(b'\n\x19protos/node/v1/node.proto\x12\x0e\x62rain2.node.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fprotos/options/v1/options.proto\"\xfa\x04\n\x04Node\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07node_id\x18\x02 \x01(\tR\x06nodeId\x12\x14\n\x05title\x18\x03 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x04 \x01(\tR\x07\x63ontent\x12\x12\n\x04tags\x18\x05 \x03(\tR\x04tags\x12>\n\x08metadata\x18\x06 \x03(\x0b\x32\".brain2.node.v1.Node.MetadataEntryR\x08metadata\x12\x18\n\x07version\x18\x07 \x01(\x03R\x07version\x12\x12\n\x04\x65tag\x18\x08 \x01(\tR\x04\x65tag\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12;\n\x0b\x64\x65lete_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeleteTime\x12\x39\n\npurge_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x18\n\x07\x65xcerpt\x18\r \x01(\tR\x07\x65xcerpt\x12#\n\rcontent_bytes\x18\x0e \x01(\x05R\x0c\x63ontentBytes\x12 \n\x0bincarnation\x18\x0f \x01(\x03R\x0bincarnation\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xf7\x02\n\x07NewNode\x12!\n\x07node_id\x18\x01 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\x06nodeId\x12\x1f\n\x05title\x18\x02 \x01(\tB\t\x9a\xc2\x18\x05\x18\x04(\x80\x04R\x05title\x12\"\n\x07\x63ontent\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04(\x80\x80\x10R\x07\x63ontent\x12 \n\x04tags\x18\x04 \x03(\tB\x0c\x9a\xc2\x18\x08\x18\x04 \x01(@8@R\x04tags\x12P\n\x08metadata\x18\x05 \x03(\x0b\x32%.brain2.node.v1.NewNode.MetadataEntryB\r\x9a\xc2\x18\t\x18\x04 \x01\x38 @\x80 R\x08metadata\x12S\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\xf8\x1f_\xa0\x02\x42R\ncreateTime\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x92\x01\n\x11\x43reateNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x33\n\x04node\x18\x02 \x01(\x0b\x32\x17.brain2.node.v1.NewNodeB\x06\x9a\xc2\x18\x02\x08\x01R\x04node\x12\'\n\nrequest_id\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"k\n\x12\x43reateNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\x12+\n\x11\x63onsistency_token\x18\x02 \x01(\tR\x10\x63onsistencyToken\"\x9e\x01\n\x17\x42\x61tchCreateNodesRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x39\n\x05nodes\x18\x02 \x03(\x0b\x32\x17.brain2.node.v1.NewNodeB\n\x9a\xc2\x18\x06\x30\x01\x38\x64x\x01R\x05nodes\x12\'\n\nrequest_id\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"\x83\x01\n\x18\x42\x61tchCreateNodesResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32 .brain2.node.v1.CreateNodeResultR\x07results\x12+\n\x11\x63onsistency_token\x18\x02 \x01(\tR\x10\x63onsistencyToken\"\x82\x01\n\x10\x43reateNodeResult\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\x12\x12\n\x04\x63ode\x18\x02 \x01(\x05R\x04\x63ode\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x04 \x01(\tR\x07message\"\xeb\x01\n\x0eGetNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\x34\n\x04view\x18\x03 \x01(\x0e\x32\x18.brain2.node.v1.NodeViewB\x06\x9a\xc2\x18\x02p\x01R\x04view\x12*\n\x0cshow_deleted\x18\x04 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x0bshowDeleted\x12\x35\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\x9a\xc2\x18\x04(\x80\x80\x01R\x10\x63onsistencyToken\";\n\x0fGetNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\"\xf8\x01\n\x14\x42\x61tchGetNodesRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12&\n\x08node_ids\x18\x02 \x03(\tB\x0b\x9a\xc2\x18\x07\x18\x01\x30\x01\x38\xe8\x07R\x07nodeIds\x12\x34\n\x04view\x18\x03 \x01(\x0e\x32\x18.brain2.node.v1.NodeViewB\x06\x9a\xc2\x18\x02p\x01R\x04view\x12*\n\x0cshow_deleted\x18\x04 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x0bshowDeleted\x12\x35\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\x9a\xc2\x18\x04(\x80\x80\x01R\x10\x63onsistencyToken\"d\n\x15\x42\x61tchGetNodesResponse\x12*\n\x05nodes\x18\x01 \x03(\x0b\x32\x14.brain2.node.v1.NodeR\x05nodes\x12\x1f\n\x0bmissing_ids\x18\x02 \x03(\tR\nmissingIds\"\x8f\x02\n\x11UpdateNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12+\n\x04node\x18\x03 \x01(\x0b\x32\x17.brain2.node.v1.NewNodeR\x04node\x12\x45\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x08\x9a\xc2\x18\x04(@8\x10R\nupdateMask\x12\x1b\n\x04\x65tag\x18\x05 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x02R\x04\x65tag\x12\'\n\nrequest_id\x18\x06 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"k\n\x12UpdateNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\x12+\n\x11\x63onsistency_token\x18\x02 \x01(\tR\x10\x63onsistencyToken\"\xd6\x01\n\x11\x44\x65leteNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\x1b\n\x04\x65tag\x18\x03 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x02R\x04\x65tag\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\x12\x39\n\x07\x63\x61scade\x18\x05 \x01(\x0e\x32\x17.brain2.node.v1.CascadeB\x06\x9a\xc2\x18\x02p\x01R\x07\x63\x61scade\"\x80\x02\n\x12\x44\x65leteNodeResponse\x12\x17\n\x07node_id\x18\x01 \x01(\tR\x06nodeId\x12\x18\n\x07version\x18\x02 \x01(\x03R\x07version\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\x12;\n\x0b\x64\x65lete_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeleteTime\x12\x39\n\npurge_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12+\n\x11\x63onsistency_token\x18\x06 \x01(\tR\x10\x63onsistencyToken\"\x7f\n\x12RestoreNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\'\n\nrequest_id\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"l\n\x13RestoreNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\x12+\n\x11\x63onsistency_token\x18\x02 \x01(\tR\x10\x63onsistencyToken\"\xa9\x02\n\x10ListNodesRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12*\n\tpage_size\x18\x02 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x08pageSize\x12&\n\npage_token\x18\x03 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\x12Q\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x16\x9a\xc2\x18\x12I\x00\x00\x00\xee#\xef,\xc2Q\x00\x80\xbf \xfa\x7fMBR\tstartTime\x12M\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x16\x9a\xc2\x18\x12I\x00\x00\x00\xee#\xef,\xc2Q\x00\x80\xbf \xfa\x7fMBR\x07\x65ndTime\"g\n\x11ListNodesResponse\x12*\n\x05nodes\x18\x01 \x03(\x0b\x32\x14.brain2.node.v1.NodeR\x05nodes\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x01\n\x10PurgeNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\x30\n\x07version\x18\x03 \x01(\x03\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\xf0?Q\x00\x00\x34&\xf5k\x0c\x43R\x07version\x12\x1d\n\x05\x66\x65nce\x18\x04 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x05\x66\x65nce\"\x97\x01\n\x11PurgeNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\x12%\n\x0e\x61lready_purged\x18\x02 \x01(\x08R\ralreadyPurged\x12\x31\n\x07\x63\x61scade\x18\x03 \x01(\x0e\x32\x17.brain2.node.v1.CascadeR\x07\x63\x61scade\"\x88\x01\n\x13ReplayEventsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12(\n\x08max_rate\x18\x02 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x07maxRate\x12&\n\npage_token\x18\x03 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\"v\n\x14ReplayEventsResponse\x12\x1a\n\x08replayed\x18\x01 \x01(\x03R\x08replayed\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n\x08\x66inished\x18\x03 \x01(\x08R\x08\x66inished\"a\n\x0cUserSettings\x12Q\n\tretention\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x18\x9a\xc2\x18\x14I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x38\x13~Ah\x01R\tretention\"9\n\x16GetUserSettingsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\"S\n\x17GetUserSettingsResponse\x12\x38\n\x08settings\x18\x01 \x01(\x0b\x32\x1c.brain2.node.v1.UserSettingsR\x08settings\"\xe6\x01\n\x19UpdateUserSettingsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x38\n\x08settings\x18\x02 \x01(\x0b\x32\x1c.brain2.node.v1.UserSettingsR\x08settings\x12\x45\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x08\x9a\xc2\x18\x04(@8\x10R\nupdateMask\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"V\n\x1aUpdateUserSettingsResponse\x12\x38\n\x08settings\x18\x01 \x01(\x0b\x32\x1c.brain2.node.v1.UserSettingsR\x08settings*e\n\x08NodeView\x12\x19\n\x15NODE_VIEW_UNSPECIFIED\x10\x00\x12\x13\n\x0fNODE_VIEW_TITLE\x10\x01\x12\x15\n\x11NODE_VIEW_SUMMARY\x10\x02\x12\x12\n\x0eNODE_VIEW_FULL\x10\x03*J\n\x07\x43\x61scade\x12\x17\n\x13\x43\x41SCADE_UNSPECIFIED\x10\x00\x12\x11\n\rCASCADE_EDGES\x10\x01\x12\x13\n\x0f\x43\x41SCADE_ORPHANS\x10\x02\x32\xa5\t\n\x0bNodeService\x12Y\n\nCreateNode\x12!.brain2.node.v1.CreateNodeRequest\x1a\".brain2.node.v1.CreateNodeResponse\"\x04\xc8\xc1\x18\x03\x12k\n\x10\x42\x61tchCreateNodes\x12\'.brain2.node.v1.BatchCreateNodesRequest\x1a(.brain2.node.v1.BatchCreateNodesResponse\"\x04\xc8\xc1\x18\x03\x12S\n\x07GetNode\x12\x1e.brain2.node.v1.GetNodeRequest\x1a\x1f.brain2.node.v1.GetNodeResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12\x65\n\rBatchGetNodes\x12$.brain2.node.v1.BatchGetNodesRequest\x1a%.brain2.node.v1.BatchGetNodesResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12Y\n\nUpdateNode\x12!.brain2.node.v1.UpdateNodeRequest\x1a\".brain2.node.v1.UpdateNodeResponse\"\x04\xc8\xc1\x18\x03\x12Y\n\nDeleteNode\x12!.brain2.node.v1.DeleteNodeRequest\x1a\".brain2.node.v1.DeleteNodeResponse\"\x04\xc8\xc1\x18\x03\x12\\\n\x0bRestoreNode\x12\".brain2.node.v1.RestoreNodeRequest\x1a#.brain2.node.v1.RestoreNodeResponse\"\x04\xc8\xc1\x18\x03\x12Y\n\tListNodes\x12 .brain2.node.v1.ListNodesRequest\x1a!.brain2.node.v1.ListNodesResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12Y\n\tPurgeNode\x12 .brain2.node.v1.PurgeNodeRequest\x1a!.brain2.node.v1.PurgeNodeResponse\"\x07\x90\x02\x02\xc8\xc1\x18\x05\x12h\n\x0cReplayEvents\x12#.brain2.node.v1.ReplayEventsRequest\x1a$.brain2.node.v1.ReplayEventsResponse\"\x0b\x90\x02\x02\xc8\xc1\x18\x04\xe0\xc1\x18\x01\x30\x01\x12k\n\x0fGetUserSettings\x12&.brain2.node.v1.GetUserSettingsRequest\x1a\'.brain2.node.v1.GetUserSettingsResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12q\n\x12UpdateUserSettings\x12).brain2.node.v1.UpdateUserSettingsRequest\x1a*.brain2.node.v1.UpdateUserSettingsResponse\"\x04\xc8\xc1\x18\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19protos/node/v1/node.proto\x12\x0e\x62rain2.node.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fprotos/options/v1/options.proto\"\x94\x05\n\x04Node\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x17\n\x07node_id\x18\x02 \x01(\tR\x06nodeId\x12\x14\n\x05title\x18\x03 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x04 \x01(\tR\x07\x63ontent\x12\x12\n\x04tags\x18\x05 \x03(\tR\x04tags\x12>\n\x08metadata\x18\x06 \x03(\x0b\x32\".brain2.node.v1.Node.MetadataEntryR\x08metadata\x12\x18\n\x07version\x18\x07 \x01(\x03R\x07version\x12\x12\n\x04\x65tag\x18\x08 \x01(\tR\x04\x65tag\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12;\n\x0b\x64\x65lete_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeleteTime\x12\x39\n\npurge_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x18\n\x07\x65xcerpt\x18\r \x01(\tR\x07\x65xcerpt\x12#\n\rcontent_bytes\x18\x0e \x01(\x05R\x0c\x63ontentBytes\x12 \n\x0bincarnation\x18\x0f \x01(\x03R\x0bincarnation\x12\x18\n\x07\x61liases\x18\x10 \x03(\tR\x07\x61liases\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xa0\x03\n\x07NewNode\x12!\n\x07node_id\x18\x01 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\x06nodeId\x12\x1f\n\x05title\x18\x02 \x01(\tB\t\x9a\xc2\x18\x05\x18\x04(\x80\x04R\x05title\x12\"\n\x07\x63ontent\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04(\x80\x80\x10R\x07\x63ontent\x12 \n\x04tags\x18\x04 \x03(\tB\x0c\x9a\xc2\x18\x08\x18\x04 \x01(@8@R\x04tags\x12P\n\x08metadata\x18\x05 \x03(\x0b\x32%.brain2.node.v1.NewNode.MetadataEntryB\r\x9a\xc2\x18\t\x18\x04 \x01\x38 @\x80 R\x08metadata\x12S\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\xf8\x1f_\xa0\x02\x42R\ncreateTime\x12\'\n\x07\x61liases\x18\x07 \x03(\tB\r\x9a\xc2\x18\t\x18\x04 \x01(\x80\x04\x38 R\x07\x61liases\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x92\x01\n\x11\x43reateNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x33\n\x04node\x18\x02 \x01(\x0b\x32\x17.brain2.node.v1.NewNodeB\x06\x9a\xc2\x18\x02\x08\x01R\x04node\x12\'\n\nrequest_id\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"k\n\x12\x43reateNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\x12+\n\x11\x63onsistency_token\x18\x02 \x01(\tR\x10\x63onsistencyToken\"\x9e\x01\n\x17\x42\x61tchCreateNodesRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x39\n\x05nodes\x18\x02 \x03(\x0b\x32\x17.brain2.node.v1.NewNodeB\n\x9a\xc2\x18\x06\x30\x01\x38\x64x\x01R\x05nodes\x12\'\n\nrequest_id\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"\x83\x01\n\x18\x42\x61tchCreateNodesResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32 .brain2.node.v1.CreateNodeResultR\x07results\x12+\n\x11\x63onsistency_token\x18\x02 \x01(\tR\x10\x63onsistencyToken\"\x82\x01\n\x10\x43reateNodeResult\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\x12\x12\n\x04\x63ode\x18\x02 \x01(\x05R\x04\x63ode\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x04 \x01(\tR\x07message\"\xeb\x01\n\x0eGetNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\x34\n\x04view\x18\x03 \x01(\x0e\x32\x18.brain2.node.v1.NodeViewB\x06\x9a\xc2\x18\x02p\x01R\x04view\x12*\n\x0cshow_deleted\x18\x04 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x0bshowDeleted\x12\x35\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\x9a\xc2\x18\x04(\x80\x80\x01R\x10\x63onsistencyToken\";\n\x0fGetNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\"\xf8\x01\n\x14\x42\x61tchGetNodesRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12&\n\x08node_ids\x18\x02 \x03(\tB\x0b\x9a\xc2\x18\x07\x18\x01\x30\x01\x38\xe8\x07R\x07nodeIds\x12\x34\n\x04view\x18\x03 \x01(\x0e\x32\x18.brain2.node.v1.NodeViewB\x06\x9a\xc2\x18\x02p\x01R\x04view\x12*\n\x0cshow_deleted\x18\x04 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x0bshowDeleted\x12\x35\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x08\x9a\xc2\x18\x04(\x80\x80\x01R\x10\x63onsistencyToken\"d\n\x15\x42\x61tchGetNodesResponse\x12*\n\x05nodes\x18\x01 \x03(\x0b\x32\x14.brain2.node.v1.NodeR\x05nodes\x12\x1f\n\x0bmissing_ids\x18\x02 \x03(\tR\nmissingIds\"\x8f\x02\n\x11UpdateNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12+\n\x04node\x18\x03 \x01(\x0b\x32\x17.brain2.node.v1.NewNodeR\x04node\x12\x45\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x08\x9a\xc2\x18\x04(@8\x10R\nupdateMask\x12\x1b\n\x04\x65tag\x18\x05 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x02R\x04\x65tag\x12\'\n\nrequest_id\x18\x06 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"k\n\x12UpdateNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\x12+\n\x11\x63onsistency_token\x18\x02 \x01(\tR\x10\x63onsistencyToken\"\xd6\x01\n\x11\x44\x65leteNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\x1b\n\x04\x65tag\x18\x03 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x02R\x04\x65tag\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\x12\x39\n\x07\x63\x61scade\x18\x05 \x01(\x0e\x32\x17.brain2.node.v1.CascadeB\x06\x9a\xc2\x18\x02p\x01R\x07\x63\x61scade\"\x80\x02\n\x12\x44\x65leteNodeResponse\x12\x17\n\x07node_id\x18\x01 \x01(\tR\x06nodeId\x12\x18\n\x07version\x18\x02 \x01(\x03R\x07version\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\x12;\n\x0b\x64\x65lete_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeleteTime\x12\x39\n\npurge_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12+\n\x11\x63onsistency_token\x18\x06 \x01(\tR\x10\x63onsistencyToken\"\x7f\n\x12RestoreNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\'\n\nrequest_id\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"l\n\x13RestoreNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\x12+\n\x11\x63onsistency_token\x18\x02 \x01(\tR\x10\x63onsistencyToken\"\xa9\x02\n\x10ListNodesRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12*\n\tpage_size\x18\x02 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x08pageSize\x12&\n\npage_token\x18\x03 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\x12Q\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x16\x9a\xc2\x18\x12I\x00\x00\x00\xee#\xef,\xc2Q\x00\x80\xbf \xfa\x7fMBR\tstartTime\x12M\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x16\x9a\xc2\x18\x12I\x00\x00\x00\xee#\xef,\xc2Q\x00\x80\xbf \xfa\x7fMBR\x07\x65ndTime\"g\n\x11ListNodesResponse\x12*\n\x05nodes\x18\x01 \x03(\x0b\x32\x14.brain2.node.v1.NodeR\x05nodes\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa5\x01\n\x10PurgeNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\x30\n\x07version\x18\x03 \x01(\x03\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\xf0?Q\x00\x00\x34&\xf5k\x0c\x43R\x07version\x12\x1d\n\x05\x66\x65nce\x18\x04 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x05\x66\x65nce\"\x97\x01\n\x11PurgeNodeResponse\x12(\n\x04node\x18\x01 \x01(\x0b\x32\x14.brain2.node.v1.NodeR\x04node\x12%\n\x0e\x61lready_purged\x18\x02 \x01(\x08R\ralreadyPurged\x12\x31\n\x07\x63\x61scade\x18\x03 \x01(\x0e\x32\x17.brain2.node.v1.CascadeR\x07\x63\x61scade\"\x88\x01\n\x13ReplayEventsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12(\n\x08max_rate\x18\x02 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x07maxRate\x12&\n\npage_token\x18\x03 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\"v\n\x14ReplayEventsResponse\x12\x1a\n\x08replayed\x18\x01 \x01(\x03R\x08replayed\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n\x08\x66inished\x18\x03 \x01(\x08R\x08\x66inished\"a\n\x0cUserSettings\x12Q\n\tretention\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x18\x9a\xc2\x18\x14I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x38\x13~Ah\x01R\tretention\"9\n\x16GetUserSettingsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\"S\n\x17GetUserSettingsResponse\x12\x38\n\x08settings\x18\x01 \x01(\x0b\x32\x1c.brain2.node.v1.UserSettingsR\x08settings\"\xe6\x01\n\x19UpdateUserSettingsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x38\n\x08settings\x18\x02 \x01(\x0b\x32\x1c.brain2.node.v1.UserSettingsR\x08settings\x12\x45\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x08\x9a\xc2\x18\x04(@8\x10R\nupdateMask\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"V\n\x1aUpdateUserSettingsResponse\x12\x38\n\x08settings\x18\x01 \x01(\x0b\x32\x1c.brain2.node.v1.UserSettingsR\x08settings*e\n\x08NodeView\x12\x19\n\x15NODE_VIEW_UNSPECIFIED\x10\x00\x12\x13\n\x0fNODE_VIEW_TITLE\x10\x01\x12\x15\n\x11NODE_VIEW_SUMMARY\x10\x02\x12\x12\n\x0eNODE_VIEW_FULL\x10\x03*J\n\x07\x43\x61scade\x12\x17\n\x13\x43\x41SCADE_UNSPECIFIED\x10\x00\x12\x11\n\rCASCADE_EDGES\x10\x01\x12\x13\n\x0f\x43\x41SCADE_ORPHANS\x10\x02\x32\xa1\t\n\x0bNodeService\x12Y\n\nCreateNode\x12!.brain2.node.v1.CreateNodeRequest\x1a\".brain2.node.v1.CreateNodeResponse\"\x04\xc8\xc1\x18\x03\x12k\n\x10\x42\x61tchCreateNodes\x12\'.brain2.node.v1.BatchCreateNodesRequest\x1a(.brain2.node.v1.BatchCreateNodesResponse\"\x04\xc8\xc1\x18\x03\x12S\n\x07GetNode\x12\x1e.brain2.node.v1.GetNodeRequest\x1a\x1f.brain2.node.v1.GetNodeResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12\x65\n\rBatchGetNodes\x12$.brain2.node.v1.BatchGetNodesRequest\x1a%.brain2.node.v1.BatchGetNodesResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12Y\n\nUpdateNode\x12!.brain2.node.v1.UpdateNodeRequest\x1a\".brain2.node.v1.UpdateNodeResponse\"\x04\xc8\xc1\x18\x03\x12Y\n\nDeleteNode\x12!.brain2.node.v1.DeleteNodeRequest\x1a\".brain2.node.v1.DeleteNodeResponse\"\x04\xc8\xc1\x18\x03\x12\\\n\x0bRestoreNode\x12\".brain2.node.v1.RestoreNodeRequest\x1a#.brain2.node.v1.RestoreNodeResponse\"\x04\xc8\xc1\x18\x03\x12Y\n\tListNodes\x12 .brain2.node.v1.ListNodesRequest\x1a!.brain2.node.v1.ListNodesResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12Y\n\tPurgeNode\x12 .brain2.node.v1.PurgeNodeRequest\x1a!.brain2.node.v1.PurgeNodeResponse\"\x07\x90\x02\x02\xc8\xc1\x18\x05\x12\x64\n\x0cReplayEvents\x12#.brain2.node.v1.ReplayEventsRequest\x1a$.brain2.node.v1.ReplayEventsResponse\"\x07\x90\x02\x02\xc8\xc1\x18\x04\x30\x01\x12k\n\x0fGetUserSettings\x12&.brain2.node.v1.GetUserSettingsRequest\x1a\'.brain2.node.v1.GetUserSettingsResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12q\n\x12UpdateUserSettings\x12).brain2.node.v1.UpdateUserSettingsRequest\x1a*.brain2.node.v1.UpdateUserSettingsResponse\"\x04\xc8\xc1\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,6 +51,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NEWNODE'].fields_by_name['metadata']._serialized_options = b'\232\302\030\t\030\004 \0018 @\200 '
   _globals['_NEWNODE'].fields_by_name['create_time']._loaded_options = None
   _globals['_NEWNODE'].fields_by_name['create_time']._serialized_options = b'\232\302\030\022I\000\000\000\000\000\000\000\000Q\000\000\370\037_\240\002B'
+  _globals['_NEWNODE'].fields_by_name['aliases']._loaded_options = None
+  _globals['_NEWNODE'].fields_by_name['aliases']._serialized_options = b'\232\302\030\t\030\004 \001(\200\0048 '
   _globals['_CREATENODEREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_CREATENODEREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\302\030\002\030\002'
   _globals['_CREATENODEREQUEST'].fields_by_name['node']._loaded_options = None
@@ -162,75 +164,75 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NODESERVICE'].methods_by_name['PurgeNode']._loaded_options = None
   _globals['_NODESERVICE'].methods_by_name['PurgeNode']._serialized_options = b'\220\002\002\310\301\030\005'
   _globals['_NODESERVICE'].methods_by_name['ReplayEvents']._loaded_options = None
-  _globals['_NODESERVICE'].methods_by_name['ReplayEvents']._serialized_options = b'\220\002\002\310\301\030\004\340\301\030\001'
+  _globals['_NODESERVICE'].methods_by_name['ReplayEvents']._serialized_options = b'\220\002\002\310\301\030\004'
   _globals['_NODESERVICE'].methods_by_name['GetUserSettings']._loaded_options = None
   _globals['_NODESERVICE'].methods_by_name['GetUserSettings']._serialized_options = b'\220\002\001\310\301\030\002'
   _globals['_NODESERVICE'].methods_by_name['UpdateUserSettings']._loaded_options = None
   _globals['_NODESERVICE'].methods_by_name['UpdateUserSettings']._serialized_options = b'\310\301\030\003'
-  _globals['_NODEVIEW']._serialized_start=5178
-  _globals['_NODEVIEW']._serialized_end=5279
-  _globals['_CASCADE']._serialized_start=5281
-  _globals['_CASCADE']._serialized_end=5355
+  _globals['_NODEVIEW']._serialized_start=5245
+  _globals['_NODEVIEW']._serialized_end=5346
+  _globals['_CASCADE']._serialized_start=5348
+  _globals['_CASCADE']._serialized_end=5422
   _globals['_NODE']._serialized_start=178
-  _globals['_NODE']._serialized_end=812
-  _globals['_NODE_METADATAENTRY']._serialized_start=753
-  _globals['_NODE_METADATAENTRY']._serialized_end=812
-  _globals['_NEWNODE']._serialized_start=815
-  _globals['_NEWNODE']._serialized_end=1190
-  _globals['_NEWNODE_METADATAENTRY']._serialized_start=753
-  _globals['_NEWNODE_METADATAENTRY']._serialized_end=812
-  _globals['_CREATENODEREQUEST']._serialized_start=1193
-  _globals['_CREATENODEREQUEST']._serialized_end=1339
-  _globals['_CREATENODERESPONSE']._serialized_start=1341
-  _globals['_CREATENODERESPONSE']._serialized_end=1448
-  _globals['_BATCHCREATENODESREQUEST']._serialized_start=1451
-  _globals['_BATCHCREATENODESREQUEST']._serialized_end=1609
-  _globals['_BATCHCREATENODESRESPONSE']._serialized_start=1612
-  _globals['_BATCHCREATENODESRESPONSE']._serialized_end=1743
-  _globals['_CREATENODERESULT']._serialized_start=1746
-  _globals['_CREATENODERESULT']._serialized_end=1876
-  _globals['_GETNODEREQUEST']._serialized_start=1879
-  _globals['_GETNODEREQUEST']._serialized_end=2114
-  _globals['_GETNODERESPONSE']._serialized_start=2116
-  _globals['_GETNODERESPONSE']._serialized_end=2175
-  _globals['_BATCHGETNODESREQUEST']._serialized_start=2178
-  _globals['_BATCHGETNODESREQUEST']._serialized_end=2426
-  _globals['_BATCHGETNODESRESPONSE']._serialized_start=2428
-  _globals['_BATCHGETNODESRESPONSE']._serialized_end=2528
-  _globals['_UPDATENODEREQUEST']._serialized_start=2531
-  _globals['_UPDATENODEREQUEST']._serialized_end=2802
-  _globals['_UPDATENODERESPONSE']._serialized_start=2804
-  _globals['_UPDATENODERESPONSE']._serialized_end=2911
-  _globals['_DELETENODEREQUEST']._serialized_start=2914
-  _globals['_DELETENODEREQUEST']._serialized_end=3128
-  _globals['_DELETENODERESPONSE']._serialized_start=3131
-  _globals['_DELETENODERESPONSE']._serialized_end=3387
-  _globals['_RESTORENODEREQUEST']._serialized_start=3389
-  _globals['_RESTORENODEREQUEST']._serialized_end=3516
-  _globals['_RESTORENODERESPONSE']._serialized_start=3518
-  _globals['_RESTORENODERESPONSE']._serialized_end=3626
-  _globals['_LISTNODESREQUEST']._serialized_start=3629
-  _globals['_LISTNODESREQUEST']._serialized_end=3926
-  _globals['_LISTNODESRESPONSE']._serialized_start=3928
-  _globals['_LISTNODESRESPONSE']._serialized_end=4031
-  _globals['_PURGENODEREQUEST']._serialized_start=4034
-  _globals['_PURGENODEREQUEST']._serialized_end=4199
-  _globals['_PURGENODERESPONSE']._serialized_start=4202
-  _globals['_PURGENODERESPONSE']._serialized_end=4353
-  _globals['_REPLAYEVENTSREQUEST']._serialized_start=4356
-  _globals['_REPLAYEVENTSREQUEST']._serialized_end=4492
-  _globals['_REPLAYEVENTSRESPONSE']._serialized_start=4494
-  _globals['_REPLAYEVENTSRESPONSE']._serialized_end=4612
-  _globals['_USERSETTINGS']._serialized_start=4614
-  _globals['_USERSETTINGS']._serialized_end=4711
-  _globals['_GETUSERSETTINGSREQUEST']._serialized_start=4713
-  _globals['_GETUSERSETTINGSREQUEST']._serialized_end=4770
-  _globals['_GETUSERSETTINGSRESPONSE']._serialized_start=4772
-  _globals['_GETUSERSETTINGSRESPONSE']._serialized_end=4855
-  _globals['_UPDATEUSERSETTINGSREQUEST']._serialized_start=4858
-  _globals['_UPDATEUSERSETTINGSREQUEST']._serialized_end=5088
-  _globals['_UPDATEUSERSETTINGSRESPONSE']._serialized_start=5090
-  _globals['_UPDATEUSERSETTINGSRESPONSE']._serialized_end=5176
-  _globals['_NODESERVICE']._serialized_start=5358
-  _globals['_NODESERVICE']._serialized_end=6547
+  _globals['_NODE']._serialized_end=838
+  _globals['_NODE_METADATAENTRY']._serialized_start=779
+  _globals['_NODE_METADATAENTRY']._serialized_end=838
+  _globals['_NEWNODE']._serialized_start=841
+  _globals['_NEWNODE']._serialized_end=1257
+  _globals['_NEWNODE_METADATAENTRY']._serialized_start=779
+  _globals['_NEWNODE_METADATAENTRY']._serialized_end=838
+  _globals['_CREATENODEREQUEST']._serialized_start=1260
+  _globals['_CREATENODEREQUEST']._serialized_end=1406
+  _globals['_CREATENODERESPONSE']._serialized_start=1408
+  _globals['_CREATENODERESPONSE']._serialized_end=1515
+  _globals['_BATCHCREATENODESREQUEST']._serialized_start=1518
+  _globals['_BATCHCREATENODESREQUEST']._serialized_end=1676
+  _globals['_BATCHCREATENODESRESPONSE']._serialized_start=1679
+  _globals['_BATCHCREATENODESRESPONSE']._serialized_end=1810
+  _globals['_CREATENODERESULT']._serialized_start=1813
+  _globals['_CREATENODERESULT']._serialized_end=1943
+  _globals['_GETNODEREQUEST']._serialized_start=1946
+  _globals['_GETNODEREQUEST']._serialized_end=2181
+  _globals['_GETNODERESPONSE']._serialized_start=2183
+  _globals['_GETNODERESPONSE']._serialized_end=2242
+  _globals['_BATCHGETNODESREQUEST']._serialized_start=2245
+  _globals['_BATCHGETNODESREQUEST']._serialized_end=2493
+  _globals['_BATCHGETNODESRESPONSE']._serialized_start=2495
+  _globals['_BATCHGETNODESRESPONSE']._serialized_end=2595
+  _globals['_UPDATENODEREQUEST']._serialized_start=2598
+  _globals['_UPDATENODEREQUEST']._serialized_end=2869
+  _globals['_UPDATENODERESPONSE']._serialized_start=2871
+  _globals['_UPDATENODERESPONSE']._serialized_end=2978
+  _globals['_DELETENODEREQUEST']._serialized_start=2981
+  _globals['_DELETENODEREQUEST']._serialized_end=3195
+  _globals['_DELETENODERESPONSE']._serialized_start=3198
+  _globals['_DELETENODERESPONSE']._serialized_end=3454
+  _globals['_RESTORENODEREQUEST']._serialized_start=3456
+  _globals['_RESTORENODEREQUEST']._serialized_end=3583
+  _globals['_RESTORENODERESPONSE']._serialized_start=3585
+  _globals['_RESTORENODERESPONSE']._serialized_end=3693
+  _globals['_LISTNODESREQUEST']._serialized_start=3696
+  _globals['_LISTNODESREQUEST']._serialized_end=3993
+  _globals['_LISTNODESRESPONSE']._serialized_start=3995
+  _globals['_LISTNODESRESPONSE']._serialized_end=4098
+  _globals['_PURGENODEREQUEST']._serialized_start=4101
+  _globals['_PURGENODEREQUEST']._serialized_end=4266
+  _globals['_PURGENODERESPONSE']._serialized_start=4269
+  _globals['_PURGENODERESPONSE']._serialized_end=4420
+  _globals['_REPLAYEVENTSREQUEST']._serialized_start=4423
+  _globals['_REPLAYEVENTSREQUEST']._serialized_end=4559
+  _globals['_REPLAYEVENTSRESPONSE']._serialized_start=4561
+  _globals['_REPLAYEVENTSRESPONSE']._serialized_end=4679
+  _globals['_USERSETTINGS']._serialized_start=4681
+  _globals['_USERSETTINGS']._serialized_end=4778
+  _globals['_GETUSERSETTINGSREQUEST']._serialized_start=4780
+  _globals['_GETUSERSETTINGSREQUEST']._serialized_end=4837
+  _globals['_GETUSERSETTINGSRESPONSE']._serialized_start=4839
+  _globals['_GETUSERSETTINGSRESPONSE']._serialized_end=4922
+  _globals['_UPDATEUSERSETTINGSREQUEST']._serialized_start=4925
+  _globals['_UPDATEUSERSETTINGSREQUEST']._serialized_end=5155
+  _globals['_UPDATEUSERSETTINGSRESPONSE']._serialized_start=5157
+  _globals['_UPDATEUSERSETTINGSRESPONSE']._serialized_end=5243
+  _globals['_NODESERVICE']._serialized_start=5425
+  _globals['_NODESERVICE']._serialized_end=6610
 # @@protoc_insertion_point(module_scope)

@@ -5,7 +5,7 @@
 # Protobuf Python Version: 6.31.1
 """Generated protocol buffer code."""
 from google.protobuf import descriptor as _descriptor
-from . import POOL
+from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from . import options_pb2 as protos_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = POOL.AddSerializedFile(b'\n%protos/similarity/v1/similarity.proto\x12\x14\x62rain2.similarity.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fprotos/options/v1/options.proto\"j\n\x07Keyword\x12\x18\n\x07keyword\x18\x01 \x01(\tR\x07keyword\x12\x16\n\x06weight\x18\x02 \x01(\x01R\x06weight\x12-\n\x12\x64ocument_frequency\x18\x03 \x01(\x05R\x11\x64ocumentFrequency\"\xc7\x01\n\x16\x45xtractKeywordsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12!\n\x07node_id\x18\x02 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\x06nodeId\x12\x1c\n\x04text\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04(\x80\x80\x10R\x04text\x12\x1d\n\x05title\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x04R\x05title\x12,\n\x05limit\x18\x05 \x01(\x05\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00I@R\x05limit\"T\n\x17\x45xtractKeywordsResponse\x12\x39\n\x08keywords\x18\x01 \x03(\x0b\x32\x1d.brain2.similarity.v1.KeywordR\x08keywords\"\xfa\x01\n\x12\x46indSimilarRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12!\n\x07node_id\x18\x02 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\x06nodeId\x12\x1c\n\x04text\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04(\x80\x80\x10R\x04text\x12\x1d\n\x05title\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x04R\x05title\x12,\n\x05limit\x18\x05 \x01(\x05\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00Y@R\x05limit\x12\x35\n\tmin_score\x18\x06 \x01(\x01\x42\x18\x9a\xc2\x18\x14I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00\xf0?X\x01R\x08minScore\"M\n\rSharedKeyword\x12\x18\n\x07keyword\x18\x01 \x01(\tR\x07keyword\x12\"\n\x0c\x63ontribution\x18\x02 \x01(\x01R\x0c\x63ontribution\"\xec\x01\n\x0bSimilarNode\x12\x17\n\x07node_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n\x05score\x18\x03 \x01(\x01R\x05score\x12L\n\x0fshared_keywords\x18\x04 \x03(\x0b\x32#.brain2.similarity.v1.SharedKeywordR\x0esharedKeywords\x12#\n\rtitle_mention\x18\x05 \x01(\x08R\x0ctitleMention\x12%\n\x0enear_duplicate\x18\x06 \x01(\x08R\rnearDuplicate\"f\n\x13\x46indSimilarResponse\x12\x37\n\x05nodes\x18\x01 \x03(\x0b\x32!.brain2.similarity.v1.SimilarNodeR\x05nodes\x12\x16\n\x06method\x18\x02 \x01(\tR\x06method\"\x88\x01\n\x18\x45xplainSimilarityRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12*\n\rother_node_id\x18\x03 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x0botherNodeId\"\xb3\x02\n\x19\x45xplainSimilarityResponse\x12\x14\n\x05score\x18\x01 \x01(\x01R\x05score\x12L\n\x0fshared_keywords\x18\x02 \x03(\x0b\x32#.brain2.similarity.v1.SharedKeywordR\x0esharedKeywords\x12\'\n\x0fmentioned_title\x18\x03 \x01(\tR\x0ementionedTitle\x12,\n\x12mentioned_by_title\x18\x04 \x01(\tR\x10mentionedByTitle\x12%\n\x0enear_duplicate\x18\x05 \x01(\x08R\rnearDuplicate\x12\x1c\n\tthreshold\x18\x06 \x01(\x01R\tthreshold\x12\x16\n\x06method\x18\x07 \x01(\tR\x06method\"\x85\x01\n\x13SuggestLinksRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12,\n\x05limit\x18\x03 \x01(\x05\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00I@R\x05limit\"O\n\x14SuggestLinksResponse\x12\x37\n\x05nodes\x18\x01 \x03(\x0b\x32!.brain2.similarity.v1.SimilarNodeR\x05nodes\"\xb5\x01\n\x19ListNodesByKeywordRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12#\n\x07keyword\x18\x02 \x01(\tB\t\x9a\xc2\x18\x05 \x01(\x80\x08R\x07keyword\x12*\n\tpage_size\x18\x03 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x08pageSize\x12&\n\npage_token\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\">\n\x0bKeywordNode\x12\x17\n\x07node_id\x18\x01 \x01(\tR\x06nodeId\x12\x16\n\x06weight\x18\x02 \x01(\x01R\x06weight\"}\n\x1aListNodesByKeywordResponse\x12\x37\n\x05nodes\x18\x01 \x03(\x0b\x32!.brain2.similarity.v1.KeywordNodeR\x05nodes\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xab\x01\n\x13ListKeywordsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12*\n\tpage_size\x18\x02 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x08pageSize\x12&\n\npage_token\x18\x03 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\x12\x1f\n\x06prefix\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x02R\x06prefix\"~\n\x14ListKeywordsResponse\x12>\n\x08keywords\x18\x01 \x03(\x0b\x32\".brain2.similarity.v1.KeywordCountR\x08keywords\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\">\n\x0cKeywordCount\x12\x18\n\x07keyword\x18\x01 \x01(\tR\x07keyword\x12\x14\n\x05nodes\x18\x02 \x01(\x05R\x05nodes\"\xc8\x01\n\x12SearchNodesRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x05query\x18\x02 \x01(\tB\t\x9a\xc2\x18\x05 \x01(\x80\x08R\x05query\x12*\n\tpage_size\x18\x03 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x08pageSize\x12&\n\npage_token\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\x12\x1c\n\x04tags\x18\x05 \x03(\tB\x08\x9a\xc2\x18\x04(@8@R\x04tags\"\xab\x01\n\tSearchHit\x12\x17\n\x07node_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n\x05score\x18\x03 \x01(\x01R\x05score\x12\x18\n\x07snippet\x18\x04 \x01(\tR\x07snippet\x12?\n\nhighlights\x18\x05 \x03(\x0b\x32\x1f.brain2.similarity.v1.HighlightR\nhighlights\"3\n\tHighlight\x12\x14\n\x05start\x18\x01 \x01(\x05R\x05start\x12\x10\n\x03\x65nd\x18\x02 \x01(\x05R\x03\x65nd\"\x88\x01\n\x13SearchNodesResponse\x12\x33\n\x04hits\x18\x01 \x03(\x0b\x32\x1f.brain2.similarity.v1.SearchHitR\x04hits\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n\x05total\x18\x03 \x01(\x03R\x05total\"V\n\x12ReindexUserRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x06relink\x18\x02 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x06relink\"[\n\x13ReindexUserResponse\x12\x12\n\x04\x64one\x18\x01 \x01(\x03R\x04\x64one\x12\x14\n\x05total\x18\x02 \x01(\x03R\x05total\x12\x1a\n\x08\x66inished\x18\x03 \x01(\x08R\x08\x66inished\"\x87\x01\n\x11RemoveNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\x30\n\x07version\x18\x03 \x01(\x03\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x34&\xf5k\x0c\x43R\x07version\"i\n\x12RemoveNodeResponse\x12\x18\n\x07removed\x18\x01 \x01(\x08R\x07removed\x12\x39\n\x08keywords\x18\x02 \x03(\x0b\x32\x1d.brain2.similarity.v1.KeywordR\x08keywords\"\xeb\x01\n\x18SetNodeVisibilityRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\x30\n\x07version\x18\x03 \x01(\x03\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x34&\xf5k\x0c\x43R\x07version\x12!\n\x07visible\x18\x04 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x07visible\x12\x38\n\x0bincarnation\x18\x05 \x01(\x03\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\xfe?\xe5\x9c\x30\xa2\x42R\x0bincarnation\"5\n\x19SetNodeVisibilityResponse\x12\x18\n\x07\x61pplied\x18\x01 \x01(\x08R\x07\x61pplied\"\xea\x01\n\x0cUserSettings\x12\"\n\x08language\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02( R\x08language\x12)\n\tauto_link\x18\x02 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01H\x00R\x08\x61utoLink\x88\x01\x01\x12H\n\x0elink_threshold\x18\x03 \x01(\x01\x42!\x9a\xc2\x18\x1dI\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00\xf0?X\x01\x61/\x05\x8e\xe4.\xff++R\rlinkThreshold\x12\x33\n\tmax_links\x18\x04 \x01(\x05\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00I@R\x08maxLinksB\x0c\n\n_auto_link\"9\n\x16GetUserSettingsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\"Y\n\x17GetUserSettingsResponse\x12>\n\x08settings\x18\x01 \x01(\x0b\x32\".brain2.similarity.v1.UserSettingsR\x08settings\"\xec\x01\n\x19UpdateUserSettingsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12>\n\x08settings\x18\x02 \x01(\x0b\x32\".brain2.similarity.v1.UserSettingsR\x08settings\x12\x45\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x08\x9a\xc2\x18\x04(@8\x10R\nupdateMask\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"\x99\x01\n\x1aUpdateUserSettingsResponse\x12>\n\x08settings\x18\x01 \x01(\x0b\x32\".brain2.similarity.v1.UserSettingsR\x08settings\x12;\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime2\x9c\x0b\n\x11SimilarityService\x12w\n\x0f\x45xtractKeywords\x12,.brain2.similarity.v1.ExtractKeywordsRequest\x1a-.brain2.similarity.v1.ExtractKeywordsResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12k\n\x0b\x46indSimilar\x12(.brain2.similarity.v1.FindSimilarRequest\x1a).brain2.similarity.v1.FindSimilarResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12}\n\x11\x45xplainSimilarity\x12..brain2.similarity.v1.ExplainSimilarityRequest\x1a/.brain2.similarity.v1.ExplainSimilarityResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12n\n\x0cSuggestLinks\x12).brain2.similarity.v1.SuggestLinksRequest\x1a*.brain2.similarity.v1.SuggestLinksResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12\x80\x01\n\x12ListNodesByKeyword\x12/.brain2.similarity.v1.ListNodesByKeywordRequest\x1a\x30.brain2.similarity.v1.ListNodesByKeywordResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12n\n\x0cListKeywords\x12).brain2.similarity.v1.ListKeywordsRequest\x1a*.brain2.similarity.v1.ListKeywordsResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12k\n\x0bSearchNodes\x12(.brain2.similarity.v1.SearchNodesRequest\x1a).brain2.similarity.v1.SearchNodesResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12q\n\x0bReindexUser\x12(.brain2.similarity.v1.ReindexUserRequest\x1a).brain2.similarity.v1.ReindexUserResponse\"\x0b\x90\x02\x02\xc8\xc1\x18\x04\xe0\xc1\x18\x01\x30\x01\x12h\n\nRemoveNode\x12\'.brain2.similarity.v1.RemoveNodeRequest\x1a(.brain2.similarity.v1.RemoveNodeResponse\"\x07\x90\x02\x02\xc8\xc1\x18\x05\x12}\n\x11SetNodeVisibility\x12..brain2.similarity.v1.SetNodeVisibilityRequest\x1a/.brain2.similarity.v1.SetNodeVisibilityResponse\"\x07\x90\x02\x02\xc8\xc1\x18\x05\x12w\n\x0fGetUserSettings\x12,.brain2.similarity.v1.GetUserSettingsRequest\x1a-.brain2.similarity.v1.GetUserSettingsResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12}\n\x12UpdateUserSettings\x12/.brain2.similarity.v1.UpdateUserSettingsRequest\x1a\x30.brain2.similarity.v1.UpdateUserSettingsResponse\"\x04\xc8\xc1\x18\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%protos/similarity/v1/similarity.proto\x12\x14\x62rain2.similarity.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fprotos/options/v1/options.proto\"j\n\x07Keyword\x12\x18\n\x07keyword\x18\x01 \x01(\tR\x07keyword\x12\x16\n\x06weight\x18\x02 \x01(\x01R\x06weight\x12-\n\x12\x64ocument_frequency\x18\x03 \x01(\x05R\x11\x64ocumentFrequency\"\xc7\x01\n\x16\x45xtractKeywordsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12!\n\x07node_id\x18\x02 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\x06nodeId\x12\x1c\n\x04text\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04(\x80\x80\x10R\x04text\x12\x1d\n\x05title\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x04R\x05title\x12,\n\x05limit\x18\x05 \x01(\x05\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00I@R\x05limit\"T\n\x17\x45xtractKeywordsResponse\x12\x39\n\x08keywords\x18\x01 \x03(\x0b\x32\x1d.brain2.similarity.v1.KeywordR\x08keywords\"\xb0\x02\n\x12\x46indSimilarRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12!\n\x07node_id\x18\x02 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\x06nodeId\x12\x1c\n\x04text\x18\x03 \x01(\tB\x08\x9a\xc2\x18\x04(\x80\x80\x10R\x04text\x12\x1d\n\x05title\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x04R\x05title\x12,\n\x05limit\x18\x05 \x01(\x05\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00Y@R\x05limit\x12\x35\n\tmin_score\x18\x06 \x01(\x01\x42\x18\x9a\xc2\x18\x14I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00\xf0?X\x01R\x08minScore\x12\x34\n\x11\x63onsistency_token\x18\x07 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\x10\x63onsistencyToken\"M\n\rSharedKeyword\x12\x18\n\x07keyword\x18\x01 \x01(\tR\x07keyword\x12\"\n\x0c\x63ontribution\x18\x02 \x01(\x01R\x0c\x63ontribution\"\xec\x01\n\x0bSimilarNode\x12\x17\n\x07node_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n\x05score\x18\x03 \x01(\x01R\x05score\x12L\n\x0fshared_keywords\x18\x04 \x03(\x0b\x32#.brain2.similarity.v1.SharedKeywordR\x0esharedKeywords\x12#\n\rtitle_mention\x18\x05 \x01(\x08R\x0ctitleMention\x12%\n\x0enear_duplicate\x18\x06 \x01(\x08R\rnearDuplicate\"f\n\x13\x46indSimilarResponse\x12\x37\n\x05nodes\x18\x01 \x03(\x0b\x32!.brain2.similarity.v1.SimilarNodeR\x05nodes\x12\x16\n\x06method\x18\x02 \x01(\tR\x06method\"\x88\x01\n\x18\x45xplainSimilarityRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12*\n\rother_node_id\x18\x03 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x0botherNodeId\"\xb3\x02\n\x19\x45xplainSimilarityResponse\x12\x14\n\x05score\x18\x01 \x01(\x01R\x05score\x12L\n\x0fshared_keywords\x18\x02 \x03(\x0b\x32#.brain2.similarity.v1.SharedKeywordR\x0esharedKeywords\x12\'\n\x0fmentioned_title\x18\x03 \x01(\tR\x0ementionedTitle\x12,\n\x12mentioned_by_title\x18\x04 \x01(\tR\x10mentionedByTitle\x12%\n\x0enear_duplicate\x18\x05 \x01(\x08R\rnearDuplicate\x12\x1c\n\tthreshold\x18\x06 \x01(\x01R\tthreshold\x12\x16\n\x06method\x18\x07 \x01(\tR\x06method\"\x85\x01\n\x13SuggestLinksRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12,\n\x05limit\x18\x03 \x01(\x05\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00I@R\x05limit\"O\n\x14SuggestLinksResponse\x12\x37\n\x05nodes\x18\x01 \x03(\x0b\x32!.brain2.similarity.v1.SimilarNodeR\x05nodes\"\xeb\x01\n\x19ListNodesByKeywordRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12#\n\x07keyword\x18\x02 \x01(\tB\t\x9a\xc2\x18\x05 \x01(\x80\x08R\x07keyword\x12*\n\tpage_size\x18\x03 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x08pageSize\x12&\n\npage_token\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\x12\x34\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\x10\x63onsistencyToken\">\n\x0bKeywordNode\x12\x17\n\x07node_id\x18\x01 \x01(\tR\x06nodeId\x12\x16\n\x06weight\x18\x02 \x01(\x01R\x06weight\"}\n\x1aListNodesByKeywordResponse\x12\x37\n\x05nodes\x18\x01 \x03(\x0b\x32!.brain2.similarity.v1.KeywordNodeR\x05nodes\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xab\x01\n\x13ListKeywordsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12*\n\tpage_size\x18\x02 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x08pageSize\x12&\n\npage_token\x18\x03 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\x12\x1f\n\x06prefix\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x02R\x06prefix\"~\n\x14ListKeywordsResponse\x12>\n\x08keywords\x18\x01 \x03(\x0b\x32\".brain2.similarity.v1.KeywordCountR\x08keywords\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\">\n\x0cKeywordCount\x12\x18\n\x07keyword\x18\x01 \x01(\tR\x07keyword\x12\x14\n\x05nodes\x18\x02 \x01(\x05R\x05nodes\"\xfe\x01\n\x12SearchNodesRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x05query\x18\x02 \x01(\tB\t\x9a\xc2\x18\x05 \x01(\x80\x08R\x05query\x12*\n\tpage_size\x18\x03 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x08pageSize\x12&\n\npage_token\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\x12\x1c\n\x04tags\x18\x05 \x03(\tB\x08\x9a\xc2\x18\x04(@8@R\x04tags\x12\x34\n\x11\x63onsistency_token\x18\x06 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\x10\x63onsistencyToken\"\xab\x01\n\tSearchHit\x12\x17\n\x07node_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n\x05score\x18\x03 \x01(\x01R\x05score\x12\x18\n\x07snippet\x18\x04 \x01(\tR\x07snippet\x12?\n\nhighlights\x18\x05 \x03(\x0b\x32\x1f.brain2.similarity.v1.HighlightR\nhighlights\"3\n\tHighlight\x12\x14\n\x05start\x18\x01 \x01(\x05R\x05start\x12\x10\n\x03\x65nd\x18\x02 \x01(\x05R\x03\x65nd\"\x88\x01\n\x13SearchNodesResponse\x12\x33\n\x04hits\x18\x01 \x03(\x0b\x32\x1f.brain2.similarity.v1.SearchHitR\x04hits\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n\x05total\x18\x03 \x01(\x03R\x05total\"\xe1\x01\n\x13ListMentionsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12*\n\tpage_size\x18\x03 \x01(\x05\x42\r\x9a\xc2\x18\tI\x00\x00\x00\x00\x00\x00\x00\x00R\x08pageSize\x12&\n\npage_token\x18\x04 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\tpageToken\x12\x34\n\x11\x63onsistency_token\x18\x05 \x01(\tB\x07\x9a\xc2\x18\x03(\x80 R\x10\x63onsistencyToken\"\x90\x01\n\x07Mention\x12\x17\n\x07node_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n\x05title\x18\x02 \x01(\tR\x05title\x12\x14\n\x05links\x18\x03 \x01(\x08R\x05links\x12@\n\x08passages\x18\x04 \x03(\x0b\x32$.brain2.similarity.v1.MentionPassageR\x08passages\"c\n\x0eMentionPassage\x12\x12\n\x04text\x18\x01 \x01(\tR\x04text\x12=\n\thighlight\x18\x02 \x01(\x0b\x32\x1f.brain2.similarity.v1.HighlightR\thighlight\"\xc1\x01\n\x14ListMentionsResponse\x12\x39\n\x08mentions\x18\x01 \x03(\x0b\x32\x1d.brain2.similarity.v1.MentionR\x08mentions\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1f\n\x0btotal_links\x18\x03 \x01(\x03R\ntotalLinks\x12%\n\x0etotal_mentions\x18\x04 \x01(\x03R\rtotalMentions\"\xc3\x01\n\x11RenameNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12!\n\x05title\x18\x03 \x01(\tB\x0b\x9a\xc2\x18\x07\x18\x04 \x01(\x80\x04R\x05title\x12,\n\rrewrite_links\x18\x04 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x0crewriteLinks\x12\x1b\n\x04\x65tag\x18\x05 \x01(\tB\x07\x9a\xc2\x18\x03(\x80\x02R\x04\x65tag\"\xe2\x01\n\x12RenameNodeResponse\x12\x12\n\x04\x64one\x18\x01 \x01(\x08R\x04\x64one\x12\x18\n\x07version\x18\x02 \x01(\x03R\x07version\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\x12\x1c\n\trewritten\x18\x04 \x01(\x05R\trewritten\x12?\n\x08\x66\x61ilures\x18\x05 \x03(\x0b\x32#.brain2.similarity.v1.RenameFailureR\x08\x66\x61ilures\x12+\n\x11\x63onsistency_token\x18\x06 \x01(\tR\x10\x63onsistencyToken\"Z\n\rRenameFailure\x12\x17\n\x07node_id\x18\x01 \x01(\tR\x06nodeId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\"V\n\x12ReindexUserRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x06relink\x18\x02 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x06relink\"[\n\x13ReindexUserResponse\x12\x12\n\x04\x64one\x18\x01 \x01(\x03R\x04\x64one\x12\x14\n\x05total\x18\x02 \x01(\x03R\x05total\x12\x1a\n\x08\x66inished\x18\x03 \x01(\x08R\x08\x66inished\"\x87\x01\n\x11RemoveNodeRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\x30\n\x07version\x18\x03 \x01(\x03\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x34&\xf5k\x0c\x43R\x07version\"i\n\x12RemoveNodeResponse\x12\x18\n\x07removed\x18\x01 \x01(\x08R\x07removed\x12\x39\n\x08keywords\x18\x02 \x03(\x0b\x32\x1d.brain2.similarity.v1.KeywordR\x08keywords\"\xeb\x01\n\x18SetNodeVisibilityRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12\x1f\n\x07node_id\x18\x02 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x01R\x06nodeId\x12\x30\n\x07version\x18\x03 \x01(\x03\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x34&\xf5k\x0c\x43R\x07version\x12!\n\x07visible\x18\x04 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01R\x07visible\x12\x38\n\x0bincarnation\x18\x05 \x01(\x03\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\xfe?\xe5\x9c\x30\xa2\x42R\x0bincarnation\"5\n\x19SetNodeVisibilityResponse\x12\x18\n\x07\x61pplied\x18\x01 \x01(\x08R\x07\x61pplied\"\xea\x01\n\x0cUserSettings\x12\"\n\x08language\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02( R\x08language\x12)\n\tauto_link\x18\x02 \x01(\x08\x42\x07\x9a\xc2\x18\x03\x80\x01\x01H\x00R\x08\x61utoLink\x88\x01\x01\x12H\n\x0elink_threshold\x18\x03 \x01(\x01\x42!\x9a\xc2\x18\x1dI\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00\xf0?X\x01\x61/\x05\x8e\xe4.\xff++R\rlinkThreshold\x12\x33\n\tmax_links\x18\x04 \x01(\x05\x42\x16\x9a\xc2\x18\x12I\x00\x00\x00\x00\x00\x00\x00\x00Q\x00\x00\x00\x00\x00\x00I@R\x08maxLinksB\x0c\n\n_auto_link\"9\n\x16GetUserSettingsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\"Y\n\x17GetUserSettingsResponse\x12>\n\x08settings\x18\x01 \x01(\x0b\x32\".brain2.similarity.v1.UserSettingsR\x08settings\"\xec\x01\n\x19UpdateUserSettingsRequest\x12\x1f\n\x07user_id\x18\x01 \x01(\tB\x06\x9a\xc2\x18\x02\x18\x02R\x06userId\x12>\n\x08settings\x18\x02 \x01(\x0b\x32\".brain2.similarity.v1.UserSettingsR\x08settings\x12\x45\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x08\x9a\xc2\x18\x04(@8\x10R\nupdateMask\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x08\x9a\xc2\x18\x04\x10\x01\x18\x01R\trequestId\"\x99\x01\n\x1aUpdateUserSettingsResponse\x12>\n\x08settings\x18\x01 \x01(\x0b\x32\".brain2.similarity.v1.UserSettingsR\x08settings\x12;\n\x0bupdate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime2\xf2\x0c\n\x11SimilarityService\x12w\n\x0f\x45xtractKeywords\x12,.brain2.similarity.v1.ExtractKeywordsRequest\x1a-.brain2.similarity.v1.ExtractKeywordsResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12k\n\x0b\x46indSimilar\x12(.brain2.similarity.v1.FindSimilarRequest\x1a).brain2.similarity.v1.FindSimilarResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12}\n\x11\x45xplainSimilarity\x12..brain2.similarity.v1.ExplainSimilarityRequest\x1a/.brain2.similarity.v1.ExplainSimilarityResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12n\n\x0cSuggestLinks\x12).brain2.similarity.v1.SuggestLinksRequest\x1a*.brain2.similarity.v1.SuggestLinksResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12\x80\x01\n\x12ListNodesByKeyword\x12/.brain2.similarity.v1.ListNodesByKeywordRequest\x1a\x30.brain2.similarity.v1.ListNodesByKeywordResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12n\n\x0cListKeywords\x12).brain2.similarity.v1.ListKeywordsRequest\x1a*.brain2.similarity.v1.ListKeywordsResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12k\n\x0bSearchNodes\x12(.brain2.similarity.v1.SearchNodesRequest\x1a).brain2.similarity.v1.SearchNodesResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12n\n\x0cListMentions\x12).brain2.similarity.v1.ListMentionsRequest\x1a*.brain2.similarity.v1.ListMentionsResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12h\n\nRenameNode\x12\'.brain2.similarity.v1.RenameNodeRequest\x1a(.brain2.similarity.v1.RenameNodeResponse\"\x07\x90\x02\x02\xc8\xc1\x18\x03\x12m\n\x0bReindexUser\x12(.brain2.similarity.v1.ReindexUserRequest\x1a).brain2.similarity.v1.ReindexUserResponse\"\x07\x90\x02\x02\xc8\xc1\x18\x04\x30\x01\x12h\n\nRemoveNode\x12\'.brain2.similarity.v1.RemoveNodeRequest\x1a(.brain2.similarity.v1.RemoveNodeResponse\"\x07\x90\x02\x02\xc8\xc1\x18\x05\x12}\n\x11SetNodeVisibility\x12..brain2.similarity.v1.SetNodeVisibilityRequest\x1a/.brain2.similarity.v1.SetNodeVisibilityResponse\"\x07\x90\x02\x02\xc8\xc1\x18\x05\x12w\n\x0fGetUserSettings\x12,.brain2.similarity.v1.GetUserSettingsRequest\x1a-.brain2.similarity.v1.GetUserSettingsResponse\"\x07\x90\x02\x01\xc8\xc1\x18\x02\x12}\n\x12UpdateUserSettings\x12/.brain2.similarity.v1.UpdateUserSettingsRequest\x1a\x30.brain2.similarity.v1.UpdateUserSettingsResponse\"\x04\xc8\xc1\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,6 +56,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDSIMILARREQUEST'].fields_by_name['limit']._serialized_options = b'\232\302\030\022I\000\000\000\000\000\000\000\000Q\000\000\000\000\000\000Y@'
   _globals['_FINDSIMILARREQUEST'].fields_by_name['min_score']._loaded_options = None
   _globals['_FINDSIMILARREQUEST'].fields_by_name['min_score']._serialized_options = b'\232\302\030\024I\000\000\000\000\000\000\000\000Q\000\000\000\000\000\000\360?X\001'
+  _globals['_FINDSIMILARREQUEST'].fields_by_name['consistency_token']._loaded_options = None
+  _globals['_FINDSIMILARREQUEST'].fields_by_name['consistency_token']._serialized_options = b'\232\302\030\003(\200 '
   _globals['_EXPLAINSIMILARITYREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_EXPLAINSIMILARITYREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\302\030\002\030\002'
   _globals['_EXPLAINSIMILARITYREQUEST'].fields_by_name['node_id']._loaded_options = None
@@ -76,6 +78,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTNODESBYKEYWORDREQUEST'].fields_by_name['page_size']._serialized_options = b'\232\302\030\tI\000\000\000\000\000\000\000\000'
   _globals['_LISTNODESBYKEYWORDREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTNODESBYKEYWORDREQUEST'].fields_by_name['page_token']._serialized_options = b'\232\302\030\003(\200 '
+  _globals['_LISTNODESBYKEYWORDREQUEST'].fields_by_name['consistency_token']._loaded_options = None
+  _globals['_LISTNODESBYKEYWORDREQUEST'].fields_by_name['consistency_token']._serialized_options = b'\232\302\030\003(\200 '
   _globals['_LISTKEYWORDSREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_LISTKEYWORDSREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\302\030\002\030\002'
   _globals['_LISTKEYWORDSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -94,6 +98,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHNODESREQUEST'].fields_by_name['page_token']._serialized_options = b'\232\302\030\003(\200 '
   _globals['_SEARCHNODESREQUEST'].fields_by_name['tags']._loaded_options = None
   _globals['_SEARCHNODESREQUEST'].fields_by_name['tags']._serialized_options = b'\232\302\030\004(@8@'
+  _globals['_SEARCHNODESREQUEST'].fields_by_name['consistency_token']._loaded_options = None
+  _globals['_SEARCHNODESREQUEST'].fields_by_name['consistency_token']._serialized_options = b'\232\302\030\003(\200 '
+  _globals['_LISTMENTIONSREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_LISTMENTIONSREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\302\030\002\030\002'
+  _globals['_LISTMENTIONSREQUEST'].fields_by_name['node_id']._loaded_options = None
+  _globals['_LISTMENTIONSREQUEST'].fields_by_name['node_id']._serialized_options = b'\232\302\030\002\030\001'
+  _globals['_LISTMENTIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTMENTIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\232\302\030\tI\000\000\000\000\000\000\000\000'
+  _globals['_LISTMENTIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTMENTIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\232\302\030\003(\200 '
+  _globals['_LISTMENTIONSREQUEST'].fields_by_name['consistency_token']._loaded_options = None
+  _globals['_LISTMENTIONSREQUEST'].fields_by_name['consistency_token']._serialized_options = b'\232\302\030\003(\200 '
+  _globals['_RENAMENODEREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_RENAMENODEREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\302\030\002\030\002'
+  _globals['_RENAMENODEREQUEST'].fields_by_name['node_id']._loaded_options = None
+  _globals['_RENAMENODEREQUEST'].fields_by_name['node_id']._serialized_options = b'\232\302\030\002\030\001'
+  _globals['_RENAMENODEREQUEST'].fields_by_name['title']._loaded_options = None
+  _globals['_RENAMENODEREQUEST'].fields_by_name['title']._serialized_options = b'\232\302\030\007\030\004 \001(\200\004'
+  _globals['_RENAMENODEREQUEST'].fields_by_name['rewrite_links']._loaded_options = None
+  _globals['_RENAMENODEREQUEST'].fields_by_name['rewrite_links']._serialized_options = b'\232\302\030\003\200\001\001'
+  _globals['_RENAMENODEREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_RENAMENODEREQUEST'].fields_by_name['etag']._serialized_options = b'\232\302\030\003(\200\002'
   _globals['_REINDEXUSERREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_REINDEXUSERREQUEST'].fields_by_name['user_id']._serialized_options = b'\232\302\030\002\030\002'
   _globals['_REINDEXUSERREQUEST'].fields_by_name['relink']._loaded_options = None
@@ -144,8 +170,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIMILARITYSERVICE'].methods_by_name['ListKeywords']._serialized_options = b'\220\002\001\310\301\030\002'
   _globals['_SIMILARITYSERVICE'].methods_by_name['SearchNodes']._loaded_options = None
   _globals['_SIMILARITYSERVICE'].methods_by_name['SearchNodes']._serialized_options = b'\220\002\001\310\301\030\002'
+  _globals['_SIMILARITYSERVICE'].methods_by_name['ListMentions']._loaded_options = None
+  _globals['_SIMILARITYSERVICE'].methods_by_name['ListMentions']._serialized_options = b'\220\002\001\310\301\030\002'
+  _globals['_SIMILARITYSERVICE'].methods_by_name['RenameNode']._loaded_options = None
+  _globals['_SIMILARITYSERVICE'].methods_by_name['RenameNode']._serialized_options = b'\220\002\002\310\301\030\003'
   _globals['_SIMILARITYSERVICE'].methods_by_name['ReindexUser']._loaded_options = None
-  _globals['_SIMILARITYSERVICE'].methods_by_name['ReindexUser']._serialized_options = b'\220\002\002\310\301\030\004\340\301\030\001'
+  _globals['_SIMILARITYSERVICE'].methods_by_name['ReindexUser']._serialized_options = b'\220\002\002\310\301\030\004'
   _globals['_SIMILARITYSERVICE'].methods_by_name['RemoveNode']._loaded_options = None
   _globals['_SIMILARITYSERVICE'].methods_by_name['RemoveNode']._serialized_options = b'\220\002\002\310\301\030\005'
   _globals['_SIMILARITYSERVICE'].methods_by_name['SetNodeVisibility']._loaded_options = None
@@ -161,63 +191,77 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXTRACTKEYWORDSRESPONSE']._serialized_start=473
   _globals['_EXTRACTKEYWORDSRESPONSE']._serialized_end=557
   _globals['_FINDSIMILARREQUEST']._serialized_start=560
-  _globals['_FINDSIMILARREQUEST']._serialized_end=810
-  _globals['_SHAREDKEYWORD']._serialized_start=812
-  _globals['_SHAREDKEYWORD']._serialized_end=889
-  _globals['_SIMILARNODE']._serialized_start=892
-  _globals['_SIMILARNODE']._serialized_end=1128
-  _globals['_FINDSIMILARRESPONSE']._serialized_start=1130
-  _globals['_FINDSIMILARRESPONSE']._serialized_end=1232
-  _globals['_EXPLAINSIMILARITYREQUEST']._serialized_start=1235
-  _globals['_EXPLAINSIMILARITYREQUEST']._serialized_end=1371
-  _globals['_EXPLAINSIMILARITYRESPONSE']._serialized_start=1374
-  _globals['_EXPLAINSIMILARITYRESPONSE']._serialized_end=1681
-  _globals['_SUGGESTLINKSREQUEST']._serialized_start=1684
-  _globals['_SUGGESTLINKSREQUEST']._serialized_end=1817
-  _globals['_SUGGESTLINKSRESPONSE']._serialized_start=1819
-  _globals['_SUGGESTLINKSRESPONSE']._serialized_end=1898
-  _globals['_LISTNODESBYKEYWORDREQUEST']._serialized_start=1901
-  _globals['_LISTNODESBYKEYWORDREQUEST']._serialized_end=2082
-  _globals['_KEYWORDNODE']._serialized_start=2084
-  _globals['_KEYWORDNODE']._serialized_end=2146
-  _globals['_LISTNODESBYKEYWORDRESPONSE']._serialized_start=2148
-  _globals['_LISTNODESBYKEYWORDRESPONSE']._serialized_end=2273
-  _globals['_LISTKEYWORDSREQUEST']._serialized_start=2276
-  _globals['_LISTKEYWORDSREQUEST']._serialized_end=2447
-  _globals['_LISTKEYWORDSRESPONSE']._serialized_start=2449
-  _globals['_LISTKEYWORDSRESPONSE']._serialized_end=2575
-  _globals['_KEYWORDCOUNT']._serialized_start=2577
-  _globals['_KEYWORDCOUNT']._serialized_end=2639
-  _globals['_SEARCHNODESREQUEST']._serialized_start=2642
-  _globals['_SEARCHNODESREQUEST']._serialized_end=2842
-  _globals['_SEARCHHIT']._serialized_start=2845
-  _globals['_SEARCHHIT']._serialized_end=3016
-  _globals['_HIGHLIGHT']._serialized_start=3018
-  _globals['_HIGHLIGHT']._serialized_end=3069
-  _globals['_SEARCHNODESRESPONSE']._serialized_start=3072
-  _globals['_SEARCHNODESRESPONSE']._serialized_end=3208
-  _globals['_REINDEXUSERREQUEST']._serialized_start=3210
-  _globals['_REINDEXUSERREQUEST']._serialized_end=3296
-  _globals['_REINDEXUSERRESPONSE']._serialized_start=3298
-  _globals['_REINDEXUSERRESPONSE']._serialized_end=3389
-  _globals['_REMOVENODEREQUEST']._serialized_start=3392
-  _globals['_REMOVENODEREQUEST']._serialized_end=3527
-  _globals['_REMOVENODERESPONSE']._serialized_start=3529
-  _globals['_REMOVENODERESPONSE']._serialized_end=3634
-  _globals['_SETNODEVISIBILITYREQUEST']._serialized_start=3637
-  _globals['_SETNODEVISIBILITYREQUEST']._serialized_end=3872
-  _globals['_SETNODEVISIBILITYRESPONSE']._serialized_start=3874
-  _globals['_SETNODEVISIBILITYRESPONSE']._serialized_end=3927
-  _globals['_USERSETTINGS']._serialized_start=3930
-  _globals['_USERSETTINGS']._serialized_end=4164
-  _globals['_GETUSERSETTINGSREQUEST']._serialized_start=4166
-  _globals['_GETUSERSETTINGSREQUEST']._serialized_end=4223
-  _globals['_GETUSERSETTINGSRESPONSE']._serialized_start=4225
-  _globals['_GETUSERSETTINGSRESPONSE']._serialized_end=4314
-  _globals['_UPDATEUSERSETTINGSREQUEST']._serialized_start=4317
-  _globals['_UPDATEUSERSETTINGSREQUEST']._serialized_end=4553
-  _globals['_UPDATEUSERSETTINGSRESPONSE']._serialized_start=4556
-  _globals['_UPDATEUSERSETTINGSRESPONSE']._serialized_end=4709
-  _globals['_SIMILARITYSERVICE']._serialized_start=4712
-  _globals['_SIMILARITYSERVICE']._serialized_end=6148
+  _globals['_FINDSIMILARREQUEST']._serialized_end=864
+  _globals['_SHAREDKEYWORD']._serialized_start=866
+  _globals['_SHAREDKEYWORD']._serialized_end=943
+  _globals['_SIMILARNODE']._serialized_start=946
+  _globals['_SIMILARNODE']._serialized_end=1182
+  _globals['_FINDSIMILARRESPONSE']._serialized_start=1184
+  _globals['_FINDSIMILARRESPONSE']._serialized_end=1286
+  _globals['_EXPLAINSIMILARITYREQUEST']._serialized_start=1289
+  _globals['_EXPLAINSIMILARITYREQUEST']._serialized_end=1425
+  _globals['_EXPLAINSIMILARITYRESPONSE']._serialized_start=1428
+  _globals['_EXPLAINSIMILARITYRESPONSE']._serialized_end=1735
+  _globals['_SUGGESTLINKSREQUEST']._serialized_start=1738
+  _globals['_SUGGESTLINKSREQUEST']._serialized_end=1871
+  _globals['_SUGGESTLINKSRESPONSE']._serialized_start=1873
+  _globals['_SUGGESTLINKSRESPONSE']._serialized_end=1952
+  _globals['_LISTNODESBYKEYWORDREQUEST']._serialized_start=1955
+  _globals['_LISTNODESBYKEYWORDREQUEST']._serialized_end=2190
+  _globals['_KEYWORDNODE']._serialized_start=2192
+  _globals['_KEYWORDNODE']._serialized_end=2254
+  _globals['_LISTNODESBYKEYWORDRESPONSE']._serialized_start=2256
+  _globals['_LISTNODESBYKEYWORDRESPONSE']._serialized_end=2381
+  _globals['_LISTKEYWORDSREQUEST']._serialized_start=2384
+  _globals['_LISTKEYWORDSREQUEST']._serialized_end=2555
+  _globals['_LISTKEYWORDSRESPONSE']._serialized_start=2557
+  _globals['_LISTKEYWORDSRESPONSE']._serialized_end=2683
+  _globals['_KEYWORDCOUNT']._serialized_start=2685
+  _globals['_KEYWORDCOUNT']._serialized_end=2747
+  _globals['_SEARCHNODESREQUEST']._serialized_start=2750
+  _globals['_SEARCHNODESREQUEST']._serialized_end=3004
+  _globals['_SEARCHHIT']._serialized_start=3007
+  _globals['_SEARCHHIT']._serialized_end=3178
+  _globals['_HIGHLIGHT']._serialized_start=3180
+  _globals['_HIGHLIGHT']._serialized_end=3231
+  _globals['_SEARCHNODESRESPONSE']._serialized_start=3234
+  _globals['_SEARCHNODESRESPONSE']._serialized_end=3370
+  _globals['_LISTMENTIONSREQUEST']._serialized_start=3373
+  _globals['_LISTMENTIONSREQUEST']._serialized_end=3598
+  _globals['_MENTION']._serialized_start=3601
+  _globals['_MENTION']._serialized_end=3745
+  _globals['_MENTIONPASSAGE']._serialized_start=3747
+  _globals['_MENTIONPASSAGE']._serialized_end=3846
+  _globals['_LISTMENTIONSRESPONSE']._serialized_start=3849
+  _globals['_LISTMENTIONSRESPONSE']._serialized_end=4042
+  _globals['_RENAMENODEREQUEST']._serialized_start=4045
+  _globals['_RENAMENODEREQUEST']._serialized_end=4240
+  _globals['_RENAMENODERESPONSE']._serialized_start=4243
+  _globals['_RENAMENODERESPONSE']._serialized_end=4469
+  _globals['_RENAMEFAILURE']._serialized_start=4471
+  _globals['_RENAMEFAILURE']._serialized_end=4561
+  _globals['_REINDEXUSERREQUEST']._serialized_start=4563
+  _globals['_REINDEXUSERREQUEST']._serialized_end=4649
+  _globals['_REINDEXUSERRESPONSE']._serialized_start=4651
+  _globals['_REINDEXUSERRESPONSE']._serialized_end=4742
+  _globals['_REMOVENODEREQUEST']._serialized_start=4745
+  _globals['_REMOVENODEREQUEST']._serialized_end=4880
+  _globals['_REMOVENODERESPONSE']._serialized_start=4882
+  _globals['_REMOVENODERESPONSE']._serialized_end=4987
+  _globals['_SETNODEVISIBILITYREQUEST']._serialized_start=4990
+  _globals['_SETNODEVISIBILITYREQUEST']._serialized_end=5225
+  _globals['_SETNODEVISIBILITYRESPONSE']._serialized_start=5227
+  _globals['_SETNODEVISIBILITYRESPONSE']._serialized_end=5280
+  _globals['_USERSETTINGS']._serialized_start=5283
+  _globals['_USERSETTINGS']._serialized_end=5517
+  _globals['_GETUSERSETTINGSREQUEST']._serialized_start=5519
+  _globals['_GETUSERSETTINGSREQUEST']._serialized_end=5576
+  _globals['_GETUSERSETTINGSRESPONSE']._serialized_start=5578
+  _globals['_GETUSERSETTINGSRESPONSE']._serialized_end=5667
+  _globals['_UPDATEUSERSETTINGSREQUEST']._serialized_start=5670
+  _globals['_UPDATEUSERSETTINGSREQUEST']._serialized_end=5906
+  _globals['_UPDATEUSERSETTINGSRESPONSE']._serialized_start=5909
+  _globals['_UPDATEUSERSETTINGSRESPONSE']._serialized_end=6062
+  _globals['_SIMILARITYSERVICE']._serialized_start=6065
+  _globals['_SIMILARITYSERVICE']._serialized_end=7715
 # @@protoc_insertion_point(module_scope)
