@@ -39,6 +39,8 @@ SUBSCRIPTION_FIELD_NUMBER: _ClassVar[int]
 subscription: _descriptor.FieldDescriptor
 ALL_USERS_FIELD_NUMBER: _ClassVar[int]
 all_users: _descriptor.FieldDescriptor
+BULK_FIELD_NUMBER: _ClassVar[int]
+bulk: _descriptor.FieldDescriptor
 FIELD_FIELD_NUMBER: _ClassVar[int]
 field: _descriptor.FieldDescriptor
 
