@@ -102,7 +102,7 @@ def table(found: dict[str, Any]) -> str:
     """Markdown."""
     return "\n".join(
         [
-            f"One user imports {found['notes']:,} notes of {found['corpus']} by BatchCreateNodes, another writes single "
+            f"One user imports {found['notes']:,} notes of {found['corpus']} by BatchCreateNodes, another single "
             f"notes; all on one machine ({found['machine']}); {found['date']}. Seconds from the answer of CreateNode "
             "until SearchNodes has the note.",
             "",
