@@ -109,6 +109,12 @@ def edge_key(user_id: str, node_id: str, other: str, type: str = RELATED) -> Key
     return f"USER#{user_id}", edge_sort_key(node_id, other, type)
 
 
+def edges_between(node_id: str, other: str) -> Key:
+    """The first and the last possible sort key of the edges that are listed under node_id and lead to other."""
+    first = edge_sort_key(node_id, other)
+    return first, f"{first}#{_AFTER_ALL}"
+
+
 def edge_of(sort_key: str) -> tuple[str, str, str]:
     """(node_id, other, type) of an edge's sort key."""
     parts = sort_key.split("#")

@@ -180,6 +180,7 @@ def note_record(node: node_pb2.Node) -> dict[str, Any]:
         "title": node.title,
         "text": node.content,
         "tags": list(node.tags),
+        "aliases": list(node.aliases),
         "metadata": dict(node.metadata),
         "version": node.version,
         "created": iso(node.create_time),

@@ -164,6 +164,9 @@ class EdgeStore(Protocol):
     async def get_many(self, user_id: str, keys: Iterable[EdgeKey]) -> Mapping[EdgeKey, Edge]:
         """Any number; edges that don't exist are absent."""
 
+    async def between(self, user_id: str, a: str, b: str) -> Sequence[Edge]:
+        """The edges of all types between two notes, without suppressed ones."""
+
     async def members(self, user_id: str, node_id: str, members: Sequence[str]) -> Mapping[str, Neighbor]:
         """Entries of a note's list by Neighbor.member; those that don't exist are absent."""
 

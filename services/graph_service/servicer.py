@@ -90,6 +90,7 @@ class GraphServicer:
             edge_key(request.source_id, request.target_id, request.type),
             request.etag,
             only_automatic=request.only_if_automatic,
+            only_from_text=request.only_if_from_text,
             request=convert.idempotent_request("DeleteEdge", request),
         )
         return graph_pb2.DeleteEdgeResponse(deleted=deleted, consistency_token=token.encode())

@@ -28,10 +28,10 @@ from services.node_service.model import (
     View,
     text,
 )
+from shared import revisions
 from shared.errors import Brain2Error, FieldViolation, InvalidArgument
 from shared.grpc.status import CODES
 from shared.idempotent import IdempotentRequest
-from shared.tokens import CONSISTENCY, NODE_ID, Integer, ListOf, TokenCodec
 
 VIEWS: Mapping[int, View] = {
     node_pb2.NODE_VIEW_UNSPECIFIED: View.FULL,
@@ -49,6 +49,8 @@ CASCADE_VALUES: Mapping[Cascade, node_pb2.Cascade] = {
     Cascade.ORPHANS: node_pb2.CASCADE_ORPHANS,
 }
 _CODES: Mapping[str, int] = {kind: code.value[0] for kind, code in CODES.items()}
+# The entry of a note's metadata that holds the path of the file from which the note was imported.
+PATH = "path"
 # 9999-12-31T23:59:59, the last second that a Timestamp may have.
 _LAST_SECOND = 253_402_300_799
 _FIRST_SECOND = -62_135_596_800
@@ -165,23 +167,14 @@ def time(message: Timestamp, field: str, *, up: bool = False) -> int:
     return message.seconds * 1000 + (message.nanos + (999_999 if up else 0)) // 1_000_000
 
 
-def _revisions(node_ids: Sequence[str], incarnations: Sequence[int], versions: Sequence[int]) -> Mapping[str, Revision]:
-    return dict(zip(node_ids, zip(incarnations, versions, strict=True), strict=True))
-
-
-_NUMBERS = ListOf(Integer(0, 2**63 - 1), 20)
-_TOKENS = TokenCodec(CONSISTENCY, _revisions, {"n": ListOf(NODE_ID, 20), "i": _NUMBERS, "v": _NUMBERS})
-
-
 def token(*notes: Title) -> str:
     """The consistency token of a write: the revisions that a reader must see."""
-    incarnations, versions = [each.incarnation for each in notes], [each.version for each in notes]
-    return _TOKENS.encode("node", [each.node_id for each in notes], incarnations, versions)
+    return revisions.encode({each.node_id: (each.incarnation, each.version) for each in notes})
 
 
 def seen(value: str) -> Mapping[str, Revision]:
     """The revisions of a consistency token by node id; none for "". InvalidArgument (CONSISTENCY_TOKEN_INVALID)."""
-    return _TOKENS.decode("node", value) or {}
+    return revisions.decode(value)
 
 
 def bound(request: node_pb2.ListNodesRequest, field: str) -> int | None:
@@ -248,6 +241,8 @@ def event_message(event: NodeEvent, *, with_content: bool) -> Message:
         return message  # type: ignore[no-any-return]
     message.title = known.title
     message.tags.extend(known.tags)
+    message.aliases.extend(known.aliases)
+    message.path = known.metadata.get(PATH, "")
     put_time(message.create_time, known.create_ms)
     put_time(message.update_time, known.update_ms)
     if with_content and isinstance(known, Node):

@@ -13,6 +13,7 @@ MAX_TITLE_BYTES = 512
 MAX_CONTENT_BYTES = 256 * 1024
 MAX_TAGS = 64
 MAX_TAG_BYTES = 64
+MAX_ALIASES = 32
 MAX_METADATA_ENTRIES = 32
 MAX_METADATA_BYTES = 4096
 EXCERPT_CHARACTERS = 200
@@ -82,6 +83,7 @@ class Summary(Title):
 
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
     excerpt: str = ""
     content_bytes: int = 0
     # What the deletion asked for, while the note is deleted.
@@ -128,6 +130,7 @@ class Draft:
     content: str = ""
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
     create_ms: int | None = None
 
 

@@ -20,17 +20,21 @@ from services.similarity_service.usecases.find_similar import FindSimilar
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.index_node import IndexNode
 from services.similarity_service.usecases.link_node import LinkNode
+from services.similarity_service.usecases.link_texts import LinkTexts
 from services.similarity_service.usecases.list_keywords import ListKeywords
+from services.similarity_service.usecases.list_mentions import ListMentions
 from services.similarity_service.usecases.list_nodes_by_keyword import ListNodesByKeyword
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.reindex_user import ReindexUser
 from services.similarity_service.usecases.relink import Relinker
 from services.similarity_service.usecases.relink_leases import RelinkLeases
 from services.similarity_service.usecases.remove_node import RemoveNode
+from services.similarity_service.usecases.rename_node import RenameNode
 from services.similarity_service.usecases.search_nodes import SearchNodes
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
 from services.similarity_service.usecases.suggest_links import SuggestLinks
 from services.similarity_service.usecases.user_settings import UserSettingsCache
+from services.similarity_service.usecases.wait_for_index import WaitForIndex
 from shared import logs, telemetry
 from shared.aws import Aws
 from shared.config import load as load_config
@@ -38,6 +42,7 @@ from shared.dynamo import Table
 from shared.dynamo.metered import watch_table
 from shared.events.consumer import Consumer
 from shared.events.metered import watch_consumer
+from shared.grpc import deadline
 from shared.grpc.client import Channels
 from shared.grpc.metered import RpcMetrics
 from shared.grpc.server import GrpcServer
@@ -93,12 +98,13 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     set_visibility = SetNodeVisibility(records, changes, cache, nodes)
     remove_node = RemoveNode(changes, cache)
 
-    # Automatic links.
+    # Automatic links, and those that the texts have.
     leases = RelinkLeases(DynamoPendingRelinks(table), clock, UlidFactory(clock).new_id(), config.relink_lease_seconds)
     relinker = Relinker(
         cache, user_settings, graph, records, leases, clock, tracer=telemetry, quiet_seconds=config.relink_quiet_seconds
     )
     link_node = LinkNode(cache, user_settings, graph, relinker)
+    link_texts = LinkTexts(records, cache, graph)
 
     servicer = SimilarityServicer(
         extract_keywords=ExtractKeywords(records, cache),
@@ -108,7 +114,12 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         list_nodes_by_keyword=ListNodesByKeyword(records, cache, user_settings),
         list_keywords=ListKeywords(cache),
         search_nodes=SearchNodes(cache, user_settings, nodes),
-        reindex_user=ReindexUser(records, cache, user_settings, nodes, index_node, set_visibility, relinker),
+        list_mentions=ListMentions(cache, user_settings, nodes),
+        rename_node=RenameNode(cache, nodes, deadline.remaining),
+        wait_for_index=WaitForIndex(records, cache, clock, deadline.remaining),
+        reindex_user=ReindexUser(
+            records, cache, user_settings, nodes, index_node, set_visibility, link_texts, relinker
+        ),
         remove_node=remove_node,
         set_node_visibility=set_visibility,
         user_settings=user_settings,
@@ -120,7 +131,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         redis=redis,
         metrics=RpcMetrics(metrics) if metrics.enabled else None,
     )
-    handlers = subscriber.handlers(index_node, set_visibility, remove_node, link_node, relinker, nodes)
+    handlers = subscriber.handlers(index_node, set_visibility, remove_node, link_texts, link_node, relinker, nodes)
     consumer = Consumer(
         aws.sqs,
         config.queue_url,

@@ -15,13 +15,19 @@ from services.similarity_service.model.keywords import Keyword
 from services.similarity_service.model.links import Link
 from services.similarity_service.model.score import Contribution
 from services.similarity_service.model.user_settings import SavedUserSettings, UserSettings
-from services.similarity_service.ports import NodeText
+from services.similarity_service.ports import Direction, NodeText, TextLink
 from services.similarity_service.usecases.explain_similarity import Explanation
 from services.similarity_service.usecases.find_similar import Similar
+from services.similarity_service.usecases.list_mentions import MentionPage
+from services.similarity_service.usecases.rename_node import Renaming
 from services.similarity_service.usecases.search_nodes import FoundPage
 from shared.errors import InvalidArgument
 from shared.events.envelope import Event
 
+# The type of the edges that stand for wiki links, and the label that tells them from those that people make.
+LINKS_TO = "links_to"
+_FROM_TEXT = {"source": "text"}
+_DIRECTIONS: Mapping[int, Direction] = {graph_pb2.DIRECTION_OUT: Direction.OUT, graph_pb2.DIRECTION_IN: Direction.IN}
 # An edge's metadata has room for 4 KiB.
 _KEYWORDS_OF_EDGE = 8
 
@@ -71,6 +77,41 @@ def search_page(page: FoundPage) -> pb.SearchNodesResponse:
     return pb.SearchNodesResponse(hits=hits, next_page_token=page.next_token, total=page.total)
 
 
+def mention_page(page: MentionPage) -> pb.ListMentionsResponse:
+    mentions = [
+        pb.Mention(
+            node_id=each.node_id,
+            title=each.title,
+            links=each.links,
+            passages=[
+                pb.MentionPassage(text=one.text, highlight=pb.Highlight(start=one.start, end=one.end))
+                for one in each.passages
+            ],
+        )
+        for each in page.mentions
+    ]
+    return pb.ListMentionsResponse(
+        mentions=mentions,
+        next_page_token=page.next_token,
+        total_links=page.total_links,
+        total_mentions=page.total_mentions,
+    )
+
+
+def renaming(found: Renaming) -> pb.RenameNodeResponse:
+    failures = [
+        pb.RenameFailure(node_id=each.node_id, reason=each.reason, message=each.message) for each in found.failures
+    ]
+    return pb.RenameNodeResponse(
+        done=found.done,
+        version=found.written.version,
+        etag=found.written.etag,
+        rewritten=found.rewritten,
+        failures=failures,
+        consistency_token=found.written.token,
+    )
+
+
 def user_settings(message: pb.UserSettings) -> UserSettings:
     """The settings of a message; unset fields get their defaults."""
     return UserSettings(
@@ -115,6 +156,21 @@ def new_edge(node_id: str, link: Link, method: str) -> graph_pb2.NewEdge:
     )
 
 
+def text_edge(link: TextLink) -> graph_pb2.NewEdge:
+    """The edge that stands for a wiki link."""
+    return graph_pb2.NewEdge(
+        source_id=link.source,
+        target_id=link.target,
+        type=LINKS_TO,
+        directed=link.directed,
+        metadata=graph_pb2.EdgeMetadata(labels=_FROM_TEXT),
+    )
+
+
+def direction(value: int) -> Direction:
+    return _DIRECTIONS.get(value, Direction.BOTH)
+
+
 def node_text(node: node_pb2.Node) -> NodeText:
     return NodeText(
         node_id=node.node_id,
@@ -123,6 +179,9 @@ def node_text(node: node_pb2.Node) -> NodeText:
         title=node.title,
         text=node.content,
         tags=tuple(node.tags),
+        aliases=tuple(node.aliases),
+        path=node.metadata.get("path", ""),
+        etag=node.etag,
     )
 
 
@@ -143,6 +202,8 @@ def written(event: Event) -> tuple[NodeText, bool]:
         title=message.title,
         text=message.content,
         tags=tuple(message.tags),
+        aliases=tuple(message.aliases),
+        path=message.path,
     )
     return text, message.content_omitted
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from services.similarity_service.model.engine.codec import Packed
@@ -90,7 +91,7 @@ class ChangeLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeText:
-    """A note as its owner wrote it."""
+    """A note as its owner wrote it. path: of the file that it was imported from, or "". etag: "" in an event."""
 
     node_id: str
     incarnation: int
@@ -98,6 +99,9 @@ class NodeText:
     title: str
     text: str
     tags: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    path: str = ""
+    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,24 @@ class NodeState:
     incarnation: int
     version: int
     visible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NodeUpdate:
+    """New values of a note's fields; None leaves a field as it is."""
+
+    title: str | None = None
+    content: str | None = None
+    aliases: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenNode:
+    """A note after a write. token: the consistency token of the write, or ""."""
+
+    version: int
+    etag: str
+    token: str
 
 
 class Nodes(Protocol):
@@ -121,12 +143,43 @@ class Nodes(Protocol):
     def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
         """The ids of all live notes in pages."""
 
+    async def update(self, user_id: str, node_id: str, etag: str, change: NodeUpdate) -> WrittenNode:
+        """Change a note that still has this etag. Aborted (ETAG_MISMATCH); NotFound; InvalidArgument."""
+
+
+class Direction(Enum):
+    """Of an edge, as seen from one note."""
+
+    OUT = "out"
+    IN = "in"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class TextLink:
+    """A wiki link as an edge. directed: False where the two notes link each other."""
+
+    source: str
+    target: str
+    directed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """The edges of a note. automatic: what the automatic link to each other note weighs.
+
+    linked: the notes to which it has an edge that is not automatic, of any type.
+    """
+
+    automatic: Mapping[str, float]
+    linked: frozenset[str]
+
 
 class Graph(Protocol):
-    """The graph service, for automatic links."""
+    """The graph service, for automatic links and for those that texts have."""
 
-    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
-        """For each note the notes to which it has an automatic link, and what that weighs."""
+    async def related(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Related]:
+        """The notes to which each note has edges."""
 
     async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
         """The notes that a note has any link to."""
@@ -138,6 +191,18 @@ class Graph(Protocol):
 
     async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
         """Remove links that are automatic and not confirmed by a person."""
+
+    async def text_links(self, user_id: str, node_id: str) -> Mapping[str, Direction]:
+        """The notes to which a note has an edge of the type of wiki links, whoever made it."""
+
+    async def link_texts(self, user_id: str, links: Sequence[TextLink]) -> Sequence[tuple[str, str]]:
+        """Make edges for wiki links, or give them another direction. An edge that a person made stays as it is.
+
+        Returns the pairs whose edge was refused: graph does not know one of the notes.
+        """
+
+    async def unlink_texts(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
+        """Remove the edges that stood for wiki links between these notes. An edge that a person made stays."""
 
 
 class UserSettingsStore(Protocol):

@@ -11,13 +11,16 @@ from services.similarity_service.usecases.explain_similarity import ExplainSimil
 from services.similarity_service.usecases.extract_keywords import ExtractKeywords
 from services.similarity_service.usecases.find_similar import FindSimilar
 from services.similarity_service.usecases.list_keywords import ListKeywords
+from services.similarity_service.usecases.list_mentions import ListMentions
 from services.similarity_service.usecases.list_nodes_by_keyword import ListNodesByKeyword
 from services.similarity_service.usecases.reindex_user import ReindexUser
 from services.similarity_service.usecases.remove_node import RemoveNode
+from services.similarity_service.usecases.rename_node import RenameNode
 from services.similarity_service.usecases.search_nodes import SearchNodes
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
 from services.similarity_service.usecases.suggest_links import SuggestLinks
 from services.similarity_service.usecases.user_settings import UserSettingsCache
+from services.similarity_service.usecases.wait_for_index import WaitForIndex
 from shared.idempotency import Idempotency, IdempotentRequest
 
 
@@ -32,6 +35,9 @@ class SimilarityServicer:
     list_nodes_by_keyword: ListNodesByKeyword
     list_keywords: ListKeywords
     search_nodes: SearchNodes
+    list_mentions: ListMentions
+    rename_node: RenameNode
+    wait_for_index: WaitForIndex
     reindex_user: ReindexUser
     remove_node: RemoveNode
     set_node_visibility: SetNodeVisibility
@@ -45,6 +51,7 @@ class SimilarityServicer:
         return pb.ExtractKeywordsResponse(keywords=[convert.keyword(each) for each in found])
 
     async def FindSimilar(self, request: pb.FindSimilarRequest, context: Any) -> pb.FindSimilarResponse:
+        await self.wait_for_index(request.user_id, request.consistency_token)
         found = await self.find_similar(
             request.user_id, request.node_id, request.text, request.title, request.limit, request.min_score
         )
@@ -63,8 +70,9 @@ class SimilarityServicer:
     async def ListNodesByKeyword(
         self, request: pb.ListNodesByKeywordRequest, context: Any
     ) -> pb.ListNodesByKeywordResponse:
+        written = await self.wait_for_index(request.user_id, request.consistency_token)
         found, token = await self.list_nodes_by_keyword(
-            request.user_id, request.keyword, request.page_size, request.page_token
+            request.user_id, request.keyword, request.page_size, request.page_token, written
         )
         nodes = [pb.KeywordNode(node_id=node_id, weight=weight) for node_id, weight in found]
         return pb.ListNodesByKeywordResponse(nodes=nodes, next_page_token=token)
@@ -75,10 +83,22 @@ class SimilarityServicer:
         return pb.ListKeywordsResponse(keywords=keywords, next_page_token=token)
 
     async def SearchNodes(self, request: pb.SearchNodesRequest, context: Any) -> pb.SearchNodesResponse:
+        await self.wait_for_index(request.user_id, request.consistency_token)
         page = await self.search_nodes(
             request.user_id, request.query, list(request.tags), request.page_size, request.page_token
         )
         return convert.search_page(page)
+
+    async def ListMentions(self, request: pb.ListMentionsRequest, context: Any) -> pb.ListMentionsResponse:
+        await self.wait_for_index(request.user_id, request.consistency_token)
+        page = await self.list_mentions(request.user_id, request.node_id, request.page_size, request.page_token)
+        return convert.mention_page(page)
+
+    async def RenameNode(self, request: pb.RenameNodeRequest, context: Any) -> pb.RenameNodeResponse:
+        renaming = await self.rename_node(
+            request.user_id, request.node_id, request.title, request.rewrite_links, request.etag
+        )
+        return convert.renaming(renaming)
 
     async def ReindexUser(self, request: pb.ReindexUserRequest, context: Any) -> AsyncIterator[pb.ReindexUserResponse]:
         async for progress in self.reindex_user(request.user_id, request.relink):

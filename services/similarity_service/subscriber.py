@@ -6,6 +6,7 @@ from services.similarity_service import convert
 from services.similarity_service.ports import Nodes
 from services.similarity_service.usecases.index_node import IndexNode
 from services.similarity_service.usecases.link_node import LinkNode
+from services.similarity_service.usecases.link_texts import LinkTexts
 from services.similarity_service.usecases.relink import Relinker
 from services.similarity_service.usecases.remove_node import RemoveNode
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
@@ -19,6 +20,7 @@ def handlers(
     index_node: IndexNode,
     set_visibility: SetNodeVisibility,
     remove_node: RemoveNode,
+    link_texts: LinkTexts,
     link_node: LinkNode,
     relinker: Relinker,
     nodes: Nodes,
@@ -32,14 +34,19 @@ def handlers(
             if found is None:
                 return  # the note was deleted after the event, and its deletion has an event of its own
             text = found
-        # The note is linked also if it was indexed before: a process may have died between the two steps.
-        await index_node(event.user_id, text)
+        # The note is linked also if it was indexed before: a process may have died between the two steps. Links to a
+        # restored note may have been written while it was hidden.
+        before = await link_texts.before(event.user_id, event.node_id)
+        indexed = await index_node(event.user_id, text)
+        known = before if indexed and event.type != "node.restored" else None
+        await link_texts(event.user_id, event.node_id, known, whole=not indexed)
         await link_node(event.user_id, event.node_id, event.time_ms)
 
     async def deleted(event: Event) -> None:
         incarnation = convert.incarnation_of(event)
         # SetNodeVisibility has told it before, unless that call failed.
         await set_visibility(event.user_id, event.node_id, event.version, False, incarnation, probably_known=True)
+        await link_texts.after_hiding(event.user_id, event.node_id)
         await relinker.schedule_after_removal(event.user_id, event.time_ms)
 
     async def purged(event: Event) -> None:

@@ -7,6 +7,10 @@
 
 Delivery is at least once and in any order: handlers compare versions.
 
+Users share the consumer fairly: messages are received ahead of what is handled, wait in one line for each user, and are
+handed out to the handlers user by user in turn. So one user's import delays the single write of another by one handler
+at most, as long as the line of the import fits into memory (docs/adr/0074).
+
 Library considered: loafer has neither a breaker nor a drain that makes unfinished messages visible again.
 """
 
@@ -15,7 +19,7 @@ import contextlib
 import logging
 import random as _random
 import re
-from collections import Counter
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +41,9 @@ Handler = Callable[[Event], Awaitable[None]]
 # Seconds for which a message is hidden after its first, second ... failure. After the fifth, SQS moves it to the
 # dead-letter queue (maxReceiveCount), so an outage of five minutes loses no message.
 BACKOFFS = (2.0, 10.0, 60.0, 240.0, 240.0)
+# Messages that are received ahead at most, and the bytes of their bodies above which no more are received.
+AHEAD = 1_000
+_AHEAD_BYTES = 32 * 1024 * 1024
 # Characters that XML 1.0 does not allow; SQS refuses them in an attribute.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -45,7 +52,8 @@ class Consumer:
     """`supervise("consumer", consumer.run())` and `on_drain(consumer.drain)`.
 
     handlers: event type -> function that handles the event; it runs in the trace of the event.
-    concurrency: messages in flight at once, at most.
+    concurrency: messages that are handled at once, at most; those of one user: three quarters of it, at most.
+    ahead: messages that are received and wait for a handler, at most.
     receivers: long polls at once.
     wait_seconds: how long a poll waits for the first message.
     visibility: seconds for which a message is hidden from other consumers; extended at half of it, while in flight.
@@ -66,6 +74,7 @@ class Consumer:
         dlq_url: str,
         clock: Clock,
         concurrency: int = 32,
+        ahead: int = AHEAD,
         receivers: int = 2,
         wait_seconds: int = 20,
         visibility: float = 30.0,
@@ -81,6 +90,11 @@ class Consumer:
         self._dlq_url = dlq_url
         self._clock = clock
         self._concurrency = concurrency
+        self._per_user = max(1, concurrency * 3 // 4)
+        self._ahead = ahead
+        self._lines: OrderedDict[str, deque[tuple[Message, Event | InvalidArgument]]] = OrderedDict()
+        self._waiting_bytes = 0
+        self._busy: Counter[str] = Counter()
         self._receivers = receivers
         self._wait_seconds = wait_seconds
         self._visibility = visibility
@@ -105,7 +119,7 @@ class Consumer:
 
     @property
     def in_flight(self) -> int:
-        """Messages that are being handled, or that wait for the breaker."""
+        """Messages that are being handled, or that wait for their turn or for the breaker."""
         return len(self._in_flight)
 
     @property
@@ -156,11 +170,15 @@ class Consumer:
             await asyncio.gather(*everything, return_exceptions=True)
 
     async def drain(self, timeout: float = 10.0) -> None:
-        """Receive no more, finish the messages in flight within `timeout` seconds, make the others visible at once."""
+        """Receive no more, finish what is handled within `timeout` seconds, make the other messages visible at once."""
         self._draining = True
         for task in self._receiving:
             task.cancel()
         await asyncio.gather(*self._receiving, return_exceptions=True)
+        waiting = [message for line in self._lines.values() for message, _ in line]
+        self._lines.clear()
+        self._in_flight.difference_update(waiting)
+        await self._queue.extend(waiting, 0)
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=timeout)
         unfinished = dict(self._tasks)
@@ -203,7 +221,9 @@ class Consumer:
                 await self._sleep(self._breaker.retry_after)
                 continue
             # Half open, one message at a time is enough to find out.
-            limit = self._concurrency if state == "closed" else 1
+            limit = self._concurrency + self._ahead if state == "closed" else 1
+            if self._waiting_bytes > _AHEAD_BYTES:
+                limit = 0
             free = limit - self._reserved - len(self._in_flight)
             if free > 0:
                 most = min(BATCH, free)
@@ -216,24 +236,49 @@ class Consumer:
         self.counts["received"] += 1
         message.extend_at = self._clock.monotonic() + self._visibility / 2
         self._in_flight.add(message)
-        task = asyncio.get_running_loop().create_task(self._process(message))
-        self._tasks[task] = message
-        task.add_done_callback(self._finished)
+        user_id = ""
+        found: Event | InvalidArgument
+        try:
+            found = Event.from_body(message.body)
+            user_id, message.event_ms = found.user_id, found.time_ms
+        except InvalidArgument as error:
+            found = error
+        self._lines.setdefault(user_id, deque()).append((message, found))
+        self._waiting_bytes += len(message.body)
+        self._hand_out()
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _hand_out(self) -> None:
+        """Give waiting messages to handlers, one of each user in turn."""
+        while len(self._tasks) < self._concurrency and not self._draining:
+            user_id = next((each for each in self._lines if self._busy[each] < self._per_user), None)
+            if user_id is None:
+                return
+            line = self._lines[user_id]
+            message, found = line.popleft()
+            self._waiting_bytes -= len(message.body)
+            self._lines.move_to_end(user_id)
+            if not line:
+                del self._lines[user_id]
+            self._busy[user_id] += 1
+            task = asyncio.get_running_loop().create_task(self._process(message, found))
+            self._tasks[task] = message
+            task.add_done_callback(lambda done, user_id=user_id: self._finished(done, user_id))
+
+    def _finished(self, task: asyncio.Task[None], user_id: str) -> None:
         self._tasks.pop(task, None)
+        self._busy[user_id] -= 1
+        if not self._busy[user_id]:
+            del self._busy[user_id]
+        self._hand_out()
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a message could not be processed, it will be received again", exc_info=error)
 
-    async def _process(self, message: Message) -> None:
+    async def _process(self, message: Message, event: Event | InvalidArgument) -> None:
         try:
-            try:
-                event = Event.from_body(message.body)
-            except InvalidArgument as error:
-                await self._send_to_dead_letters(message, error, "")
+            if isinstance(event, InvalidArgument):
+                await self._send_to_dead_letters(message, event, "")
                 return
-            message.event_ms = event.time_ms
             handler = self._handlers.get(event.type)
             if handler is None:
                 self.counts["unknown"] += 1

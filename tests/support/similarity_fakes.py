@@ -1,7 +1,7 @@
 """The ports of similarity in memory, as far as their contract suites ask (tests/contract/similarity)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.similarity_service.model.analysis import analyser
@@ -11,7 +11,18 @@ from services.similarity_service.model.links import RENEWED, Link
 from services.similarity_service.model.note import Note, analyse
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.model.user_settings import SavedUserSettings
-from services.similarity_service.ports import LogEntry, LogGap, NodeState, NodeText, PendingRelink
+from services.similarity_service.ports import (
+    Direction,
+    LogEntry,
+    LogGap,
+    NodeState,
+    NodeText,
+    NodeUpdate,
+    PendingRelink,
+    Related,
+    TextLink,
+    WrittenNode,
+)
 from shared.errors import Unavailable
 from shared.ids import Clock, SystemClock
 
@@ -211,27 +222,72 @@ class FakeNodes:
         known = self.items.get(user_id, {})
         return {each: known[each] for each in node_ids if each in known}
 
+    async def update(self, user_id: str, node_id: str, etag: str, change: NodeUpdate) -> WrittenNode:
+        raise AssertionError("no use case that has this fake writes notes")
+
     async def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
         yield list(self.items.get(user_id, {}))
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass
 class FakeGraph:
-    """ports.Graph: automatic links, and those that a person made or confirmed."""
+    """ports.Graph: automatic links, those that a person made or confirmed, and those of texts."""
 
     auto: dict[str, dict[frozenset[str], Link]] = field(default_factory=dict)
     firm: dict[str, set[frozenset[str]]] = field(default_factory=dict)
+    texts: dict[str, dict[tuple[str, str], TextLink]] = field(default_factory=dict)
+    # Notes that graph does not know.
+    unknown: set[str] = field(default_factory=set)
     down: bool = False
+    # Edges for wiki links that were written or removed.
+    calls: int = 0
+    on_link: Callable[[], Awaitable[None]] = _nothing
 
     def pairs(self, user_id: str) -> set[tuple[str, ...]]:
         return {tuple(sorted(pair)) for pair in self.auto.get(user_id, {})}
 
-    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+    async def related(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Related]:
         auto = self.auto.get(user_id, {})
+        firm = dict.fromkeys([*self.firm.get(user_id, set()), *map(frozenset, self.texts.get(user_id, {}))])
         return {
-            each: {other: auto[frozenset((each, other))].score for other in self._others(auto, each)}
+            each: Related(
+                {other: auto[frozenset((each, other))].score for other in self._others(auto, each)},
+                frozenset(self._others(firm, each)),
+            )
             for each in node_ids
         }
+
+    async def text_links(self, user_id: str, node_id: str) -> Mapping[str, Direction]:
+        found = {}
+        for (a, b), link in self.texts.get(user_id, {}).items():
+            if node_id in (a, b):
+                at_source = Direction.OUT if link.source == node_id else Direction.IN
+                found[b if a == node_id else a] = at_source if link.directed else Direction.BOTH
+        return found
+
+    async def link_texts(self, user_id: str, links: Sequence[TextLink]) -> Sequence[tuple[str, str]]:
+        self.calls += len(links)
+        if self.down:
+            raise Unavailable("the graph service is down")
+        for link in links:
+            if link.source not in self.unknown and link.target not in self.unknown:
+                pair = (min(link.source, link.target), max(link.source, link.target))
+                self.texts.setdefault(user_id, {})[pair] = link
+        await self.on_link()
+        return [(link.source, link.target) for link in links if {link.source, link.target} & self.unknown]
+
+    async def unlink_texts(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
+        self.calls += len(pairs)
+        for pair in pairs:
+            self.texts.get(user_id, {}).pop(pair, None)
+
+    def arrows(self, user_id: str) -> set[str]:
+        """The edges for wiki links: a>b, or a-b without direction."""
+        return {f"{x.source}{'>' if x.directed else '-'}{x.target}" for x in self.texts.get(user_id, {}).values()}
 
     async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
         every = [*self.auto.get(user_id, {}), *self.firm.get(user_id, set())]

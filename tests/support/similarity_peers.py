@@ -11,8 +11,9 @@ from typing import Any
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from services.similarity_service.model.links import RENEWED
+from shared import revisions
 from shared.config import ServerConfig
-from shared.errors import Brain2Error, NotFound
+from shared.errors import Aborted, Brain2Error, NotFound
 from shared.grpc.server import GrpcServer
 
 Pair = tuple[str, str]
@@ -25,6 +26,8 @@ class FakePeers:
 
     notes: dict[str, dict[str, node_pb2.Node]] = field(default_factory=dict)
     edges: dict[str, dict[Pair, graph_pb2.Edge]] = field(default_factory=dict)
+    # Edges for wiki links, in the same way.
+    text_edges: dict[str, dict[Pair, graph_pb2.Edge]] = field(default_factory=dict)
     suppressed: dict[str, set[Pair]] = field(default_factory=dict)
     trouble: Callable[[str], Brain2Error | None] = lambda _: None
     calls: list[str] = field(default_factory=list)
@@ -32,6 +35,8 @@ class FakePeers:
     known: dict[tuple[str, str], node_pb2.Node] = field(default_factory=dict)
     # Called after each change of edges.
     on_change: Callable[[str], None] = lambda _: None
+    # Called after each change of a note through UpdateNode.
+    updated: Callable[[str, node_pb2.Node], None] = lambda _user, _note: None
     target: str = ""
 
     def note(self, user: str, node_id: str, title: str, content: str = "", *tags: str) -> node_pb2.Node:
@@ -45,6 +50,7 @@ class FakePeers:
             tags=tags,
             version=known.version + 1 if known else 1,
             incarnation=known.incarnation if known else 1_700_000_000_000,
+            etag=f'"{known.version + 1 if known else 1}"',
         )
         self.notes[user][node_id] = found
         return found
@@ -55,6 +61,11 @@ class FakePeers:
             for pair, edge in self.edges.get(user, {}).items()
             if automatic is None or edge.metadata.auto_generated == automatic
         }
+
+    def arrows(self, user: str) -> set[str]:
+        """The edges for wiki links: a>b, or a-b without direction."""
+        edges = self.text_edges.get(user, {}).values()
+        return {f"{edge.source_id}{'>' if edge.directed else '-'}{edge.target_id}" for edge in edges}
 
     def edge(self, user: str, a: str, b: str) -> graph_pb2.Edge:
         return self.edges[user][pair_of(a, b)]
@@ -76,6 +87,12 @@ class FakePeers:
                         auto_generated=edge.metadata.auto_generated,
                     )
                 )
+        for (a, b), edge in sorted(self.text_edges.get(user, {}).items()):
+            if node_id in (a, b):
+                at_source = graph_pb2.DIRECTION_OUT if edge.source_id == node_id else graph_pb2.DIRECTION_IN
+                direction = at_source if edge.directed else graph_pb2.DIRECTION_BOTH
+                other = b if node_id == a else a
+                found.append(graph_pb2.Neighbor(node_id=other, weight=1, type="links_to", direction=direction))
         return found
 
 
@@ -102,6 +119,23 @@ class _Nodes:
             missing_ids=[each for each in request.node_ids if each not in known],
         )
 
+    async def UpdateNode(self, request: Any, context: Any) -> node_pb2.UpdateNodeResponse:
+        self.peers.enter("UpdateNode")
+        note = self.peers.notes.get(request.user_id, {}).get(request.node_id)
+        if note is None:
+            raise NotFound("there is no such note", reason="NODE_NOT_FOUND")
+        if request.etag and request.etag != note.etag:
+            raise Aborted("somebody else changed the note", reason="ETAG_MISMATCH")
+        for path in request.update_mask.paths:
+            note.ClearField(path)
+        changed = node_pb2.Node(title=request.node.title, content=request.node.content, aliases=request.node.aliases)
+        note.MergeFrom(changed)
+        note.version += 1
+        note.etag = f'"{note.version}"'
+        self.peers.updated(request.user_id, note)
+        token = revisions.encode({note.node_id: (note.incarnation, note.version)})
+        return node_pb2.UpdateNodeResponse(node=note, consistency_token=token)
+
     async def ListNodes(self, request: Any, context: Any) -> node_pb2.ListNodesResponse:
         self.peers.enter("ListNodes")
         ids = sorted(self.peers.notes.get(request.user_id, {}))
@@ -126,6 +160,22 @@ class _Graph:
         results = []
         for new in request.edges:
             pair = pair_of(new.source_id, new.target_id)
+            texts = self.peers.text_edges.setdefault(request.user_id, {})
+            if new.type == "links_to":
+                assert new.metadata.labels["source"] == "text"
+                texts[pair] = graph_pb2.Edge(
+                    source_id=new.source_id,
+                    target_id=new.target_id,
+                    type=new.type,
+                    directed=new.directed,
+                    metadata=new.metadata,
+                )
+                edges.pop(pair, None)
+                results.append(graph_pb2.CreateEdgeResult(edge=texts[pair], created=True))
+                continue
+            if pair in texts:
+                results.append(graph_pb2.CreateEdgeResult(code=FAILED_PRECONDITION, reason="ALREADY_LINKED"))
+                continue
             if pair in self.peers.suppressed.get(request.user_id, set()):
                 results.append(graph_pb2.CreateEdgeResult(code=FAILED_PRECONDITION, reason="EDGE_SUPPRESSED"))
                 continue
@@ -152,6 +202,10 @@ class _Graph:
         self.peers.enter("DeleteEdge")
         edges = self.peers.edges.setdefault(request.user_id, {})
         pair = pair_of(request.source_id, request.target_id)
+        if request.type == "links_to":
+            assert request.only_if_from_text
+            found = self.peers.text_edges.get(request.user_id, {}).pop(pair, None)
+            return graph_pb2.DeleteEdgeResponse(deleted=found is not None)
         edge = edges.get(pair)
         if edge is None:
             return graph_pb2.DeleteEdgeResponse()
@@ -174,7 +228,8 @@ class _Graph:
 
     async def GetNeighbors(self, request: Any, context: Any) -> graph_pb2.GetNeighborsResponse:
         self.peers.enter("GetNeighbors")
-        found = self.peers.neighbours(request.user_id, request.node_id)
+        every = self.peers.neighbours(request.user_id, request.node_id)
+        found = [each for each in every if not request.types or each.type in request.types]
         start = int(request.page_token or 0)
         end = start + request.page_size
         return graph_pb2.GetNeighborsResponse(

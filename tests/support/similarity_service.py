@@ -118,6 +118,8 @@ def event_of(node: node_pb2.Node, kind: str = "", *, omit: bool = False) -> Even
             content="" if omit else node.content,
             content_omitted=omit,
             tags=node.tags,
+            aliases=node.aliases,
+            path=node.metadata.get("path", ""),
             incarnation=node.incarnation,
         )
     elif kind == "node.deleted":

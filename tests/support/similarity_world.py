@@ -8,6 +8,7 @@ from services.similarity_service.subscriber import Handler, handlers
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.index_node import IndexNode
 from services.similarity_service.usecases.link_node import LinkNode
+from services.similarity_service.usecases.link_texts import LinkTexts
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.relink import Relinker
 from services.similarity_service.usecases.relink_leases import RelinkLeases
@@ -57,12 +58,19 @@ class Process:
         leases = RelinkLeases(world.pending_relinks, world.clock, owner, lease_seconds=60)
         self.relinker = Relinker(self.cache, settings, world.graph, world.records, leases, world.clock, quiet_seconds=1)
         self.link_node = LinkNode(self.cache, settings, world.graph, self.relinker)
+        self.link_texts = LinkTexts(world.records, self.cache, world.graph)
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
         """What it does with events; no event leaves out its text."""
         return handlers(
-            self.index_node, self.set_visibility, self.remove_node, self.link_node, self.relinker, FakeNodes()
+            self.index_node,
+            self.set_visibility,
+            self.remove_node,
+            self.link_texts,
+            self.link_node,
+            self.relinker,
+            FakeNodes(),
         )
 
     async def hear(self, text: NodeText) -> None:

@@ -157,6 +157,10 @@ def _note(where: str, fields: Mapping[str, Any]) -> Note:
         str(given) if given not in (None, "") else hashlib.sha256(f"{title}\n{content}".encode()).hexdigest()[:26]
     )
     node = node_pb2.NewNode(node_id=stable_id(original), title=title, content=content, tags=tags_of(fields.get("tags")))
+    aliases = fields.get("aliases") or []
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise ValueError("aliases is not a list of texts")
+    node.aliases.extend(dict.fromkeys(alias for alias in aliases if alias.strip()))
     metadata = fields.get("metadata") or {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("metadata is not an object of texts")

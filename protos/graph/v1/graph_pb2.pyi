@@ -208,7 +208,7 @@ class UpdateEdgeResponse(_message.Message):
     def __init__(self, edge: _Optional[_Union[Edge, _Mapping]] = ..., consistency_token: _Optional[str] = ...) -> None: ...
 
 class DeleteEdgeRequest(_message.Message):
-    __slots__ = ("user_id", "source_id", "target_id", "type", "etag", "request_id", "only_if_automatic")
+    __slots__ = ("user_id", "source_id", "target_id", "type", "etag", "request_id", "only_if_automatic", "only_if_from_text")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +216,7 @@ class DeleteEdgeRequest(_message.Message):
     ETAG_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     ONLY_IF_AUTOMATIC_FIELD_NUMBER: _ClassVar[int]
+    ONLY_IF_FROM_TEXT_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     source_id: str
     target_id: str
@@ -223,7 +224,8 @@ class DeleteEdgeRequest(_message.Message):
     etag: str
     request_id: str
     only_if_automatic: bool
-    def __init__(self, user_id: _Optional[str] = ..., source_id: _Optional[str] = ..., target_id: _Optional[str] = ..., type: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ..., only_if_automatic: bool = ...) -> None: ...
+    only_if_from_text: bool
+    def __init__(self, user_id: _Optional[str] = ..., source_id: _Optional[str] = ..., target_id: _Optional[str] = ..., type: _Optional[str] = ..., etag: _Optional[str] = ..., request_id: _Optional[str] = ..., only_if_automatic: bool = ..., only_if_from_text: bool = ...) -> None: ...
 
 class DeleteEdgeResponse(_message.Message):
     __slots__ = ("deleted", "consistency_token")

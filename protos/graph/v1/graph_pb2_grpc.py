@@ -126,10 +126,16 @@ class GraphServiceServicer(object):
         cases. An automatic edge that a person creates becomes the person's. An automatic edge that is not confirmed, and
         that is found again with a score that differs by 0.02 or more, gets the new score and reasons, and the new weight
         unless the weight was changed by an update.
+        No automatic edge stands beside a person's edge between the same two notes: the edge that a person creates removes the
+        automatic one of type "related" in the same transaction, unless a person has confirmed it.
+        An edge of the type "links_to" whose label "source" is "text" stands for wiki links in a text: the similarity service
+        makes it, changes its direction with the texts, and removes it when no text has the link any more. It becomes the
+        person's when a person creates the same edge without this label.
         A note may have any number of edges.
         Errors: INVALID_ARGUMENT (an edge from a note to itself, metadata over 4 KiB in all, or a field breaks its limits),
         FAILED_PRECONDITION (NODE_MISSING: an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this
-        automatic link).
+        automatic link; ALREADY_LINKED: an automatic edge, while an edge of another type that is not automatic joins the two
+        notes).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,10 +48,16 @@ class GraphServiceStub:
     cases. An automatic edge that a person creates becomes the person's. An automatic edge that is not confirmed, and
     that is found again with a score that differs by 0.02 or more, gets the new score and reasons, and the new weight
     unless the weight was changed by an update.
+    No automatic edge stands beside a person's edge between the same two notes: the edge that a person creates removes the
+    automatic one of type "related" in the same transaction, unless a person has confirmed it.
+    An edge of the type "links_to" whose label "source" is "text" stands for wiki links in a text: the similarity service
+    makes it, changes its direction with the texts, and removes it when no text has the link any more. It becomes the
+    person's when a person creates the same edge without this label.
     A note may have any number of edges.
     Errors: INVALID_ARGUMENT (an edge from a note to itself, metadata over 4 KiB in all, or a field breaks its limits),
     FAILED_PRECONDITION (NODE_MISSING: an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this
-    automatic link).
+    automatic link; ALREADY_LINKED: an automatic edge, while an edge of another type that is not automatic joins the two
+    notes).
     """
     BatchCreateEdges: _grpc.UnaryUnaryMultiCallable[_graph_pb2.BatchCreateEdgesRequest, _graph_pb2.BatchCreateEdgesResponse]
     """Creates up to 500 edges. The batch is not atomic: each edge has its own result, in the order of the request. An
@@ -114,10 +120,16 @@ class GraphServiceAsyncStub(GraphServiceStub):
     cases. An automatic edge that a person creates becomes the person's. An automatic edge that is not confirmed, and
     that is found again with a score that differs by 0.02 or more, gets the new score and reasons, and the new weight
     unless the weight was changed by an update.
+    No automatic edge stands beside a person's edge between the same two notes: the edge that a person creates removes the
+    automatic one of type "related" in the same transaction, unless a person has confirmed it.
+    An edge of the type "links_to" whose label "source" is "text" stands for wiki links in a text: the similarity service
+    makes it, changes its direction with the texts, and removes it when no text has the link any more. It becomes the
+    person's when a person creates the same edge without this label.
     A note may have any number of edges.
     Errors: INVALID_ARGUMENT (an edge from a note to itself, metadata over 4 KiB in all, or a field breaks its limits),
     FAILED_PRECONDITION (NODE_MISSING: an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this
-    automatic link).
+    automatic link; ALREADY_LINKED: an automatic edge, while an edge of another type that is not automatic joins the two
+    notes).
     """
     BatchCreateEdges: _aio.UnaryUnaryMultiCallable[_graph_pb2.BatchCreateEdgesRequest, _graph_pb2.BatchCreateEdgesResponse]  # type: ignore[assignment]
     """Creates up to 500 edges. The batch is not atomic: each edge has its own result, in the order of the request. An
@@ -183,10 +195,16 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         cases. An automatic edge that a person creates becomes the person's. An automatic edge that is not confirmed, and
         that is found again with a score that differs by 0.02 or more, gets the new score and reasons, and the new weight
         unless the weight was changed by an update.
+        No automatic edge stands beside a person's edge between the same two notes: the edge that a person creates removes the
+        automatic one of type "related" in the same transaction, unless a person has confirmed it.
+        An edge of the type "links_to" whose label "source" is "text" stands for wiki links in a text: the similarity service
+        makes it, changes its direction with the texts, and removes it when no text has the link any more. It becomes the
+        person's when a person creates the same edge without this label.
         A note may have any number of edges.
         Errors: INVALID_ARGUMENT (an edge from a note to itself, metadata over 4 KiB in all, or a field breaks its limits),
         FAILED_PRECONDITION (NODE_MISSING: an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this
-        automatic link).
+        automatic link; ALREADY_LINKED: an automatic edge, while an edge of another type that is not automatic joins the two
+        notes).
         """
 
     @_abc_1.abstractmethod

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.node.v1 import node_pb2 as protos_dot_node_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotos/node/v1/events.proto\x12\x0e\x62rain2.node.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19protos/node/v1/node.proto\"\x96\x02\n\x0bNodeCreated\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12 \n\x0bincarnation\x18\x07 \x01(\x03R\x0bincarnation\"\xb0\x02\n\x0bNodeUpdated\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x18\n\x07\x63hanged\x18\x07 \x03(\tR\x07\x63hanged\x12 \n\x0bincarnation\x18\x08 \x01(\x03R\x0bincarnation\"\xda\x01\n\x0bNodeDeleted\x12;\n\x0b\x64\x65lete_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeleteTime\x12\x39\n\npurge_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x31\n\x07\x63\x61scade\x18\x03 \x01(\x0e\x32\x17.brain2.node.v1.CascadeR\x07\x63\x61scade\x12 \n\x0bincarnation\x18\x04 \x01(\x03R\x0bincarnation\"\x97\x02\n\x0cNodeRestored\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12 \n\x0bincarnation\x18\x07 \x01(\x03R\x0bincarnation\"i\n\nNodePurged\x12\x39\n\npurge_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12 \n\x0bincarnation\x18\x02 \x01(\x03R\x0bincarnationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotos/node/v1/events.proto\x12\x0e\x62rain2.node.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19protos/node/v1/node.proto\"\xc4\x02\n\x0bNodeCreated\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12 \n\x0bincarnation\x18\x07 \x01(\x03R\x0bincarnation\x12\x18\n\x07\x61liases\x18\x08 \x03(\tR\x07\x61liases\x12\x12\n\x04path\x18\t \x01(\tR\x04path\"\xde\x02\n\x0bNodeUpdated\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x18\n\x07\x63hanged\x18\x07 \x03(\tR\x07\x63hanged\x12 \n\x0bincarnation\x18\x08 \x01(\x03R\x0bincarnation\x12\x18\n\x07\x61liases\x18\t \x03(\tR\x07\x61liases\x12\x12\n\x04path\x18\n \x01(\tR\x04path\"\xda\x01\n\x0bNodeDeleted\x12;\n\x0b\x64\x65lete_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeleteTime\x12\x39\n\npurge_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x31\n\x07\x63\x61scade\x18\x03 \x01(\x0e\x32\x17.brain2.node.v1.CascadeR\x07\x63\x61scade\x12 \n\x0bincarnation\x18\x04 \x01(\x03R\x0bincarnation\"\xc5\x02\n\x0cNodeRestored\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12 \n\x0bincarnation\x18\x07 \x01(\x03R\x0bincarnation\x12\x18\n\x07\x61liases\x18\x08 \x03(\tR\x07\x61liases\x12\x12\n\x04path\x18\t \x01(\tR\x04path\"i\n\nNodePurged\x12\x39\n\npurge_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12 \n\x0bincarnation\x18\x02 \x01(\x03R\x0bincarnationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,13 +34,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.node.v1.events_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_NODECREATED']._serialized_start=108
-  _globals['_NODECREATED']._serialized_end=386
-  _globals['_NODEUPDATED']._serialized_start=389
-  _globals['_NODEUPDATED']._serialized_end=693
-  _globals['_NODEDELETED']._serialized_start=696
-  _globals['_NODEDELETED']._serialized_end=914
-  _globals['_NODERESTORED']._serialized_start=917
-  _globals['_NODERESTORED']._serialized_end=1196
-  _globals['_NODEPURGED']._serialized_start=1198
-  _globals['_NODEPURGED']._serialized_end=1303
+  _globals['_NODECREATED']._serialized_end=432
+  _globals['_NODEUPDATED']._serialized_start=435
+  _globals['_NODEUPDATED']._serialized_end=785
+  _globals['_NODEDELETED']._serialized_start=788
+  _globals['_NODEDELETED']._serialized_end=1006
+  _globals['_NODERESTORED']._serialized_start=1009
+  _globals['_NODERESTORED']._serialized_end=1334
+  _globals['_NODEPURGED']._serialized_start=1336
+  _globals['_NODEPURGED']._serialized_end=1441
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class NodeCreated(_message.Message):
-    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "incarnation")
+    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "incarnation", "aliases", "path")
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     CONTENT_OMITTED_FIELD_NUMBER: _ClassVar[int]
@@ -19,6 +19,8 @@ class NodeCreated(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
     title: str
     content: str
     content_omitted: bool
@@ -26,10 +28,12 @@ class NodeCreated(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     incarnation: int
-    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incarnation: _Optional[int] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    path: str
+    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incarnation: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ...) -> None: ...
 
 class NodeUpdated(_message.Message):
-    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "changed", "incarnation")
+    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "changed", "incarnation", "aliases", "path")
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     CONTENT_OMITTED_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +42,8 @@ class NodeUpdated(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
     title: str
     content: str
     content_omitted: bool
@@ -46,7 +52,9 @@ class NodeUpdated(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     changed: _containers.RepeatedScalarFieldContainer[str]
     incarnation: int
-    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed: _Optional[_Iterable[str]] = ..., incarnation: _Optional[int] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    path: str
+    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed: _Optional[_Iterable[str]] = ..., incarnation: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ...) -> None: ...
 
 class NodeDeleted(_message.Message):
     __slots__ = ("delete_time", "purge_time", "cascade", "incarnation")
@@ -61,7 +69,7 @@ class NodeDeleted(_message.Message):
     def __init__(self, delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cascade: _Optional[_Union[_node_pb2.Cascade, str]] = ..., incarnation: _Optional[int] = ...) -> None: ...
 
 class NodeRestored(_message.Message):
-    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "incarnation")
+    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "incarnation", "aliases", "path")
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     CONTENT_OMITTED_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +77,8 @@ class NodeRestored(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
     title: str
     content: str
     content_omitted: bool
@@ -76,7 +86,9 @@ class NodeRestored(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     incarnation: int
-    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incarnation: _Optional[int] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    path: str
+    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incarnation: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ...) -> None: ...
 
 class NodePurged(_message.Message):
     __slots__ = ("purge_time", "incarnation")

@@ -138,7 +138,7 @@ class NodeServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def UpdateNode(self, request, context):
-        """Changes the fields that update_mask names: title, content, tags, metadata. An empty mask means every field that is
+        """Changes the fields that update_mask names: title, content, tags, metadata, aliases. An empty mask means every field that is
         set.
         Errors: NOT_FOUND, ABORTED (ETAG_MISMATCH: another write came first; read the note again), INVALID_ARGUMENT (unknown
         path, or a field breaks its limits), FAILED_PRECONDITION (the note is deleted).

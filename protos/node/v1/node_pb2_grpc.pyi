@@ -67,7 +67,7 @@ class NodeServiceStub:
     BatchGetNodes: _grpc.UnaryUnaryMultiCallable[_node_pb2.BatchGetNodesRequest, _node_pb2.BatchGetNodesResponse]
     """Reads up to 1,000 notes in one round trip. A note that is missing or deleted is not an error: missing_ids lists it."""
     UpdateNode: _grpc.UnaryUnaryMultiCallable[_node_pb2.UpdateNodeRequest, _node_pb2.UpdateNodeResponse]
-    """Changes the fields that update_mask names: title, content, tags, metadata. An empty mask means every field that is
+    """Changes the fields that update_mask names: title, content, tags, metadata, aliases. An empty mask means every field that is
     set.
     Errors: NOT_FOUND, ABORTED (ETAG_MISMATCH: another write came first; read the note again), INVALID_ARGUMENT (unknown
     path, or a field breaks its limits), FAILED_PRECONDITION (the note is deleted).
@@ -134,7 +134,7 @@ class NodeServiceAsyncStub(NodeServiceStub):
     BatchGetNodes: _aio.UnaryUnaryMultiCallable[_node_pb2.BatchGetNodesRequest, _node_pb2.BatchGetNodesResponse]  # type: ignore[assignment]
     """Reads up to 1,000 notes in one round trip. A note that is missing or deleted is not an error: missing_ids lists it."""
     UpdateNode: _aio.UnaryUnaryMultiCallable[_node_pb2.UpdateNodeRequest, _node_pb2.UpdateNodeResponse]  # type: ignore[assignment]
-    """Changes the fields that update_mask names: title, content, tags, metadata. An empty mask means every field that is
+    """Changes the fields that update_mask names: title, content, tags, metadata, aliases. An empty mask means every field that is
     set.
     Errors: NOT_FOUND, ABORTED (ETAG_MISMATCH: another write came first; read the note again), INVALID_ARGUMENT (unknown
     path, or a field breaks its limits), FAILED_PRECONDITION (the note is deleted).
@@ -228,7 +228,7 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _node_pb2.UpdateNodeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_node_pb2.UpdateNodeResponse, _abc.Awaitable[_node_pb2.UpdateNodeResponse]]:
-        """Changes the fields that update_mask names: title, content, tags, metadata. An empty mask means every field that is
+        """Changes the fields that update_mask names: title, content, tags, metadata, aliases. An empty mask means every field that is
         set.
         Errors: NOT_FOUND, ABORTED (ETAG_MISMATCH: another write came first; read the note again), INVALID_ARGUMENT (unknown
         path, or a field breaks its limits), FAILED_PRECONDITION (the note is deleted).

@@ -70,6 +70,16 @@ class SimilarityServiceStub(object):
                 request_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.SearchNodesRequest.SerializeToString,
                 response_deserializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.SearchNodesResponse.FromString,
                 _registered_method=True)
+        self.ListMentions = channel.unary_unary(
+                '/brain2.similarity.v1.SimilarityService/ListMentions',
+                request_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.ListMentionsRequest.SerializeToString,
+                response_deserializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.ListMentionsResponse.FromString,
+                _registered_method=True)
+        self.RenameNode = channel.unary_unary(
+                '/brain2.similarity.v1.SimilarityService/RenameNode',
+                request_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.RenameNodeRequest.SerializeToString,
+                response_deserializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.RenameNodeResponse.FromString,
+                _registered_method=True)
         self.ReindexUser = channel.unary_stream(
                 '/brain2.similarity.v1.SimilarityService/ReindexUser',
                 request_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.ReindexUserRequest.SerializeToString,
@@ -159,6 +169,32 @@ class SimilarityServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMentions(self, request, context):
+        """Lists the notes whose text links to a note, and then those whose text only mentions its title or an alias, each with
+        the passages around it. The order is by kind, then by node_id; page tokens stay valid under writes.
+        Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (page_token of another request), UNAVAILABLE
+        (INDEX_BEHIND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenameNode(self, request, context):
+        """Gives a note another title. With rewrite_links the wiki links that name the note by its old title name it by the new
+        one afterwards, in every note; labels and parts stay. Where another note has the new title too, the links name the
+        note by its node_id, so that they lead to it. First the new title becomes an alias, then the links are rewritten, and
+        the title is changed last: at each moment every link leads to the note. Each note is written on the condition that
+        nobody else has written it in between.
+        The call may end before all is done (done = false), or fail in between: make it again with the same values, until done
+        is true. Repeating it is harmless. A link that was written less than about a second before may keep the old title, and
+        leads to the note all the same.
+        Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (NODE_DELETED), ABORTED (ETAG_MISMATCH, or another write of
+        the note came first).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReindexUser(self, request, context):
         """Builds the user's index again from the notes, for a new analyser, a new language or a repair; for operators. The
         answer streams progress. With relink the automatic links are made again, too.
@@ -236,6 +272,16 @@ def add_SimilarityServiceServicer_to_server(servicer, server):
                     servicer.SearchNodes,
                     request_deserializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.SearchNodesRequest.FromString,
                     response_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.SearchNodesResponse.SerializeToString,
+            ),
+            'ListMentions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMentions,
+                    request_deserializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.ListMentionsRequest.FromString,
+                    response_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.ListMentionsResponse.SerializeToString,
+            ),
+            'RenameNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenameNode,
+                    request_deserializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.RenameNodeRequest.FromString,
+                    response_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.RenameNodeResponse.SerializeToString,
             ),
             'ReindexUser': grpc.unary_stream_rpc_method_handler(
                     servicer.ReindexUser,
@@ -453,6 +499,60 @@ class SimilarityService(object):
             '/brain2.similarity.v1.SimilarityService/SearchNodes',
             protos_dot_similarity_dot_v1_dot_similarity__pb2.SearchNodesRequest.SerializeToString,
             protos_dot_similarity_dot_v1_dot_similarity__pb2.SearchNodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMentions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain2.similarity.v1.SimilarityService/ListMentions',
+            protos_dot_similarity_dot_v1_dot_similarity__pb2.ListMentionsRequest.SerializeToString,
+            protos_dot_similarity_dot_v1_dot_similarity__pb2.ListMentionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenameNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain2.similarity.v1.SimilarityService/RenameNode',
+            protos_dot_similarity_dot_v1_dot_similarity__pb2.RenameNodeRequest.SerializeToString,
+            protos_dot_similarity_dot_v1_dot_similarity__pb2.RenameNodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

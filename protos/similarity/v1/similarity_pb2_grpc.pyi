@@ -4,8 +4,20 @@ isort:skip_file
 Keywords, similar notes, search and automatic links.
 
 The rules of brain2.node.v1 (owner, ids, errors, request_id, deadlines, limits) hold for every RPC of this package.
-Besides: the index follows the notes through events, usually within a second. A deleted note is in no answer from then
-on. Scores are in [0, 1] where nothing else is stated.
+Besides:
+- The index follows the notes through events, usually within a second. A deleted note is in no answer from then on.
+- A request that has the consistency_token of CreateNode, UpdateNode or RestoreNode waits until the index has the notes
+  at the versions of that write: at most 5 seconds, and at most until shortly before its deadline. Then it fails with
+  UNAVAILABLE (INDEX_BEHIND) and RetryInfo.
+- Scores are in [0, 1] where nothing else is stated.
+
+Wiki links: [[Name]], [[Name|label]], [[Name#part]] and ![[Name]] in the content of a note make an edge of the type
+"links_to" from the note to the note that has the name. Links in code, comments and formulas make none. The name is a
+note's title, alias, node_id or the name or path of its file (the value of "path" in its metadata), in this order, and
+the exact case comes before another case. A link whose name no note has waits, and its edge is made when such a note
+comes. A link to an earlier title or alias of a note leads to that note as long as no other note has the name. When the
+text no longer has the link, the edge is removed. An edge that a person made is never changed or removed. Such an edge
+has the label "source" with the value "text"; where two notes link each other it has no direction.
 """
 
 from collections import abc as _abc
@@ -66,6 +78,24 @@ class SimilarityServiceStub:
     The answer has snippets with highlights.
     Errors: INVALID_ARGUMENT (the query is empty or over 1 KiB).
     """
+    ListMentions: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.ListMentionsRequest, _similarity_pb2.ListMentionsResponse]
+    """Lists the notes whose text links to a note, and then those whose text only mentions its title or an alias, each with
+    the passages around it. The order is by kind, then by node_id; page tokens stay valid under writes.
+    Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (page_token of another request), UNAVAILABLE
+    (INDEX_BEHIND).
+    """
+    RenameNode: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.RenameNodeRequest, _similarity_pb2.RenameNodeResponse]
+    """Gives a note another title. With rewrite_links the wiki links that name the note by its old title name it by the new
+    one afterwards, in every note; labels and parts stay. Where another note has the new title too, the links name the
+    note by its node_id, so that they lead to it. First the new title becomes an alias, then the links are rewritten, and
+    the title is changed last: at each moment every link leads to the note. Each note is written on the condition that
+    nobody else has written it in between.
+    The call may end before all is done (done = false), or fail in between: make it again with the same values, until done
+    is true. Repeating it is harmless. A link that was written less than about a second before may keep the old title, and
+    leads to the note all the same.
+    Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (NODE_DELETED), ABORTED (ETAG_MISMATCH, or another write of
+    the note came first).
+    """
     ReindexUser: _grpc.UnaryStreamMultiCallable[_similarity_pb2.ReindexUserRequest, _similarity_pb2.ReindexUserResponse]
     """Builds the user's index again from the notes, for a new analyser, a new language or a repair; for operators. The
     answer streams progress. With relink the automatic links are made again, too.
@@ -118,6 +148,24 @@ class SimilarityServiceAsyncStub(SimilarityServiceStub):
     """Searches the full text of the notes, ranked by BM25. A query has words, "quoted phrases", prefix* and tag:name filters.
     The answer has snippets with highlights.
     Errors: INVALID_ARGUMENT (the query is empty or over 1 KiB).
+    """
+    ListMentions: _aio.UnaryUnaryMultiCallable[_similarity_pb2.ListMentionsRequest, _similarity_pb2.ListMentionsResponse]  # type: ignore[assignment]
+    """Lists the notes whose text links to a note, and then those whose text only mentions its title or an alias, each with
+    the passages around it. The order is by kind, then by node_id; page tokens stay valid under writes.
+    Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (page_token of another request), UNAVAILABLE
+    (INDEX_BEHIND).
+    """
+    RenameNode: _aio.UnaryUnaryMultiCallable[_similarity_pb2.RenameNodeRequest, _similarity_pb2.RenameNodeResponse]  # type: ignore[assignment]
+    """Gives a note another title. With rewrite_links the wiki links that name the note by its old title name it by the new
+    one afterwards, in every note; labels and parts stay. Where another note has the new title too, the links name the
+    note by its node_id, so that they lead to it. First the new title becomes an alias, then the links are rewritten, and
+    the title is changed last: at each moment every link leads to the note. Each note is written on the condition that
+    nobody else has written it in between.
+    The call may end before all is done (done = false), or fail in between: make it again with the same values, until done
+    is true. Repeating it is harmless. A link that was written less than about a second before may keep the old title, and
+    leads to the note all the same.
+    Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (NODE_DELETED), ABORTED (ETAG_MISMATCH, or another write of
+    the note came first).
     """
     ReindexUser: _aio.UnaryStreamMultiCallable[_similarity_pb2.ReindexUserRequest, _similarity_pb2.ReindexUserResponse]  # type: ignore[assignment]
     """Builds the user's index again from the notes, for a new analyser, a new language or a repair; for operators. The
@@ -210,6 +258,36 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         """Searches the full text of the notes, ranked by BM25. A query has words, "quoted phrases", prefix* and tag:name filters.
         The answer has snippets with highlights.
         Errors: INVALID_ARGUMENT (the query is empty or over 1 KiB).
+        """
+
+    @_abc_1.abstractmethod
+    def ListMentions(
+        self,
+        request: _similarity_pb2.ListMentionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_similarity_pb2.ListMentionsResponse, _abc.Awaitable[_similarity_pb2.ListMentionsResponse]]:
+        """Lists the notes whose text links to a note, and then those whose text only mentions its title or an alias, each with
+        the passages around it. The order is by kind, then by node_id; page tokens stay valid under writes.
+        Errors: NOT_FOUND (the note is not indexed), INVALID_ARGUMENT (page_token of another request), UNAVAILABLE
+        (INDEX_BEHIND).
+        """
+
+    @_abc_1.abstractmethod
+    def RenameNode(
+        self,
+        request: _similarity_pb2.RenameNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_similarity_pb2.RenameNodeResponse, _abc.Awaitable[_similarity_pb2.RenameNodeResponse]]:
+        """Gives a note another title. With rewrite_links the wiki links that name the note by its old title name it by the new
+        one afterwards, in every note; labels and parts stay. Where another note has the new title too, the links name the
+        note by its node_id, so that they lead to it. First the new title becomes an alias, then the links are rewritten, and
+        the title is changed last: at each moment every link leads to the note. Each note is written on the condition that
+        nobody else has written it in between.
+        The call may end before all is done (done = false), or fail in between: make it again with the same values, until done
+        is true. Repeating it is harmless. A link that was written less than about a second before may keep the old title, and
+        leads to the note all the same.
+        Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION (NODE_DELETED), ABORTED (ETAG_MISMATCH, or another write of
+        the note came first).
         """
 
     @_abc_1.abstractmethod

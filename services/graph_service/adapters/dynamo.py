@@ -173,6 +173,11 @@ class DynamoEdgeStore:
         edges = [items.edge_of(user_id, item) for item in found.values()]
         return {edge.key: edge for edge in edges}
 
+    async def between(self, user_id: str, a: str, b: str) -> Sequence[Edge]:
+        partition, bounds = table.user_partition(user_id), table.edges_between(a, b)
+        found = self._table.query_all(partition, between=bounds, consistent=True)
+        return [items.edge_of(user_id, item) async for item in found if not items.is_suppressed(item)]
+
     async def members(self, user_id: str, node_id: str, members: Sequence[str]) -> Mapping[str, Neighbor]:
         wanted: dict[Key, str] = {}
         for member in members:

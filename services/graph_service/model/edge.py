@@ -8,6 +8,8 @@ from typing import NamedTuple
 RELATED = "related"
 # An automatic edge that is created again is written again when its score differs by this much or more.
 MIN_SCORE_CHANGE = 0.02
+# The label, and its value, of an edge that stands for links in texts.
+SOURCE, TEXT = "source", "text"
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -45,6 +47,16 @@ class Metadata:
     method: str = ""
     confirmed: bool = False
     labels: Mapping[str, str] = field(default_factory=lambda: _NO_LABELS)
+
+    @property
+    def from_text(self) -> bool:
+        """Whether links in texts made the edge: their service keeps it equal to the texts."""
+        return not self.auto and self.labels.get(SOURCE) == TEXT
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether the edge is automatic and no person has confirmed it: then the service may remove it by itself."""
+        return self.auto and not self.confirmed
 
     def bytes(self) -> int:
         """Its size in UTF-8, numbers counted as eight bytes."""
@@ -125,13 +137,29 @@ def first_version(user_id: str, new: NewEdge, now_ms: int) -> Edge:
     return Edge(user_id, source, target, key.type, new.directed, new.weight, new.metadata, 1, now_ms, now_ms)
 
 
+def _rewritten(existing: Edge, new: NewEdge, now_ms: int) -> Edge | None:
+    """The next version of an edge from texts that texts or a person create again; None: it stays as it is."""
+    fresh = first_version(existing.user_id, new, now_ms)
+    same = (fresh.directed, fresh.source) == (existing.directed, existing.source)
+    if new.metadata.from_text:
+        if same:
+            return None
+        after = existing.changed(now_ms)
+    else:
+        after = existing.changed(now_ms, weight=new.weight, metadata=new.metadata)
+    return replace(after, directed=fresh.directed, source=fresh.source, target=fresh.target)
+
+
 def merge_into_existing(existing: Edge, new: NewEdge, now_ms: int) -> Edge | None:
     """The next version of an edge that is created again; None: it stays as it is.
 
     An automatic edge that a person creates is no longer automatic, but keeps its score and keywords. An automatic edge
-    that isn't confirmed takes over another score with its keywords, and the weight, unless somebody changed that.
+    that isn't confirmed takes over another score with its keywords, and the weight, unless somebody changed that. An
+    edge from texts takes over the direction of other texts, and everything from a person who creates it.
     """
     old = existing.metadata
+    if old.from_text and not new.metadata.auto:
+        return _rewritten(existing, new, now_ms)
     if not old.auto:
         return None
     if not new.metadata.auto:

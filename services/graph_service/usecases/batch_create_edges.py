@@ -1,6 +1,6 @@
 """BatchCreateEdges: many edges in few transactions, each with a result of its own. The batch is not atomic."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -8,7 +8,16 @@ from services.graph_service.model.consistency_token import Token, token_for
 from services.graph_service.model.edge import Edge, EdgeKey, NewEdge
 from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, Write, WriteRejected
 from services.graph_service.usecases.committer import Committer
-from services.graph_service.usecases.edges import Edges, cap_reached, creation, node_missing, suppressed
+from services.graph_service.usecases.edges import (
+    Edges,
+    already_linked,
+    automatic_beside,
+    cap_reached,
+    creation,
+    node_missing,
+    replacements,
+    suppressed,
+)
 from services.graph_service.usecases.validation import check_batch, check_batched_edge
 from shared.errors import Brain2Error, InvalidArgument
 from shared.idempotent import IdempotentRequest
@@ -87,14 +96,16 @@ class BatchCreateEdges:
             if first.setdefault(new.key, index) != index:
                 repeats.append(index)
         await self._check_ends_exist(user_id, news, first, results)
-        existing = await self.store.get_many(user_id, first)
+        wanted = [news[index] for index in first.values()]
+        existing = await self.store.get_many(user_id, [*first, *automatic_beside(wanted)])
+        replaced = replacements(wanted, existing)
         await self._check_automatic(user_id, news, first, existing, results)
-        changes: dict[int, EdgeChange] = {}
+        changes: dict[int, Sequence[EdgeChange]] = {}
         for key, index in first.items():
             change = creation(user_id, news[index], existing.get(key), self.clock.now_ms())
             results[index].edge = existing[key] if change is None else change.edge
-            if change is not None:
-                changes[index] = change
+            if found := [each for each in (change, replaced.get(key)) if each is not None]:
+                changes[index] = found
         token = await self._commit_all(user_id, news, changes, results)
         for index in repeats:
             original = first.get(news[index].key)
@@ -121,18 +132,27 @@ class BatchCreateEdges:
         existing: Mapping[EdgeKey, Edge],
         results: Sequence[EdgeResult],
     ) -> None:
-        """Refuse automatic edges that a person rejected, and those above the cap. An existing edge is no new one."""
-        for key, edge in existing.items():
-            if edge.suppressed and news[first[key]].metadata.auto:
+        """Refuse automatic edges that a person rejected, those beside a person's edge, and those above the cap.
+
+        An existing edge is no new one.
+        """
+        for key, index in list(first.items()):
+            if key in existing and existing[key].suppressed and news[index].metadata.auto:
                 results[first.pop(key)].fail(suppressed())
         automatic = [key for key, index in first.items() if news[index].metadata.auto and key not in existing]
         if not automatic:
             return
+        linked = await self.edges.pages.linked_by_person(user_id, {(key.a, key.b) for key in automatic})
+        # In this batch, too, a person's edge comes first.
+        linked |= {(key.a, key.b) for key, index in first.items() if not news[index].metadata.auto}
         ends = sorted({end for key in automatic for end in (key.a, key.b)})
         counts = await self.edges.pages.automatic_counts(user_id, ends)
         cap = self.edges.auto_cap
         for key in automatic:
             full = [end for end in (key.a, key.b) if counts[end] >= cap]
+            if (key.a, key.b) in linked:
+                results[first.pop(key)].fail(already_linked())
+                continue
             if full:
                 results[first.pop(key)].fail(cap_reached(full[0], cap))
                 continue
@@ -140,17 +160,19 @@ class BatchCreateEdges:
             counts[key.b] += 1
 
     async def _commit_all(
-        self, user_id: str, news: Sequence[NewEdge], changes: Mapping[int, EdgeChange], results: Sequence[EdgeResult]
+        self,
+        user_id: str,
+        news: Sequence[NewEdge],
+        changes: Mapping[int, Sequence[EdgeChange]],
+        results: Sequence[EdgeResult],
     ) -> Token:
-        indexes = list(changes)
         token: Token | None = None
-        for start in range(0, len(indexes), _GROUP):
-            group = indexes[start : start + _GROUP]
-            write = Write(user_id, changes=tuple(changes[i] for i in group))
+        for group in _groups(changes):
+            write = Write(user_id, changes=tuple(change for i in group for change in changes[i]))
             try:
                 token = await self.committer.commit_edges(write)
                 for index in group:
-                    results[index].created = changes[index].change_type is ChangeType.CREATED
+                    results[index].created = changes[index][0].change_type is ChangeType.CREATED
             except WriteRejected:
                 # One edge met another writer: each is created by itself, so that the others succeed.
                 for index in group:
@@ -169,6 +191,20 @@ class BatchCreateEdges:
             result.edge = None
             result.fail(error)
             return None
+
+
+def _groups(changes: Mapping[int, Sequence[EdgeChange]]) -> Iterator[list[int]]:
+    """The indexes of the edges, so that the changes of a group are one transaction."""
+    group: list[int] = []
+    size = 0
+    for index, parts in changes.items():
+        if size + len(parts) > _GROUP:
+            yield group
+            group, size = [], 0
+        group.append(index)
+        size += len(parts)
+    if group:
+        yield group
 
 
 def _keys(results: Iterable[EdgeResult]) -> list[EdgeKey]:

@@ -4,12 +4,20 @@ A write reads what is stored, decides, and commits on the condition that nobody 
 concurrency). With a request_id, the commit stores the result as well, and a repeated request returns it.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from services.graph_service.model.consistency_token import Token
-from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, first_version, merge_into_existing, suppression
+from services.graph_service.model.edge import (
+    Edge,
+    EdgeKey,
+    NewEdge,
+    edge_key,
+    first_version,
+    merge_into_existing,
+    suppression,
+)
 from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, Write, WriteRejected
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
@@ -60,17 +68,19 @@ class Edges:
             return edge, created, token
         await self._check_ends_exist(user_id, new)
         if new.metadata.auto:
-            await self._check_cap(user_id, new)
+            await self._check_automatic(user_id, new)
 
-        async def attempt(existing: Edge | None) -> tuple[Edge, bool, Token]:
+        async def attempt(found: Edge | None) -> tuple[Edge, bool, Token]:
+            existing = found if found is not None and found.key == new.key else None
             change = creation(user_id, new, existing, self.clock.now_ms())
-            if change is None and request is None:
+            replaced = replacements((new,), await self.store.get_many(user_id, automatic_beside((new,))))
+            if change is None and request is None and not replaced:
                 assert existing is not None
                 return existing, False, await self.committer.renew_token(user_id, (new.key,))
             edge = existing if change is None else change.edge
             assert edge is not None
             created = change is not None and change.change_type is ChangeType.CREATED
-            changes = () if change is None else (change,)
+            changes = (*(() if change is None else (change,)), *replaced.values())
             write = Write(user_id, changes=changes, response=_response(request, created, edge))
             return edge, created, await self.committer.commit_edges(write, (new.key,))
 
@@ -117,22 +127,33 @@ class Edges:
         etag: str = "",
         *,
         only_automatic: bool = False,
+        only_from_text: bool = False,
         request: IdempotentRequest | None = None,
     ) -> tuple[bool, Token]:
-        """Whether an edge was deleted. only_automatic: an edge that a person made or confirmed is left alone."""
+        """Whether an edge was deleted.
+
+        only_automatic: an edge that a person made or confirmed is left alone.
+        only_from_text: an edge that no link in a text has made is left alone.
+        """
         check_edge_key(user_id, key)
         if (stored := await self._stored_result(request, key)) is not None:
             return stored[0][0], stored[1]
 
+        cause = "relink" if only_automatic else "text" if only_from_text else "request"
+
         async def attempt(_: Edge | None) -> tuple[bool, Token]:
             before = await self.store.get(user_id, key)
-            kept = before is None or before.suppressed or (only_automatic and not _is_automatic(before))
-            if before is None or kept:
+            if (
+                before is None
+                or before.suppressed
+                or (only_automatic and not before.metadata.replaceable)
+                or (only_from_text and not before.metadata.from_text)
+            ):
                 if request is not None:
                     await self.store.commit(Write(user_id, response=_response(request, False, None)))
                 return False, await self.committer.renew_token(user_id, (key,))
             _check_etag(before, etag)
-            change = EdgeChange(ChangeType.DELETED, before, before, "relink" if only_automatic else "request")
+            change = EdgeChange(ChangeType.DELETED, before, before, cause)
             write = Write(user_id, changes=(change,), response=_response(request, True, before))
             return True, await self.committer.commit_edges(write)
 
@@ -167,11 +188,14 @@ class Edges:
         if missing:
             raise node_missing(new, missing)
 
-    async def _check_cap(self, user_id: str, new: NewEdge) -> None:
+    async def _check_automatic(self, user_id: str, new: NewEdge) -> None:
+        """Refuse an automatic edge beside a person's edge, and one above the cap. An existing edge is no new one."""
         counts = await self.pages.automatic_counts(user_id, (new.source, new.target))
         full = [node_id for node_id, count in counts.items() if count >= self.auto_cap]
-        if full and await self.store.get(user_id, new.key) is None:
-            raise cap_reached(full[0], self.auto_cap)
+        ends = (new.key.a, new.key.b)
+        linked = bool(await self.pages.linked_by_person(user_id, (ends,)))
+        if (full or linked) and await self.store.get(user_id, new.key) is None:
+            raise already_linked() if linked else cap_reached(full[0], self.auto_cap)
 
     async def _stored_result(self, request: IdempotentRequest | None, key: EdgeKey) -> tuple[Result, Token] | None:
         """The result of the same request before, with a token that can be verified now."""
@@ -195,6 +219,27 @@ def creation(user_id: str, new: NewEdge, existing: Edge | None, now_ms: int) -> 
         return EdgeChange(ChangeType.CREATED, first_version(user_id, new, now_ms), existing)
     after = merge_into_existing(existing, new, now_ms)
     return None if after is None else EdgeChange(ChangeType.UPDATED, after, existing)
+
+
+def automatic_beside(news: Iterable[NewEdge]) -> set[EdgeKey]:
+    """The keys of the automatic edges that these edges replace, if there are such edges."""
+    return {edge_key(new.source, new.target) for new in news if not new.metadata.auto} - {new.key for new in news}
+
+
+def replacements(news: Iterable[NewEdge], stored: Mapping[EdgeKey, Edge]) -> dict[EdgeKey, EdgeChange]:
+    """By key of the new edge, the deletion of the automatic edge beside it, which adds nothing to a person's edge.
+
+    An automatic edge that a person has confirmed stays. stored: the edges of automatic_beside(news).
+    """
+    left = automatic_beside(news)
+    found = {}
+    for new in news:
+        beside = edge_key(new.source, new.target)
+        edge = stored.get(beside)
+        if not new.metadata.auto and beside in left and edge is not None and edge.metadata.replaceable:
+            left.remove(beside)
+            found[new.key] = EdgeChange(ChangeType.DELETED, edge, edge, "linked")
+    return found
 
 
 def _response(
@@ -249,6 +294,10 @@ def node_missing(new: NewEdge, missing: Sequence[str]) -> FailedPrecondition:
 
 def suppressed() -> FailedPrecondition:
     return FailedPrecondition("a person rejected this automatic link", reason="EDGE_SUPPRESSED")
+
+
+def already_linked() -> FailedPrecondition:
+    return FailedPrecondition("a person has linked these two notes already", reason="ALREADY_LINKED")
 
 
 def cap_reached(node_id: str, cap: int) -> FailedPrecondition:

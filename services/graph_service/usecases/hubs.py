@@ -75,6 +75,10 @@ class Hubs:
         self._sleep = sleep
         self._fills: dict[tuple[str, str], asyncio.Task[None]] = {}
 
+    async def linked_by_person(self, user_id: str, node_id: str, other: str) -> bool:
+        """Whether a hub has an edge to another note that is not automatic. The list of a hub is not in memory."""
+        return any(not edge.metadata.auto for edge in await self._store.between(user_id, node_id, other))
+
     async def page(
         self, query: Query, hidden: frozenset[str], *, dynamodb_only: bool = False, token: Token | None = None
     ) -> CachedHubPage:

@@ -1,6 +1,6 @@
 """Pages of neighbours, whether the note's list is packed or a hub's. All use cases that read lists build on it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from services.graph_service.model.consistency_token import Token
@@ -38,6 +38,23 @@ class NeighborPages:
                 query = Query(user_id, node_id, limit, min_weight=min_weight)
                 pages[node_id], _ = await self.page(query, result, token)
         return pages
+
+    async def linked_by_person(self, user_id: str, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Those of the pairs of notes between which there is an edge that is not automatic, of any type."""
+        lists = (await self.lookup.find(user_id, sorted({a for a, _ in pairs}))).lists
+        persons: dict[str, frozenset[str]] = {}
+        found = set()
+        for a, b in pairs:
+            packed = lists[a].packed_list
+            if packed is None:
+                linked = await self.hubs.linked_by_person(user_id, a, b)
+            else:
+                if a not in persons:
+                    persons[a] = frozenset(each.node_id for each in self.codec.unpack(packed.packed) if not each.auto)
+                linked = b in persons[a]
+            if linked:
+                found.add((a, b))
+        return frozenset(found)
 
     async def automatic_counts(self, user_id: str, node_ids: Sequence[str]) -> dict[str, int]:
         """The number of automatic edges of each note."""

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 
 from services.node_service.model import (
+    MAX_ALIASES,
     MAX_BATCH_CREATE,
     MAX_BATCH_GET,
     MAX_CONTENT_BYTES,
@@ -160,6 +161,8 @@ def _fields(draft: Draft, names: Collection[str], violations: Violations) -> Non
         _size("node.content", _bytes(draft.content), MAX_CONTENT_BYTES, violations)
     if "tags" in names:
         _tags("node.tags", draft.tags, violations)
+    if "aliases" in names:
+        _aliases("node.aliases", draft.aliases, violations)
     if "metadata" in names:
         _metadata("node.metadata", draft.metadata, violations)
 
@@ -173,14 +176,25 @@ def _tags(field: str, tags: Sequence[str], violations: Violations) -> None:
     if len(tags) > MAX_TAGS:
         violations.add(field, f"has {len(tags)} tags, at most {MAX_TAGS} are allowed")
         return
+    _lines(field, "tag", tags, MAX_TAG_BYTES, violations)
+
+
+def _aliases(field: str, aliases: Sequence[str], violations: Violations) -> None:
+    if len(aliases) > MAX_ALIASES:
+        violations.add(field, f"has {len(aliases)} aliases, at most {MAX_ALIASES} are allowed")
+        return
+    _lines(field, "alias", aliases, MAX_TITLE_BYTES, violations)
+
+
+def _lines(field: str, what: str, values: Sequence[str], most: int, violations: Violations) -> None:
     seen: set[str] = set()
-    for index, tag in enumerate(tags):
-        _line(f"{field}[{index}]", tag, MAX_TAG_BYTES, violations)
-        if not _is_visible(tag):
+    for index, value in enumerate(values):
+        _line(f"{field}[{index}]", value, most, violations)
+        if not _is_visible(value):
             violations.add(f"{field}[{index}]", "must not be blank")
-        elif tag in seen:
-            violations.add(f"{field}[{index}]", "repeats an earlier tag")
-        seen.add(tag)
+        elif value in seen:
+            violations.add(f"{field}[{index}]", f"repeats an earlier {what}")
+        seen.add(value)
 
 
 def _metadata(field: str, metadata: Mapping[str, str], violations: Violations) -> None:

@@ -1,7 +1,7 @@
 """Records and settings in Brain2-Main.
 
 USER#u / TERMS#n       the record: i, v, s (incarnation, versions of text and state), vis, gone, rev, t (when it was
-                       written, ms), rec (codec.py)
+                       written, ms), rec (codec.py), lnk (aliases, path, earlier names and targets of links: codec.py)
 USER#u / KW#n#k        a posting of one of its keywords: weight; GSI1 USER#u#KW#k / NODE#n
 USER#u / SETTINGS#similarity
 A record is written on the condition that it is as it was read, and the postings that differ after it, each by itself:
@@ -11,10 +11,12 @@ delivered again.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
 from protos import table
 from services.similarity_service.model.engine import codec
 from services.similarity_service.model.engine.codec import Packed
+from services.similarity_service.model.link_index import NO_LINKS, NoteLinks
 from services.similarity_service.model.note import Note
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.model.user_settings import SavedUserSettings, UserSettings
@@ -113,7 +115,7 @@ class DynamoRecords:
         return None if item is None else _stored(node_id, item)
 
     async def all(self, user_id: str) -> AsyncIterator[Sequence[Packed]]:
-        async for items in self._pages(user_id, ("SK", "i", "v", "vis", "gone", "rec"), _PAGE):
+        async for items in self._pages(user_id, ("SK", "i", "v", "vis", "gone", "rec", "lnk"), _PAGE):
             found = [_packed(item) for item in items if item["vis"] and not item["gone"] and "rec" in item]
             yield [each for each in found if each is not None]
 
@@ -166,6 +168,8 @@ class DynamoRecords:
         }
         if stored.note is not None:
             item["rec"] = codec.pack(stored.note)
+            if stored.note.links != NO_LINKS:
+                item["lnk"] = codec.pack_links(stored.note.links)
         if stored.gone:
             item["expires_at"] = self._clock.now_ms() // 1000 + _GONE_SECONDS
         return item
@@ -215,6 +219,7 @@ def _stored(node_id: str, item: Item) -> Stored:
     if "rec" in item:
         try:
             note = codec.unpack(bytes(item["rec"]), node_id=node_id, incarnation=int(item["i"]), version=int(item["v"]))
+            note = replace(note, links=_links(item))
         except codec.UnknownLayout:
             note = None  # treated as unknown text, until the next write or ReindexUser
     return Stored(
@@ -224,14 +229,19 @@ def _stored(node_id: str, item: Item) -> Stored:
 
 def _packed(item: Item) -> Packed | None:
     try:
-        return codec.inflate(
+        packed = codec.inflate(
             bytes(item["rec"]),
             node_id=table.terms_of(item["SK"]),
             incarnation=int(item["i"]),
             version=int(item["v"]),
         )
+        return packed._replace(links=_links(item))
     except codec.UnknownLayout:
         return None  # treated as unknown text, like in _stored()
+
+
+def _links(item: Item) -> NoteLinks:
+    return codec.unpack_links(bytes(item["lnk"])) if "lnk" in item else NO_LINKS
 
 
 def _postings(note: Note | None) -> dict[str, int]:

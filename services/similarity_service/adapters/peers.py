@@ -12,7 +12,15 @@ from protos.node.v1 import node_pb2
 from protos.table import RELATED
 from services.similarity_service import convert
 from services.similarity_service.model.links import Link
-from services.similarity_service.ports import NodeState, NodeText
+from services.similarity_service.ports import (
+    Direction,
+    NodeState,
+    NodeText,
+    NodeUpdate,
+    Related,
+    TextLink,
+    WrittenNode,
+)
 from shared.errors import NotFound, Unavailable
 
 log = logging.getLogger(__name__)
@@ -74,6 +82,20 @@ class NodePeer:
             if not token:
                 return
 
+    async def update(self, user_id: str, node_id: str, etag: str, change: NodeUpdate) -> WrittenNode:
+        request = node_pb2.UpdateNodeRequest(user_id=user_id, node_id=node_id, etag=etag)
+        if change.title is not None:
+            request.node.title = change.title
+            request.update_mask.paths.append("title")
+        if change.content is not None:
+            request.node.content = change.content
+            request.update_mask.paths.append("content")
+        if change.aliases is not None:
+            request.node.aliases.extend(change.aliases)
+            request.update_mask.paths.append("aliases")
+        answer = await self._stub.UpdateNode(request)
+        return WrittenNode(answer.node.version, answer.node.etag, answer.consistency_token)
+
 
 class GraphPeer:
     """ports.Graph. made, removed: automatic links that this process has made and removed."""
@@ -82,7 +104,7 @@ class GraphPeer:
         self._stub = stub
         self.made = self.removed = 0
 
-    async def automatic(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+    async def related(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Related]:
         if not node_ids:
             return {}
         request = graph_pb2.BatchGetNeighborsRequest(user_id=user_id, node_ids=node_ids, limit=_NEIGHBOURS)
@@ -92,9 +114,10 @@ class GraphPeer:
             neighbours = result.neighbors
             if result.total_degree > len(neighbours):
                 neighbours = await self._neighbours(user_id, result.node_id)
-            found[result.node_id] = {
-                each.node_id: each.weight for each in neighbours if each.auto_generated and each.type == RELATED
-            }
+            found[result.node_id] = Related(
+                {each.node_id: each.weight for each in neighbours if each.auto_generated and each.type == RELATED},
+                frozenset(each.node_id for each in neighbours if not each.auto_generated),
+            )
         return found
 
     async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
@@ -124,6 +147,34 @@ class GraphPeer:
                 *(self._unlink(user_id, node_id, other) for other in others[start : start + _UNLINK_AT_ONCE])
             )
 
+    async def text_links(self, user_id: str, node_id: str) -> Mapping[str, Direction]:
+        found = await self._neighbours(user_id, node_id, types=(convert.LINKS_TO,))
+        return {each.node_id: convert.direction(each.direction) for each in found}
+
+    async def link_texts(self, user_id: str, links: Sequence[TextLink]) -> Sequence[tuple[str, str]]:
+        refused = []
+        for start in range(0, len(links), _EDGES_A_CALL):
+            part = links[start : start + _EDGES_A_CALL]
+            edges = [convert.text_edge(link) for link in part]
+            request = graph_pb2.BatchCreateEdgesRequest(user_id=user_id, edges=edges)
+            answer = await self._stub.BatchCreateEdges(request, idempotent=True)
+            for link, result in zip(part, answer.results, strict=True):
+                if result.code in _TRANSIENT:
+                    raise Unavailable(f"the graph service could not make a link: {result.message}")
+                if result.code != StatusCode.OK.value[0]:
+                    refused.append((link.source, link.target))
+        return refused
+
+    async def unlink_texts(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
+        for start in range(0, len(pairs), _UNLINK_AT_ONCE):
+            requests = [
+                graph_pb2.DeleteEdgeRequest(
+                    user_id=user_id, source_id=a, target_id=b, type=convert.LINKS_TO, only_if_from_text=True
+                )
+                for a, b in pairs[start : start + _UNLINK_AT_ONCE]
+            ]
+            await asyncio.gather(*(self._stub.DeleteEdge(request, idempotent=True) for request in requests))
+
     async def _unlink(self, user_id: str, node_id: str, other: str) -> None:
         request = graph_pb2.DeleteEdgeRequest(
             user_id=user_id, source_id=node_id, target_id=other, type=RELATED, only_if_automatic=True
@@ -131,11 +182,13 @@ class GraphPeer:
         answer = await self._stub.DeleteEdge(request, idempotent=True)
         self.removed += answer.deleted
 
-    async def _neighbours(self, user_id: str, node_id: str) -> Sequence[Any]:
+    async def _neighbours(self, user_id: str, node_id: str, types: Sequence[str] = ()) -> Sequence[Any]:
         found: list[Any] = []
         token = ""
         while True:
-            request = graph_pb2.GetNeighborsRequest(user_id=user_id, node_id=node_id, page_size=1000, page_token=token)
+            request = graph_pb2.GetNeighborsRequest(
+                user_id=user_id, node_id=node_id, page_size=1000, page_token=token, types=types
+            )
             answer = await self._stub.GetNeighbors(request)
             found += answer.neighbors
             token = answer.next_page_token

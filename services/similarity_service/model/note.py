@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from services.similarity_service.model import analysis, markup
 from services.similarity_service.model.analysis import Analyser
+from services.similarity_service.model.link_index import NO_LINKS, NoteLinks, note_links
+from services.similarity_service.model.wiki_links import wiki_links
 
 # A phrase longer than this is a sentence, not a name that other notes would mention. In scripts without spaces a term is
 # a pair of characters, so there such terms are counted apart.
@@ -52,6 +54,7 @@ class Note:
     forms: how each term reads, "" where that is the term itself.
     salient: local numbers of the most telling terms with their weight in (0, 255], best first, as they were when the
     note was indexed.
+    links: what the wiki links of the text name.
     Numbers of several bytes are in the machine's order.
     """
 
@@ -70,6 +73,7 @@ class Note:
     salient: tuple[tuple[int, int], ...] = ()
     language: str = "english"
     analysis_version: int = analysis.VERSION
+    links: NoteLinks = NO_LINKS
 
     @property
     def stamp(self) -> tuple[int, int]:
@@ -111,6 +115,8 @@ def analyse(
     text: str,
     tags: Sequence[str] = (),
     incarnation: int = 0,
+    aliases: Sequence[str] = (),
+    path: str = "",
 ) -> Note:
     """Analyse a note. The time is linear in the length of the text."""
     title_pairs = analyser.pairs(title)
@@ -147,9 +153,10 @@ def analyse(
         sequence=bytes(places) if separator == NARROW else array("H", places).tobytes(),
         sentence_hashes=array("I", [code for code, _ in joined]).tobytes(),
         sentence_sizes=array("H", [size for _, size in joined]).tobytes(),
-        aliases=_aliases(analyser, title, text, tuple([term for term, _ in title_pairs])),
+        aliases=_aliases(analyser, title, text, tuple([term for term, _ in title_pairs]), aliases),
         forms=shown if any(shown) else (),
         language=analyser.language,
+        links=note_links(wiki_links(text), aliases, path),
     )
 
 
@@ -257,15 +264,21 @@ def _joined(sentences: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _aliases(analyser: Analyser, title: str, text: str, known: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """ "Foo Bar (FB)" is also Foo Bar and FB; so is Foo Bar whose text begins with (FB) or "FB"."""
+def _aliases(
+    analyser: Analyser, title: str, text: str, known: tuple[str, ...], given: Sequence[str]
+) -> tuple[tuple[str, ...], ...]:
+    """ "Foo Bar (FB)" is also Foo Bar and FB; so is Foo Bar whose text begins with (FB) or "FB".
+
+    given: the aliases that the owner of the note has set; they come first.
+    """
     names = called(title)[1:]
     base = names[0] if names else title
     words = _WORDS.findall(base)
     if len(words) >= 2:
         names += [match[1] for match in _ACRONYM.finditer(text[:200]) if _abbreviates(match[1], words)]
-    found = dict.fromkeys(tuple(analyser.terms(name)) for name in names)
-    return tuple(alias for alias in found if is_short(alias) and alias != known)[:_MOST_ALIASES]
+    found = dict.fromkeys(tuple(analyser.terms(name)) for name in (*given, *names))
+    most = len(given) + _MOST_ALIASES
+    return tuple(alias for alias in found if is_short(alias) and alias != known)[:most]
 
 
 def _abbreviates(acronym: str, words: Sequence[str]) -> bool:

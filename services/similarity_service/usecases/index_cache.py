@@ -14,8 +14,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from services.similarity_service.model.engine.codec import title_of
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.engine.loading import Loading
+from services.similarity_service.model.link_index import LinkIndex
 from services.similarity_service.model.note import Note
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import ChangeLog, LogEntry, LogGap, Records
@@ -51,14 +53,15 @@ EVERYTHING = "*"
 class CachedIndex:
     """An index in memory, and the position up to which it has the log."""
 
-    def __init__(self, index: UserIndex, position: str | None, now: float) -> None:
+    def __init__(self, index: UserIndex, links: LinkIndex, position: str | None, now: float) -> None:
         self.index = index
+        self.links = links
         # None: the index must be compared with the records, because the log could not be read.
         self.position = position
         self.compared_at = now
         self.compare_seconds = 0.0
         self.lock = asyncio.Lock()
-        self.bytes = index.nbytes
+        self.bytes = index.nbytes + links.nbytes
         self.sized_at = index.epoch
 
 
@@ -106,6 +109,12 @@ class IndexCache:
             if long or cached.index.live > _LARGE:
                 return await text_worker.run(lambda: read(cached.index))
             return read(cached.index)
+
+    async def query_links(self, user_id: str, read: Callable[[LinkIndex], T]) -> T:
+        """As query(), of the index of wiki links."""
+        cached = await self._fresh(user_id)
+        async with cached.lock:
+            return read(cached.links)
 
     async def publish(self, user_id: str, changed: Sequence[tuple[str, Stored]]) -> None:
         """Append changed records to the log, and apply them to the index in this process."""
@@ -182,15 +191,17 @@ class IndexCache:
         except (Unavailable, LogGap):
             position = None
         async with self._slots:
-            loading = Loading()
+            loading, links = Loading(), LinkIndex()
             async for page in self._records.all(user_id):
                 loading.take(page)
+                for packed in page:
+                    links.add(packed.node_id, title_of(packed), packed.links)
             index = UserIndex(loading.language)
             if len(loading) > _FEW:
                 await asyncio.to_thread(index.load, loading)
             else:
                 index.load(loading)
-        cached = CachedIndex(index, position, self._clock.monotonic())
+        cached = CachedIndex(index, links, position, self._clock.monotonic())
         self._cached[user_id] = cached
         self.loads += 1
         self._bound(user_id, cached)
@@ -224,11 +235,13 @@ class IndexCache:
             known = index.stamp(node_id)
             if note is None:
                 index.remove(node_id)
+                cached.links.remove(node_id)
             elif known is None or known <= note.stamp:
                 if is_long(note):
                     await text_worker.run(partial(index.add, note))
                 else:
                     index.add(note)
+                cached.links.add(node_id, note.title, note.links)
             if count % _STEP == 0:
                 await asyncio.sleep(0)
 
@@ -262,7 +275,7 @@ class IndexCache:
         """Measure a changed index, and drop the least recently queried ones while memory is over its bound."""
         if cached.sized_at != cached.index.epoch:
             cached.sized_at = cached.index.epoch
-            cached.bytes = cached.index.nbytes
+            cached.bytes = cached.index.nbytes + cached.links.nbytes
         used = self.nbytes
         for other in list(self._cached):
             if used <= self._max_bytes:

@@ -32,7 +32,18 @@ class IndexNode:
         note = replace(note, salient=salient)
         # Nearly every first version is new: the conditional write finds out at no cost, a read would be one call more.
         guess = Stored() if note.version == 1 and not again else None
-        return await self.changes.change(user_id, text.node_id, lambda old: old.written(note, again=again), guess)
+
+        def change(old: Stored) -> Stored | None:
+            return old.written(_with_former_names(note, old.note), again=again)
+
+        return await self.changes.change(user_id, text.node_id, change, guess)
+
+
+def _with_former_names(note: Note, old: Note | None) -> Note:
+    """The note with the names that it had before, which its links still lead by."""
+    if old is None or old.incarnation != note.incarnation:
+        return note
+    return replace(note, links=note.links.after(note.title, old.links, old.title))
 
 
 async def _analyse(text: NodeText, language: str) -> Note:
@@ -45,6 +56,8 @@ async def _analyse(text: NodeText, language: str) -> Note:
             title=text.title,
             text=text.text,
             tags=text.tags,
+            aliases=text.aliases,
+            path=text.path,
         )
 
     return await text_worker.run_if_long(len(text.text), work)

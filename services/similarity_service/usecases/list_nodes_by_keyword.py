@@ -25,14 +25,17 @@ class ListNodesByKeyword:
     settings: UserSettingsCache
 
     async def __call__(
-        self, user_id: str, keyword: str, size: int, token: str
+        self, user_id: str, keyword: str, size: int, token: str, written: Collection[str] = ()
     ) -> tuple[Sequence[tuple[str, float]], str]:
-        """(node id, weight) of a page of notes, by node id, and the token of the next page."""
+        """(node id, weight) of a page of notes, by node id, and the token of the next page.
+
+        written: notes that were just written, which the KeywordIndex may not have yet.
+        """
         check_ids(user_id)
         wanted = page_size("page_size", size, default=50, maximum=200)
         query_hash = fingerprint("ListNodesByKeyword", user_id, keyword)
         term = await self._term(user_id, keyword)
-        after = _TOKENS.decode(query_hash, token) or ""
+        start = after = _TOKENS.decode(query_hash, token) or ""
         kept: list[tuple[str, float]] = []
         more = True
         while more and len(kept) < wanted:
@@ -41,7 +44,23 @@ class ListNodesByKeyword:
                 after = found[-1][0]
                 live = await self._live(user_id, [node_id for node_id, _ in found])
                 kept += [pair for pair in found if pair[0] in live]
-        return kept, _TOKENS.encode(query_hash, after) if more else ""
+        for node_id, weight in await self._written(user_id, term, written):
+            if start < node_id and (node_id <= after or not more) and node_id not in dict(kept):
+                kept.append((node_id, weight))
+        return sorted(kept), _TOKENS.encode(query_hash, after) if more else ""
+
+    async def _written(self, user_id: str, term: str, node_ids: Collection[str]) -> list[tuple[str, float]]:
+        """Those of the notes that have the term among their keywords, by their records."""
+        if not node_ids:
+            return []
+        records = await self.records.get_many(user_id, list(node_ids))
+        notes = [(node_id, note) for node_id, stored in records.items() if (note := stored.shown) is not None]
+        return [
+            (node_id, weight / 255)
+            for node_id, note in notes
+            for number, weight in note.salient
+            if note.terms[number] == term
+        ]
 
     async def _live(self, user_id: str, node_ids: Collection[str]) -> set[str]:
         """Which of some notes are in the index: the postings still hold deleted notes."""

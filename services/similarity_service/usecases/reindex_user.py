@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from services.similarity_service.ports import Nodes, Records
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.index_node import IndexNode
+from services.similarity_service.usecases.link_texts import LinkTexts
 from services.similarity_service.usecases.relink import Relinker
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
 from services.similarity_service.usecases.user_settings import UserSettingsCache
@@ -33,6 +34,7 @@ class ReindexUser:
     nodes: Nodes
     index_node: IndexNode
     set_visibility: SetNodeVisibility
+    link_texts: LinkTexts
     relinker: Relinker
 
     async def __call__(self, user_id: str, relink: bool) -> AsyncIterator[Progress]:
@@ -53,6 +55,10 @@ class ReindexUser:
             yield Progress(done, total, False)
         await self._hide_orphans(user_id, set(node_ids))
         await self.cache.invalidate_everywhere(user_id)
+        for start in range(0, total, _BATCH):
+            for node_id in node_ids[start : start + _BATCH]:
+                await self.link_texts(user_id, node_id, None, whole=relink)
+            yield Progress(total, total, False)
         if relink:
             for start in range(0, total, _BATCH):
                 await self.relinker.relink(user_id, node_ids[start : start + _BATCH])

@@ -15,7 +15,7 @@ from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.links import RENEWED, Link, Linker
 from services.similarity_service.model.score import METHOD
 from services.similarity_service.model.user_settings import UserSettings
-from services.similarity_service.ports import Graph, PendingRelink, Records
+from services.similarity_service.ports import Graph, PendingRelink, Records, Related
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.relink_leases import RelinkLease, RelinkLeases
 from services.similarity_service.usecases.user_settings import UserSettingsCache
@@ -31,6 +31,7 @@ _BATCH = 100
 _WHOLE = 2_000
 # Traces that one relinking is linked to at most.
 _MOST_CAUSES = 100
+_NOTHING = Related({}, frozenset())
 # The clocks of two machines may differ by this much.
 _CLOCKS_MS = 60_000
 
@@ -248,13 +249,16 @@ class Relinker:
     ) -> set[str]:
         """Relink some notes. Returns the notes at the other ends of their links."""
         due = {node_id: await self._due(user_id, node_id, settings, linker) for node_id in batch}
-        there = await self._graph.automatic(user_id, batch)
+        there = await self._graph.related(user_id, batch)
         others: set[str] = set()
         for node_id, links in due.items():
             if links is None:
                 continue  # the note was hidden meanwhile: its edges are hidden too, and are shown again with it
+            related = there.get(node_id, _NOTHING)
+            known = related.automatic
+            # A link between notes that a person has linked says nothing new.
+            links = [link for link in links if link.node_id not in related.linked]
             wanted = {link.node_id for link in links}
-            known = there.get(node_id, {})
             if changed := [link for link in links if abs(known.get(link.node_id, math.inf) - link.score) >= RENEWED]:
                 await self._graph.link(user_id, node_id, changed, METHOD)
             if undue := sorted(known.keys() - wanted):

@@ -40,6 +40,18 @@ def check_subject(user_id: str, node_id: str, text: str, title: str) -> None:
     violations.raise_if_any()
 
 
+def check_rename(user_id: str, node_id: str, title: str) -> None:
+    """The new title must hold more than spaces; the node service checks the rest of it."""
+    violations = Violations()
+    check_user_id("user_id", user_id, violations)
+    check_id("node_id", node_id, violations)
+    if not title.strip():
+        violations.add("title", "must not be blank")
+    if len(title.encode()) > MAX_TITLE_BYTES:
+        violations.add("title", f"must be at most {MAX_TITLE_BYTES} bytes")
+    violations.raise_if_any()
+
+
 def check_limit(requested: int, *, default: int, maximum: int) -> int:
     """The number of results that a request wants: 0 means the default, more than the maximum is an error."""
     if not 0 <= requested <= maximum:

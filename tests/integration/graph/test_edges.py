@@ -381,3 +381,74 @@ async def test_a_batch_meets_what_exists_and_what_is_rejected(graph: GraphServic
     answer = await graph.batch(user, edges)
     assert [(r.created, r.reason) for r in answer.results] == [(False, ""), (False, "EDGE_SUPPRESSED"), (True, "")]
     assert answer.results[0].edge.weight == 0.5
+
+
+async def test_the_edge_of_a_person_replaces_the_automatic_one_beside_it(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b", auto=True)
+    await graph.create(user, "a", "c", auto=True)
+    assert (await graph.create(user, "b", "a", type="links_to", directed=True)).created
+    edges = [graph_pb2.NewEdge(source_id="a", target_id=f"n{i}", type="links_to") for i in range(30)]
+    edges.append(graph_pb2.NewEdge(source_id="c", target_id="a", type="about"))
+    edges.append(graph_pb2.NewEdge(source_id="c", target_id="a", type="links_to"))
+    assert all(result.created for result in (await graph.batch(user, edges)).results)
+    found = [(each.node_id, each.type) for each in (await graph.page(user, "a", page_size=100)).neighbors]
+    assert sorted(found)[:3] == [("b", "links_to"), ("c", "about"), ("c", "links_to")]
+    assert len(found) == 33
+    with pytest.raises(NotFound):
+        await graph.get(user, "a", "b")
+
+
+async def test_no_automatic_edge_is_made_beside_the_edge_of_a_person(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b", type="links_to", directed=True)
+    with pytest.raises(FailedPrecondition) as caught:
+        await graph.create(user, "b", "a", auto=True)
+    assert caught.value.reason == "ALREADY_LINKED"
+    meta = graph_pb2.EdgeMetadata(auto_generated=True)
+    edges = [graph_pb2.NewEdge(source_id=source, target_id="a", metadata=meta) for source in ("b", "c", "d")]
+    edges.append(graph_pb2.NewEdge(source_id="a", target_id="d", type="about"))
+    answer = await graph.batch(user, edges)
+    assert [result.reason for result in answer.results] == ["ALREADY_LINKED", "", "ALREADY_LINKED", ""]
+    assert (await graph.create(user, "a", "b")).created, "a person may make both"
+
+
+async def test_an_automatic_edge_that_was_confirmed_stays_beside_another(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b", auto=True)
+    request = graph_pb2.UpdateEdgeRequest(
+        user_id=user,
+        source_id="a",
+        target_id="b",
+        metadata=graph_pb2.EdgeMetadata(confirmed=True),
+        update_mask={"paths": ["metadata.confirmed"]},
+    )
+    await graph.stub.UpdateEdge(request)
+    await graph.create(user, "a", "b", type="links_to")
+    assert (await graph.get(user, "a", "b")).metadata.confirmed
+
+
+def text_link(source: str, target: str, *, directed: bool = True) -> graph_pb2.NewEdge:
+    meta = graph_pb2.EdgeMetadata(labels={"source": "text"})
+    return graph_pb2.NewEdge(source_id=source, target_id=target, type="links_to", directed=directed, metadata=meta)
+
+
+async def test_an_edge_from_texts_takes_the_direction_of_other_texts(graph: GraphService, user: str) -> None:
+    await graph.batch(user, [text_link("a", "b")])
+    for new, ends in (
+        (text_link("b", "a"), ("b", "a", True)),
+        (text_link("b", "a", directed=False), ("a", "b", False)),
+        (text_link("a", "b"), ("a", "b", True)),
+    ):
+        edge = (await graph.batch(user, [new])).results[0].edge
+        assert (edge.source_id, edge.target_id, edge.directed) == ends
+        same = (await graph.batch(user, [new])).results[0].edge
+        assert same == edge, "nothing is written for what is the same"
+
+
+async def test_an_edge_from_texts_becomes_the_persons_and_then_stays(graph: GraphService, user: str) -> None:
+    await graph.batch(user, [text_link("a", "b")])
+    taken = (await graph.create(user, "b", "a", type="links_to", directed=True, weight=0.4)).edge
+    assert (taken.source_id, taken.weight, dict(taken.metadata.labels)) == ("b", 0.4, {})
+    kept = (await graph.batch(user, [text_link("a", "b")])).results[0].edge
+    assert kept == taken
+    assert not (await graph.delete(user, "a", "b", type="links_to", only_if_from_text=True)).deleted
+    await graph.batch(user, [text_link("a", "c")])
+    assert (await graph.delete(user, "a", "c", type="links_to", only_if_from_text=True)).deleted

@@ -153,6 +153,9 @@ async def test_hidden_neighbours_and_the_cap_of_automatic_edges(small: GraphServ
     assert [r.reason for r in answer.results].count("AUTO_EDGE_CAP") == 10
     again = await small.batch(user, [graph_pb2.NewEdge(source_id="hub", target_id="late", metadata=meta)])
     assert again.results[0].reason == "AUTO_EDGE_CAP"
+    await small.create(user, "hub", "linked", type="about")
+    beside = [graph_pb2.NewEdge(source_id="linked", target_id="hub", metadata=meta)]
+    assert (await small.batch(user, beside)).results[0].reason == "ALREADY_LINKED"
 
 
 async def test_a_hub_that_shrinks_is_a_list_again(small: GraphService, user: str) -> None:

@@ -147,3 +147,62 @@ async def test_while_the_breaker_is_open_messages_in_flight_are_kept_and_tried_o
     assert (tried, consumer.in_flight, consumer.counts["handled"]) == (10, 0, 7)
     await consumer.drain(timeout=0)
     await task
+
+
+class ManyUsers(Sqs):
+    """A queue with the messages of these users, in this order."""
+
+    def __init__(self, *users: str) -> None:
+        super().__init__()
+        self.messages = []
+        for n, user in enumerate(users):
+            event = Event(f"{n}", "node.created", "brain2.node", user, f"{user}-{n}", 1, 0, {})
+            body = json.dumps({"detail": json.loads(event.to_json())})
+            self.messages.append({"Body": body, "ReceiptHandle": f"h{n}", "MessageId": f"m{n}", "Attributes": {}})
+
+    async def receive_message(self, **request: Any) -> Any:
+        if not self.messages:
+            await asyncio.get_running_loop().create_future()
+        count = request["MaxNumberOfMessages"]
+        found, self.messages = self.messages[:count], self.messages[count:]
+        return {"Messages": found}
+
+
+async def test_one_users_import_does_not_delay_another_user() -> None:
+    gates: dict[str, asyncio.Event] = {}
+
+    async def handle(event: Event) -> None:
+        gates[event.node_id] = asyncio.Event()
+        await gates[event.node_id].wait()
+
+    sqs = ManyUsers(*["import"] * 300, "single", "other")
+    consumer = consumer_of(sqs, handle, ManualClock(), concurrency=4, ahead=1_000)
+    task = asyncio.create_task(consumer.run())
+    await settle()
+    for _ in range(40):
+        await settle()
+    # Three of four handlers have the import at most, and the fourth is there for others, although they came last.
+    assert sum(name.startswith("import") for name in gates) == 3
+    assert [name for name in gates if not name.startswith("import")] == ["single-300"]
+    gates["single-300"].set()
+    await settle()
+    assert "other-301" in gates
+    assert consumer.in_flight == 301
+    await consumer.drain(timeout=0)
+    await task
+    given_back = {handle for handle, seconds in sqs.hidden if seconds == 0}
+    assert len(given_back) == 301, "what waits and what is handled is made visible at once"
+
+
+async def test_no_more_is_received_ahead_than_allowed() -> None:
+    async def handle(event: Event) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    sqs = ManyUsers(*["import"] * 300)
+    consumer = consumer_of(sqs, handle, ManualClock(), concurrency=4, ahead=50)
+    task = asyncio.create_task(consumer.run())
+    for _ in range(40):
+        await settle()
+    assert consumer.in_flight == 54
+    await consumer.drain(timeout=0)
+    await task

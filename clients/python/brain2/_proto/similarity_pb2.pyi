@@ -42,20 +42,22 @@ class ExtractKeywordsResponse(_message.Message):
     def __init__(self, keywords: _Optional[_Iterable[_Union[Keyword, _Mapping]]] = ...) -> None: ...
 
 class FindSimilarRequest(_message.Message):
-    __slots__ = ("user_id", "node_id", "text", "title", "limit", "min_score")
+    __slots__ = ("user_id", "node_id", "text", "title", "limit", "min_score", "consistency_token")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     MIN_SCORE_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     node_id: str
     text: str
     title: str
     limit: int
     min_score: float
-    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., limit: _Optional[int] = ..., min_score: _Optional[float] = ...) -> None: ...
+    consistency_token: str
+    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., text: _Optional[str] = ..., title: _Optional[str] = ..., limit: _Optional[int] = ..., min_score: _Optional[float] = ..., consistency_token: _Optional[str] = ...) -> None: ...
 
 class SharedKeyword(_message.Message):
     __slots__ = ("keyword", "contribution")
@@ -134,16 +136,18 @@ class SuggestLinksResponse(_message.Message):
     def __init__(self, nodes: _Optional[_Iterable[_Union[SimilarNode, _Mapping]]] = ...) -> None: ...
 
 class ListNodesByKeywordRequest(_message.Message):
-    __slots__ = ("user_id", "keyword", "page_size", "page_token")
+    __slots__ = ("user_id", "keyword", "page_size", "page_token", "consistency_token")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     KEYWORD_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     keyword: str
     page_size: int
     page_token: str
-    def __init__(self, user_id: _Optional[str] = ..., keyword: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    consistency_token: str
+    def __init__(self, user_id: _Optional[str] = ..., keyword: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., consistency_token: _Optional[str] = ...) -> None: ...
 
 class KeywordNode(_message.Message):
     __slots__ = ("node_id", "weight")
@@ -190,18 +194,20 @@ class KeywordCount(_message.Message):
     def __init__(self, keyword: _Optional[str] = ..., nodes: _Optional[int] = ...) -> None: ...
 
 class SearchNodesRequest(_message.Message):
-    __slots__ = ("user_id", "query", "page_size", "page_token", "tags")
+    __slots__ = ("user_id", "query", "page_size", "page_token", "tags", "consistency_token")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     QUERY_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     TAGS_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     query: str
     page_size: int
     page_token: str
     tags: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, user_id: _Optional[str] = ..., query: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ...) -> None: ...
+    consistency_token: str
+    def __init__(self, user_id: _Optional[str] = ..., query: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., tags: _Optional[_Iterable[str]] = ..., consistency_token: _Optional[str] = ...) -> None: ...
 
 class SearchHit(_message.Message):
     __slots__ = ("node_id", "title", "score", "snippet", "highlights")
@@ -234,6 +240,92 @@ class SearchNodesResponse(_message.Message):
     next_page_token: str
     total: int
     def __init__(self, hits: _Optional[_Iterable[_Union[SearchHit, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total: _Optional[int] = ...) -> None: ...
+
+class ListMentionsRequest(_message.Message):
+    __slots__ = ("user_id", "node_id", "page_size", "page_token", "consistency_token")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    node_id: str
+    page_size: int
+    page_token: str
+    consistency_token: str
+    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., consistency_token: _Optional[str] = ...) -> None: ...
+
+class Mention(_message.Message):
+    __slots__ = ("node_id", "title", "links", "passages")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    LINKS_FIELD_NUMBER: _ClassVar[int]
+    PASSAGES_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    title: str
+    links: bool
+    passages: _containers.RepeatedCompositeFieldContainer[MentionPassage]
+    def __init__(self, node_id: _Optional[str] = ..., title: _Optional[str] = ..., links: bool = ..., passages: _Optional[_Iterable[_Union[MentionPassage, _Mapping]]] = ...) -> None: ...
+
+class MentionPassage(_message.Message):
+    __slots__ = ("text", "highlight")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    HIGHLIGHT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    highlight: Highlight
+    def __init__(self, text: _Optional[str] = ..., highlight: _Optional[_Union[Highlight, _Mapping]] = ...) -> None: ...
+
+class ListMentionsResponse(_message.Message):
+    __slots__ = ("mentions", "next_page_token", "total_links", "total_mentions")
+    MENTIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_LINKS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_MENTIONS_FIELD_NUMBER: _ClassVar[int]
+    mentions: _containers.RepeatedCompositeFieldContainer[Mention]
+    next_page_token: str
+    total_links: int
+    total_mentions: int
+    def __init__(self, mentions: _Optional[_Iterable[_Union[Mention, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_links: _Optional[int] = ..., total_mentions: _Optional[int] = ...) -> None: ...
+
+class RenameNodeRequest(_message.Message):
+    __slots__ = ("user_id", "node_id", "title", "rewrite_links", "etag")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    REWRITE_LINKS_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    node_id: str
+    title: str
+    rewrite_links: bool
+    etag: str
+    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., title: _Optional[str] = ..., rewrite_links: bool = ..., etag: _Optional[str] = ...) -> None: ...
+
+class RenameNodeResponse(_message.Message):
+    __slots__ = ("done", "version", "etag", "rewritten", "failures", "consistency_token")
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    REWRITTEN_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCY_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    done: bool
+    version: int
+    etag: str
+    rewritten: int
+    failures: _containers.RepeatedCompositeFieldContainer[RenameFailure]
+    consistency_token: str
+    def __init__(self, done: bool = ..., version: _Optional[int] = ..., etag: _Optional[str] = ..., rewritten: _Optional[int] = ..., failures: _Optional[_Iterable[_Union[RenameFailure, _Mapping]]] = ..., consistency_token: _Optional[str] = ...) -> None: ...
+
+class RenameFailure(_message.Message):
+    __slots__ = ("node_id", "reason", "message")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    reason: str
+    message: str
+    def __init__(self, node_id: _Optional[str] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ReindexUserRequest(_message.Message):
     __slots__ = ("user_id", "relink")

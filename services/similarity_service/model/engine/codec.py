@@ -11,12 +11,14 @@ import sys
 import zlib
 from array import array
 from collections.abc import Sequence
+from dataclasses import astuple
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from services.similarity_service.model.engine.arrays import Longs
+from services.similarity_service.model.link_index import NO_LINKS, NoteLinks
 from services.similarity_service.model.note import KINDS, NARROW, Note
 
 # 1: the last two bits of a sentence's hash are not its kind. It is still read.
@@ -31,12 +33,16 @@ class UnknownLayout(ValueError):
 
 
 class Packed(NamedTuple):
-    """A note as its record holds it, head and parts in one: what an index is loaded from (loading.py)."""
+    """A note as its record holds it, head and parts in one: what an index is loaded from (loading.py).
+
+    links: stored beside the record, since the index of links needs nothing else of it but the title.
+    """
 
     node_id: str
     incarnation: int
     version: int
     data: bytes
+    links: NoteLinks = NO_LINKS
 
 
 # The places of a record's parts, in their order.
@@ -85,7 +91,7 @@ def packed(note: Note) -> Packed:
     """A note as inflate() gives it."""
     parts = _parts(note)
     data = _HEAD.pack(*map(len, parts)) + b"".join(parts)
-    return Packed(note.node_id, note.incarnation, note.version, data)
+    return Packed(note.node_id, note.incarnation, note.version, data, note.links)
 
 
 def inflate(record: bytes, *, node_id: str, incarnation: int, version: int) -> Packed:
@@ -104,6 +110,24 @@ def _from_layout_1(data: bytes) -> bytes:
     kept = hashes & np.uint32(0xFFFFFFFF ^ KINDS)
     kept[(kept == 0) & (hashes != 0)] = KINDS + 1
     return data[:start] + kept.astype("<u4").tobytes() + data[start + lengths[HASHES] :]
+
+
+def title_of(note: Packed) -> str:
+    """The title of a packed note."""
+    about, title = _HEAD.unpack_from(note.data)[ABOUT : TITLE + 1]
+    begin = _HEAD.size + about
+    return note.data[begin : begin + title].decode()
+
+
+def pack_links(links: NoteLinks) -> bytes:
+    """The links of a note, for the attribute beside its record."""
+    return zlib.compress(json.dumps(astuple(links), ensure_ascii=False).encode(), _LEVEL)
+
+
+def unpack_links(data: bytes) -> NoteLinks:
+    """The links that pack_links() packed."""
+    aliases, path, former, targets = json.loads(zlib.decompress(data))
+    return NoteLinks(tuple(aliases), path, tuple(former), tuple(targets))
 
 
 def named(part: bytes) -> tuple[list[str], list[list[str]]]:

@@ -1,0 +1,283 @@
+"""Which note a wiki link leads to: the names of all notes of a user, and the names that their links say.
+
+A link names a note by its title, an alias, its node_id, or the path or name of its file, in this order; a name in the
+same case comes before one in another case, and the earlier titles and aliases of a note come last. So a link follows a
+note that gets another title, until another note takes the name. Of several notes that bear the name equally, the one in
+the folder of the linking note wins, then the one with the shortest path, then the one with the smallest node_id. What a
+link leads to depends on the notes alone, not on the order in which they came.
+"""
+
+import posixpath
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from services.similarity_service.model.wiki_links import WikiLink
+
+# Earlier names of a note that are kept, the latest first; and links of a note that are followed.
+MOST_FORMER = 16
+MOST_LINKS = 2_000
+# A path of more folders than this can be named by its whole and by its last parts only.
+_MOST_FOLDERS = 8
+_SUFFIXES = (".md", ".markdown")
+_TITLE, _ALIAS, _ID, _FILE, _FORMER = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class NoteLinks:
+    """The names of a note besides its title and its node_id, and what its links name.
+
+    aliases: as its owner wrote them. path: of the file that it was imported from, or "". former: titles and aliases
+    that it had earlier. targets: what its links say, each once, in the order of the text.
+    """
+
+    aliases: tuple[str, ...] = ()
+    path: str = ""
+    former: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+
+    def after(self, title: str, old: "NoteLinks", old_title: str) -> "NoteLinks":
+        """These links as those of the next version of a note, which had other names: the lost ones become former."""
+        now = {title, *self.aliases}
+        lost = [name for name in (old_title, *old.aliases, *old.former) if name and name not in now]
+        return replace(self, former=tuple(dict.fromkeys(lost))[:MOST_FORMER])
+
+
+NO_LINKS = NoteLinks()
+
+
+def note_links(links: Iterable[WikiLink], aliases: Iterable[str] = (), path: str = "") -> NoteLinks:
+    """What is kept of the links of a text."""
+    targets = tuple(dict.fromkeys(link.target for link in links))[:MOST_LINKS]
+    return NoteLinks(aliases=tuple(dict.fromkeys(aliases)), path=path, targets=targets)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkingNote:
+    """A note as the index of links has it: spelled has its names in their exact case by kind."""
+
+    node_id: str
+    title: str
+    links: NoteLinks
+    spelled: Mapping[str, int]
+    folder: str
+
+
+class LinkIndex:
+    """The links of one user's notes. Adding and removing a note costs what its names and links cost."""
+
+    def __init__(self) -> None:
+        self._notes: dict[str, LinkingNote] = {}
+        # Folded name -> the notes that bear it; folded name -> the notes whose links say it, and how they spell it.
+        self._bearers: dict[str, set[str]] = {}
+        self._sayers: dict[str, dict[str, tuple[str, ...]]] = {}
+        self.nbytes = 0
+
+    def __contains__(self, node_id: str) -> bool:
+        return node_id in self._notes
+
+    def note(self, node_id: str) -> LinkingNote | None:
+        return self._notes.get(node_id)
+
+    def add(self, node_id: str, title: str, links: NoteLinks) -> None:
+        """Add a note, or replace it."""
+        self.remove(node_id)
+        note = linking_note(node_id, title, links)
+        self._notes[node_id] = note
+        for key in keys_of(note):
+            self._bearers.setdefault(key, set()).add(node_id)
+        for target in links.targets:
+            for key in _target_keys(target, note.folder):
+                spelled = self._sayers.setdefault(key, {})
+                spelled[node_id] = (*spelled.get(node_id, ()), target)
+        self.nbytes += _size(note)
+
+    def remove(self, node_id: str) -> None:
+        note = self._notes.pop(node_id, None)
+        if note is None:
+            return
+        self.nbytes -= _size(note)
+        for key in keys_of(note):
+            _discard(self._bearers, key, node_id)
+        for target in note.links.targets:
+            for key in _target_keys(target, note.folder):
+                _discard(self._sayers, key, node_id)
+
+    def resolve(self, target: str, source: str, *, without: str = "") -> str | None:
+        """The note that a link in the note `source` leads to; None: no note has the name.
+
+        without: a note that is left out, as if it did not exist.
+        """
+        home = self._notes[source].folder if source in self._notes else ""
+        for name in _names(target, home):
+            exact = _exact(name)
+            found = [self._notes[each] for each in self._bearers.get(_fold(exact), ()) if each != without]
+            if found:
+                return min(found, key=lambda note: _rank(note, exact, home)).node_id
+        return None
+
+    def targets(self, node_id: str) -> set[str]:
+        """The notes that the links of a note lead to, itself left out."""
+        note = self._notes.get(node_id)
+        found = {self.resolve(target, node_id) for target in note.links.targets} if note else set()
+        return {each for each in found if each is not None and each != node_id}
+
+    def sources(self, node_id: str) -> set[str]:
+        """The notes whose links lead to a note."""
+        return {source for source, _ in self.leading(node_id)}
+
+    def leading(self, node_id: str) -> set[tuple[str, str]]:
+        """(source, target as it is written) of the links of other notes that lead to a note."""
+        note = self._notes.get(node_id)
+        if note is None:
+            return set()
+        return {
+            (source, target)
+            for source, target in self._said(keys_of(note))
+            if source != node_id and self.resolve(target, source) == node_id
+        }
+
+    def leads(self, source: str, target: str) -> bool:
+        """Whether a link in one note leads to another."""
+        note = self._notes.get(target)
+        if note is None or source == target:
+            return False
+        said = (said for key in keys_of(note) for said in self._sayers.get(key, {}).get(source, ()))
+        return any(self.resolve(each, source) == target for each in said)
+
+    def leading_by(self, node_id: str, names: Iterable[str]) -> dict[str, set[str]]:
+        """By note, the targets that lead to a note and say one of these names of it; its own links to itself, too."""
+        found: dict[str, set[str]] = {}
+        for source, target in self._said({_fold(_exact(name)) for name in names}):
+            if self.resolve(target, source) == node_id:
+                found.setdefault(source, set()).add(target)
+        return found
+
+    def would_lead(self, title: str, source: str, node_id: str) -> bool:
+        """Whether a link in a note would lead to another one, if that one had this title."""
+        note = self._notes.get(node_id)
+        if note is None:
+            return False
+        home = self._notes[source].folder if source in self._notes else ""
+        exact = _exact(title)
+        mine = (False, False, _TITLE, *_distance(note, home))
+        others = self._bearers.get(_fold(exact), set()) - {node_id}
+        return all(mine < _rank(self._notes[other], exact, home) for other in others)
+
+    def is_said(self, note: LinkingNote) -> bool:
+        """Whether the links of any other note say a name of a note, which need not be in the index."""
+        return any(source != note.node_id for source, _ in self._said(keys_of(note)))
+
+    def concerned(self, note: LinkingNote) -> set[tuple[str, str]]:
+        """(source, target) of the links that may change when a note comes, goes, or changes its names.
+
+        These are the notes whose links say a name of it, each with the note that the link leads to, and with the one
+        that it would lead to without this note.
+        """
+        found: set[tuple[str, str]] = set()
+        for source, target in self._said(keys_of(note)):
+            ends = {note.node_id, self.resolve(target, source), self.resolve(target, source, without=note.node_id)}
+            found |= {(source, end) for end in ends if end is not None and end != source}
+        return found
+
+    def _said(self, keys: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """(source, target as it is written) of the links that say one of these names."""
+        for key in keys:
+            for source, spelled in self._sayers.get(key, {}).items():
+                for target in spelled:
+                    yield source, target
+
+
+def linking_note(node_id: str, title: str, links: NoteLinks) -> LinkingNote:
+    """A note with its names."""
+    spelled: dict[str, int] = {}
+    path = _without_suffix(_exact(links.path))
+    parts = [part for part in path.split("/") if part]
+    files = ["/".join(parts[start:]) for start in range(max(0, len(parts) - _MOST_FOLDERS), len(parts))]
+    for kind, names in (
+        (_TITLE, (title,)),
+        (_ALIAS, links.aliases),
+        (_ID, (node_id,)),
+        (_FILE, ["/".join(parts), *files]),
+        (_FORMER, links.former),
+    ):
+        for name in names:
+            if exact := _exact(name):
+                spelled.setdefault(exact, kind)
+    return LinkingNote(node_id, title, links, spelled, posixpath.dirname("/".join(parts)))
+
+
+def keys_of(note: LinkingNote) -> set[str]:
+    """The folded names of a note."""
+    return {_fold(name) for name in note.spelled}
+
+
+def base_of(target: str) -> str:
+    """What a link names, without its part: Tea of [[Tea#Brewing]]."""
+    return target.partition("#")[0].strip()
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two spellings name the same note, whatever their case."""
+    return _fold(_exact(one)) == _fold(_exact(other))
+
+
+def _names(target: str, folder: str) -> Iterator[str]:
+    """The names that a link may mean, the likeliest first: [[C# notes]] may name "C# notes", or a part of C."""
+    for name in (target, base_of(target)):
+        for plain in (name, _without_suffix(name)):
+            if plain.startswith(("./", "../")):
+                yield posixpath.normpath(posixpath.join(folder, plain))
+            elif plain:
+                yield plain.removeprefix("/")
+
+
+def _target_keys(target: str, folder: str) -> set[str]:
+    return {_fold(_exact(name)) for name in _names(target, folder)}
+
+
+def _without_suffix(name: str) -> str:
+    lowered = name.lower()
+    return next((name[: -len(suffix)] for suffix in _SUFFIXES if lowered.endswith(suffix)), name)
+
+
+def _exact(name: str) -> str:
+    """A name in one form: composed characters (NFC), one space between words."""
+    return " ".join(name.split()) if name.isascii() else " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def _fold(exact: str) -> str:
+    return exact.lower() if exact.isascii() else unicodedata.normalize("NFC", exact.casefold())
+
+
+def _rank(note: LinkingNote, exact: str, home: str) -> tuple[bool, bool, int, bool, int, str]:
+    """The order of the notes that bear a name: the smallest is meant."""
+    kind = note.spelled.get(exact)
+    other_case = kind is None
+    if kind is None:
+        folded = _fold(exact)
+        kind = min(kind for name, kind in note.spelled.items() if _fold(name) == folded)
+    return kind == _FORMER, other_case, kind, *_distance(note, home)
+
+
+def _distance(note: LinkingNote, home: str) -> tuple[bool, int, str]:
+    path = note.links.path
+    return note.folder != home or not path, path.count("/"), note.node_id
+
+
+def _discard(index: dict[str, set[str]] | dict[str, dict[str, tuple[str, ...]]], key: str, node_id: str) -> None:
+    entries = index.get(key)
+    if entries is None:
+        return
+    if isinstance(entries, set):
+        entries.discard(node_id)
+    else:
+        entries.pop(node_id, None)
+    if not entries:
+        del index[key]
+
+
+def _size(note: LinkingNote) -> int:
+    """About how many bytes a note takes here."""
+    names = [*note.spelled, *note.links.targets]
+    return 400 + sum(250 + len(name) for name in names)

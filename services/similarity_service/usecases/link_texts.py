@@ -1,0 +1,120 @@
+"""Wiki links: the edges at a note are made what the texts say, after the note was written, hidden or shown.
+
+Two notes have one edge for all links between them. Which edges there should be follows from the index alone, so the
+work may be done twice, late, or by two processes at once: after the edges are written, they are compared with the index
+again, until both agree. What a crash leaves undone is done when the event is delivered again.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from services.similarity_service.model.link_index import LinkIndex, LinkingNote, linking_note
+from services.similarity_service.ports import Direction, Graph, Records, TextLink
+from services.similarity_service.usecases.index_cache import IndexCache
+from shared.errors import Aborted
+
+# While others write the same notes, the edges are compared with the texts this often at most.
+_ROUNDS = 5
+
+Pair = tuple[str, str]
+# For each pair of notes (in text order): whether the first links to the second, and the second to the first.
+Due = Mapping[Pair, tuple[bool, bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTexts:
+    """Keeps the edges of wiki links."""
+
+    records: Records
+    cache: IndexCache
+    graph: Graph
+
+    async def before(self, user_id: str, node_id: str) -> LinkingNote | None:
+        """The note as the index has it, to be passed on when it has been changed."""
+        return await self.cache.query_links(user_id, lambda index: index.note(node_id))
+
+    async def __call__(self, user_id: str, node_id: str, before: LinkingNote | None, *, whole: bool = False) -> None:
+        """Make the edges of a note, and of the notes whose links say its names, what the texts say.
+
+        before: the note before it was changed. whole: look at the edges that the note has, even if neither its text
+        nor any other has a link, because what was there before is not known.
+
+        Aborted (LINKS_CONTENDED) when others kept writing the same notes; Unavailable when graph can't be reached.
+        """
+        if not whole and not await self.cache.query_links(user_id, lambda index: _may_differ(index, node_id, before)):
+            return
+        refused: Collection[Pair] = ()
+        for _ in range(_ROUNDS):
+            there = await self.graph.text_links(user_id, node_id)
+            due = await self._due(user_id, node_id, before, there)
+            links, gone = _differences(node_id, due, there)
+            if not links and not gone:
+                return
+            refused = await self.graph.link_texts(user_id, links)
+            await self.graph.unlink_texts(user_id, gone)
+            # A text that another process has indexed meanwhile is seen here, or that process has seen these edges.
+            if not refused and await self._due(user_id, node_id, before, there) == due:
+                return
+        raise Aborted(
+            "the links of the note are being changed by others, or graph does not know a note yet",
+            reason="LINKS_CONTENDED",
+            metadata={"pairs": " ".join("-".join(pair) for pair in refused)},
+        )
+
+    async def _due(self, user_id: str, node_id: str, before: LinkingNote | None, there: Mapping[str, Direction]) -> Due:
+        return await self.cache.query_links(user_id, lambda index: _due(index, node_id, before, there))
+
+    async def after_hiding(self, user_id: str, node_id: str) -> None:
+        """A note was hidden: links that say its names lead to other notes with these names, if there are such notes."""
+        note = (await self.records.get(user_id, node_id)).note
+        if note is not None:
+            await self(user_id, node_id, linking_note(node_id, note.title, note.links))
+
+
+def _may_differ(index: LinkIndex, node_id: str, before: LinkingNote | None) -> bool:
+    versions = [note for note in (before, index.note(node_id)) if note is not None]
+    return any(note.links.targets or index.is_said(note) for note in versions)
+
+
+def _due(index: LinkIndex, node_id: str, before: LinkingNote | None, there: Iterable[str]) -> Due:
+    """The links that there should be between all pairs of notes whose edge may have to change."""
+    now = index.note(node_id)
+    pairs: set[Pair] = set()
+    if now is not None:
+        others = {*index.targets(node_id), *there}
+        if before is not None:
+            others |= {end for target in before.links.targets if (end := index.resolve(target, node_id)) is not None}
+        pairs |= {_pair(node_id, other) for other in others - {node_id}}
+    if now is None or before is None or now.spelled != before.spelled:
+        for note in (before, now):
+            pairs |= {_pair(*link) for link in (index.concerned(note) if note is not None else ())}
+    # Edges at a note that is not in the index are hidden, and are compared with the texts when it is shown again.
+    return {(a, b): (index.leads(a, b), index.leads(b, a)) for a, b in pairs if a in index and b in index}
+
+
+def _differences(node_id: str, due: Due, there: Mapping[str, Direction]) -> tuple[list[TextLink], list[Pair]]:
+    """The edges to make, and the pairs of notes whose edge is to be removed. there: the edges at the note."""
+    links, gone = [], []
+    for (a, b), (forth, back) in sorted(due.items()):
+        link = TextLink(b, a, True) if back and not forth else TextLink(a, b, not back)
+        other = b if a == node_id else a
+        if node_id in (a, b):
+            known = there.get(other)
+            wanted = _direction(node_id, link) if forth or back else None
+            if known == wanted:
+                continue
+        if forth or back:
+            links.append(link)
+        else:
+            gone.append((a, b))
+    return links, gone
+
+
+def _direction(node_id: str, link: TextLink) -> Direction:
+    if not link.directed:
+        return Direction.BOTH
+    return Direction.OUT if link.source == node_id else Direction.IN
+
+
+def _pair(a: str, b: str) -> Pair:
+    return (a, b) if a < b else (b, a)

@@ -1,0 +1,33 @@
+"""The consistency token of a write of notes: which revisions of which notes a later read must see.
+
+The node service makes it; its own reads and those of the similarity service accept it. Services that are given the
+same token must have the same BRAIN2_TOKEN_SECRET.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from shared.tokens import CONSISTENCY, NODE_ID, Integer, ListOf, TokenCodec
+
+MOST_NOTES = 20
+# (incarnation, version) of a note: of two, the larger one is newer.
+Revision = tuple[int, int]
+
+
+def _revisions(node_ids: Sequence[str], incarnations: Sequence[int], versions: Sequence[int]) -> Mapping[str, Revision]:
+    return dict(zip(node_ids, zip(incarnations, versions, strict=True), strict=True))
+
+
+_BOUND = "node"
+_NUMBERS = ListOf(Integer(0, 2**63 - 1), MOST_NOTES)
+_TOKENS = TokenCodec(CONSISTENCY, _revisions, {"n": ListOf(NODE_ID, MOST_NOTES), "i": _NUMBERS, "v": _NUMBERS})
+
+
+def encode(notes: Mapping[str, Revision]) -> str:
+    """The token of a write that gave at most MOST_NOTES notes these revisions, by node id."""
+    pairs = list(notes.values())
+    return _TOKENS.encode(_BOUND, list(notes), [pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+
+def decode(token: str) -> Mapping[str, Revision]:
+    """The revisions of a token by node id; none for "". InvalidArgument (CONSISTENCY_TOKEN_INVALID) for other texts."""
+    return _TOKENS.decode(_BOUND, token) or {}
