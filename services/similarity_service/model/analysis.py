@@ -90,7 +90,7 @@ _DAY_FIRST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4})")
 _MEASURE = re.compile(r"(\d+)((?!st|nd|rd|th)[^\W\d_]{1,4})")
 # Letters that have no decomposition, but that people type as others.
 _LETTERS = str.maketrans(
-    {"ł": "l", "ø": "o", "æ": "ae", "œ": "oe", "ß": "ss", "ı": "i", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ŋ": "n"}
+    {"ł": "l", "ø": "o", "æ": "ae", "œ": "oe", "ß": "ss", "\u0131": "i", "đ": "d", "ð": "d", "þ": "th", "ħ": "h"}
 )
 _VARIANTS = re.compile("[\ufe0f\U0001f3fb-\U0001f3ff]")
 _ACCENTS = re.compile("[\u0300-\u036f]")

@@ -60,7 +60,8 @@ _DATES = {
     """,
 }
 _UNITS = """
-    px em rem pt km cm mm kg mg ml ms min hr hrs kb mb gb tb kbit mbit khz mhz ghz kw kwh usd eur am pm st nd rd th h m g
+    px em rem pt km cm mm kg mg ml ms min hr hrs kb mb gb tb kbit mbit khz mhz ghz kw kwh usd eur am pm st nd rd th h m
+    g
     年 月 日 号 號 时 分 年月 月日 년 월 일
 """
 

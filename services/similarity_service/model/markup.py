@@ -11,9 +11,15 @@ from collections.abc import Iterator
 # A part of the text; its start and end, and whether it is dropped (True) or quiet (False).
 Part = tuple[int, int, bool]
 
-_HTML = frozenset(
-    ["a", "abbr", "acronym", "address", "area", "article", "aside", "audio", "b", "base", "bdi", "bdo", "big", "blockquote", "body", "br", "button", "canvas", "caption", "center", "cite", "code", "col", "colgroup", "data", "datalist", "dd", "del", "details", "dfn", "dialog", "div", "dl", "dt", "em", "embed", "fieldset", "figcaption", "figure", "font", "footer", "form", "frame", "frameset", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hgroup", "hr", "html", "i", "iframe", "img", "input", "ins", "kbd", "label", "legend", "li", "link", "main", "map", "mark", "menu", "meta", "meter", "nav", "noscript", "object", "ol", "optgroup", "option", "output", "p", "param", "path", "picture", "pre", "progress", "q", "rect", "rp", "rt", "ruby", "s", "samp", "script", "section", "select", "small", "source", "span", "strike", "strong", "style", "sub", "summary", "sup", "svg", "table", "tbody", "td", "template", "textarea", "tfoot", "th", "thead", "time", "title", "tr", "track", "tt", "u", "ul", "var", "video", "wbr"]
-)  # fmt: skip
+_HTML_NAMES = """
+    a abbr acronym address area article aside audio b base bdi bdo big blockquote body br button canvas caption
+    center cite code col colgroup data datalist dd del details dfn dialog div dl dt em embed fieldset figcaption
+    figure font footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html i iframe img input ins kbd
+    label legend li link main map mark menu meta meter nav noscript object ol optgroup option output p param path
+    picture pre progress q rect rp rt ruby s samp script section select small source span strike strong style sub
+    summary sup svg table tbody td template textarea tfoot th thead time title tr track tt u ul var video wbr
+"""
+_HTML = frozenset(_HTML_NAMES.split())
 # Elements whose text is code, and those whose text is for programs only.
 _CODE_ELEMENTS = frozenset({"code", "pre", "kbd", "samp", "tt", "math"})
 _PROGRAM_ELEMENTS = frozenset({"script", "style", "svg"})

@@ -14,8 +14,8 @@ from services.similarity_service.model.analysis import Analyser
 from services.similarity_service.model.link_index import NO_LINKS, NoteLinks, note_links
 from services.similarity_service.model.wiki_links import wiki_links
 
-# A phrase longer than this is a sentence, not a name that other notes would mention. In scripts without spaces a term is
-# a pair of characters, so there such terms are counted apart.
+# A phrase longer than this is a sentence, not a name that other notes would mention. In scripts without spaces a term
+# is a pair of characters, so there such terms are counted apart.
 LONGEST_TITLE = 6
 LONGEST_UNSPACED = 40
 # A note of at most NARROW different terms numbers them with one byte each, others with two bytes. Terms beyond WIDE
@@ -49,8 +49,8 @@ class Note:
     (markup.py, dates) not counted, so a term that is quiet everywhere has 0.
     sequence: local numbers (places in `terms`) of the title, a separator (the highest number), the text; one byte each
     up to 255 terms, two beyond.
-    sentence_hashes, sentence_sizes: of the consecutive pieces of the text, four bytes (0 for short ones, QUIET for quiet
-    ones) and two bytes (occurrences of terms) each.
+    sentence_hashes, sentence_sizes: of the consecutive pieces of the text, four bytes (0 for short ones, QUIET for
+    quiet ones) and two bytes (occurrences of terms) each.
     forms: how each term reads, "" where that is the term itself.
     salient: local numbers of the most telling terms with their weight in (0, 255], best first, as they were when the
     note was indexed.
