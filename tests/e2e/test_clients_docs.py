@@ -1,4 +1,4 @@
-"""The examples of docs/clients.md are run as they are printed: only the addresses, and the user, are those of the test."""
+"""The examples of docs/clients.md run as they are printed; only addresses and user are those of the test."""
 
 import asyncio
 import os
