@@ -26,7 +26,11 @@ async def spans_with(stack: Stack, trace_id: str, wanted: Names) -> list[dict[st
         spans = traces.read(stack.traces, trace_id)
         return named(spans) >= wanted and is_one_tree(spans)
 
-    await until(arrived, seconds=60.0, what=f"one tree with the spans {sorted(wanted)}")
+    try:
+        await until(arrived, seconds=60.0, what="the whole tree")
+    except AssertionError as error:
+        spans = traces.read(stack.traces, trace_id)
+        raise AssertionError(f"{error}: missing {wanted - named(spans)}, one tree: {is_one_tree(spans)}") from None
     return traces.read(stack.traces, trace_id)
 
 
@@ -43,6 +47,8 @@ def is_one_tree(spans: list[dict[str, object]]) -> bool:
 
 def linked_to(stack: Stack, trace_id: str) -> list[dict[str, Any]]:
     """The spans of other traces that are linked to this one."""
+    if not stack.traces.exists():
+        return []
     with stack.traces.open(encoding="utf-8") as lines:
         found: list[dict[str, Any]] = [json.loads(line) for line in lines if trace_id in line]
     return [span for span in found if trace_id in span["links"]]

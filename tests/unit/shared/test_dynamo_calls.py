@@ -310,3 +310,29 @@ async def test_every_operation_is_counted_retries_too() -> None:
 
 def test_a_table_can_not_scan() -> None:
     assert not [name for name in dir(Table) if "scan" in name.lower()]
+
+
+async def test_consumed_units_are_counted_by_operation_and_index_if_asked_for() -> None:
+    of_table = {
+        "CapacityUnits": 3.0,
+        "Table": {"CapacityUnits": 2.0},
+        "GlobalSecondaryIndexes": {"I": {"CapacityUnits": 1.0}},
+    }
+    client = Scripted({"ConsumedCapacity": of_table}, {"ConsumedCapacity": [of_table, {"CapacityUnits": 5.0}]})
+    table = Table(client, "t", measure=True)  # type: ignore[arg-type]
+    await table.put(ITEM)
+    await table.transact([Put(ITEM)])
+    assert all(request["ReturnConsumedCapacity"] == "INDEXES" for request in client.requests)
+    assert dict(table.usage.units) == {
+        ("PutItem", "table"): 2,
+        ("PutItem", "I"): 1,
+        ("TransactWriteItems", "table"): 7,
+        ("TransactWriteItems", "I"): 1,
+    }
+
+
+async def test_throttled_requests_are_counted_each_time() -> None:
+    table, client, _ = table_of(THROTTLED, THROTTLED, {})
+    await table.get(KEY)
+    assert table.usage.throttled["GetItem"] == 2
+    assert "ReturnConsumedCapacity" not in client.requests[0]
