@@ -16,6 +16,7 @@ Library considered: loafer has neither a breaker nor a drain that makes unfinish
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random as _random
 import re
@@ -262,9 +263,9 @@ class Consumer:
             self._busy[user_id] += 1
             task = asyncio.get_running_loop().create_task(self._process(message, found))
             self._tasks[task] = message
-            task.add_done_callback(lambda done, user_id=user_id: self._finished(done, user_id))
+            task.add_done_callback(functools.partial(self._finished, user_id))
 
-    def _finished(self, task: asyncio.Task[None], user_id: str) -> None:
+    def _finished(self, user_id: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
         self._busy[user_id] -= 1
         if not self._busy[user_id]:

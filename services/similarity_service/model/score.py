@@ -179,7 +179,8 @@ def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
     row_of = np.repeat(np.arange(len(docs)), lengths)
     dots = np.bincount(row_of, weights=products, minlength=len(docs))
     squares = np.bincount(row_of, weights=weights * weights, minlength=len(docs))
-    return (dots / (norm * np.sqrt(squares + query.added))).astype(np.float32)
+    scores: Floats = (dots / (norm * np.sqrt(squares + query.added))).astype(np.float32)
+    return scores
 
 
 def mentioned_by(index: UserIndex, query: Query, doc: int) -> Mention:

@@ -30,7 +30,7 @@ def ids(method: MethodDescriptor) -> str:
 
 def test_the_four_services_are_here() -> None:
     assert len(services()) == 4
-    assert len(METHODS) == 48
+    assert len(METHODS) == 50
 
 
 @pytest.mark.parametrize("method", METHODS, ids=ids)

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-import networkx as nx  # type: ignore[import-untyped]
+import networkx as nx
 import pytest
 
 from protos.graph.v1 import graph_pb2

@@ -30,7 +30,7 @@ def links_of(*notes: Note) -> dict[str, Link]:
     found = []
     for index in (index_of(*notes), loaded(*notes)):
         linker = Linker(index, UserSettings())
-        links = {}
+        links: dict[str, Link] = {}
         for node_id in sorted(index.ids()):
             links |= {"-".join(sorted([node_id, link.node_id])): link for link in linker.links(node_id)}
         found.append(links)

@@ -6,6 +6,7 @@ their hashes are the same: among four million different ones, the chance that an
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ class Repeats:
         self._counts = HashTable(np.uint32, np.uint8, none=0)
         self._often: dict[int, int] = {}
         # The sentences of _often that are in at least so many notes, by kind, ascending; None: not known now.
-        self._least = LEAST_NOTES
+        self._least: Sequence[int] = LEAST_NOTES
         self._boilerplate: Codes | None = np.zeros(0, np.uint32)
 
     @property
@@ -98,7 +99,7 @@ class Repeats:
 
     def _boilerplate_of(self, notes: int) -> Codes:
         """The hashes of all boilerplate among so many notes, ascending."""
-        least = tuple(max(few, math.ceil(share * notes)) for few, share in zip(LEAST_NOTES, LEAST_SHARE, strict=True))
+        least = [max(few, math.ceil(share * notes)) for few, share in zip(LEAST_NOTES, LEAST_SHARE, strict=True)]
         if self._boilerplate is None or least != self._least:
             codes = [code for code, count in self._often.items() if count >= least[code & KINDS]]
             self._least, self._boilerplate = least, np.sort(np.array(codes, np.uint32))
