@@ -20,7 +20,7 @@ from protos.similarity.v1 import similarity_pb2
 from shared.grpc.client import Channels
 from tests.fuzz.run import Watched, watched
 
-MOST_MS = 60
+MOST_MS = 200
 USER = "lag"
 DRAW = random.Random(11)
 

@@ -37,6 +37,8 @@ _LOADS = 4
 _FEW = 50
 # Above this many notes, a query runs in a thread.
 _LARGE = 150_000
+# Where a note takes more bytes of the index than this on average, comparing a few notes takes long, too.
+_LONG_NOTE_BYTES = 20_000
 # A note of more different terms than this is added, and its keywords are found, in a thread.
 _MANY_TERMS = 500
 # Without the log, an index is compared with the records at most every so many seconds. Between two comparisons pass at
@@ -106,7 +108,7 @@ class IndexCache:
         """
         cached = await self._fresh(user_id)
         async with cached.lock:
-            if long or cached.index.live > _LARGE:
+            if long or cached.index.live > _LARGE or cached.bytes > _LONG_NOTE_BYTES * cached.index.live:
                 return await text_worker.run(lambda: read(cached.index))
             return read(cached.index)
 
