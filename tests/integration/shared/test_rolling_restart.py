@@ -128,7 +128,7 @@ def test_the_policy_may_repeat_whatever_it_covers() -> None:
     harmless = {
         # They state what is to be, or go on from where they are; their .proto says so.
         *("PurgeNode", "DetachNode", "RemoveNode", "EraseUser", "SetNodeVisibility", "WarmCache"),
-        *("ReindexUser", "ReconcileUser", "ReplayEvents"),
+        *("ReindexUser", "ReconcileUser", "ReplayEvents", "RenameNode"),
         # They only read.
         *("WatchEdges", "ExtractKeywords", "ExplainSimilarity", "SuggestLinks", "ExportUser"),
     }

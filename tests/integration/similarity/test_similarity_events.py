@@ -27,7 +27,7 @@ async def test_from_event_to_links(stores: Stores, service: SimilarityService, p
     assert not any({a, b} & {"bread", "pizza"} and {a, b} & {"postgres", "sqlite"} for a, b in peers.pairs(user))
     edge = peers.edge(user, "postgres", "sqlite")
     assert edge.metadata.auto_generated
-    assert edge.metadata.method == "lexical/1"
+    assert edge.metadata.method == "lexical/2"
     assert edge.weight == edge.metadata.score
     assert 0 < edge.weight <= 1
     words = {each.keyword.lower() for each in edge.metadata.shared_keywords}

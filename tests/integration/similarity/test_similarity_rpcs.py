@@ -35,7 +35,7 @@ async def test_extract_keywords(service: SimilarityService, shelf: str) -> None:
 
 async def test_find_similar(service: SimilarityService, shelf: str) -> None:
     answer = await service.stub.FindSimilar(pb.FindSimilarRequest(user_id=shelf, node_id="pizza"))
-    assert answer.method == "lexical/1"
+    assert answer.method == "lexical/2"
     first = answer.nodes[0]
     assert (first.node_id, first.title, first.title_mention, first.near_duplicate) == (
         "bread", "Sourdough bread", True, False,
