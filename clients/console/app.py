@@ -8,8 +8,7 @@ import grpc
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from clients.console.agents import Agents
@@ -41,10 +40,7 @@ def build(config: Config) -> ASGIApp:
         Downloads(targets).route(),
         Route("/healthz", _healthy),
         Route("/openapi.json", _openapi),
-        # The graph view, when it is built.
-        Mount("/", StaticFiles(directory=VIEW, html=True))
-        if (VIEW / "index.html").is_file()
-        else Route("/", _without_view),
+        *_view(),
     ]
     app = Starlette(
         routes=routes,
@@ -52,6 +48,21 @@ def build(config: Config) -> ASGIApp:
         exception_handlers={404: _not_found, 405: _not_allowed, Exception: _failed},
     )
     return Guard(app, config.known_hosts)
+
+
+def _view() -> list[Route]:
+    """A route for each file of the graph view, when it is built. One route for all would take unknown RPCs, too."""
+    index = VIEW / "index.html"
+    if not index.is_file():
+        return [Route("/", _without_view)]
+
+    def route(path: str, file: Path) -> Route:
+        async def answer(_: Request) -> Response:
+            return FileResponse(file, headers={"cache-control": "no-cache"})
+
+        return Route(path, answer)
+
+    return [route("/", index), *(route(f"/{file.name}", file) for file in sorted(VIEW.iterdir()) if file.suffix)]
 
 
 async def _healthy(_: Request) -> Response:
