@@ -72,7 +72,7 @@ async def test_a_create_reaches_the_links_under_one_trace(stack: Stack, library:
             ("node", "publish node.created"),
             ("node", "EventBridge/PutEvents"),
             ("similarity", "process node.created"),
-            ("similarity", "DynamoDB/TransactWriteItems"),
+            ("similarity", "DynamoDB/PutItem"),
             ("similarity", "GraphService/BatchCreateEdges"),
             ("graph", "GraphService/BatchCreateEdges"),
             ("graph", "DynamoDB/TransactWriteItems"),

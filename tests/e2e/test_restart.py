@@ -34,8 +34,15 @@ _SUBJECTS = {
 def draft(number: int) -> node_pb2.NewNode:
     subject, words = list(_SUBJECTS.items())[number % len(_SUBJECTS)]
     chosen = random.Random(number).sample(words, 7)
-    text = f"About {subject}: {' '.join(chosen)}. More {subject}, {' and '.join(chosen[:3])}."
-    return node_pb2.NewNode(node_id=f"n{number:05d}", title=f"{subject} {number}", content=text)
+    # The text mentions the title of a much earlier note, so that every note has a reason for a link.
+    text = f"About {subject}: {' '.join(chosen)}. It follows {title(number // 2)}."
+    return node_pb2.NewNode(node_id=f"n{number:05d}", title=title(number), content=text)
+
+
+def title(number: int) -> str:
+    """A title that no other note has: a subject and a made-up word."""
+    subject = list(_SUBJECTS)[number % len(_SUBJECTS)]
+    return f"{subject} x{str(number).translate(str.maketrans('0123456789', 'bcdfghjklm'))}"
 
 
 async def create(client: Client, number: int) -> str:
