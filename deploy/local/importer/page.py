@@ -38,6 +38,7 @@ from protos.node.v1 import node_pb2
 # Of each property, if not all of them fit as a whole.
 _LONGEST_VALUE_BYTES = 1024
 _MAX_ALIASES = 64
+_MOST_OF_A_NOTE = 32
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Names of properties, without case, spaces and marks; of several the first that can be read counts.
 _TIME_NAMES = (
@@ -108,6 +109,8 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
     page.node.title = reader.title(found.heading)
     reader.id(path)
     page.aliases = reader.aliases()
+    # A note of the service has fewer of them than a page may have; one of invisible characters is no name.
+    page.node.aliases.extend([alias for alias in page.aliases if any(map(str.isalnum, alias))][:_MOST_OF_A_NOTE])
     written_time = reader.time(file_time, now)
     page.tags = reader.tags(found.tags)
     page.node.tags.extend(page.tags)

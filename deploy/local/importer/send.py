@@ -244,7 +244,7 @@ class Importer:
     async def _replace(self, note: Note) -> bool:
         request = node_pb2.UpdateNodeRequest(
             user_id=self._user, node_id=note.node.node_id, node=note.node,
-            update_mask=FieldMask(paths=["title", "content", "tags", "metadata"]), request_id=uuid.uuid4().hex,
+            update_mask=FieldMask(paths=_changed_by(note.node)), request_id=uuid.uuid4().hex,
         )  # fmt: skip
         if await self._call(self._fail_notes([note]), self._stubs.node.UpdateNode, request) is None:
             return False
@@ -414,8 +414,15 @@ def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
+def _changed_by(new: node_pb2.NewNode) -> list[str]:
+    """The fields that an update writes. A file without aliases leaves those that somebody gave the note."""
+    return ["title", "content", "tags", "metadata", *(["aliases"] if new.aliases else [])]
+
+
 def _same(stored: node_pb2.Node, new: node_pb2.NewNode) -> bool:
     """Whether a stored note holds what the file has; entries of its metadata that somebody added do not count."""
+    if new.aliases and list(stored.aliases) != list(new.aliases):
+        return False
     return (stored.title.strip(), stored.content.strip(), set(stored.tags)) == (
         new.title.strip(),
         new.content.strip(),

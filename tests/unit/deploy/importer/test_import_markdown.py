@@ -481,6 +481,14 @@ def test_properties_become_metadata_and_aliases_names(tmp_path: Path) -> None:
         "rating": "5", "by": '{"name": "Ana"}', "list": "a, b",
     }  # fmt: skip
     assert links(items) == {"use -> list", "use -> book"}
+    assert list(notes(items)["book.md"].node.aliases) == ["Focus book"]
+    assert list(notes(items)["list.md"].node.aliases) == ["foo", "bar"]
+
+
+def test_a_note_gets_as_many_aliases_as_it_may_have(tmp_path: Path) -> None:
+    many = ", ".join(f"name {i}" for i in range(40))
+    items = read(tmp_path, {"many.md": front(f"aliases: [{many}, '\u200b']")})
+    assert list(notes(items)["many.md"].node.aliases) == [f"name {i}" for i in range(32)]
 
 
 def test_metadata_stays_within_its_limits_and_what_does_not_fit_is_named(tmp_path: Path) -> None:
