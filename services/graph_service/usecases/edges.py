@@ -273,10 +273,6 @@ async def _retry_conflicts(attempt: Callable[[Edge | None], Awaitable[T]]) -> T:
         ) from None
 
 
-def _is_automatic(edge: Edge) -> bool:
-    return edge.metadata.auto and not edge.metadata.confirmed
-
-
 def _check_etag(edge: Edge, etag: str) -> None:
     if etag and etag != edge.etag:
         raise Aborted(
