@@ -54,12 +54,6 @@ def rules_of(field: FieldDescriptor) -> FieldRules:
     return rules
 
 
-def has_rules(field: FieldDescriptor) -> bool:
-    """Whether the .proto states the limits of this field."""
-    options: Any = field.GetOptions()
-    return bool(options.HasExtension(options_pb2.field))
-
-
 @cache
 def validator(message: Descriptor) -> Check:
     """The check of a message type: every wrong field of a message, in the order of the .proto; empty when all is well.

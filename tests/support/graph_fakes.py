@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.graph_service.model.edge import Edge, EdgeKey
-from services.graph_service.model.neighbors import as_neighbor
+from services.graph_service.model.neighbors import Direction, Neighbor
 from services.graph_service.ports import (
     HIDDEN,
     CacheState,
@@ -20,6 +20,14 @@ from services.graph_service.ports import (
     Write,
 )
 from shared.errors import Unavailable
+
+
+def as_neighbor(node_id: str, edge: Edge) -> Neighbor:
+    """An edge as seen from one of its two ends."""
+    direction = Direction.BOTH
+    if edge.directed:
+        direction = Direction.OUT if edge.source == node_id else Direction.IN
+    return Neighbor(edge.key.other(node_id), edge.weight, edge.type, direction, edge.metadata.auto, edge.create_ms)
 
 
 class FakeIds:

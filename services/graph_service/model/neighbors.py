@@ -6,7 +6,6 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from services.graph_service.model.consistency_token import Token
-from services.graph_service.model.edge import Edge
 from shared.tokens import PAGE, Real, Text, TokenCodec, fingerprint
 
 
@@ -55,14 +54,6 @@ def rank(neighbor: Neighbor, order: Order) -> Position:
 
 def by_weight(neighbor: Neighbor) -> Position:
     return (-neighbor.weight, neighbor.member)
-
-
-def as_neighbor(node_id: str, edge: Edge) -> Neighbor:
-    """An edge as seen from one of its two ends."""
-    direction = Direction.BOTH
-    if edge.directed:
-        direction = Direction.OUT if edge.source == node_id else Direction.IN
-    return Neighbor(edge.key.other(node_id), edge.weight, edge.type, direction, edge.metadata.auto, edge.create_ms)
 
 
 @dataclass(frozen=True, slots=True)

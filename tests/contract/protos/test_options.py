@@ -3,16 +3,23 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
 from deploy.docs import retry_policy, services
 from protos.options.rules import has_access, traits
-from shared.grpc.validation import has_rules
+from protos.options.v1 import options_pb2
 
 ROOT = Path(__file__).resolve().parents[3]
 METHODS = [method for service in services() for method in service.methods]
+
+
+def has_rules(field: FieldDescriptor) -> bool:
+    """Whether the .proto states the limits of this field."""
+    options: Any = field.GetOptions()
+    return bool(options.HasExtension(options_pb2.field))
 
 
 def fields(message: Descriptor) -> Iterator[FieldDescriptor]:
