@@ -89,7 +89,10 @@ async def running(folder: Path, **options: str) -> AsyncIterator[Valkey]:
 
 @contextlib.asynccontextmanager
 async def cluster(folder: Path, masters: int = 3) -> AsyncIterator[list[Valkey]]:
-    """A Redis Cluster of masters without replicas, all slots served."""
+    """A Redis Cluster of masters without replicas: all slots are served, and each node has a link to and from every other.
+
+    A message that is published while a link is missing reaches the subscribers behind that link never.
+    """
     async with contextlib.AsyncExitStack() as stack:
         servers = [
             await stack.enter_async_context(
@@ -110,8 +113,15 @@ async def cluster(folder: Path, masters: int = 3) -> AsyncIterator[list[Valkey]]
                 await client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, servers[0].bus_port)
 
         async def whole() -> bool:
-            infos = [await client.execute_command("CLUSTER", "INFO") for client in clients]
-            return all(b"cluster_state:ok" in info and b"cluster_slots_assigned:16384" in info for info in infos)
+            for client in clients:
+                info = await client.execute_command("CLUSTER", "INFO")
+                links = await client.execute_command("CLUSTER", "LINKS")
+                if b"cluster_state:ok" not in info or b"cluster_slots_assigned:16384" not in info:
+                    return False
+                # One to each other node and one from it.
+                if len(links) < 2 * (masters - 1):
+                    return False
+            return True
 
         await until(whole, what="the cluster")
         yield servers
