@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -25,7 +25,7 @@ from shared.grpc import deadline, status, tracing
 from shared.grpc.outgoing import Outgoing
 from shared.grpc.tracing import Send
 from shared.ids import Clock, SystemClock
-from shared.resilience.breaker import Breaker
+from shared.resilience.breaker import Breaker, Permit
 from shared.resilience.retry import Backoff, RetryBudget
 
 _BACKOFF = Backoff(base=0.05, cap=1.0)
@@ -194,6 +194,21 @@ class _Method:
 
         return with_token
 
+    @contextlib.contextmanager
+    def _errors(self, permit: Permit, limit: float | None) -> Iterator[None]:
+        """Raise what gRPC raises as a Brain2Error, and end the permit with what it says of the peer."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as failure:
+            error, verdict = self._failed(failure, limit)
+            permit.end(verdict)
+            raise error from None
+        except asyncio.CancelledError:
+            permit.end(None)
+            if _is_cancelled():
+                raise
+            raise Cancelled("the channel was closed during the call") from None
+
     def _failed(self, failure: grpc.aio.AioRpcError, limit: float | None) -> tuple[Brain2Error, bool | None]:
         """The error, and the verdict for the breaker: whether the peer is healthy, or None for unknown."""
         error = status.from_rpc_error(failure)
@@ -256,26 +271,13 @@ class _Unary(_Method):
             limit = ends - monotonic()
 
     async def _once(self, request: Any, limit: float) -> Any:
-        breaker = self.target.breaker
-        permit = breaker.enter()
-        verdict: bool | None = None
-        try:
+        with self.target.breaker.enter() as permit, self._errors(permit, limit):
             if telemetry.is_recording():
                 answer = await tracing.record_unary(self.send(), self.path, request, limit, self.target.name)
             else:
                 answer = await self.send()(request, timeout=limit, metadata=_headers())
-            verdict = True
             self.target.lost_at = None
             return answer
-        except grpc.aio.AioRpcError as failure:
-            error, verdict = self._failed(failure, limit)
-            raise error from None
-        except asyncio.CancelledError:
-            if _is_cancelled():
-                raise
-            raise Cancelled("the channel was closed during the call") from None
-        finally:
-            breaker.exit(permit, verdict)
 
 
 class _Stream(_Method):
@@ -308,31 +310,14 @@ class _Stream(_Method):
             limit = None if ends is None else ends - monotonic()
 
     async def _once(self, request: Any, limit: float | None) -> AsyncGenerator[Any]:
-        breaker = self.target.breaker
-        permit = breaker.enter()
-        verdict: bool | None = None
-        answered = False
         record = tracing.record_stream if telemetry.is_recording() else _stream
-        try:
+        with self.target.breaker.enter() as permit, self._errors(permit, limit):
             async with contextlib.aclosing(record(self.send(), self.path, request, limit, self.target.name)) as answers:
                 async for answer in answers:
-                    if not answered:
-                        # A stream may last for hours: its first message already shows the breaker that the peer is up.
-                        answered = True
-                        self.target.lost_at = None
-                        breaker.exit(permit, True)
+                    # A stream may last for hours: its first message already shows the breaker that the peer is up.
+                    permit.end(True)
+                    self.target.lost_at = None
                     yield answer
-            verdict = True
-        except grpc.aio.AioRpcError as failure:
-            error, verdict = self._failed(failure, limit)
-            raise error from None
-        except asyncio.CancelledError:
-            if _is_cancelled():
-                raise
-            raise Cancelled("the channel was closed during the call") from None
-        finally:
-            if not answered:
-                breaker.exit(permit, verdict)
 
 
 async def _stream(send: Any, path: str, request: Any, timeout: float | None, target: str) -> AsyncGenerator[Any]:

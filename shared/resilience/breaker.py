@@ -106,7 +106,6 @@ class Breaker:
         self._cooldown = cooldown
         self._open_until = 0.0
         self._probing = 0
-        self._listeners: list[Callable[[str, State], None]] = []
 
     @property
     def state(self) -> State:
@@ -124,10 +123,6 @@ class Breaker:
         """Monotonic seconds, and the seconds by which the event loop was late in all."""
         return self._clock.monotonic(), self._lateness()
 
-    def on_change(self, listener: Callable[[str, State], None]) -> None:
-        """Call listener(name, new state) at each change."""
-        self._listeners.append(listener)
-
     def enter(self) -> Permit:
         """The permit to make a call. Unavailable (BREAKER_OPEN, with retry_after in seconds) when none may be made."""
         if self._state == "closed":
@@ -140,10 +135,6 @@ class Breaker:
             raise self._refusal()
         self._probing += 1
         return Permit(self, self._generation)
-
-    def exit(self, permit: Permit, ok: bool | None) -> None:
-        """The same as permit.end(ok)."""
-        permit.end(ok)
 
     def outcome(self, error: BaseException) -> bool | None:
         """What an error that ended a call says of the dependency: that it fails (False), answers, or nothing (None)."""
@@ -200,5 +191,3 @@ class Breaker:
         self._probing = 0
         self._in_a_row = 0
         self._good = self._bad = self._previous_good = self._previous_bad = 0
-        for listener in self._listeners:
-            listener(self.name, state)

@@ -89,7 +89,7 @@ async def running(folder: Path, **options: str) -> AsyncIterator[Valkey]:
 
 @contextlib.asynccontextmanager
 async def cluster(folder: Path, masters: int = 3) -> AsyncIterator[list[Valkey]]:
-    """A Redis Cluster of masters without replicas: all slots are served, and each node has a link to and from every other.
+    """A Redis Cluster of masters without replicas. All slots are served, and every node has links to and from the rest.
 
     A message that is published while a link is missing reaches the subscribers behind that link never.
     """

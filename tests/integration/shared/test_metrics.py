@@ -152,7 +152,7 @@ async def test_one_number_that_cant_be_read_is_left_out(
         assert "a metric can't be read now" in caplog.text
         assert found.got["node"] == {"brain2.test.good": 1.5, ("brain2.breaker.state", "a peer"): 0}
         assert "brain2.test.bad" not in found.units
-        breaker.exit(breaker.enter(), False)
+        breaker.enter().end(False)
         await metrics.send()
         assert found.got["node"]["brain2.breaker.state", "a peer"] == 2
 
