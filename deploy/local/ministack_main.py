@@ -39,8 +39,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # A save may take this share of one core; a large store is saved less often rather than keeping a core busy.
 MAX_SHARE = 1 / 3
-# What a request sets off in the background (a rule's delivery) has settled after this: saved once more.
-SETTLE_SECONDS = 1.0
+# What a request sets off in the background (a rule's delivery) is over after this: saved once more.
+QUIET_SECONDS = 1.0
 # An idle stack polls its queues all day: what only reads doesn't make the store dirty.
 READS = ("Get", "BatchGet", "TransactGet", "Query", "Scan", "Describe", "List", "Receive")
 
@@ -153,7 +153,7 @@ class Saver:
 
     def due(self) -> bool:
         """Whether something changed since the last save began, or so shortly before that it was still at work."""
-        return self._changed + SETTLE_SECONDS >= self._saved
+        return self._changed + QUIET_SECONDS >= self._saved
 
     async def _run(self) -> None:
         pause = self._seconds

@@ -89,7 +89,7 @@ async def _apply_stack(session: aioboto3.Session, endpoint: str, prefix: str, bo
                     return None
                 raise
 
-        async def settled() -> Any:
+        async def applied() -> Any:
             async with asyncio.timeout(_READY_SECONDS):
                 while (stack := await describe())["StackStatus"].endswith("_IN_PROGRESS"):
                     await asyncio.sleep(0.05 if "amazonaws.com" not in endpoint else 3.0)
@@ -116,7 +116,7 @@ async def _apply_stack(session: aioboto3.Session, endpoint: str, prefix: str, bo
             except ClientError as error:
                 if "No updates are to be performed" not in str(error):
                     raise
-        stack = await settled()
+        stack = await applied()
         if stack["StackStatus"] not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             events = (await cloudformation.describe_stack_events(StackName=prefix))["StackEvents"]
             reasons = [

@@ -67,7 +67,7 @@ class Stack:
     resources: provision.Resources
     traces: Path
     children: dict[str, processes.Child]
-    # Starts the service of this context once more with the same settings, after it was killed.
+    # Starts the service of this context once more with the same configuration, after it was killed.
     restart: Callable[[str], "asyncio.Future[None]"]
     # The URL of the console; empty when there is none.
     console: str = ""

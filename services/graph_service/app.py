@@ -39,7 +39,8 @@ from services.graph_service.usecases.node_events import NodeEvents
 from services.graph_service.usecases.set_node_visibility import SetNodeVisibility
 from services.graph_service.usecases.warm_cache import WarmCache
 from services.graph_service.usecases.watch_edges import WatchEdges
-from shared import config, logs, telemetry
+from shared import config as configuration
+from shared import logs, telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
 from shared.dynamo.metered import watch_table
@@ -62,35 +63,33 @@ LATENCIES: Latencies = {"edge_lookup_latency_ms": ((0.1, 0.25, 0.5, 1, 5, 10, 25
 
 async def serve(life: Lifecycle) -> None:
     """The process: it runs the service until it is stopped."""
-    settings = config.load(GraphConfig)
-    logs.setup(settings.log_level, "graph")
-    await life.enter(telemetry.setup("graph", settings))  # closed last, after the spans of the drain
-    await start(life, settings)
+    config = configuration.load(GraphConfig)
+    logs.setup(config.log_level, "graph")
+    await life.enter(telemetry.setup("graph", config))  # closed last, after the spans of the drain
+    await start(life, config)
     await life.wait_for_stop()
 
 
-async def start(life: Lifecycle, settings: GraphConfig) -> int:
+async def start(life: Lifecycle, config: GraphConfig) -> int:
     """Wire everything, start the server and return its port. Tests start the service by this function as well."""
     clock = SystemClock()
     ids = UlidFactory(clock)
     codec = WireCodec()
-    metrics = await life.enter(Metrics("graph", settings))
+    metrics = await life.enter(Metrics("graph", config))
 
-    use = ("dynamodb", "events", "sqs") if settings.queue_url else ("dynamodb", "events")
-    aws = await life.enter(Aws(settings, use=use))
+    use = ("dynamodb", "events", "sqs") if config.queue_url else ("dynamodb", "events")
+    aws = await life.enter(Aws(config, use=use))
     dynamodb = Breaker("dynamodb", clock)
-    table = Table(aws.dynamodb, settings.table, breaker=dynamodb, measure=metrics.enabled)
-    redis = await life.enter(Redis(settings, breaker=Breaker("redis", clock)))
-    channels = await life.enter(Channels(timeout=2.0, security=settings, clock=clock))
-    outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=settings.event_bus, clock=clock))
+    table = Table(aws.dynamodb, config.table, breaker=dynamodb, measure=metrics.enabled)
+    redis = await life.enter(Redis(config, breaker=Breaker("redis", clock)))
+    channels = await life.enter(Channels(timeout=2.0, security=config, clock=clock))
+    outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=config.event_bus, clock=clock))
 
     store = DynamoEdgeStore(table, outbox, Idempotency(table, "graph", clock), ids, clock)
-    cache = RedisLists(
-        redis, codec, instance_name(redis, clustered=settings.redis_cluster), hub_degree=settings.hub_degree
-    )
+    cache = RedisLists(redis, codec, instance_name(redis, clustered=config.redis_cluster), hub_degree=config.hub_degree)
     node_service = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
-    directory = NodePeer(channels.stub(settings.node_target, node_service) if settings.node_target else None)
-    components = assemble(store, cache, RedisFeed(redis, cache), directory, clock, ids, settings)
+    directory = NodePeer(channels.stub(config.node_target, node_service) if config.node_target else None)
+    components = assemble(store, cache, RedisFeed(redis, cache), directory, clock, ids, config)
     servicer = components.servicer
     channel = Channel(components.lookup, components.existence, servicer.watch_edges, components.memory)
 
@@ -107,7 +106,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     ready_response = servicer.fast_path.ready_response
     ready = None if ready_response is None else {"GetNeighbors": ready_response}
     server = GrpcServer(
-        settings,
+        config,
         services,
         raw=("GetNeighbors",),
         fast_paths=ready,
@@ -136,13 +135,13 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     life.on_drain(components.memory.log_counters)
     life.on_drain(components.hubs.close)
     life.on_drain(components.committer.drain)
-    if settings.queue_url:
+    if config.queue_url:
         consumer = Consumer(
             aws.sqs,
-            settings.queue_url,
+            config.queue_url,
             handlers(components.node_events),
             service="graph",
-            dlq_url=settings.dlq_url,
+            dlq_url=config.dlq_url,
             clock=clock,
         )
         watch_consumer(metrics, consumer)
@@ -150,7 +149,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
         life.supervise("consumer", consumer.run())
         life.on_drain(consumer.drain)
     port = await server.start()
-    life.on_drain(lambda: server.stop(settings.drain_seconds))
+    life.on_drain(lambda: server.stop(config.drain_seconds))
     return port
 
 
@@ -191,22 +190,22 @@ def assemble(
     directory: NodeDirectory,
     clock: Clock,
     ids: IdFactory,
-    settings: GraphConfig,
+    config: GraphConfig,
     limits: Limits | None = None,
 ) -> Components:
     """The core on any implementation of its ports."""
     codec = WireCodec()
-    limits = limits or Limits(hub_degree=settings.hub_degree, reads=settings.dynamodb_reads)
-    memory = MemoryCache(settings.memory_cache_bytes, clock, ttl=settings.memory_cache_seconds)
+    limits = limits or Limits(hub_degree=config.hub_degree, reads=config.dynamodb_reads)
+    memory = MemoryCache(config.memory_cache_bytes, clock, ttl=config.memory_cache_seconds)
     freshness = Freshness(cache, clock, limits)
     filler = ListFiller(store, cache, memory, codec, freshness, clock, limits)
     lookup = ListLookup(memory, cache, filler, freshness)
     hubs = Hubs(store, cache, memory, freshness, clock, limits)
     pages = NeighborPages(lookup, hubs, codec)
-    existence = Existence(directory, clock, ttl=settings.existence_seconds)
+    existence = Existence(directory, clock, ttl=config.existence_seconds)
     committer = Committer(store, cache, lookup, codec, ids, clock)
 
-    edges = Edges(store, committer, lookup, pages, existence, clock, settings.auto_edge_cap)
+    edges = Edges(store, committer, lookup, pages, existence, clock, config.auto_edge_cap)
     get_neighbors = GetNeighbors(lookup, pages, existence, memory, codec)
     detach_node = DetachNode(store, committer)
     visibility = SetNodeVisibility(store, cache, committer, existence, codec, directory)

@@ -1,4 +1,4 @@
-"""Waits until nothing is on its way any more: queues, outboxes, deletions, the graph's journal, links to settle."""
+"""Waits until nothing is on its way any more: queues, outboxes, deletions, the graph's journal, notes to relink."""
 
 import asyncio
 import json

@@ -35,7 +35,7 @@ _AWS = {"dynamodb": "DYNAMODB", "sqs": "SQS", "events": "EVENTBRIDGE", "s3": "S3
 class Plan:
     """What to do. seconds, operations, faults: the load goes on until each is reached, but never past longest.
 
-    env: more settings of the services. follows: the weight of Worker.follow() among what workers do.
+    env: more variables of the services. follows: the weight of Worker.follow() among what workers do.
     """
 
     data: Path

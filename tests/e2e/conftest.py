@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.local.demo.client import Client, settled
+from deploy.local.demo.client import Client, until_stable
 from deploy.local.demo.tour import SAMPLE
 from deploy.local.importer.jsonlines import JsonLines
 from deploy.local.importer.send import Importer, Stubs
@@ -36,7 +36,7 @@ async def library(stack: Stack, channels: Channels) -> Client:
     assert importer.report.created == 319
     assert await importer.wait_until_indexed(60.0, lambda *_: None) == 0
     ids = sorted(importer.report.stored)
-    links = await settled(lambda: client.links(ids), quiet=3.0, seconds=60.0)
+    links = await until_stable(lambda: client.links(ids), quiet=3.0, seconds=60.0)
     assert len(links) > 300
     return client
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 
-from deploy.local.demo.client import Client, settled
+from deploy.local.demo.client import Client, until_stable
 from deploy.local.importer.jsonlines import JsonLines
 from deploy.local.importer.send import Importer, Stubs
 from deploy.local.stack import Stack
@@ -69,7 +69,7 @@ async def client(quick: Stack, channels: Channels, user: str) -> Client:
         return all([await client.neighbor_ids(node_id) for node_id in TEXTS])
 
     await until(linked, what="the automatic links")
-    await settled(lambda: client.links(sorted(TEXTS)), quiet=2.0, seconds=60.0)
+    await until_stable(lambda: client.links(sorted(TEXTS)), quiet=2.0, seconds=60.0)
     return client
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 
-from deploy.local.demo.client import Client, settled
+from deploy.local.demo.client import Client, until_stable
 from deploy.local.stack import Stack
 from deploy.local.stores import ROOT
 from protos.cleanup.v1 import cleanup_pb2
@@ -98,7 +98,7 @@ async def test_a_replay_makes_again_what_was_made_of_the_events(tmp_path: Path) 
         await client.node.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=user, nodes=drafts))
         ids = [each.node_id for each in drafts]
         await until(lambda: all_indexed(client, ids), what="every note being indexed")
-        await settled(lambda: client.links(ids), quiet=3.0, seconds=60.0)
+        await until_stable(lambda: client.links(ids), quiet=3.0, seconds=60.0)
 
         # One note is changed, one deleted, one deleted and restored; one link made and one rejected by a person.
         text = node_pb2.NewNode(content="About a lighthouse and its harbour, anchor, keel, tide and mast.")
@@ -109,7 +109,7 @@ async def test_a_replay_makes_again_what_was_made_of_the_events(tmp_path: Path) 
         own = graph_pb2.NewEdge(source_id=ids[1], target_id=ids[2], type="by_hand", weight=0.75)
         await client.graph.CreateEdge(graph_pb2.CreateEdgeRequest(user_id=user, edge=own))
         live = [node_id for node_id in ids if node_id != GONE]
-        await settled(lambda: client.links(live), quiet=3.0, seconds=60.0)
+        await until_stable(lambda: client.links(live), quiet=3.0, seconds=60.0)
         rejected = next(pair for pair in sorted(await client.links(live)) if pair != (ids[1], ids[2]))
         unlike = graph_pb2.SuppressEdgeRequest(user_id=user, source_id=rejected[0], target_id=rejected[1])
         await client.graph.SuppressEdge(unlike)
@@ -118,7 +118,7 @@ async def test_a_replay_makes_again_what_was_made_of_the_events(tmp_path: Path) 
         # of the notes as they are now.
         relink = similarity_pb2.ReindexUserRequest(user_id=user, relink=True)
         assert [answer async for answer in client.similarity.ReindexUser(relink)][-1].finished
-        before = await settled(lambda: picture(client, live), quiet=3.0, seconds=60.0)
+        before = await until_stable(lambda: picture(client, live), quiet=3.0, seconds=60.0)
         assert len(before["links"]) > 20
         assert rejected not in before["links"]
         assert CHANGED in before["search"]["lighthouse"]
@@ -136,13 +136,13 @@ async def test_a_replay_makes_again_what_was_made_of_the_events(tmp_path: Path) 
         await until(lambda: all_indexed(client, live), seconds=90.0, what="every note being indexed again")
         await until(lambda: pending(client, GONE), seconds=90.0, what="the deletion again")
 
-        again = await settled(lambda: picture(client, live), quiet=5.0, seconds=90.0)
+        again = await until_stable(lambda: picture(client, live), quiet=5.0, seconds=90.0)
         assert again == before
         ends = {end for link in await client.links(ids) for end in link}
         assert GONE not in ends
 
         # Whoever is up to date isn't disturbed by another.
         await replay(stack, user)
-        assert await settled(lambda: picture(client, live), quiet=5.0, seconds=60.0) == before
+        assert await until_stable(lambda: picture(client, live), quiet=5.0, seconds=60.0) == before
         await client.node.RestoreNode(node_pb2.RestoreNodeRequest(user_id=user, node_id=GONE))
         await until(lambda: is_indexed(client, GONE), what="the restored note in the index")

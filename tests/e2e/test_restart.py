@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.demo.client import Client, settled
+from deploy.local.demo.client import Client, until_stable
 from deploy.local.stack import SERVICES
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
@@ -76,7 +76,7 @@ async def test_a_stopped_stack_finds_every_note_and_edge_again(tmp_path: Path) -
             return all(await asyncio.gather(*(is_indexed(client, node_id) for node_id in ids)))
 
         await until(all_indexed, what="every note being indexed")
-        links = await settled(lambda: client.links(ids), quiet=3.0, seconds=60.0)
+        links = await until_stable(lambda: client.links(ids), quiet=3.0, seconds=60.0)
         notes = await all_of(client, ids)
         hits = (await client.search("honey", limit=100)).total
     assert len(links) > 20

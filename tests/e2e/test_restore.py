@@ -16,7 +16,7 @@ import pytest
 
 from deploy.local import provision
 from deploy.local.console import Console
-from deploy.local.demo.client import Client, settled
+from deploy.local.demo.client import Client, until_stable
 from deploy.local.stack import SERVICES, Options, Stack, running
 from protos.cleanup.v1 import cleanup_pb2
 from protos.node.v1 import node_pb2
@@ -84,7 +84,7 @@ async def write(client: Client) -> None:
         return all([await client.neighbor_ids(name) for name in _TEXTS])
 
     await until(linked, seconds=60, what="the automatic links")
-    await settled(lambda: client.links(sorted(_TEXTS)), quiet=2.0, seconds=60.0)
+    await until_stable(lambda: client.links(sorted(_TEXTS)), quiet=2.0, seconds=60.0)
 
 
 async def answers(client: Client) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from deploy.local.demo.client import Client, settled
+from deploy.local.demo.client import Client, until_stable
 from deploy.local.stack import Stack
 from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
@@ -171,8 +171,8 @@ async def test_a_deleted_note_is_gone_at_once_and_then_for_good(stack: Stack, li
 
 async def test_a_restored_note_is_back_with_everything(library: Client) -> None:
     node_id, query = "interrupt", "interrupt"
-    # Links settle some time after the notes: what they come to now, they come to again.
-    friends = await settled(lambda: library.neighbor_ids(node_id), quiet=3.0, seconds=60.0)
+    # Links are made some time after the notes: the same links must come again.
+    friends = await until_stable(lambda: library.neighbor_ids(node_id), quiet=3.0, seconds=60.0)
     assert friends
     before = (await library.node.GetNode(node_pb2.GetNodeRequest(user_id=library.user, node_id=node_id))).node
     await library.node.DeleteNode(node_pb2.DeleteNodeRequest(user_id=library.user, node_id=node_id))

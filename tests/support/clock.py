@@ -52,17 +52,17 @@ class ManualClock:
     async def advance(self, seconds: float) -> None:
         """Move on, waking sleepers in the order of their ends and letting each run until it waits again."""
         end = self.seconds + seconds
-        await settle()
+        await run_ready()
         while self._sleepers and self._sleepers[0][0] <= end:
             due, _, future = heapq.heappop(self._sleepers)
             self._move_to(max(self.seconds, due))
             if not future.done():
                 future.set_result(None)
-            await settle()
+            await run_ready()
         self._move_to(end)
 
 
-async def settle(turns: int = 20) -> None:
+async def run_ready(turns: int = 20) -> None:
     """Let everything that can run do so."""
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from typing import Any
 from protos.graph.v1 import graph_pb2
 from services.graph_service import app
 from services.graph_service.config import GraphConfig
-from shared import config
+from shared import config as configuration
 from shared.grpc.client import Channels
 from shared.lifecycle import Lifecycle
 from tests.support.stores import Stores
@@ -16,11 +16,11 @@ from tests.support.stores import Stores
 
 @dataclass
 class GraphService:
-    """A running service. stub: its RPCs; life: its life cycle; settings: what it was started with."""
+    """A running service. stub: its RPCs; life: its life cycle; config: what it was started with."""
 
     stub: Any
     life: Lifecycle
-    settings: GraphConfig
+    config: GraphConfig
     target: str
 
     async def create(self, user_id: str, a: str, b: str, **fields: Any) -> graph_pb2.CreateEdgeResponse:
@@ -70,21 +70,21 @@ class GraphService:
 
 @contextlib.asynccontextmanager
 async def running(stores: Stores, node_target: str, **env: str) -> AsyncIterator[GraphService]:
-    """Started as in production, but it reads no queue. env: settings that differ."""
+    """Started as in production, but it reads no queue. env: variables that differ."""
     environment = stores.environment("graph") | {
         "BRAIN2_LISTEN": "127.0.0.1:0",
         "BRAIN2_DRAIN_SECONDS": "1",
         "BRAIN2_NODE_TARGET": node_target,
         "BRAIN2_QUEUE_URL": "",
     }
-    settings = config.load(GraphConfig, environment | env)
+    config = configuration.load(GraphConfig, environment | env)
     life = Lifecycle()
     try:
-        port = await app.start(life, settings)
+        port = await app.start(life, config)
         target = f"127.0.0.1:{port}"
         async with Channels() as channels:
             stub = channels.stub(target, graph_pb2.DESCRIPTOR.services_by_name["GraphService"])
-            yield GraphService(stub, life, settings, target)
+            yield GraphService(stub, life, config, target)
     finally:
         await life.close()
     if life.failure is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from protos.node.v1 import node_pb2
 from services.node_service import app
 from services.node_service.config import NodeConfig
-from shared import config
+from shared import config as configuration
 from shared.grpc.client import Channels
 from shared.lifecycle import Lifecycle
 from tests.support.stores import Stores
@@ -16,11 +16,11 @@ from tests.support.stores import Stores
 
 @dataclass
 class NodeService:
-    """A running service. stub: its RPCs; life: its life cycle; settings: what it was started with."""
+    """A running service. stub: its RPCs; life: its life cycle; config: what it was started with."""
 
     stub: Any
     life: Lifecycle
-    settings: NodeConfig
+    config: NodeConfig
     target: str
 
     async def create(self, user: str, node_id: str = "n", **fields: Any) -> node_pb2.Node:
@@ -68,18 +68,18 @@ class NodeService:
 
 @contextlib.asynccontextmanager
 async def running(stores: Stores, **env: str) -> AsyncIterator[NodeService]:
-    """Started as in production but for the peers, which are away. env: settings that differ."""
+    """Started as in production but for the peers, which are away. env: variables that differ."""
     environment = stores.environment("node") | {"BRAIN2_LISTEN": "127.0.0.1:0", "BRAIN2_DRAIN_SECONDS": "1"}
     for peer in ("BRAIN2_GRAPH_TARGET", "BRAIN2_SIMILARITY_TARGET"):
         environment.pop(peer, None)
-    settings = config.load(NodeConfig, environment | env)
+    config = configuration.load(NodeConfig, environment | env)
     life = Lifecycle()
     try:
-        port = await app.start(life, settings)
+        port = await app.start(life, config)
         target = f"127.0.0.1:{port}"
         async with Channels() as channels:
             stub = channels.stub(target, node_pb2.DESCRIPTOR.services_by_name["NodeService"])
-            yield NodeService(stub, life, settings, target)
+            yield NodeService(stub, life, config, target)
     finally:
         await life.close()
     if life.failure is not None:

@@ -11,7 +11,7 @@ from protos.node.v1 import events_pb2, node_pb2
 from protos.similarity.v1 import similarity_pb2 as pb
 from services.similarity_service import app
 from services.similarity_service.config import SimilarityConfig
-from shared import config
+from shared import config as configuration
 from shared.aws import Aws
 from shared.dynamo import Table
 from shared.errors import NotFound
@@ -32,7 +32,7 @@ _MESSAGES: dict[str, Any] = {
 }
 
 
-def settings_of(stores: Stores, target: str = "127.0.0.1:9", **env: str) -> SimilarityConfig:
+def config_of(stores: Stores, target: str = "127.0.0.1:9", **env: str) -> SimilarityConfig:
     """What the service is started with: both peers at one target, no waits that a test would have to sit out."""
     quick = {
         "BRAIN2_LISTEN": "127.0.0.1:0",
@@ -41,7 +41,7 @@ def settings_of(stores: Stores, target: str = "127.0.0.1:9", **env: str) -> Simi
         "BRAIN2_NODE_TARGET": target,
         "BRAIN2_GRAPH_TARGET": target,
     }
-    return config.load(SimilarityConfig, stores.environment("similarity") | quick | env)
+    return configuration.load(SimilarityConfig, stores.environment("similarity") | quick | env)
 
 
 @dataclass
@@ -80,10 +80,10 @@ class SimilarityService:
 
 @contextlib.asynccontextmanager
 async def running(stores: Stores, peers: FakePeers, **env: str) -> AsyncIterator[SimilarityService]:
-    """Started as in production but for the peers. env: settings that differ."""
+    """Started as in production but for the peers. env: variables that differ."""
     life = Lifecycle()
     try:
-        parts = await app.start(life, settings_of(stores, peers.target, **env))
+        parts = await app.start(life, config_of(stores, peers.target, **env))
         async with Channels() as channels:
             service = pb.DESCRIPTOR.services_by_name["SimilarityService"]
             stub = channels.stub(f"127.0.0.1:{parts.port}", service)
@@ -97,15 +97,15 @@ async def running(stores: Stores, peers: FakePeers, **env: str) -> AsyncIterator
 @contextlib.asynccontextmanager
 async def table_of(stores: Stores, **env: str) -> AsyncIterator[Table]:
     """The session's table (or another, by BRAIN2_TABLE), for tests of an adapter."""
-    settings = settings_of(stores, **env)
-    async with Aws(settings, use=("dynamodb",)) as aws:
-        yield Table(aws.dynamodb, settings.table)
+    config = config_of(stores, **env)
+    async with Aws(config, use=("dynamodb",)) as aws:
+        yield Table(aws.dynamodb, config.table)
 
 
 @contextlib.asynccontextmanager
 async def redis_of(stores: Stores) -> AsyncIterator[Redis]:
     """The session's Redis, for tests of an adapter."""
-    async with Redis(settings_of(stores), clock=SystemClock()) as redis:
+    async with Redis(config_of(stores), clock=SystemClock()) as redis:
         yield redis
 
 

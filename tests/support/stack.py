@@ -11,7 +11,7 @@ from deploy.local.stack import Options, Stack, running
 
 @contextlib.asynccontextmanager
 async def whole_stack(data: Path, **extra_env: str) -> AsyncIterator[tuple[Stack, io.StringIO]]:
-    """Four services that all answer SERVING, and what they log. extra_env: settings that every service gets."""
+    """Four services that all answer SERVING, and what they log. extra_env: variables that every service gets."""
     log = io.StringIO()
     options = Options(data=data, port_base=None, extra_env=extra_env)
     try:

@@ -108,7 +108,7 @@ async def until(check: Callable[[], Awaitable[T]], what: str, *, seconds: float)
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def settled(
+async def until_stable(
     look: Callable[[], Awaitable[T]], *, quiet: float, seconds: float, on_look: Callable[[T], None] = lambda _: None
 ) -> T:
     """Look until nothing has changed for `quiet` seconds (or time is up): what was seen last."""

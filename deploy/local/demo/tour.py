@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.local import traces
 from deploy.local.console import Console
 from deploy.local.demo import draw
-from deploy.local.demo.client import BrokenError, Client, settled, timed, traced, until
+from deploy.local.demo.client import BrokenError, Client, timed, traced, until, until_stable
 from deploy.local.importer.jsonlines import JsonLines
 from deploy.local.importer.progress import ProgressBar
 from deploy.local.importer.send import Importer, Stubs
@@ -89,7 +89,7 @@ class Tour:
     async def _links(self, ids: list[str]) -> None:
         self._title("Automatic links", "nobody drew these: each comes from what two notes have in common")
         with ProgressBar("linking") as bar:
-            links = await settled(
+            links = await until_stable(
                 lambda: self._client.links(ids),
                 quiet=3.0,
                 seconds=90.0,
@@ -117,7 +117,7 @@ class Tour:
             lambda: self._client.neighbor_ids(node_id), "the new note gets an automatic link", seconds=20.0
         )
         self._fact("first automatic link", ms, "after the answer", latency="create to first link")
-        found = await settled(lambda: self._client.neighbor_ids(node_id), quiet=0.5, seconds=5.0)
+        found = await until_stable(lambda: self._client.neighbor_ids(node_id), quiet=0.5, seconds=5.0)
         answer = await self._client.neighbors(node_id)
         if not found:
             raise BrokenError("the links of the new note went away again")
@@ -224,8 +224,8 @@ class Tour:
     async def _restore(self) -> None:
         self._title("Second thoughts", f"delete {_RESTORED}, then restore it")
         client, node_id = self._client, _RESTORED
-        # Links settle some time after the notes change: what they come to now, they come to again.
-        before = await settled(lambda: client.neighbor_ids(node_id), quiet=2.5, seconds=60.0)
+        # Links are made some time after the notes change: the same links must come again.
+        before = await until_stable(lambda: client.neighbor_ids(node_id), quiet=2.5, seconds=60.0)
         if not before:
             raise BrokenError(f"{node_id} has no neighbours")
         await client.node.DeleteNode(node_pb2.DeleteNodeRequest(user_id=client.user, node_id=node_id))

@@ -13,7 +13,7 @@ _NOWHERE = "leads to no note"
 
 @dataclass
 class Report:
-    """Every note that was read is counted in exactly one of its numbers, or shown as not settled."""
+    """Every note that was read is counted in exactly one of its numbers, or shown as not confirmed."""
 
     read_notes: int = 0
     created: int = 0
@@ -43,12 +43,12 @@ class Report:
         self.fail(where, why)
 
     @property
-    def settled_notes(self) -> int:
+    def confirmed_notes(self) -> int:
         return self.created + self.present + self.updated + len(self.differing) + self.failed_notes
 
     def note(self) -> str:
         """A few words for the progress bar."""
-        text = f"{self.settled_notes - self.failed_notes:,} notes"
+        text = f"{self.confirmed_notes - self.failed_notes:,} notes"
         if self.linked or self.linked_before:
             text += f", {self.linked + self.linked_before:,} links"
         return text + (f", {len(self.failures):,} failed" if self.failures else "")
@@ -72,8 +72,8 @@ class Report:
                 f"{console.paint('links', 'bold')}  {self.linked:,} created, {self.linked_before:,} already there"
                 + (f", {self.unlinked:,} removed" if self.unlinked else "")
             )
-        if unsettled := self.read_notes - self.settled_notes:
-            console.say(console.paint(f"{unsettled:,} more were read, but are not stored for certain", "red"))
+        if unconfirmed := self.read_notes - self.confirmed_notes:
+            console.say(console.paint(f"{unconfirmed:,} more were read, but are not stored for certain", "red"))
         failed = f"{len(self.failures):,} failed"
         console.say(console.paint(failed, "red" if self.failures else "green"))
 

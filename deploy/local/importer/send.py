@@ -148,7 +148,7 @@ class Importer:
     async def _notes(self, notes: Sequence[Note]) -> None:
         existing: list[Note] = []
 
-        def settle(note: Note, result: node_pb2.CreateNodeResult) -> None:
+        def record(note: Note, result: node_pb2.CreateNodeResult) -> None:
             if result.code == 0:
                 self.report.created += 1
                 self.report.stored.add(note.node.node_id)
@@ -163,13 +163,13 @@ class Importer:
             )
             return await self._call(self._fail_notes(some), self._stubs.node.BatchCreateNodes, request)
 
-        await self._batch(notes, send, settle)
+        await self._batch(notes, send, record)
         for chunk in _chunks(existing, _BATCH_READS):
             await self._compare(chunk)
         self._on_progress()
 
     async def _links(self, links: Sequence[Link]) -> None:
-        def settle(link: Link, result: graph_pb2.CreateEdgeResult) -> None:
+        def record(link: Link, result: graph_pb2.CreateEdgeResult) -> None:
             if result.code == 0:
                 self.report.linked += result.created
                 self.report.linked_before += not result.created
@@ -187,14 +187,14 @@ class Importer:
 
             return await self._call(fail, self._stubs.graph.BatchCreateEdges, request)
 
-        await self._batch(links, send, settle)
+        await self._batch(links, send, record)
 
     async def _batch(
-        self, items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[Any]], settle: Callable[[T, Any], None]
+        self, items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[Any]], record: Callable[[T, Any], None]
     ) -> None:
         """Send items, and those whose own result is transient again while anything succeeds.
 
-        settle() gets the last result of each.
+        record() gets the last result of each.
         """
         began = self._clock()
         attempt = 0
@@ -211,7 +211,7 @@ class Importer:
                 if result.code in _TRANSIENT and not out_of_patience:
                     again.append(item)
                 else:
-                    settle(item, result)
+                    record(item, result)
             self._on_progress()
             if again:
                 await self._sleep(_BACKOFF.delay(attempt))

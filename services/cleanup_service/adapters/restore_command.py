@@ -22,7 +22,8 @@ from services.cleanup_service.adapters.erasure_ledger import S3ErasureLedger
 from services.cleanup_service.adapters.erasures import DynamoErasures
 from services.cleanup_service.adapters.user_cache import UserCache
 from services.cleanup_service.usecases.replay_erasures import ErasureReplay
-from shared import config, telemetry
+from shared import config as configuration
+from shared import telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
 from shared.errors import Brain2Error
@@ -30,10 +31,10 @@ from shared.ids import SystemClock, UlidFactory
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestoreConfig(config.StoreConfig):
+class RestoreConfig(configuration.StoreConfig):
     """The part of the service's environment that the commands read."""
 
-    archive_bucket: str = config.env_field("", env="BRAIN2_ARCHIVE_BUCKET", why="the S3 bucket of the ledger")
+    archive_bucket: str = configuration.env_field("", env="BRAIN2_ARCHIVE_BUCKET", why="the S3 bucket of the ledger")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,17 +45,17 @@ def main(arguments: Sequence[str]) -> int:
     replay = commands.add_parser("replay-erasures")
     replay.add_argument("--dry-run", action="store_true", help="only print which erasures the table doesn't know")
     options = parser.parse_args(arguments)
-    settings = config.load(RestoreConfig)
+    config = configuration.load(RestoreConfig)
     if options.command == "empty-caches":
-        return asyncio.run(_empty_caches(settings))
-    if not settings.archive_bucket:
+        return asyncio.run(_empty_caches(config))
+    if not config.archive_bucket:
         parser.error("BRAIN2_ARCHIVE_BUCKET is empty: without a bucket there is no ledger of erasures")
-    return asyncio.run(telemetry.run_command("replay-erasures", _replay(settings, dry_run=options.dry_run)))
+    return asyncio.run(telemetry.run_command("replay-erasures", _replay(config, dry_run=options.dry_run)))
 
 
-async def _empty_caches(settings: RestoreConfig) -> int:
+async def _empty_caches(config: RestoreConfig) -> int:
     try:
-        await UserCache(settings.redis_url, cluster=settings.redis_cluster).remove_everything()
+        await UserCache(config.redis_url, cluster=config.redis_cluster).remove_everything()
     except Brain2Error as error:
         _print({"error": f"{error.reason}: {error.message}"})
         return 1
@@ -62,12 +63,12 @@ async def _empty_caches(settings: RestoreConfig) -> int:
     return 0
 
 
-async def _replay(settings: RestoreConfig, *, dry_run: bool) -> int:
+async def _replay(config: RestoreConfig, *, dry_run: bool) -> int:
     clock = SystemClock()
-    async with Aws(settings, use=("dynamodb", "s3")) as aws:
+    async with Aws(config, use=("dynamodb", "s3")) as aws:
         replay = ErasureReplay(
-            store=DynamoErasures(Table(aws.dynamodb, settings.table), UlidFactory(clock)),
-            ledger=S3ErasureLedger(aws.s3, settings.archive_bucket),
+            store=DynamoErasures(Table(aws.dynamodb, config.table), UlidFactory(clock)),
+            ledger=S3ErasureLedger(aws.s3, config.archive_bucket),
             clock=clock,
         )
         try:

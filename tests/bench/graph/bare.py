@@ -24,8 +24,8 @@ async def serve(config: dict[str, Any]) -> None:
     command: list[str] = config.get("command", [])
     redis: Redis | None = None
     if command:
-        settings = StoreConfig(region="none", event_bus="none", redis_url=config["redis_url"])
-        redis = await Redis(settings).__aenter__()
+        store = StoreConfig(region="none", event_bus="none", redis_url=config["redis_url"])
+        redis = await Redis(store).__aenter__()
 
     async def echo(request: bytes, context: Any) -> bytes:
         return answer

@@ -80,7 +80,7 @@ class Workload:
             self._links[a].add(b)
             self._links[b].add(a)
         edges = await seed.write(bench.stores, self._user, ((a, b, self._weight()) for a, b in sorted(pairs)))
-        await _settled(bench)
+        await _until_quiet(bench)
         # LinkBench, too, measures warm caches.
         await self._graph.WarmCache(graph_pb2.WarmCacheRequest(user_id=self._user, max_nodes=self._notes), timeout=600)
         return edges
@@ -198,7 +198,7 @@ class Workload:
         return node_pb2.NewNode(node_id=seed.name(number), title=f"Note {number}", content=self._content())
 
 
-async def _settled(bench: Bench) -> None:
+async def _until_quiet(bench: Bench) -> None:
     """Wait until the news of all the notes that were made have been heard: they aren't part of the mix."""
     url = bench.stores.environment("graph")["BRAIN2_QUEUE_URL"]
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]

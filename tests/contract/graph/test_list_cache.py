@@ -10,7 +10,7 @@ from services.graph_service.adapters.list_cache import RedisLists
 from services.graph_service.config import GraphConfig
 from services.graph_service.convert import WireCodec
 from services.graph_service.ports import HIDDEN, CacheState, Invalidation, Lease, PackedList
-from shared import config
+from shared import config as configuration
 from shared.redis import Redis
 from tests.support.graph_fakes import FakeLists
 from tests.support.stores import Stores
@@ -21,8 +21,8 @@ async def cache(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterator
     if request.param == "fake":
         yield FakeLists()
         return
-    settings = config.load(GraphConfig, stores.environment("graph"))
-    async with Redis(settings) as redis:
+    config = configuration.load(GraphConfig, stores.environment("graph"))
+    async with Redis(config) as redis:
         lists = RedisLists(redis, WireCodec(), instance_name(redis, clustered=False), pending_write_ms=5_000)
         await lists.identify_instance()
         lists.enable()

@@ -125,9 +125,9 @@ async def test_a_crash_between_commit_and_publish_loses_no_event(
     stores: Stores, user: str, listener: Listener, service: NodeService
 ) -> None:
     clock = SystemClock()
-    async with Aws(service.settings, use=("dynamodb", "events")) as aws:
+    async with Aws(service.config, use=("dynamodb", "events")) as aws:
         table = Table(aws.dynamodb, stores.resources.table)
-        outbox = Outbox(table, aws.events, service="node-crash", bus=service.settings.event_bus, clock=clock, grace=0.0)
+        outbox = Outbox(table, aws.events, service="node-crash", bus=service.config.event_bus, clock=clock, grace=0.0)
         dying = DiesAfterCommit(outbox)
         store = DynamoNodeStore(table, dying, Idempotency(table, "node", clock), Enveloper(UlidFactory(clock), dict))
         node = Node(
@@ -194,9 +194,9 @@ async def test_a_call_that_is_given_up_is_done_whole_or_not_at_all(
     ended = await asyncio.gather(*calls, return_exceptions=True)
     answered = {f"n{at}" for at, result in enumerate(ended) if not isinstance(result, BaseException)}
 
-    async def settled() -> bool:
+    async def relayed() -> bool:
         return {event.node_id for event in listener.received} == set(await service.listed(user))
 
     await listener.wait_for(len(answered))
-    await until(settled, what="an event for each stored note")
+    await until(relayed, what="an event for each stored note")
     assert answered <= set(await service.listed(user))

@@ -40,8 +40,8 @@ class Channel:
 @pytest.fixture(scope="session")
 async def aws(stores: Stores) -> AsyncIterator[Aws]:
     at = stores.endpoints
-    settings = AwsAt(stores.region, at.dynamodb, at.eventbridge, at.sqs, at.s3)
-    async with Aws(settings) as clients:
+    config = AwsAt(stores.region, at.dynamodb, at.eventbridge, at.sqs, at.s3)
+    async with Aws(config) as clients:
         yield clients
 
 

@@ -12,7 +12,7 @@ import pytest
 from protos.similarity.v1 import similarity_pb2 as pb
 from protos.table import RELINKS, TERMS, user_partition
 from tests.support.similarity_peers import FakePeers
-from tests.support.similarity_service import event_of, publish, running, settings_of, table_of
+from tests.support.similarity_service import config_of, event_of, publish, running, table_of
 from tests.support.stores import Stores
 from tests.support.stores import running as running_stores
 from tests.support.waiting import until
@@ -58,7 +58,7 @@ async def acknowledged(stores: Stores) -> bool:
     """Whether the queue is empty: nothing will be delivered again."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     async with stores.client("sqs") as sqs:
-        url = settings_of(stores).queue_url
+        url = config_of(stores).queue_url
         found = (await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names))["Attributes"]
     return all(int(found[name]) == 0 for name in names)
 

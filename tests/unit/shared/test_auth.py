@@ -16,7 +16,7 @@ from shared.auth.jwks import Jwks, parse
 from shared.auth.oidc import Oidc
 from shared.auth.preshared import KeyFileError, read
 from shared.errors import Unauthenticated, Unavailable
-from tests.support.clock import ManualClock, settle
+from tests.support.clock import ManualClock, run_ready
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer, write_keys
 
 KEY = "k" * 32
@@ -55,7 +55,7 @@ async def test_a_new_key_of_the_issuer_is_found_and_a_withdrawn_one_ends() -> No
     del issuer.keys["key-0"]
     await clock.advance(301)
     await oidc.verify(issuer.token("bob"))
-    await settle()
+    await run_ready()
     with pytest.raises(Unauthenticated):
         await oidc.verify(old)
 
@@ -84,7 +84,7 @@ async def test_the_last_keys_serve_through_an_outage() -> None:
     for _ in range(5):
         await clock.advance(3600)
         assert (await oidc.verify(issuer.token("ada"))).user == "ada"
-        await settle()
+        await run_ready()
     assert source.fetches == 6, "each time in the background"
 
 

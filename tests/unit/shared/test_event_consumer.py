@@ -11,7 +11,7 @@ from shared.errors import Unavailable
 from shared.events.consumer import BACKOFFS, Consumer
 from shared.events.envelope import Event
 from shared.resilience.breaker import Breaker
-from tests.support.clock import ManualClock, Middle, settle
+from tests.support.clock import ManualClock, Middle, run_ready
 
 
 class Sqs:
@@ -68,7 +68,7 @@ async def test_each_failure_puts_a_message_back_for_longer(receives: int) -> Non
     sqs = Sqs(receives)
     consumer = consumer_of(sqs, fail, ManualClock())
     task = asyncio.create_task(consumer.run())
-    await settle()
+    await run_ready()
     expected = BACKOFFS[min(receives, len(BACKOFFS)) - 1] * 1.1
     assert sqs.hidden == [("h0", round(expected))]
     assert sqs.deleted == []
@@ -90,7 +90,7 @@ async def test_a_message_in_flight_is_extended_at_half_its_visibility_until_it_i
     sqs = Sqs(1, 1)
     consumer = consumer_of(sqs, slow, clock, visibility=40.0)
     task = asyncio.create_task(consumer.run())
-    await settle()
+    await run_ready()
     await clock.advance(19)
     assert sqs.hidden == []
     for round_ in (1, 2, 3):
@@ -118,7 +118,7 @@ async def test_a_handler_that_never_ends_is_stopped_and_its_message_put_back() -
     sqs = Sqs(1)
     consumer = consumer_of(sqs, hang, ManualClock(), handler_timeout=0.0)
     task = asyncio.create_task(consumer.run())
-    await settle()
+    await run_ready()
     assert stopped
     assert sqs.hidden == [("h0", 2)]
     await consumer.drain(timeout=0)
@@ -138,7 +138,7 @@ async def test_while_the_breaker_is_open_messages_in_flight_are_kept_and_tried_o
     sqs = Sqs(*[1] * 10)
     consumer = consumer_of(sqs, handler, clock, breaker=breaker, visibility=1000.0)
     task = asyncio.create_task(consumer.run())
-    await settle()
+    await run_ready()
     assert (tried, consumer.in_flight) == (2, 8)
     await clock.advance(11)
     assert (tried, consumer.in_flight) == (3, 7)
@@ -178,14 +178,14 @@ async def test_one_users_import_does_not_delay_another_user() -> None:
     sqs = ManyUsers(*["import"] * 300, "single", "other")
     consumer = consumer_of(sqs, handle, ManualClock(), concurrency=4, ahead=1_000)
     task = asyncio.create_task(consumer.run())
-    await settle()
+    await run_ready()
     for _ in range(40):
-        await settle()
+        await run_ready()
     # Three of four handlers have the import at most, and the fourth is there for others, although they came last.
     assert sum(name.startswith("import") for name in gates) == 3
     assert [name for name in gates if not name.startswith("import")] == ["single-300"]
     gates["single-300"].set()
-    await settle()
+    await run_ready()
     assert "other-301" in gates
     assert consumer.in_flight == 301
     await consumer.drain(timeout=0)
@@ -202,7 +202,7 @@ async def test_no_more_is_received_ahead_than_allowed() -> None:
     consumer = consumer_of(sqs, handle, ManualClock(), concurrency=4, ahead=50)
     task = asyncio.create_task(consumer.run())
     for _ in range(40):
-        await settle()
+        await run_ready()
     assert consumer.in_flight == 54
     await consumer.drain(timeout=0)
     await task

@@ -6,7 +6,7 @@ import pytest
 
 from shared.errors import DeadlineExceeded, NotFound
 from shared.resilience.singleflight import SingleFlight
-from tests.support.clock import settle
+from tests.support.clock import run_ready
 
 
 class Work:
@@ -33,7 +33,7 @@ async def test_all_who_ask_at_once_share_one_run() -> None:
     flights: SingleFlight[int] = SingleFlight()
     work = Work()
     asking = [asyncio.create_task(flights.do("k", work)) for _ in range(50)]
-    await settle()
+    await run_ready()
     work.gate.set()
     assert await asyncio.gather(*asking) == [1] * 50
     assert (work.runs, len(flights)) == (1, 0)
@@ -61,9 +61,9 @@ async def test_a_caller_that_leaves_does_not_take_the_work_from_the_others() -> 
     flights: SingleFlight[int] = SingleFlight()
     work = Work()
     first, second = (asyncio.create_task(flights.do("k", work)) for _ in range(2))
-    await settle()
+    await run_ready()
     first.cancel()
-    await settle()
+    await run_ready()
     work.gate.set()
     assert await second == 1
     assert work.cancelled == 0
@@ -73,9 +73,9 @@ async def test_when_the_last_has_left_the_work_stops_and_a_newcomer_starts_anew(
     flights: SingleFlight[int] = SingleFlight()
     work = Work()
     only = asyncio.create_task(flights.do("k", work))
-    await settle()
+    await run_ready()
     only.cancel()
-    await settle()
+    await run_ready()
     assert (work.cancelled, len(flights)) == (1, 0)
     work.gate.set()
     assert await flights.do("k", work) == 2
@@ -86,10 +86,10 @@ async def test_the_first_callers_deadline_does_not_fail_the_others() -> None:
     work = Work()
     work.error = DeadlineExceeded("the first one's time is up")
     first, second, third = (asyncio.create_task(flights.do("k", work)) for _ in range(3))
-    await settle()
+    await run_ready()
     work.gate.set()
     work.gate = asyncio.Event()
-    await settle()
+    await run_ready()
     work.error = None
     work.gate.set()
     results = await asyncio.gather(first, second, third, return_exceptions=True)
@@ -101,10 +101,10 @@ async def test_forget_keeps_later_callers_from_joining_an_older_read() -> None:
     flights: SingleFlight[int] = SingleFlight()
     work = Work()
     before = asyncio.create_task(flights.do("k", work))
-    await settle()
+    await run_ready()
     flights.forget("k")
     after = asyncio.create_task(flights.do("k", work))
-    await settle()
+    await run_ready()
     work.gate.set()
     assert (await before, await after) == (1, 2)
 
@@ -114,10 +114,10 @@ async def test_cancelling_all_while_another_joins_leaves_no_flight_behind() -> N
     work = Work()
     for _ in range(20):
         tasks = [asyncio.create_task(flights.do("k", work)) for _ in range(3)]
-        await settle(3)
+        await run_ready(3)
         for task in tasks:
             task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await tasks[0]
-    await settle()
+    await run_ready()
     assert len(flights) == 0

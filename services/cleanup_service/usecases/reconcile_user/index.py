@@ -6,8 +6,8 @@ from functools import partial
 from services.cleanup_service.model.findings import Finding, FindingType, IndexEntry, StoredNote
 from services.cleanup_service.usecases.reconcile_user.context import BATCH, ReconcileContext
 
-# Seconds; a change of a note reaches the index within about one second.
-_SETTLE = 3.0
+# A change of a note reaches the index within about one second.
+_INDEX_SECONDS = 3.0
 
 
 async def records(ctx: ReconcileContext) -> AsyncIterator[list[Finding]]:
@@ -29,7 +29,7 @@ async def records(ctx: ReconcileContext) -> AsyncIterator[list[Finding]]:
     unindexed: dict[str, Finding] = {}
     for start in range(0, len(suspects), BATCH):
         # Changes that were on their way arrive meanwhile, and are then no findings.
-        await ctx.sleep(_SETTLE)
+        await ctx.sleep(_INDEX_SECONDS)
         yield await _check_again(ctx, suspects[start : start + BATCH], unindexed)
     if unindexed:
         # One repair for all of them: the whole index is made again from the notes.

@@ -186,7 +186,7 @@ async def test_a_note_with_another_text_is_kept_unless_told(update: bool) -> Non
     assert world.nodes["a"].title == ("new" if update else "old")
     assert run.report.updated == update
     assert run.report.differing == ([] if update else [("line a", "a")])
-    assert run.report.settled_notes == 1
+    assert run.report.confirmed_notes == 1
 
 
 async def test_another_property_is_another_note_and_one_that_somebody_added_is_not() -> None:
@@ -364,7 +364,7 @@ async def test_an_error_that_is_final_fails_the_whole_batch_by_line() -> None:
     run = importer(world)
     await run.run(Items([note("a"), note("b")]))
     assert run.report.failures == [("line a", "BAD_USER: no such user"), ("line b", "BAD_USER: no such user")]
-    assert run.report.settled_notes == run.report.read_notes == 2
+    assert run.report.confirmed_notes == run.report.read_notes == 2
 
 
 async def test_a_service_that_stays_away_ends_the_import_and_nothing_is_called_stored() -> None:
@@ -374,7 +374,7 @@ async def test_a_service_that_stays_away_ends_the_import_and_nothing_is_called_s
     with pytest.raises(GaveUpError, match="UNREACHABLE: connection refused"):
         await run.run(Items([note(f"n{i}") for i in range(1000)]))
     assert 60.0 < time.now < 300.0
-    assert run.report.settled_notes == 0
+    assert run.report.confirmed_notes == 0
     assert run.report.read_notes > 0
 
 
