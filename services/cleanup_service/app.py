@@ -160,7 +160,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     )
     bus = Bus(aws.events, config.event_bus, Breaker("eventbridge", clock))
     reconciler = UserReconciler(
-        store=DynamoReconcileStore(table, bus), peers=GrpcPeerRepairs(peers), deletions=deletions
+        store=DynamoReconcileStore(table, bus), peers=GrpcPeerRepairs(peers), deletions=deletions, tracer=telemetry
     )
 
     servicer = CleanupServicer(

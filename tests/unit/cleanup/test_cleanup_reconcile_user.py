@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -17,6 +18,7 @@ from services.cleanup_service.ports.reconcile_user import Edges
 from services.cleanup_service.usecases.node_events import on_node_deleted
 from services.cleanup_service.usecases.reconcile_user import UserReconciler
 from shared.errors import FailedPrecondition, Unavailable
+from shared.tracer import NoTracer
 from tests.support.cleanup_world import World
 
 SIDE = EdgeSide("a", "b", "related", 0.5)
@@ -133,12 +135,24 @@ def _live(user: FakeUser) -> list[StoredNote]:
     return [note for note in user.stored_notes.values() if note.live]
 
 
+class Names(NoTracer):
+    """A Tracer that notes down the names of its spans."""
+
+    def __init__(self) -> None:
+        self.spans: list[str] = []
+
+    def span(self, name: str, **_: object) -> AbstractContextManager[object]:
+        self.spans.append(name)
+        return contextlib.nullcontext()
+
+
 class Case:
     """A user with a world for the deletions; a sleep of the reconciler lets the offered sagas run."""
 
     def __init__(self) -> None:
         self.user = FakeUser()
         self.world = World()
+        self.tracer = Names()
 
     async def sleep(self, seconds: float) -> None:
         while self.world.offered:
@@ -152,6 +166,7 @@ class Case:
             peers=self.user,
             deletions=self.world.deletions(),
             sleep=self.sleep,
+            tracer=self.tracer,
         )
 
     async def unrepaired(self, *, dry_run: bool = False) -> dict[str, int]:
@@ -205,6 +220,12 @@ async def test_a_consistent_user_has_no_findings(case: Case) -> None:
     findings, report = await case.reconcile()
     assert findings == []
     assert (report.notes, report.edges, report.index_entries) == (3, 1, 3)
+
+
+async def test_each_check_has_a_span(case: Case) -> None:
+    await case.reconcile()
+    checks = ("events", "deletions", "edges", "records", "postings", "caches")
+    assert case.tracer.spans == [f"reconcile {check}" for check in checks]
 
 
 @pytest.mark.parametrize("type", FindingType)

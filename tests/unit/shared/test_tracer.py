@@ -1,13 +1,13 @@
 """Work in the background: in the trace of its cause while that is young, later in one of its own with a link."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from shared import telemetry
 from shared.config import ServerConfig
-from shared.tracer import CONTINUED_MS, NoTracer, caused_by
+from shared.tracer import CONTINUED_MS, NoTracer, caused_by, traced
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 RECORDED, LEFT_OUT = f"00-{TRACE}-{PARENT}-01", f"00-{TRACE}-{PARENT}-00"
@@ -70,3 +70,38 @@ def test_a_root_span_inside_another_trace_has_its_own(exporter: InMemorySpanExpo
 def test_without_a_tracer_work_is_done_all_the_same() -> None:
     with caused_by(NoTracer(), "work", RECORDED, 0, {}):
         assert NoTracer().current() == ""
+
+
+async def test_a_generator_works_inside_its_span_and_its_consumer_does_not(exporter: InMemorySpanExporter) -> None:
+    inside: list[str] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(2):
+            inside.append(telemetry.current())
+            yield number
+
+    with telemetry.span("call", carrier={"traceparent": RECORDED}):
+        outside = telemetry.current()
+        async for number in traced(telemetry, "part", numbers()):
+            assert telemetry.current() == outside
+            assert number == len(inside) - 1
+    telemetry.active().provider.force_flush()
+    part, call = exporter.get_finished_spans()
+    assert (part.name, call.name) == ("part", "call")
+    assert part.parent is not None
+    assert part.parent.span_id == call.context.span_id
+    assert inside == [f"00-{TRACE}-{part.context.span_id:016x}-01"] * 2
+
+
+async def test_a_generator_that_fails_has_a_span_with_the_error(exporter: InMemorySpanExporter) -> None:
+    async def broken() -> AsyncIterator[int]:
+        yield 1
+        raise ValueError("no more")
+
+    with telemetry.span("call", carrier={"traceparent": RECORDED}):
+        parts = traced(telemetry, "part", broken())
+        assert await anext(parts) == 1
+        with pytest.raises(ValueError, match="no more"):
+            await anext(parts)
+    telemetry.active().provider.force_flush()
+    assert exporter.get_finished_spans()[0].status.description == "no more"

@@ -18,6 +18,7 @@ from services.cleanup_service.usecases.reconcile_user import caches, edges, inde
 from services.cleanup_service.usecases.reconcile_user.context import Pace, ReconcileContext
 from shared.errors import Brain2Error, FailedPrecondition
 from shared.resilience.retry import Sleep
+from shared.tracer import NoTracer, Tracer, traced
 
 DEFAULT_RATE = 500
 
@@ -34,6 +35,7 @@ class UserReconciler:
     peers: PeerRepairs
     deletions: Deletions
     sleep: Sleep = asyncio.sleep
+    tracer: Tracer = field(default_factory=NoTracer)
     unrepaired: Counter[str] = field(default_factory=Counter, init=False)
 
     async def reconcile_user(
@@ -74,8 +76,16 @@ class UserReconciler:
             sleep=self.sleep,
         )
         # Unpublished events first, because many findings follow from them. Caches last: other repairs refresh them.
-        for check in (leftovers.events, leftovers.deletions, edges.check, index.records, index.postings, caches.check):
-            async for findings in check(ctx):
+        checks = {
+            "events": leftovers.events,
+            "deletions": leftovers.deletions,
+            "edges": edges.check,
+            "records": index.records,
+            "postings": index.postings,
+            "caches": caches.check,
+        }
+        for name, check in checks.items():
+            async for findings in traced(self.tracer, f"reconcile {name}", check(ctx)):
                 for finding in findings:
                     ctx.report.add(finding)
                 yield findings
