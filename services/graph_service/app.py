@@ -85,9 +85,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=settings.event_bus, clock=clock))
 
     store = DynamoEdgeStore(table, outbox, Idempotency(table, "graph", clock), ids, clock)
-    cache = RedisLists(
-        redis, codec, instance_name(redis, clustered=settings.redis_cluster), hub_degree=settings.hub_degree
-    )
+    cache = RedisLists(redis, codec, instance_name(redis), hub_degree=settings.hub_degree)
     node_service = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
     directory = NodePeer(channels.stub(settings.node_target, node_service) if settings.node_target else None)
     components = assemble(store, cache, RedisFeed(redis, cache), directory, clock, ids, settings)
@@ -125,7 +123,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     watch_outbox(metrics, outbox)
     watch_memory_cache(metrics, components.memory)
     handled: list[Breaker] = []
-    metrics.breakers(lambda: [dynamodb, redis.breaker, outbox.breaker, *handled, *channels.breakers])
+    metrics.breakers(lambda: [dynamodb, *redis.breakers, outbox.breaker, *handled, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
     await components.recovery.try_step()  # the first calls find Redis enabled

@@ -16,6 +16,7 @@ import uvloop
 from shared.errors import Unavailable
 from shared.ids import SystemClock
 from shared.redis import Redis, ReplyError
+from shared.redis.server import Server
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff
 from tests.support import valkey
@@ -93,7 +94,9 @@ async def test_it_runs_on_the_loop_that_the_services_use(tmp_path: Path) -> None
             server.freeze()
             call = asyncio.ensure_future(redis.call("ECHO", "late"))
             await asyncio.sleep(0)
-            redis._slots[0].close()  # type: ignore[union-attr]
+            assert isinstance(redis._server, Server)
+            assert redis._server._slots[0] is not None
+            redis._server._slots[0].close()
             server.thaw()
             with contextlib.suppress(Unavailable):
                 await call
@@ -138,7 +141,10 @@ async def test_password_database_and_name_of_the_connection(tmp_path: Path) -> N
             info = (await redis.call("CLIENT", "INFO")).decode()
             assert " db=7 " in info
             assert " name=node " in info
-            assert await redis.client.ping()
+            pubsub = await redis.pubsub()
+            await pubsub.subscribe("news")
+            assert (await pubsub.get_message(timeout=10.0))["type"] == "subscribe"
+            await pubsub.aclose()
         async with client(f"redis://:wrong@127.0.0.1:{server.port}") as redis:
             assert not redis.available
 
