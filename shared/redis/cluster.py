@@ -29,7 +29,8 @@ _PAUSE = 0.1
 
 
 # What makes it likely that another server has taken over: reasons, and codes of replies.
-_TAKEN_OVER = ("REDIS_UNREACHABLE", "REDIS_LOST", "REDIS_TIMEOUT", "CLUSTERDOWN", "MASTERDOWN", "LOADING", "READONLY")
+_REASONS = ("BREAKER_OPEN", "REDIS_UNREACHABLE", "REDIS_LOST", "REDIS_TIMEOUT")
+_TAKEN_OVER = frozenset((*_REASONS, "CLUSTERDOWN", "MASTERDOWN", "LOADING", "READONLY"))
 
 
 class Cluster:

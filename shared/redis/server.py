@@ -93,7 +93,7 @@ class Server:
 
     async def probe(self, args: Command) -> Any:
         """As call(), but the breaker neither refuses it nor counts it: to find out how the cluster is."""
-        return await self._deliver(pack((args,)), 1)
+        return await (self._pick() or await self._first_connection()).send(pack((args,)), 1)
 
     async def asking(self, args: Command) -> Any:
         """The reply to one command about a slot that is on its way to this server (ASK)."""
@@ -131,14 +131,10 @@ class Server:
     async def _send(self, packed: bytes, count: int) -> Any:
         with self.breaker.enter() as permit:
             try:
-                return await self._deliver(packed, count)
+                return await (self._pick() or await self._first_connection()).send(packed, count)
             except Unavailable as error:
                 permit.end(_outcome(error))
                 raise
-
-    async def _deliver(self, packed: bytes, count: int) -> Any:
-        connection = self._pick() or await self._first_connection()
-        return await connection.send(packed, count)
 
     def _pick(self) -> Connection | None:
         if len(self._slots) == 1:
