@@ -86,7 +86,7 @@ async def start(life: Lifecycle, config: GraphConfig) -> int:
     outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=config.event_bus, clock=clock))
 
     store = DynamoEdgeStore(table, outbox, Idempotency(table, "graph", clock), ids, clock)
-    cache = RedisLists(redis, codec, instance_name(redis, clustered=config.redis_cluster), hub_degree=config.hub_degree)
+    cache = RedisLists(redis, codec, instance_name(redis), hub_degree=config.hub_degree)
     node_service = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
     directory = NodePeer(channels.stub(config.node_target, node_service) if config.node_target else None)
     components = assemble(store, cache, RedisFeed(redis, cache), directory, clock, ids, config)
@@ -124,7 +124,7 @@ async def start(life: Lifecycle, config: GraphConfig) -> int:
     watch_outbox(metrics, outbox)
     watch_memory_cache(metrics, components.memory)
     handled: list[Breaker] = []
-    metrics.breakers(lambda: [dynamodb, redis.breaker, outbox.breaker, *handled, *channels.breakers])
+    metrics.breakers(lambda: [dynamodb, *redis.breakers, outbox.breaker, *handled, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
     await components.recovery.try_step()  # the first calls find Redis enabled

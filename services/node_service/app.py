@@ -107,7 +107,7 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     watch_table(metrics, table)
     metrics.caches({"redis_node": lambda: (store.hits, store.misses)})
     watch_outbox(metrics, outbox)
-    metrics.breakers(lambda: [dynamodb, redis.breaker, outbox.breaker, *channels.breakers])
+    metrics.breakers(lambda: [dynamodb, *redis.breakers, outbox.breaker, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
     life.supervise("outbox sweeper", outbox.run_sweeper())

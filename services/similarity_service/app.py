@@ -149,7 +149,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     metrics.gauge("brain2.similarity.index.users", "{user}", lambda: len(cache.users))
     metrics.counter("brain2.similarity.index.loads", "{load}", lambda: cache.loads)
     metrics.gauge("brain2.similarity.relink.pending", "{note}", lambda: relinker.pending)
-    metrics.breakers(lambda: [dynamodb, redis.breaker, consumer.breaker, *channels.breakers])
+    metrics.breakers(lambda: [dynamodb, *redis.breakers, consumer.breaker, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
     life.supervise("relinking", relinker.run())

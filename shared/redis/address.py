@@ -1,8 +1,8 @@
 """Parses a Redis URL: host, credentials, database, verification of the certificate."""
 
 import ssl
-from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,10 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    def beside(self, host: str, port: int) -> "Address":
+        """Another server of the same cluster: credentials and TLS are the same."""
+        return replace(self, host=host, port=port)
 
     def greeting(self, name: str) -> list[tuple[str, ...]]:
         """The commands that a new connection starts with."""
@@ -52,6 +56,14 @@ def parse(url: str) -> Address:
         database=int(database or 0),
         tls=_tls(options) if parts.scheme == "rediss" else None,
     )
+
+
+def url_beside(url: str, host: str, port: int) -> str:
+    """The URL of another server of the same cluster: credentials and options are the same."""
+    parts = urlsplit(url)
+    login, at, _ = parts.netloc.rpartition("@")
+    shown = f"[{host}]" if ":" in host else host
+    return urlunsplit(parts._replace(netloc=f"{login}{at}{shown}:{port}"))
 
 
 def _tls(options: dict[str, str]) -> ssl.SSLContext:

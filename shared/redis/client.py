@@ -1,7 +1,7 @@
-"""The Redis client: one pipelined connection (or a few), made again when it is lost, behind a breaker.
+"""The Redis client: commands, pipelines, scripts and channels, on one server or on a cluster.
 
 Libraries measured: redis-py, coredis and valkey-glide take 40 to 57 % of a handler's throughput for one command, one
-shared connection with implicit pipelining 0 to 17 % (docs/adr/0006). redis-py serves pub/sub, streams and clusters.
+shared connection with implicit pipelining 0 to 17 % (docs/adr/0006). redis-py serves pub/sub.
 """
 
 import asyncio
@@ -16,13 +16,14 @@ import redis.asyncio as redis_py
 from shared import telemetry
 from shared.errors import Unavailable
 from shared.ids import Clock, SystemClock
-from shared.redis.address import Address, parse
+from shared.redis.address import Address, parse, url_beside
 from shared.redis.cluster import Cluster
-from shared.redis.connection import Argument, Command, Connection, ReplyError, connect, gone, pack
+from shared.redis.connection import Argument, Command, ReplyError
 from shared.redis.script import Script
+from shared.redis.server import Options, Server
 from shared.redis.subscription import Subscription
 from shared.resilience.breaker import Breaker
-from shared.resilience.retry import Backoff, Rng, Sleep, retry
+from shared.resilience.retry import Backoff, Rng, Sleep
 
 log = logging.getLogger(__name__)
 
@@ -65,61 +66,41 @@ class Redis:
     ) -> None:
         self._url = config.redis_url
         self._address: Address = parse(config.redis_url)
-        self._server = telemetry.server_attributes(str(self._address))
-        self._cluster = Cluster(self._url, timeout, connect_timeout) if config.redis_cluster else None
-        self._breaker = breaker or Breaker("redis", clock or SystemClock(), failures=10, max_cooldown=5.0)
-        self._name = name
-        self._timeout = timeout
-        self._connect_timeout = connect_timeout
-        self._limit = limit
-        self._backoff = backoff or Backoff(base=0.02, cap=1.0)
-        self._sleep = sleep
-        self._rng = rng
-        self._slots: list[Connection | None] = [None] * connections
-        self._reconnecting: dict[int, asyncio.Task[None]] = {}
+        self._span_attributes = telemetry.server_attributes(str(self._address))
+        breaker = breaker or Breaker("redis", clock or SystemClock(), failures=10, max_cooldown=5.0)
+        self._options = Options(
+            name, timeout, connect_timeout, connections, limit, backoff or Backoff(base=0.02, cap=1.0), sleep, rng
+        )
+        self._server: Server | Cluster = (
+            Cluster(self._address, self._options, breaker, self._lost)
+            if config.redis_cluster
+            else Server(self._address, self._options, breaker, self._lost)
+        )
         self._on_lost: list[Callable[[], None]] = []
         self._scripts: dict[str, str] = {}
-        self._closed = False
-        self._client: Any = None
 
     async def __aenter__(self) -> "Redis":
-        if self._cluster is not None:
-            self._client = self._cluster.client
-            return self
-        self._client = redis_py.Redis.from_url(
-            self._url, protocol=2, client_name=f"{self._name}-py", socket_connect_timeout=self._connect_timeout
-        )
-        results = await asyncio.gather(*map(self._connect, range(len(self._slots))), return_exceptions=True)
-        for slot, result in enumerate(results):
-            if isinstance(result, Unavailable):
-                log.warning("starting without Redis; connecting is tried again", extra={"error": str(result)})
-                self._reconnect(slot)
-            elif isinstance(result, BaseException):
-                await self._close()
-                raise result
+        try:
+            await self._server.start()
+        except BaseException:
+            await self._server.close()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._close()
+        await self._server.close()
 
     @property
-    def client(self) -> Any:
-        """redis-py's client (RedisCluster in cluster mode), for pub/sub, streams and whatever blocks."""
-        return self._client
-
-    @property
-    def breaker(self) -> Breaker:
-        """The breaker of the calls."""
-        return self._breaker
+    def breakers(self) -> Sequence[Breaker]:
+        """The breakers of the calls: one for each server."""
+        return self._server.breakers
 
     @property
     def available(self) -> bool:
-        """Whether a call made now would be sent."""
-        return self._breaker.state != "open" and (
-            self._cluster is not None or any(slot is not None and not slot.lost for slot in self._slots)
-        )
+        """Whether a call made now would be sent; in a cluster, to one of the servers at least."""
+        return self._server.available
 
     def on_lost(self, fn: Callable[[], None]) -> None:
         """Call fn whenever a connection is lost, at once and in the loop: messages may have been missed since."""
@@ -128,7 +109,7 @@ class Redis:
     async def call(self, *args: Argument) -> Any:
         """The reply to one command. Concurrent calls are sent together.
 
-        Not for commands that block or subscribe: see client and subscribe().
+        Not for commands that block or subscribe: see pubsub() and subscribe().
         Unavailable: the breaker is open, there is no connection, it was lost (the command may have run), or there was
         no reply in time.
         ReplyError: Redis refused the command.
@@ -139,24 +120,19 @@ class Redis:
         return await self._call(args)
 
     async def _call(self, args: Sequence[Argument]) -> Any:
-        with self._breaker.enter() as permit:
-            try:
-                if self._cluster is not None:
-                    return await self._cluster.call(args)
-                return await self._pick().send(pack((args,)), 1)
-            except ReplyError as error:
-                source = self._unknown_script(error, args)
-                if source is None:
-                    raise
-            except Unavailable as error:
-                permit.end(_outcome(error))
+        try:
+            return await self._server.call(args)
+        except ReplyError as error:
+            source = self._unknown_script(error, args)
+            if source is None:
                 raise
         return await self.call("EVAL", source, *args[2:])
 
     async def pipeline(self, commands: Sequence[Command], *, return_errors: bool = False) -> list[Any]:
         """One reply for each command, in order, in one round trip; not atomic (a Script or MULTI is).
 
-        An error reply of any of them is raised after all have run, or with return_errors stands in its place.
+        An error reply of any of them is raised after all have run, or with return_errors stands in its place. In a
+        cluster there is one round trip to all servers concerned, and a server that is lost is such an error, too.
         """
         if not commands:
             return []
@@ -166,20 +142,7 @@ class Redis:
         return await self._pipeline(commands, return_errors=return_errors)
 
     async def _pipeline(self, commands: Sequence[Command], *, return_errors: bool) -> list[Any]:
-        with self._breaker.enter() as permit:
-            try:
-                if self._cluster is not None:
-                    replies = await self._cluster.pipeline(commands)
-                else:
-                    answer = await self._pick().send(pack(commands), len(commands))
-                    replies = answer if len(commands) > 1 else [answer]
-            except ReplyError as error:  # a pipeline of one: its future carries the error
-                replies = [error]
-            except Unavailable as error:
-                permit.end(_outcome(error))
-                if not return_errors or error.reason != "REDIS_NOT_READY":
-                    raise
-                replies = [error]
+        replies = await self._server.pipeline(commands)
         for at, reply in enumerate(replies):
             source = self._unknown_script(reply, commands[at])
             if source is not None:
@@ -192,6 +155,10 @@ class Redis:
                 if isinstance(reply, Exception):
                     raise reply
         return replies
+
+    async def every_instance(self, *args: Argument) -> list[Any]:
+        """The reply of each master to a command without keys. Unavailable: one of them does not answer."""
+        return await self._server.every_instance(args)
 
     def script(self, source: str) -> Script:
         """A Lua script: `await script(keys=[...], args=[...])`. In a cluster all its keys share a hash tag."""
@@ -216,18 +183,32 @@ class Redis:
             on_message=on_message,
             on_ready=on_ready,
             on_lost=on_lost,
-            backoff=self._backoff,
-            sleep=self._sleep,
-            rng=self._rng,
+            backoff=self._options.backoff,
+            sleep=self._options.sleep,
+            rng=self._options.rng,
         )
 
     async def pubsub(self) -> Any:
-        """redis-py's PubSub, on a connection of its own; in a cluster, to any of its nodes."""
-        return self._client.pubsub() if self._cluster is None else await self._cluster.pubsub(self._rng)
+        """redis-py's PubSub, on a connection of its own; in a cluster, to any master, since each message reaches all.
+
+        Unavailable when none is known yet.
+        """
+        address = self._server.any_address()
+        client: Any = redis_py.Redis.from_url(
+            url_beside(self._url, address.host, address.port),
+            protocol=2,
+            client_name=f"{self._options.name}-py",
+            socket_connect_timeout=self._options.connect_timeout,
+        )
+        return client.pubsub()
 
     def _span(self, operation: str, size: int) -> Any:
         """A client span. No attribute holds arguments: keys name users and notes."""
-        attributes: dict[str, Any] = {"db.system.name": "redis", "db.operation.name": operation, **self._server}
+        attributes: dict[str, Any] = {
+            "db.system.name": "redis",
+            "db.operation.name": operation,
+            **self._span_attributes,
+        }
         if size > 1:
             attributes["db.operation.batch.size"] = size
         return telemetry.span(operation, kind="client", attributes=attributes)
@@ -237,75 +218,9 @@ class Redis:
             return self._scripts.get(str(args[1]))
         return None
 
-    def _pick(self) -> Connection:
-        if len(self._slots) == 1:
-            connection = self._slots[0]
-        else:
-            connection = min((slot for slot in self._slots if slot), key=lambda slot: slot.pending, default=None)
-        if connection is None:
-            raise Unavailable("there is no connection to Redis", reason="REDIS_UNREACHABLE")
-        return connection
-
-    async def _connect(self, slot: int) -> None:
-        def closed(connection: Connection) -> None:
-            if self._closed:
-                return
-            self._slots[slot] = None
-            log.warning("lost a connection to Redis", extra={"address": str(self._address)})
-            for listener in self._on_lost:
-                try:
-                    listener()
-                except Exception:
-                    log.exception("a listener to lost Redis connections failed")
-            self._reconnect(slot)
-
-        connection = await connect(
-            self._address,
-            name=self._name,
-            timeout=self._timeout,
-            connect_timeout=self._connect_timeout,
-            limit=self._limit,
-            on_close=closed,
-        )
-        if self._closed:
-            connection.close()
-            raise gone()
-        self._slots[slot] = connection
-
-    def _reconnect(self, slot: int) -> None:
-        async def until_connected() -> None:
-            await self._sleep(self._backoff.delay(0, self._rng))
-            await retry(
-                lambda: self._connect(slot),
-                attempts=None,
-                when=went_on,
-                backoff=self._backoff,
-                sleep=self._sleep,
-                rng=self._rng,
-            )
-            log.info("connected to Redis again", extra={"address": str(self._address)})
-
-        def went_on(error: BaseException, made: int) -> bool:
-            if made == 1:
-                log.info("Redis can't be reached yet", extra={"error": str(error)})
-            return not self._closed
-
-        self._reconnecting[slot] = asyncio.get_running_loop().create_task(until_connected())
-
-    async def _close(self) -> None:
-        self._closed = True
-        for task in self._reconnecting.values():
-            task.cancel()
-        await asyncio.gather(*self._reconnecting.values(), return_exceptions=True)
-        for connection in self._slots:
-            if connection is not None:
-                connection.close()
-        if self._cluster is not None:
-            await self._cluster.close()
-        elif self._client is not None:
-            await self._client.aclose()
-
-
-def _outcome(error: Unavailable) -> bool | None:
-    """What an Unavailable says of the server: that it fails (False), or only that too much is asked of it (None)."""
-    return None if error.reason == "REDIS_OVERLOADED" or "OOM" in error.message else False
+    def _lost(self) -> None:
+        for listener in self._on_lost:
+            try:
+                listener()
+            except Exception:
+                log.exception("a listener to lost Redis connections failed")

@@ -33,19 +33,25 @@ _NOT_NOW = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUS
 
 
 class ReplyError(Internal):
-    """Redis refused a command. code: the first word of its answer (WRONGTYPE, NOSCRIPT, ERR ...)."""
+    """Redis refused a command. text: its answer; code: the first word of that (WRONGTYPE, NOSCRIPT, ERR ...)."""
 
     def __init__(self, text: str) -> None:
         super().__init__(f"Redis refused a command: {text}", reason="REDIS_REFUSED")
+        self.text = text
         self.code = text.split(" ", 1)[0]
 
 
-def refusal(text: str) -> ReplyError | Unavailable:
-    """The error for an error reply: Unavailable when the server is starting, read only, out of memory and so on."""
-    code = text.split(" ", 1)[0]
-    if code in _NOT_NOW:
-        return Unavailable(f"Redis can't serve now: {text}", reason="REDIS_NOT_READY")
-    return ReplyError(text)
+class NotReady(Unavailable):
+    """The server can't serve now: it is starting, read only, out of memory and so on. code: as in ReplyError."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"Redis can't serve now: {text}", reason="REDIS_NOT_READY")
+        self.code = text.split(" ", 1)[0]
+
+
+def refusal(text: str) -> ReplyError | NotReady:
+    """The error for an error reply."""
+    return NotReady(text) if text.split(" ", 1)[0] in _NOT_NOW else ReplyError(text)
 
 
 class _Waiting:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol
 
 from redis import exceptions
 
+from shared.errors import Unavailable
 from shared.resilience.retry import Backoff, Rng, Sleep
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Subscription:
         while True:
             try:
                 await self._receive()
-            except (exceptions.RedisError, OSError, TimeoutError) as error:
+            except (exceptions.RedisError, OSError, TimeoutError, Unavailable) as error:
                 log.warning("not subscribed to Redis; subscribing is tried again", extra={"error": repr(error)})
             except Exception:
                 # A listener failed, too: whether it processed the message isn't known, so the message counts as missed.

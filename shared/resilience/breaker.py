@@ -107,6 +107,24 @@ class Breaker:
         self._open_until = 0.0
         self._probing = 0
 
+    def another(self) -> "Breaker":
+        """A breaker with the same name, settings and listeners, for another part of the same dependency."""
+        made = Breaker(
+            self.name,
+            self._clock,
+            failures=self._failures,
+            ratio=self._ratio,
+            window=self._half_window * 2,
+            cooldown=self._base_cooldown,
+            max_cooldown=self._max_cooldown,
+            probes=self._probes,
+            is_failure=self._is_failure,
+            lateness=self._lateness,
+            rng=self._rng,
+        )
+        made._listeners = self._listeners
+        return made
+
     @property
     def state(self) -> State:
         """As the next call would find it."""

@@ -248,7 +248,7 @@ class World:
         lists = HandledLists(
             commands,
             codec,
-            instance_name(redis, clustered=False),
+            instance_name(redis),
             hub_degree=2,
             pending_write_ms=self.pending_write_ms,
         )

@@ -4,8 +4,9 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import redis.asyncio as redis_py
@@ -30,9 +31,11 @@ class Valkey:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    async def start(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+    async def start(self, *, again: bool = False) -> None:
+        """again: its folder stays, and with that its place in a cluster; its keys are gone all the same."""
+        if not again:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
         bus = {"cluster-port": str(self.bus_port)} if "cluster_enabled" in self.options else {}
         options = {
             **bus,
@@ -74,10 +77,13 @@ class Valkey:
         os.kill(self._child.pid, signal.SIGCONT)
 
 
+Front = Callable[[Valkey], contextlib.AbstractAsyncContextManager[int]]
+
+
 @contextlib.asynccontextmanager
-async def running(folder: Path, **options: str) -> AsyncIterator[Valkey]:
-    """A server for a block."""
-    server = Valkey(folder, **options)
+async def running(at: Path | Valkey, **options: str) -> AsyncIterator[Valkey]:
+    """A server for a block. at: its folder, or a server that isn't started yet."""
+    server = Valkey(at, **options) if isinstance(at, Path) else at
     await server.start()
     try:
         yield server
@@ -88,40 +94,59 @@ async def running(folder: Path, **options: str) -> AsyncIterator[Valkey]:
 
 
 @contextlib.asynccontextmanager
-async def cluster(folder: Path, masters: int = 3) -> AsyncIterator[list[Valkey]]:
-    """A Redis Cluster of masters without replicas. All slots are served, and every node has links to and from the rest.
+async def cluster(
+    folder: Path,
+    masters: int = 3,
+    replicas: int = 0,
+    front: Front | None = None,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> AsyncIterator[list[Valkey]]:
+    """A Redis Cluster: all slots are served, and each node has a link to and from every other.
 
-    A message that is published while a link is missing reaches the subscribers behind that link never.
+    A message that is published while a link is missing never reaches the subscribers behind that link.
+
+    masters, replicas: how many; the replicas come last, and the first is that of the first master.
+    options: of each server, as for Valkey.
+    front: starts a proxy before a server and gives its port, which is the one that clients are shown.
     """
     async with contextlib.AsyncExitStack() as stack:
-        servers = [
-            await stack.enter_async_context(
-                running(folder / str(n), cluster_enabled="yes", cluster_config_file="nodes.conf")
-            )
-            for n in range(masters)
-        ]
+        servers = []
+        for n in range(masters + replicas):
+            server = Valkey(folder / str(n), cluster_enabled="yes", cluster_config_file="nodes.conf", **options)
+            if front is not None:
+                server.options["cluster_announce_port"] = str(await stack.enter_async_context(front(server)))
+            servers.append(await stack.enter_async_context(running(server)))
         clients: list[Any] = []
         for server in servers:
-            client = redis_py.Redis(port=server.port, protocol=2)
+            client = redis_py.Redis(port=server.port, protocol=2, password=options.get("requirepass"))
             stack.push_async_callback(client.aclose)
             clients.append(client)
         share = -(-16384 // masters)
         for n, client in enumerate(clients):
-            last = min((n + 1) * share, 16384) - 1
-            await client.execute_command("CLUSTER", "ADDSLOTSRANGE", n * share, last)
+            if n < masters:
+                last = min((n + 1) * share, 16384) - 1
+                await client.execute_command("CLUSTER", "ADDSLOTSRANGE", n * share, last)
             if n:
                 await client.execute_command("CLUSTER", "MEET", "127.0.0.1", servers[0].port, servers[0].bus_port)
 
-        async def whole() -> bool:
+        async def linked() -> bool:
             for client in clients:
                 info = await client.execute_command("CLUSTER", "INFO")
                 links = await client.execute_command("CLUSTER", "LINKS")
                 if b"cluster_state:ok" not in info or b"cluster_slots_assigned:16384" not in info:
                     return False
                 # One to each other node and one from it.
-                if len(links) < 2 * (masters - 1):
+                if len(links) < 2 * (len(clients) - 1):
                     return False
             return True
 
-        await until(whole, what="the cluster")
+        await until(linked, what="the cluster")
+        for n, client in enumerate(clients[masters:]):
+            await client.execute_command("CLUSTER", "REPLICATE", await clients[n].execute_command("CLUSTER", "MYID"))
+
+        async def replicated() -> bool:
+            infos = [await client.execute_command("INFO", "replication") for client in clients[masters:]]
+            return all(info["master_link_status"] == "up" for info in infos)
+
+        await until(replicated, what="the replicas")
         yield servers

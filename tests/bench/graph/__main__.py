@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench.graph import auth, hot, lookup, mixes, report
+from tests.bench.graph import auth, clustered, hot, lookup, mixes, report
 from tests.bench.graph.world import LOAD_CORE, bench
 
-PARTS = ("hot", "auth", "lookup", "linkbench", "tao")
+PARTS = ("hot", "cluster", "auth", "lookup", "linkbench", "tao")
 
 
 def arguments() -> argparse.Namespace:
@@ -55,6 +55,11 @@ async def _hot(options: argparse.Namespace) -> dict[str, Any]:
         return await hot.measure(world, options.rounds, options.calls)
 
 
+async def _cluster(options: argparse.Namespace) -> dict[str, Any]:
+    async with bench(os.environ) as world:
+        return await clustered.measure(world, options.rounds, options.calls)
+
+
 async def _auth(options: argparse.Namespace) -> dict[str, Any]:
     async with bench(os.environ) as world:
         return await auth.measure(world, options.rounds, options.calls)
@@ -85,7 +90,14 @@ async def _tao(options: argparse.Namespace) -> dict[str, Any]:
         return {"tao": await mixes.measure(world, shares, sizes, options.read_rate, options.seconds)}
 
 
-_MEASURE = {"hot": _hot, "auth": _auth, "lookup": _lookup, "linkbench": _linkbench, "tao": _tao}
+_MEASURE = {
+    "hot": _hot,
+    "cluster": _cluster,
+    "auth": _auth,
+    "lookup": _lookup,
+    "linkbench": _linkbench,
+    "tao": _tao,
+}
 
 
 if __name__ == "__main__":

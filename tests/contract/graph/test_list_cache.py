@@ -23,7 +23,7 @@ async def cache(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterator
         return
     config = configuration.load(GraphConfig, stores.environment("graph"))
     async with Redis(config) as redis:
-        lists = RedisLists(redis, WireCodec(), instance_name(redis, clustered=False), pending_write_ms=5_000)
+        lists = RedisLists(redis, WireCodec(), instance_name(redis), pending_write_ms=5_000)
         await lists.identify_instance()
         lists.enable()
         yield lists

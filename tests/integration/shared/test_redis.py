@@ -16,6 +16,7 @@ import uvloop
 from shared.errors import Unavailable
 from shared.ids import SystemClock
 from shared.redis import Redis, ReplyError
+from shared.redis.server import Server
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff
 from tests.support import valkey
@@ -93,7 +94,9 @@ async def test_it_runs_on_the_loop_that_the_services_use(tmp_path: Path) -> None
             server.freeze()
             call = asyncio.ensure_future(redis.call("ECHO", "late"))
             await asyncio.sleep(0)
-            redis._slots[0].close()  # type: ignore[union-attr]
+            assert isinstance(redis._server, Server)
+            assert redis._server._slots[0] is not None
+            redis._server._slots[0].close()
             server.thaw()
             with contextlib.suppress(Unavailable):
                 await call
@@ -138,7 +141,10 @@ async def test_password_database_and_name_of_the_connection(tmp_path: Path) -> N
             info = (await redis.call("CLIENT", "INFO")).decode()
             assert " db=7 " in info
             assert " name=node " in info
-            assert await redis.client.ping()
+            pubsub = await redis.pubsub()
+            await pubsub.subscribe("news")
+            assert (await pubsub.get_message(timeout=10.0))["type"] == "subscribe"
+            await pubsub.aclose()
         async with client(f"redis://:wrong@127.0.0.1:{server.port}") as redis:
             assert not redis.available
 
@@ -346,17 +352,92 @@ async def test_a_subscription_hears_what_is_published_anywhere_in_a_cluster(tmp_
                 await hearing
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
-async def test_tls_checks_the_certificate(tmp_path: Path, stores: Stores) -> None:
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+async def test_a_replica_that_is_promoted_is_found(tmp_path: Path) -> None:
+    lost: list[bool] = []
+    heard: list[bytes] = []
+    quick = {"cluster_node_timeout": "500", "repl_diskless_sync_delay": "0"}
+    async with (
+        valkey.cluster(tmp_path, replicas=1, options=quick) as servers,
+        client(servers[2].url, cluster=True, timeout=0.5) as redis,
+    ):
+        redis.on_lost(lambda: lost.append(True))
+        keys = [f"{{user{n}}}:k" for n in range(60)]
+        await asyncio.gather(*(redis.call("SET", key, key) for key in keys))
+        before = await redis.every_instance("CLUSTER", "MYID")
+        async with client(servers[0].url) as first:
+            gone = await first.call("CLUSTER", "MYID")
+            assert await first.call("WAIT", 1, 10_000) == 1
+        subscription = redis.subscribe("news", on_message=lambda _, data: heard.append(data))
+        hearing = asyncio.create_task(subscription.run())
+        await servers[0].kill()
+        await until(lambda: lost)
+
+        async def whole() -> bool:
+            replies = await asyncio.gather(*(redis.call("GET", key) for key in keys), return_exceptions=True)
+            assert all(
+                isinstance(reply, Unavailable) or reply == key.encode()
+                for key, reply in zip(keys, replies, strict=True)
+            )
+            return not any(isinstance(reply, Unavailable) for reply in replies)
+
+        await until(whole)
+        after = await redis.every_instance("CLUSTER", "MYID")
+        assert (len(before), len(after), gone in before, gone in after) == (3, 3, True, False)
+        try:
+            await until(lambda: subscription.ready)
+            await redis.call("PUBLISH", "news", "again")
+            await until(lambda: heard == [b"again"])
+        finally:
+            hearing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await hearing
+
+
+async def test_keys_that_are_moved_one_by_one_are_found_all_the_while(tmp_path: Path) -> None:
+    async with valkey.cluster(tmp_path, masters=2) as servers, client(servers[0].url, cluster=True) as redis:
+        keys = [f"{{user}}:{n}" for n in range(30)]
+        script = redis.script(INCREMENT)
+        await redis.pipeline([("SET", key, n) for n, key in enumerate(keys)])
+        async with client(servers[0].url) as one, client(servers[1].url) as other:
+            slot = await one.call("CLUSTER", "KEYSLOT", keys[0])
+            nodes = (one, other) if await one.call("CLUSTER", "COUNTKEYSINSLOT", slot) else (other, one)
+            source, target = nodes
+            ids = [await node.call("CLUSTER", "MYID") for node in nodes]
+            await target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+            await source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+            port = servers[0].port if target is one else servers[1].port
+            for moved, key in enumerate(keys):
+                values = await asyncio.gather(*(redis.call("GET", each) for each in keys))
+                assert values == [str(n + (n < moved)).encode() for n in range(len(keys))]
+                assert await script(keys=[key], args=[1]) == moved + 1
+                await source.call("MIGRATE", "127.0.0.1", port, key, 0, 5000)
+                if moved == 0:
+                    with pytest.raises(Unavailable, match="TRYAGAIN"):
+                        await redis.call("MGET", *keys)
+            for node in (target, source):
+                await node.call("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+        assert await redis.call("MGET", *keys) == [str(n + 1).encode() for n in range(len(keys))]
+
+
+needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+
+
+async def _certificate(folder: Path) -> Path:
+    """cert.pem of localhost, with key.pem beside it."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
     making = (
         f"openssl req -x509 -newkey rsa:2048 -nodes -keyout {key} -out {cert} -days 2 "
         "-subj /CN=localhost -addext subjectAltName=DNS:localhost"
     )
     await asyncio.to_thread(subprocess.run, making.split(), check=True, capture_output=True)
+    return cert
+
+
+@contextlib.asynccontextmanager
+async def _tls_before(host: str, port: int, cert: Path) -> AsyncIterator[int]:
+    """A proxy that speaks TLS with clients and not with the server; its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    host, port = stores.redis_url.split("//")[-1].split("/")[0].rsplit("@")[-1].split(":")
+    context.load_cert_chain(cert, cert.with_name("key.pem"))
 
     async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -366,18 +447,52 @@ async def test_tls_checks_the_certificate(tmp_path: Path, stores: Stores) -> Non
         writer.close()
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, forth = await asyncio.open_connection(host, int(port))
+        back, forth = await asyncio.open_connection(host, port)
         await asyncio.gather(copy(reader, forth), copy(back, writer))
 
     proxy = await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=context)
-    at = f"localhost:{proxy.sockets[0].getsockname()[1]}"
     try:
+        yield proxy.sockets[0].getsockname()[1]
+    finally:
+        proxy.close()
+        await proxy.wait_closed()
+
+
+@needs_openssl
+async def test_tls_checks_the_certificate(tmp_path: Path, stores: Stores) -> None:
+    cert = await _certificate(tmp_path)
+    host, port = stores.redis_url.split("//")[-1].split("/")[0].rsplit("@")[-1].split(":")
+    async with _tls_before(host, int(port), cert) as shown:
+        at = f"localhost:{shown}"
         async with client(f"rediss://{at}?ssl_ca_certs={cert}") as redis:
             assert await redis.call("PING") == b"PONG"
         async with client(f"rediss://{at}?ssl_cert_reqs=none") as redis:
             assert await redis.call("PING") == b"PONG"
         async with client(f"rediss://{at}") as redis:
             assert not redis.available
-    finally:
-        proxy.close()
-        await proxy.wait_closed()
+
+
+@needs_openssl
+async def test_a_cluster_with_a_password_and_tls(tmp_path: Path) -> None:
+    cert = await _certificate(tmp_path)
+    shown: list[int] = []
+
+    @contextlib.asynccontextmanager
+    async def front(server: valkey.Valkey) -> AsyncIterator[int]:
+        async with _tls_before("127.0.0.1", server.port, cert) as port:
+            shown.append(port)
+            yield port
+
+    more = {"requirepass": "s3cr@t", "cluster_announce_hostname": "localhost"}
+    more["cluster_preferred_endpoint_type"] = "hostname"
+    async with valkey.cluster(tmp_path, front=front, options=more):
+        url = f"rediss://:s3cr%40t@localhost:{shown[1]}?ssl_ca_certs={cert}"
+        async with client(url, cluster=True) as redis:
+            keys = [f"{{user{n}}}:k" for n in range(60)]
+            await redis.pipeline([("SET", key, key) for key in keys])
+            assert await asyncio.gather(*(redis.call("GET", key) for key in keys)) == [key.encode() for key in keys]
+            assert len(redis.breakers) == 3
+            pubsub = await redis.pubsub()
+            await pubsub.subscribe("news")
+            assert (await pubsub.get_message(timeout=10.0))["type"] == "subscribe"
+            await pubsub.aclose()

@@ -2,80 +2,28 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-import hiredis
 import pytest
 
 from shared.errors import Unavailable
 from shared.redis import Redis, ReplyError
 from shared.redis.connection import Connection
+from shared.redis.server import Server
 from shared.resilience.breaker import Breaker
 from tests.support.clock import ManualClock
+from tests.support.scripted_redis import At, Script, scripted
 from tests.support.waiting import until
-
-Respond = Callable[[list[bytes]], bytes | None]
-
-
-@dataclass(frozen=True)
-class At:
-    redis_url: str
-    redis_cluster: bool = False
-
-
-@dataclass
-class Script:
-    """Answers each command with respond(command), after `gate` is open; None = no answer at all."""
-
-    respond: Respond
-    port: int = 0
-    chunks: list[int] = field(default_factory=list)  # commands in each read
-    connections: int = 0
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    writers: list[asyncio.StreamWriter] = field(default_factory=list)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        self.writers.append(writer)
-        commands = hiredis.Reader()
-        with contextlib.suppress(OSError):
-            while data := await reader.read(1 << 20):
-                commands.feed(data)
-                count = 0
-                while (command := commands.gets()) is not False:
-                    count += 1
-                    greeting = command[0] in (b"CLIENT", b"PING")
-                    if not greeting:
-                        await self.gate.wait()
-                    answer = b"+OK\r\n" if greeting else self.respond(command)
-                    if answer is not None:
-                        writer.write(answer)
-                self.chunks.append(count)
-                await writer.drain()
-        writer.close()
-
-
-@contextlib.asynccontextmanager
-async def scripted(respond: Respond, *, gate: bool = True) -> AsyncIterator[Script]:
-    script = Script(respond)
-    if gate:
-        script.gate.set()
-    server = await asyncio.start_server(script.serve, "127.0.0.1", 0)
-    script.port = server.sockets[0].getsockname()[1]
-    try:
-        yield script
-    finally:
-        script.gate.set()
-        server.close()
-        for writer in script.writers:
-            writer.close()
-        await server.wait_closed()
 
 
 def client(script: Script, **options: object) -> Redis:
     given: dict[str, object] = {"timeout": 5.0, **options}
     return Redis(At(f"redis://127.0.0.1:{script.port}"), **given)  # type: ignore[arg-type]
+
+
+def connections(redis: Redis) -> list[Connection]:
+    assert isinstance(redis._server, Server)
+    return [connection for connection in redis._server._slots if connection is not None]
 
 
 def echo(command: list[bytes]) -> bytes:
@@ -343,7 +291,7 @@ async def test_the_shortest_queue_is_taken_when_there_are_several_connections() 
     async with scripted(echo, gate=False) as script, client(script, connections=3) as redis:
         calls = [asyncio.create_task(redis.call("ECHO", str(n))) for n in range(9)]
         await asyncio.sleep(0)
-        assert [slot.pending for slot in redis._slots if slot] == [3, 3, 3]
+        assert [connection.pending for connection in connections(redis)] == [3, 3, 3]
         script.gate.set()
         assert await asyncio.gather(*calls) == [str(n).encode() for n in range(9)]
 
@@ -351,7 +299,7 @@ async def test_the_shortest_queue_is_taken_when_there_are_several_connections() 
 async def test_of_several_connections_those_that_are_left_go_on() -> None:
     async with scripted(echo) as script, client(script, connections=2, sleep=ManualClock().sleep) as redis:
         script.writers[0].transport.abort()
-        await until(lambda: None in redis._slots)
+        await until(lambda: len(connections(redis)) == 1)
         assert redis.available
         assert await asyncio.gather(*(redis.call("ECHO", str(n)) for n in range(5))) == [b"0", b"1", b"2", b"3", b"4"]
 
