@@ -184,6 +184,9 @@ class Graph(Protocol):
     async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
         """The notes that a note has any link to."""
 
+    async def rejected(self, user_id: str, node_id: str) -> frozenset[str]:
+        """The notes to which a person has rejected a link of a note (a consistent read)."""
+
     async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
         """Make automatic links. An existing one gets a new score and new reasons if its score differs by RENEWED or
         more; a link that a person rejected is not made.

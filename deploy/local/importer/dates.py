@@ -50,13 +50,14 @@ _MONTHS = {
 _ENGLISH = {name: month for month, names in _MONTHS.items() for name in names.split()}
 _WORD = re.compile(r"[^\W\d_]+")
 # Weekdays in the same languages: a date is none the less sure without them.
-_WEEKDAYS = frozenset(
+_WEEKDAY_NAMES = (
     "montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag lundi mardi mercredi jeudi vendredi samedi "
     "dimanche lunes martes miércoles jueves viernes sábado domingo lunedì martedì mercoledì giovedì venerdì sabato "
     "domenica segunda terça quarta quinta sexta feira maandag dinsdag woensdag donderdag vrijdag zaterdag zondag "
     "poniedziałek wtorek środa czwartek piątek sobota niedziela понедельник вторник среда четверг пятница суббота "
-    "воскресенье года".split()
+    "воскресенье года"
 )
+_WEEKDAYS = frozenset(_WEEKDAY_NAMES.split())
 # 03/04/2024: nobody can tell whether the day or the month comes first.
 _AMBIGUOUS = re.compile(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4}|\d{2})\b")
 # The names of zones that RFC 2822 defines, in seconds from UTC.

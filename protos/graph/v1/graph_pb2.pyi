@@ -428,16 +428,18 @@ class FindShortestPathResponse(_message.Message):
     def __init__(self, found: bool = ..., node_ids: _Optional[_Iterable[str]] = ..., edges: _Optional[_Iterable[_Union[SubgraphEdge, _Mapping]]] = ..., bound_reached: bool = ..., visited: _Optional[int] = ...) -> None: ...
 
 class ListEdgesRequest(_message.Message):
-    __slots__ = ("user_id", "min_weight", "show_hidden", "node_id")
+    __slots__ = ("user_id", "min_weight", "show_hidden", "node_id", "only_suppressed")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     MIN_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     SHOW_HIDDEN_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    ONLY_SUPPRESSED_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     min_weight: float
     show_hidden: bool
     node_id: str
-    def __init__(self, user_id: _Optional[str] = ..., min_weight: _Optional[float] = ..., show_hidden: bool = ..., node_id: _Optional[str] = ...) -> None: ...
+    only_suppressed: bool
+    def __init__(self, user_id: _Optional[str] = ..., min_weight: _Optional[float] = ..., show_hidden: bool = ..., node_id: _Optional[str] = ..., only_suppressed: bool = ...) -> None: ...
 
 class ListEdgesResponse(_message.Message):
     __slots__ = ("edges",)

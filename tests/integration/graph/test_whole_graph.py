@@ -8,7 +8,7 @@ from protos.graph.v1 import graph_pb2
 from services.graph_service.adapters import items
 from services.graph_service.usecases import get_graph_stats
 from shared.dynamo import Table
-from shared.errors import Aborted, Unavailable
+from shared.errors import Aborted, InvalidArgument, Unavailable
 from tests.support.graph_nodes import FakeNodes
 from tests.support.graph_service import GraphService
 from tests.support.stores import Stores
@@ -39,6 +39,19 @@ async def test_every_edge_once(graph: GraphService, user: str) -> None:
     await graph.hide(user, "b", 2)
     assert len(await listed(graph, user)) == 31
     assert len(await listed(graph, user, show_hidden=True)) == 51
+
+
+async def test_the_suppressed_edges_of_a_note(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b", auto=True)
+    await graph.create(user, "a", "c", auto=True)
+    for other in ("b", "d", "hidden"):
+        await graph.stub.SuppressEdge(graph_pb2.SuppressEdgeRequest(user_id=user, source_id="a", target_id=other))
+    await graph.hide(user, "hidden", 2)
+    assert await listed(graph, user, node_id="a") == [("a", "c")]
+    assert sorted(await listed(graph, user, node_id="a", only_suppressed=True)) == [("a", "b"), ("a", "d")]
+    assert await listed(graph, user, node_id="d", only_suppressed=True, min_weight=0.5) == [("a", "d")]
+    with pytest.raises(InvalidArgument, match="node_id"):
+        await listed(graph, user, only_suppressed=True)
 
 
 async def test_stats_count_visible_edges(graph: GraphService, nodes: FakeNodes, user: str) -> None:

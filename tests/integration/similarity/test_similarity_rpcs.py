@@ -73,6 +73,10 @@ async def test_suggest_links(service: SimilarityService, peers: FakePeers, shelf
     peers.edges[shelf].clear()
     answer = await service.stub.SuggestLinks(pb.SuggestLinksRequest(user_id=shelf, node_id="sqlite", limit=2))
     assert {each.node_id for each in answer.nodes} == {"postgres", "relational"}
+    # A person rejects the link: the note makes room for another one.
+    peers.suppressed[shelf] = {pair_of("postgres", "sqlite")}
+    answer = await service.stub.SuggestLinks(pb.SuggestLinksRequest(user_id=shelf, node_id="sqlite", limit=1))
+    assert [each.node_id for each in answer.nodes] == ["relational"]
 
 
 async def test_keywords_and_their_notes(service: SimilarityService, shelf: str) -> None:
