@@ -91,7 +91,10 @@ class ChangeLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeText:
-    """A note as its owner wrote it. path: of the file that it was imported from, or "". etag: "" in an event."""
+    """A note as its owner wrote it.
+
+    path: of the file that it was imported from, or "". properties: the other values of its metadata. etag: "" in an event.
+    """
 
     node_id: str
     incarnation: int
@@ -101,6 +104,7 @@ class NodeText:
     tags: tuple[str, ...]
     aliases: tuple[str, ...] = ()
     path: str = ""
+    properties: tuple[str, ...] = ()
     etag: str = ""
 
 

@@ -257,6 +257,20 @@ class SuppressEdgeResponse(_message.Message):
     consistency_token: str
     def __init__(self, removed: bool = ..., consistency_token: _Optional[str] = ...) -> None: ...
 
+class ListSuppressedEdgesRequest(_message.Message):
+    __slots__ = ("user_id", "node_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    node_id: str
+    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+
+class ListSuppressedEdgesResponse(_message.Message):
+    __slots__ = ("node_ids",)
+    NODE_IDS_FIELD_NUMBER: _ClassVar[int]
+    node_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class GetNeighborsRequest(_message.Message):
     __slots__ = ("user_id", "node_id", "page_size", "page_token", "order", "min_weight", "types", "direction", "with_titles", "consistency_token")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -428,18 +442,16 @@ class FindShortestPathResponse(_message.Message):
     def __init__(self, found: bool = ..., node_ids: _Optional[_Iterable[str]] = ..., edges: _Optional[_Iterable[_Union[SubgraphEdge, _Mapping]]] = ..., bound_reached: bool = ..., visited: _Optional[int] = ...) -> None: ...
 
 class ListEdgesRequest(_message.Message):
-    __slots__ = ("user_id", "min_weight", "show_hidden", "node_id", "only_suppressed")
+    __slots__ = ("user_id", "min_weight", "show_hidden", "node_id")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     MIN_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     SHOW_HIDDEN_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
-    ONLY_SUPPRESSED_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     min_weight: float
     show_hidden: bool
     node_id: str
-    only_suppressed: bool
-    def __init__(self, user_id: _Optional[str] = ..., min_weight: _Optional[float] = ..., show_hidden: bool = ..., node_id: _Optional[str] = ..., only_suppressed: bool = ...) -> None: ...
+    def __init__(self, user_id: _Optional[str] = ..., min_weight: _Optional[float] = ..., show_hidden: bool = ..., node_id: _Optional[str] = ...) -> None: ...
 
 class ListEdgesResponse(_message.Message):
     __slots__ = ("edges",)

@@ -19,39 +19,24 @@ class ListEdges:
     lookup: ListLookup
 
     async def list_edges(
-        self,
-        user_id: str,
-        node_id: str = "",
-        *,
-        min_weight: float = 0.0,
-        show_hidden: bool = False,
-        only_suppressed: bool = False,
+        self, user_id: str, node_id: str = "", *, min_weight: float = 0.0, show_hidden: bool = False
     ) -> AsyncIterator[Sequence[Edge]]:
-        """Every edge once, in batches.
-
-        node_id: only the edges of this note. only_suppressed: its suppressed edges instead; InvalidArgument without a
-        node_id.
-        """
-        check_node(user_id, node_id) if node_id or only_suppressed else check_user(user_id)
+        """Every edge once, in batches. node_id: only the edges of this note."""
+        check_node(user_id, node_id) if node_id else check_user(user_id)
         hidden = frozenset[str]() if show_hidden else await self.lookup.hidden(user_id)
-        found = self._edges_at(user_id, node_id, only_suppressed) if node_id else self.store.edges(user_id)
-        async for batch in found:
+        async for batch in self._edges_at(user_id, node_id) if node_id else self.store.edges(user_id):
             visible = [
                 edge
                 for edge in batch
-                if (edge.weight >= min_weight or only_suppressed)
-                and edge.source not in hidden
-                and edge.target not in hidden
+                if edge.weight >= min_weight and edge.source not in hidden and edge.target not in hidden
             ]
             if visible:
                 yield visible
 
-    async def _edges_at(self, user_id: str, node_id: str, suppressed: bool) -> AsyncIterator[Sequence[Edge]]:
+    async def _edges_at(self, user_id: str, node_id: str) -> AsyncIterator[Sequence[Edge]]:
         after: str | None = None
         while True:
-            batch, after = await self.store.edges_at(
-                user_id, node_id, after=after, limit=_PAGE, with_suppressed=suppressed
-            )
-            yield [edge for edge in batch if edge.suppressed == suppressed]
+            batch, after = await self.store.edges_at(user_id, node_id, after=after, limit=_PAGE)
+            yield batch
             if after is None:
                 return

@@ -8,7 +8,7 @@ from protos.graph.v1 import graph_pb2
 from services.graph_service.adapters import items
 from services.graph_service.usecases import get_graph_stats
 from shared.dynamo import Table
-from shared.errors import Aborted, InvalidArgument, Unavailable
+from shared.errors import Aborted, Unavailable
 from tests.support.graph_nodes import FakeNodes
 from tests.support.graph_service import GraphService
 from tests.support.stores import Stores
@@ -48,10 +48,16 @@ async def test_the_suppressed_edges_of_a_note(graph: GraphService, user: str) ->
         await graph.stub.SuppressEdge(graph_pb2.SuppressEdgeRequest(user_id=user, source_id="a", target_id=other))
     await graph.hide(user, "hidden", 2)
     assert await listed(graph, user, node_id="a") == [("a", "c")]
-    assert sorted(await listed(graph, user, node_id="a", only_suppressed=True)) == [("a", "b"), ("a", "d")]
-    assert await listed(graph, user, node_id="d", only_suppressed=True, min_weight=0.5) == [("a", "d")]
-    with pytest.raises(InvalidArgument, match="node_id"):
-        await listed(graph, user, only_suppressed=True)
+
+    async def suppressed(node_id: str) -> list[str]:
+        request = graph_pb2.ListSuppressedEdgesRequest(user_id=user, node_id=node_id)
+        return list((await graph.stub.ListSuppressedEdges(request)).node_ids)
+
+    assert await suppressed("a") == ["b", "d"]
+    assert await suppressed("d") == ["a"]
+    # A person who creates the edge ends the rejection.
+    await graph.create(user, "d", "a")
+    assert await suppressed("a") == ["b"]
 
 
 async def test_stats_count_visible_edges(graph: GraphService, nodes: FakeNodes, user: str) -> None:
