@@ -31,6 +31,7 @@ from services.graph_service.usecases.get_subgraph import GetSubgraph
 from services.graph_service.usecases.hubs import Hubs
 from services.graph_service.usecases.limits import Limits
 from services.graph_service.usecases.list_edges import ListEdges
+from services.graph_service.usecases.list_suppressed_edges import ListSuppressedEdges
 from services.graph_service.usecases.list_filler import ListFiller
 from services.graph_service.usecases.list_lookup import ListLookup
 from services.graph_service.usecases.memory_cache import MemoryCache
@@ -217,6 +218,7 @@ def assemble(
         get_subgraph=GetSubgraph(pages, existence),
         find_shortest_path=FindShortestPath(pages),
         list_edges=ListEdges(store, lookup),
+        list_suppressed_edges=ListSuppressedEdges(store, lookup),
         get_graph_stats=GetGraphStats(store, lookup, directory, clock),
         warm_cache=WarmCache(store, lookup, hubs),
         watch_edges=WatchEdges(feed, cache),

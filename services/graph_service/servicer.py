@@ -17,6 +17,7 @@ from services.graph_service.usecases.find_shortest_path import FindShortestPath
 from services.graph_service.usecases.get_graph_stats import GetGraphStats
 from services.graph_service.usecases.get_subgraph import GetSubgraph, SubgraphBounds
 from services.graph_service.usecases.list_edges import ListEdges
+from services.graph_service.usecases.list_suppressed_edges import ListSuppressedEdges
 from services.graph_service.usecases.set_node_visibility import SetNodeVisibility
 from services.graph_service.usecases.warm_cache import WarmCache
 from services.graph_service.usecases.watch_edges import WatchEdges
@@ -38,6 +39,7 @@ class GraphServicer:
     get_subgraph: GetSubgraph
     find_shortest_path: FindShortestPath
     list_edges: ListEdges
+    list_suppressed_edges: ListSuppressedEdges
     get_graph_stats: GetGraphStats
     warm_cache: WarmCache
     watch_edges: WatchEdges
@@ -103,6 +105,12 @@ class GraphServicer:
             request.user_id, key, convert.idempotent_request("SuppressEdge", request)
         )
         return graph_pb2.SuppressEdgeResponse(removed=removed, consistency_token=token.encode())
+
+    async def ListSuppressedEdges(
+        self, request: graph_pb2.ListSuppressedEdgesRequest, context: Any
+    ) -> graph_pb2.ListSuppressedEdgesResponse:
+        found = await self.list_suppressed_edges.list_suppressed_edges(request.user_id, request.node_id)
+        return graph_pb2.ListSuppressedEdgesResponse(node_ids=found)
 
     # ------------------------------------------------------------------ lists
     async def GetNeighbors(self, request: bytes, context: Any) -> bytes:

@@ -243,6 +243,7 @@ def event_message(event: NodeEvent, *, with_content: bool) -> Message:
     message.tags.extend(known.tags)
     message.aliases.extend(known.aliases)
     message.path = known.metadata.get(PATH, "")
+    message.metadata.update(known.metadata)
     put_time(message.create_time, known.create_ms)
     put_time(message.update_time, known.update_ms)
     if with_content and isinstance(known, Node):

@@ -25,6 +25,7 @@ from services.similarity_service.usecases.list_keywords import ListKeywords
 from services.similarity_service.usecases.list_mentions import ListMentions
 from services.similarity_service.usecases.list_nodes_by_keyword import ListNodesByKeyword
 from services.similarity_service.usecases.record_changes import RecordChanges
+from services.similarity_service.usecases.refresh_records import RefreshRecords
 from services.similarity_service.usecases.reindex_user import ReindexUser
 from services.similarity_service.usecases.relink import Relinker
 from services.similarity_service.usecases.relink_leases import RelinkLeases
@@ -54,6 +55,7 @@ from shared.redis import Redis
 from shared.resilience.breaker import Breaker
 
 PUBLISH_PENDING_SECONDS = 0.5
+REFRESH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     )
     link_node = LinkNode(cache, user_settings, graph, relinker)
     link_texts = LinkTexts(records, cache, graph)
+    refresh_records = RefreshRecords(records, cache, nodes, index_node, link_texts, link_node, clock)
 
     servicer = SimilarityServicer(
         extract_keywords=ExtractKeywords(records, cache),
@@ -156,6 +159,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     life.supervise("relink leases", relinker.run_leases())
     life.on_drain(relinker.stop)
     life.supervise("change log", repeat(cache.publish_pending, PUBLISH_PENDING_SECONDS))
+    life.supervise("records of earlier releases", repeat(refresh_records, REFRESH_SECONDS))
     life.supervise("consumer", consumer.run())
     life.on_drain(consumer.drain)
     port = await server.start()

@@ -27,6 +27,8 @@ from shared.events.envelope import Event
 # The type of the edges that stand for wiki links, and the label that tells them from those that people make.
 LINKS_TO = "links_to"
 _FROM_TEXT = {"source": "text"}
+# The entry of a note's metadata that holds the path of the file from which the note was imported.
+_PATH = "path"
 _DIRECTIONS: Mapping[int, Direction] = {graph_pb2.DIRECTION_OUT: Direction.OUT, graph_pb2.DIRECTION_IN: Direction.IN}
 # An edge's metadata has room for 4 KiB.
 _KEYWORDS_OF_EDGE = 8
@@ -180,9 +182,15 @@ def node_text(node: node_pb2.Node) -> NodeText:
         text=node.content,
         tags=tuple(node.tags),
         aliases=tuple(node.aliases),
-        path=node.metadata.get("path", ""),
+        path=node.metadata.get(_PATH, ""),
+        properties=_properties(node.metadata),
         etag=node.etag,
     )
+
+
+def _properties(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """The values of a note's metadata but its path, in the order of their names."""
+    return tuple([value for name, value in sorted(metadata.items()) if name != _PATH and value])
 
 
 _WRITTEN = {
@@ -204,6 +212,7 @@ def written(event: Event) -> tuple[NodeText, bool]:
         tags=tuple(message.tags),
         aliases=tuple(message.aliases),
         path=message.path,
+        properties=_properties(message.metadata),
     )
     return text, message.content_omitted
 

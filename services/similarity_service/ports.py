@@ -91,7 +91,10 @@ class ChangeLog(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NodeText:
-    """A note as its owner wrote it. path: of the file that it was imported from, or "". etag: "" in an event."""
+    """A note as its owner wrote it.
+
+    path: of the file that it was imported from, or "". properties: the other values of its metadata. etag: "" in an event.
+    """
 
     node_id: str
     incarnation: int
@@ -101,6 +104,7 @@ class NodeText:
     tags: tuple[str, ...]
     aliases: tuple[str, ...] = ()
     path: str = ""
+    properties: tuple[str, ...] = ()
     etag: str = ""
 
 
@@ -183,6 +187,9 @@ class Graph(Protocol):
 
     async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
         """The notes that a note has any link to."""
+
+    async def rejected(self, user_id: str, node_id: str) -> frozenset[str]:
+        """The notes to which a person has rejected a link of a note (a consistent read)."""
 
     async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
         """Make automatic links. An existing one gets a new score and new reasons if its score differs by RENEWED or

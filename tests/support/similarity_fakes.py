@@ -293,6 +293,9 @@ class FakeGraph:
         every = [*self.auto.get(user_id, {}), *self.firm.get(user_id, set())]
         return frozenset(self._others(dict.fromkeys(every), node_id))
 
+    async def rejected(self, user_id: str, node_id: str) -> frozenset[str]:
+        return frozenset()
+
     async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
         if self.down:
             raise Unavailable("the graph service is down")

@@ -238,6 +238,12 @@ class _Graph:
             next_page_token=str(end) if end < len(found) else "",
         )
 
+    async def ListSuppressedEdges(self, request: Any, context: Any) -> graph_pb2.ListSuppressedEdgesResponse:
+        self.peers.enter("ListSuppressedEdges")
+        pairs = self.peers.suppressed.get(request.user_id, set())
+        ends = {end for pair in pairs if request.node_id in pair for end in pair if end != request.node_id}
+        return graph_pb2.ListSuppressedEdgesResponse(node_ids=sorted(ends))
+
     def __getattr__(self, name: str) -> Any:
         return _unexpected(name)
 

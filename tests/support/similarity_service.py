@@ -120,6 +120,7 @@ def event_of(node: node_pb2.Node, kind: str = "", *, omit: bool = False) -> Even
             tags=node.tags,
             aliases=node.aliases,
             path=node.metadata.get("path", ""),
+            metadata=node.metadata,
             incarnation=node.incarnation,
         )
     elif kind == "node.deleted":

@@ -9,6 +9,7 @@ import re
 import tomllib
 import warnings
 from dataclasses import dataclass, field
+from textwrap import dedent
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -22,6 +23,8 @@ _KEY = re.compile(r"([^\s:#\-\[\]{}\"'][^:\n\[\]{}\"]{0,99}|\"[^\"\n]{1,99}\"|'[
 # A name and a value without the space between them that YAML asks for; a URL is none.
 _TIGHT = re.compile(r"([A-Za-z_][\w-]{0,40}):(?!//)(\S.*)")
 _ITEM = re.compile(r"[ \t]*-(?:[ \t]+(.*))?$")
+# `title: !important`: for YAML a type without a value.
+_EXCLAMATION = re.compile(r"^[^#\n]*?[:-][ \t]+!(?![!<])", re.MULTILINE)
 _NOTHING = {"", "~", "null", "Null", "NULL"}
 
 Value = str | list["Value"] | dict[str, "Value"]
@@ -53,8 +56,8 @@ def split(text: str) -> FrontMatter:
     end = next((number for number, line in enumerate(lines[1:], 1) if line.rstrip() in closing), None)
     if end is None:
         return FrontMatter(text)
-    inner = lines[1:end]
-    raw = "\n".join(inner)
+    raw = dedent("\n".join(lines[1:end]))
+    inner = raw.split("\n")
     body = "\n".join(lines[end + 1 :])
     if not raw.strip():
         return FrontMatter(body, lines=end + 1)
@@ -92,7 +95,8 @@ def _looks_right(lines: list[str]) -> bool:
         if not stripped:
             blank = True
             continue
-        if stripped.startswith("#"):
+        if stripped.startswith(("#", "<%", "{{", "{%")):
+            # A comment, or what a template is to fill in.
             blank = False
             continue
         if _KEY.match(line) or _TIGHT.fullmatch(line) or (not keys and stripped.startswith(("{", '"'))):
@@ -108,6 +112,8 @@ def _looks_right(lines: list[str]) -> bool:
 
 
 def _yaml(raw: str) -> Any:
+    if _EXCLAMATION.search(raw):
+        raise ValueError("a text that begins with an exclamation mark")
     reader = YAML(typ="base", pure=True)
     reader.allow_duplicate_keys = True
     depth = deepest = 0

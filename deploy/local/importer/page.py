@@ -50,6 +50,7 @@ _TAG_NAMES = ("tags", "tag")
 _EXPORT_NAME = "brain2"
 _ALIAS_NAMES = ("aliases", "alias")
 _WIKI = re.compile(r"!?\[\[([^\[\]]{1,1000})\]\]")
+_PLACEHOLDER = re.compile(r"\{\{.*\}\}|<%.*%>")
 _NAMESPACE = re.compile(r"(?<=[^_])___(?=[^_])")
 
 
@@ -165,6 +166,9 @@ class _Reader:
         written = _unlinked(given) if isinstance(given, str) else ""
         if given is not None and not isinstance(given, str):
             self._mention("title", "the title is not a text: the file's name is used")
+        if _PLACEHOLDER.fullmatch(written):
+            # A template's {{title}}, which was never filled in.
+            written = ""
         found = one_line(written) or one_line(heading) or one_line(self._page.stem)
         short = cut(found, MAX_TITLE_BYTES).rstrip()
         if short != found:
@@ -433,8 +437,16 @@ def _link_texts(value: Value) -> Iterable[str]:
 
 
 def _shown(value: Any) -> str:
+    """A value as a person would write it in one line."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(value)
+    if isinstance(value, list):
+        return ", ".join(_wiki_of_lists(item) or _shown(item) for item in value)
     return json.dumps(value, ensure_ascii=False) if value else ""
+
+
+def _wiki_of_lists(value: Any) -> str:
+    """[[name]], of which YAML makes a list in a list; nothing for any other value."""
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+        return f"[[{_shown(value[0])}]]"
+    return ""

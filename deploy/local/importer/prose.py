@@ -38,6 +38,8 @@ _RAW_OPEN = re.compile(r"<(pre|script|style|textarea)(?=[\s>])", re.IGNORECASE)
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9]*)")
 _BRACKET = re.compile(r"[\[\]]")
 _EXTERNAL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+# The id of a block (^abc) or attributes ({#id .class}) behind a heading.
+_HEADING_END = re.compile(r"\s+(?:\^[A-Za-z0-9-]+|\{[#.][^{}]*\})\s*$")
 _PROPERTY = re.compile(r"(?:[-*][ \t]+)?([^\s:#`\[\]][^:\n`\[\]]{0,99})::(?:[ \t]+(.*))?$")
 
 
@@ -84,7 +86,7 @@ def read(text: str, *, dotted_tags: bool = False, outline: bool = False) -> Pros
         if token.type == "inline":
             _collect(token, prose)
         elif (token.type, token.tag, token.level) == ("heading_open", "h1", 0) and (token.map or [-1])[0] == first:
-            prose.heading = _plain(following.content) if following else ""
+            prose.heading = _plain(_HEADING_END.sub("", following.content)) if following else ""
     for label, reference in env.get("references", {}).items():
         prose.definitions[label.casefold()] = unquote(reference["href"])
     prose.deep = bool(env.get("deep"))
@@ -139,6 +141,8 @@ def _collect(token: Token, prose: Prose) -> None:
             _markdown_link(line, str(child.attrGet("src") or ""), child.content, prose)
         elif label is not None and child.type in ("text", "code_inline"):
             label.append(child.content)
+        elif label is not None and child.type in ("softbreak", "hardbreak"):
+            label.append(" ")
 
 
 def _raw_html(content: str, raw: list[str]) -> None:
@@ -192,6 +196,9 @@ def _wiki_link(state: StateInline, silent: bool) -> bool:
     elif src.startswith("[[", start):
         begin = start + 2
     else:
+        return False
+    if src.startswith("[", begin):
+        # Of [[[Name]]] the inner part is the link.
         return False
     end = src.find("]]", begin, min(state.posMax, begin + _LONGEST_LINK))
     inner = src[begin:end] if end > 0 else ""

@@ -257,6 +257,20 @@ class SuppressEdgeResponse(_message.Message):
     consistency_token: str
     def __init__(self, removed: bool = ..., consistency_token: _Optional[str] = ...) -> None: ...
 
+class ListSuppressedEdgesRequest(_message.Message):
+    __slots__ = ("user_id", "node_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    node_id: str
+    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ...) -> None: ...
+
+class ListSuppressedEdgesResponse(_message.Message):
+    __slots__ = ("node_ids",)
+    NODE_IDS_FIELD_NUMBER: _ClassVar[int]
+    node_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class GetNeighborsRequest(_message.Message):
     __slots__ = ("user_id", "node_id", "page_size", "page_token", "order", "min_weight", "types", "direction", "with_titles", "consistency_token")
     USER_ID_FIELD_NUMBER: _ClassVar[int]

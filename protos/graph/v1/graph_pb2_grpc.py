@@ -65,6 +65,11 @@ class GraphServiceStub(object):
                 request_serializer=protos_dot_graph_dot_v1_dot_graph__pb2.SuppressEdgeRequest.SerializeToString,
                 response_deserializer=protos_dot_graph_dot_v1_dot_graph__pb2.SuppressEdgeResponse.FromString,
                 _registered_method=True)
+        self.ListSuppressedEdges = channel.unary_unary(
+                '/brain2.graph.v1.GraphService/ListSuppressedEdges',
+                request_serializer=protos_dot_graph_dot_v1_dot_graph__pb2.ListSuppressedEdgesRequest.SerializeToString,
+                response_deserializer=protos_dot_graph_dot_v1_dot_graph__pb2.ListSuppressedEdgesResponse.FromString,
+                _registered_method=True)
         self.GetNeighbors = channel.unary_unary(
                 '/brain2.graph.v1.GraphService/GetNeighbors',
                 request_serializer=protos_dot_graph_dot_v1_dot_graph__pb2.GetNeighborsRequest.SerializeToString,
@@ -180,6 +185,14 @@ class GraphServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSuppressedEdges(self, request, context):
+        """Lists the notes to which a person has rejected a link of this note, hidden ones left out, at most 10,000. The answer
+        has every SuppressEdge that was answered before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetNeighbors(self, request, context):
         """Lists the neighbours of a note, heaviest or newest first, in pages. total_degree is known without reading the list.
         Page tokens stay valid under writes. A note without edges, or one that this service does not know, has an empty list.
@@ -290,6 +303,11 @@ def add_GraphServiceServicer_to_server(servicer, server):
                     servicer.SuppressEdge,
                     request_deserializer=protos_dot_graph_dot_v1_dot_graph__pb2.SuppressEdgeRequest.FromString,
                     response_serializer=protos_dot_graph_dot_v1_dot_graph__pb2.SuppressEdgeResponse.SerializeToString,
+            ),
+            'ListSuppressedEdges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSuppressedEdges,
+                    request_deserializer=protos_dot_graph_dot_v1_dot_graph__pb2.ListSuppressedEdgesRequest.FromString,
+                    response_serializer=protos_dot_graph_dot_v1_dot_graph__pb2.ListSuppressedEdgesResponse.SerializeToString,
             ),
             'GetNeighbors': grpc.unary_unary_rpc_method_handler(
                     servicer.GetNeighbors,
@@ -505,6 +523,33 @@ class GraphService(object):
             '/brain2.graph.v1.GraphService/SuppressEdge',
             protos_dot_graph_dot_v1_dot_graph__pb2.SuppressEdgeRequest.SerializeToString,
             protos_dot_graph_dot_v1_dot_graph__pb2.SuppressEdgeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSuppressedEdges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain2.graph.v1.GraphService/ListSuppressedEdges',
+            protos_dot_graph_dot_v1_dot_graph__pb2.ListSuppressedEdgesRequest.SerializeToString,
+            protos_dot_graph_dot_v1_dot_graph__pb2.ListSuppressedEdgesResponse.FromString,
             options,
             channel_credentials,
             insecure,

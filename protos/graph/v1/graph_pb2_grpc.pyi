@@ -76,6 +76,10 @@ class GraphServiceStub:
     """Rejects an automatic link, for a person: removes the edge and keeps it from being made again, also by a later
     relinking. When a person creates the edge, the rejection ends.
     """
+    ListSuppressedEdges: _grpc.UnaryUnaryMultiCallable[_graph_pb2.ListSuppressedEdgesRequest, _graph_pb2.ListSuppressedEdgesResponse]
+    """Lists the notes to which a person has rejected a link of this note, hidden ones left out, at most 10,000. The answer
+    has every SuppressEdge that was answered before.
+    """
     GetNeighbors: _grpc.UnaryUnaryMultiCallable[_graph_pb2.GetNeighborsRequest, _graph_pb2.GetNeighborsResponse]
     """Lists the neighbours of a note, heaviest or newest first, in pages. total_degree is known without reading the list.
     Page tokens stay valid under writes. A note without edges, or one that this service does not know, has an empty list.
@@ -147,6 +151,10 @@ class GraphServiceAsyncStub(GraphServiceStub):
     SuppressEdge: _aio.UnaryUnaryMultiCallable[_graph_pb2.SuppressEdgeRequest, _graph_pb2.SuppressEdgeResponse]  # type: ignore[assignment]
     """Rejects an automatic link, for a person: removes the edge and keeps it from being made again, also by a later
     relinking. When a person creates the edge, the rejection ends.
+    """
+    ListSuppressedEdges: _aio.UnaryUnaryMultiCallable[_graph_pb2.ListSuppressedEdgesRequest, _graph_pb2.ListSuppressedEdgesResponse]  # type: ignore[assignment]
+    """Lists the notes to which a person has rejected a link of this note, hidden ones left out, at most 10,000. The answer
+    has every SuppressEdge that was answered before.
     """
     GetNeighbors: _aio.UnaryUnaryMultiCallable[_graph_pb2.GetNeighborsRequest, _graph_pb2.GetNeighborsResponse]  # type: ignore[assignment]
     """Lists the neighbours of a note, heaviest or newest first, in pages. total_degree is known without reading the list.
@@ -252,6 +260,16 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_graph_pb2.SuppressEdgeResponse, _abc.Awaitable[_graph_pb2.SuppressEdgeResponse]]:
         """Rejects an automatic link, for a person: removes the edge and keeps it from being made again, also by a later
         relinking. When a person creates the edge, the rejection ends.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSuppressedEdges(
+        self,
+        request: _graph_pb2.ListSuppressedEdgesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.ListSuppressedEdgesResponse, _abc.Awaitable[_graph_pb2.ListSuppressedEdgesResponse]]:
+        """Lists the notes to which a person has rejected a link of this note, hidden ones left out, at most 10,000. The answer
+        has every SuppressEdge that was answered before.
         """
 
     @_abc_1.abstractmethod

@@ -26,21 +26,33 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from protos.node.v1 import node_pb2 as protos_dot_node_dot_v1_dot_node__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotos/node/v1/events.proto\x12\x0e\x62rain2.node.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19protos/node/v1/node.proto\"\xc4\x02\n\x0bNodeCreated\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12 \n\x0bincarnation\x18\x07 \x01(\x03R\x0bincarnation\x12\x18\n\x07\x61liases\x18\x08 \x03(\tR\x07\x61liases\x12\x12\n\x04path\x18\t \x01(\tR\x04path\"\xde\x02\n\x0bNodeUpdated\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x18\n\x07\x63hanged\x18\x07 \x03(\tR\x07\x63hanged\x12 \n\x0bincarnation\x18\x08 \x01(\x03R\x0bincarnation\x12\x18\n\x07\x61liases\x18\t \x03(\tR\x07\x61liases\x12\x12\n\x04path\x18\n \x01(\tR\x04path\"\xda\x01\n\x0bNodeDeleted\x12;\n\x0b\x64\x65lete_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeleteTime\x12\x39\n\npurge_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x31\n\x07\x63\x61scade\x18\x03 \x01(\x0e\x32\x17.brain2.node.v1.CascadeR\x07\x63\x61scade\x12 \n\x0bincarnation\x18\x04 \x01(\x03R\x0bincarnation\"\xc5\x02\n\x0cNodeRestored\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12 \n\x0bincarnation\x18\x07 \x01(\x03R\x0bincarnation\x12\x18\n\x07\x61liases\x18\x08 \x03(\tR\x07\x61liases\x12\x12\n\x04path\x18\t \x01(\tR\x04path\"i\n\nNodePurged\x12\x39\n\npurge_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12 \n\x0bincarnation\x18\x02 \x01(\x03R\x0bincarnationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bprotos/node/v1/events.proto\x12\x0e\x62rain2.node.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19protos/node/v1/node.proto\"\xc8\x03\n\x0bNodeCreated\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12 \n\x0bincarnation\x18\x07 \x01(\x03R\x0bincarnation\x12\x18\n\x07\x61liases\x18\x08 \x03(\tR\x07\x61liases\x12\x12\n\x04path\x18\t \x01(\tR\x04path\x12\x45\n\x08metadata\x18\n \x03(\x0b\x32).brain2.node.v1.NodeCreated.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xe2\x03\n\x0bNodeUpdated\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x18\n\x07\x63hanged\x18\x07 \x03(\tR\x07\x63hanged\x12 \n\x0bincarnation\x18\x08 \x01(\x03R\x0bincarnation\x12\x18\n\x07\x61liases\x18\t \x03(\tR\x07\x61liases\x12\x12\n\x04path\x18\n \x01(\tR\x04path\x12\x45\n\x08metadata\x18\x0b \x03(\x0b\x32).brain2.node.v1.NodeUpdated.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xda\x01\n\x0bNodeDeleted\x12;\n\x0b\x64\x65lete_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ndeleteTime\x12\x39\n\npurge_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12\x31\n\x07\x63\x61scade\x18\x03 \x01(\x0e\x32\x17.brain2.node.v1.CascadeR\x07\x63\x61scade\x12 \n\x0bincarnation\x18\x04 \x01(\x03R\x0bincarnation\"\xca\x03\n\x0cNodeRestored\x12\x14\n\x05title\x18\x01 \x01(\tR\x05title\x12\x18\n\x07\x63ontent\x18\x02 \x01(\tR\x07\x63ontent\x12\'\n\x0f\x63ontent_omitted\x18\x03 \x01(\x08R\x0e\x63ontentOmitted\x12\x12\n\x04tags\x18\x04 \x03(\tR\x04tags\x12;\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12 \n\x0bincarnation\x18\x07 \x01(\x03R\x0bincarnation\x12\x18\n\x07\x61liases\x18\x08 \x03(\tR\x07\x61liases\x12\x12\n\x04path\x18\t \x01(\tR\x04path\x12\x46\n\x08metadata\x18\n \x03(\x0b\x32*.brain2.node.v1.NodeRestored.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"i\n\nNodePurged\x12\x39\n\npurge_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tpurgeTime\x12 \n\x0bincarnation\x18\x02 \x01(\x03R\x0bincarnationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.node.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_NODECREATED_METADATAENTRY']._loaded_options = None
+  _globals['_NODECREATED_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_NODEUPDATED_METADATAENTRY']._loaded_options = None
+  _globals['_NODEUPDATED_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_NODERESTORED_METADATAENTRY']._loaded_options = None
+  _globals['_NODERESTORED_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_NODECREATED']._serialized_start=108
-  _globals['_NODECREATED']._serialized_end=432
-  _globals['_NODEUPDATED']._serialized_start=435
-  _globals['_NODEUPDATED']._serialized_end=785
-  _globals['_NODEDELETED']._serialized_start=788
-  _globals['_NODEDELETED']._serialized_end=1006
-  _globals['_NODERESTORED']._serialized_start=1009
-  _globals['_NODERESTORED']._serialized_end=1334
-  _globals['_NODEPURGED']._serialized_start=1336
-  _globals['_NODEPURGED']._serialized_end=1441
+  _globals['_NODECREATED']._serialized_end=564
+  _globals['_NODECREATED_METADATAENTRY']._serialized_start=505
+  _globals['_NODECREATED_METADATAENTRY']._serialized_end=564
+  _globals['_NODEUPDATED']._serialized_start=567
+  _globals['_NODEUPDATED']._serialized_end=1049
+  _globals['_NODEUPDATED_METADATAENTRY']._serialized_start=505
+  _globals['_NODEUPDATED_METADATAENTRY']._serialized_end=564
+  _globals['_NODEDELETED']._serialized_start=1052
+  _globals['_NODEDELETED']._serialized_end=1270
+  _globals['_NODERESTORED']._serialized_start=1273
+  _globals['_NODERESTORED']._serialized_end=1731
+  _globals['_NODERESTORED_METADATAENTRY']._serialized_start=505
+  _globals['_NODERESTORED_METADATAENTRY']._serialized_end=564
+  _globals['_NODEPURGED']._serialized_start=1733
+  _globals['_NODEPURGED']._serialized_end=1838
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class NodeCreated(_message.Message):
-    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "incarnation", "aliases", "path")
+    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "incarnation", "aliases", "path", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     CONTENT_OMITTED_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +28,7 @@ class NodeCreated(_message.Message):
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     title: str
     content: str
     content_omitted: bool
@@ -30,10 +38,18 @@ class NodeCreated(_message.Message):
     incarnation: int
     aliases: _containers.RepeatedScalarFieldContainer[str]
     path: str
-    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incarnation: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incarnation: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class NodeUpdated(_message.Message):
-    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "changed", "incarnation", "aliases", "path")
+    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "changed", "incarnation", "aliases", "path", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     CONTENT_OMITTED_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +60,7 @@ class NodeUpdated(_message.Message):
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     title: str
     content: str
     content_omitted: bool
@@ -54,7 +71,8 @@ class NodeUpdated(_message.Message):
     incarnation: int
     aliases: _containers.RepeatedScalarFieldContainer[str]
     path: str
-    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed: _Optional[_Iterable[str]] = ..., incarnation: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., changed: _Optional[_Iterable[str]] = ..., incarnation: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class NodeDeleted(_message.Message):
     __slots__ = ("delete_time", "purge_time", "cascade", "incarnation")
@@ -69,7 +87,14 @@ class NodeDeleted(_message.Message):
     def __init__(self, delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., purge_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cascade: _Optional[_Union[_node_pb2.Cascade, str]] = ..., incarnation: _Optional[int] = ...) -> None: ...
 
 class NodeRestored(_message.Message):
-    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "incarnation", "aliases", "path")
+    __slots__ = ("title", "content", "content_omitted", "tags", "create_time", "update_time", "incarnation", "aliases", "path", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TITLE_FIELD_NUMBER: _ClassVar[int]
     CONTENT_FIELD_NUMBER: _ClassVar[int]
     CONTENT_OMITTED_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +104,7 @@ class NodeRestored(_message.Message):
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
     title: str
     content: str
     content_omitted: bool
@@ -88,7 +114,8 @@ class NodeRestored(_message.Message):
     incarnation: int
     aliases: _containers.RepeatedScalarFieldContainer[str]
     path: str
-    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incarnation: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ...) -> None: ...
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, title: _Optional[str] = ..., content: _Optional[str] = ..., content_omitted: bool = ..., tags: _Optional[_Iterable[str]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., incarnation: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class NodePurged(_message.Message):
     __slots__ = ("purge_time", "incarnation")

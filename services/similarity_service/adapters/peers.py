@@ -123,6 +123,10 @@ class GraphPeer:
     async def linked(self, user_id: str, node_id: str) -> frozenset[str]:
         return frozenset(each.node_id for each in await self._neighbours(user_id, node_id))
 
+    async def rejected(self, user_id: str, node_id: str) -> frozenset[str]:
+        request = graph_pb2.ListSuppressedEdgesRequest(user_id=user_id, node_id=node_id)
+        return frozenset((await self._stub.ListSuppressedEdges(request)).node_ids)
+
     async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
         for start in range(0, len(links), _EDGES_A_CALL):
             part = links[start : start + _EDGES_A_CALL]

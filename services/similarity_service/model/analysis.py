@@ -25,7 +25,7 @@ from services.similarity_service.model.calendar_words import words_beside_number
 from services.similarity_service.model.checkpoint import EVERY, checkpoint
 from services.similarity_service.model.stopwords import STOPWORDS
 
-VERSION = 2
+VERSION = 3
 DEFAULT_LANGUAGE = "english"
 LANGUAGES = frozenset({*snowballstemmer.algorithms(), "none"})
 # Terms longer than this are encoded data, not words.

@@ -122,6 +122,12 @@ class LinkIndex:
         found = {self.resolve(target, node_id) for target in note.links.targets} if note else set()
         return {each for each in found if each is not None and each != node_id}
 
+    def bearing(self, name: str) -> set[str]:
+        """The notes that bear a name: as title, alias, id, name or path of their file, or earlier name; in any case."""
+        plain = _exact(name).removeprefix("/")
+        keys = {_fold(each) for each in (plain, _without_suffix(plain)) if each}
+        return {node_id for key in keys for node_id in self._bearers.get(key, ())}
+
     def sources(self, node_id: str) -> set[str]:
         """The notes whose links lead to a note."""
         return {source for source, _ in self.leading(node_id)}

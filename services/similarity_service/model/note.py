@@ -3,6 +3,7 @@
 Long parts are packed bytes, in the form in which they are stored and loaded.
 """
 
+import posixpath
 import re
 import zlib
 from array import array
@@ -117,8 +118,12 @@ def analyse(
     incarnation: int = 0,
     aliases: Sequence[str] = (),
     path: str = "",
+    properties: Sequence[str] = (),
 ) -> Note:
-    """Analyse a note. The time is linear in the length of the text."""
+    """Analyse a note. The time is linear in the length of the text.
+
+    path: of the file that it was imported from. Its name and the properties are searched as quiet text is.
+    """
     title_pairs = analyser.pairs(title)
     quiet: Set[int] = set(analyser.quiet_places(title_pairs))
     counts: dict[str, int] = {}
@@ -134,6 +139,12 @@ def analyse(
             counts[term] = counts.get(term, 0) + (place not in quiet)
         if len(text_pairs) >= _MOST_OCCURRENCES:
             break
+    for value in (*properties, posixpath.splitext(posixpath.basename(path))[0]):
+        found = analyser.pairs(analysis.normalise(value))[: _MOST_OCCURRENCES - len(text_pairs)]
+        text_pairs += found
+        pieces.append((QUIET, len(found)))
+        for term, _ in found:
+            counts.setdefault(term, 0)
     numbers = {term: number for number, term in enumerate(counts)}
     separator = NARROW if len(numbers) <= NARROW else WIDE
     places = [numbers[term] for term, _ in title_pairs]

@@ -1,5 +1,5 @@
-"""Full-text search in one user's notes: BM25 over the postings that scores use, too. A note whose title or alias is
-the whole query comes first.
+"""Full-text search in one user's notes: BM25 over the postings that scores use, too. A note whose title, alias or file
+name is the whole query comes first.
 
 A query is words, "quoted phrases", prefix* and tag:name (tag:"two words"); -word leaves notes out. Words and prefixes
 are alternatives, ranked; phrases and tags must be there. Phrases are checked on the kept sequences of terms.
@@ -8,7 +8,7 @@ notes that have all of them. One character of a script without spaces finds the 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,8 +111,19 @@ def expand(index: UserIndex, prefix: str) -> list[int]:
     return list(found)
 
 
-def search(index: UserIndex, query: SearchQuery, limit: int, after: tuple[float, str] | None = None) -> Hits:
-    """A page of at most `limit` hits; after: score and id of the last hit of the page before."""
+def search(
+    index: UserIndex,
+    query: SearchQuery,
+    limit: int,
+    after: tuple[float, str] | None = None,
+    *,
+    named: Collection[str] = (),
+) -> Hits:
+    """A page of at most `limit` hits.
+
+    after: score and id of the last hit of the page before. named: ids of the notes of which the query is the name in
+    another way than by title or alias: by their file, or by an earlier title.
+    """
     size = index.size
     scores = np.zeros(size, np.float32)
     matched = np.zeros(size, np.bool_)
@@ -135,7 +146,7 @@ def search(index: UserIndex, query: SearchQuery, limit: int, after: tuple[float,
         required = required & ~_having(index, [number(term) for term in query.excluded])
     if query.words or query.prefixes or query.phrases or not query.tags:
         required = required & matched
-    _put_first(index, query, scores, required)
+    _put_first(index, query, named, scores, required)
     docs = np.flatnonzero(required)
     total = len(docs)
     if after is not None:
@@ -152,9 +163,20 @@ def search(index: UserIndex, query: SearchQuery, limit: int, after: tuple[float,
     return Hits(hits[:limit], total, len(hits) > limit)
 
 
-def _put_first(index: UserIndex, query: SearchQuery, scores: NDArray[np.float32], required: NDArray[np.bool_]) -> None:
-    """Score the notes of which the query is the title or an alias above all others, those of the very letters first."""
+def _put_first(
+    index: UserIndex,
+    query: SearchQuery,
+    named: Collection[str],
+    scores: NDArray[np.float32],
+    required: NDArray[np.bool_],
+) -> None:
+    """Score the notes of which the query is the title, an alias or another name above all others.
+
+    Of these, the ones whose title has the very letters come first.
+    """
     docs = index.titled(index.analyser.terms(query.text)) if query.text else np.zeros(0, np.int64)
+    others = [doc for doc in map(index.doc, named) if doc >= 0]
+    docs = np.union1d(docs, np.array(others, np.int64))
     if not len(docs):
         return
     text = fold_title(query.text.strip('"'))
@@ -162,6 +184,7 @@ def _put_first(index: UserIndex, query: SearchQuery, scores: NDArray[np.float32]
     if not query.tags:
         # What reads as an exclusion or a phrase may be part of a title.
         required[docs[same]] = True
+        required[others] = True
     top = float(scores.max()) + 1
     scores[docs] += np.where(same, np.float32(2 * top), np.float32(top)).astype(np.float32)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from services.similarity_service.model.engine.codec import title_of
+from services.similarity_service.model.engine.codec import is_outdated, title_of
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.link_index import LinkIndex
@@ -89,6 +89,7 @@ class IndexCache:
         self._loading: SingleFlight[CachedIndex] = SingleFlight()
         self._slots = asyncio.Semaphore(_LOADS)
         self._unpublished: dict[str, dict[str, LogEntry]] = {}
+        self._outdated: dict[str, list[str]] = {}
         self.loads = 0
 
     @property
@@ -106,11 +107,15 @@ class IndexCache:
 
         long: it may take more than a few milliseconds, whatever the size of the index is.
         """
+        return await self.query_both(user_id, lambda index, _: read(index), long=long)
+
+    async def query_both(self, user_id: str, read: Callable[[UserIndex, LinkIndex], T], *, long: bool = False) -> T:
+        """As query(), of both indexes in the same state."""
         cached = await self._fresh(user_id)
         async with cached.lock:
             if long or cached.index.live > _LARGE or cached.bytes > _LONG_NOTE_BYTES * cached.index.live:
-                return await text_worker.run(lambda: read(cached.index))
-            return read(cached.index)
+                return await text_worker.run(lambda: read(cached.index, cached.links))
+            return read(cached.index, cached.links)
 
     async def query_links(self, user_id: str, read: Callable[[LinkIndex], T]) -> T:
         """As query(), of the index of wiki links."""
@@ -121,10 +126,14 @@ class IndexCache:
     async def publish(self, user_id: str, changed: Sequence[tuple[str, Stored]]) -> None:
         """Append changed records to the log, and apply them to the index in this process."""
         await self._append(user_id, changed)
+        await self.adopt(user_id, changed)
+
+    async def adopt(self, user_id: str, written: Sequence[tuple[str, Stored]]) -> None:
+        """Apply records to the index in this process that another one has written under the version known here."""
         cached = self._cached.get(user_id)
         if cached is not None:
             async with cached.lock:
-                await self._apply(cached, changed)
+                await self._apply(cached, written)
             self._bound(user_id, cached)
 
     async def republish(self, user_id: str, node_id: str, stored: Stored) -> None:
@@ -155,6 +164,19 @@ class IndexCache:
         """Drop a user's index; the next query loads it again."""
         self._cached.pop(user_id, None)
         self._loading.forget(user_id)
+
+    def take_outdated(self, most: int) -> tuple[str, list[str]]:
+        """A user and at most so many of the notes whose records an earlier release wrote; ("", []) when none are known.
+
+        They are found as an index is loaded, and are handed out once.
+        """
+        for user_id, node_ids in self._outdated.items():
+            taken = node_ids[-most:]
+            del node_ids[-most:]
+            if not node_ids:
+                del self._outdated[user_id]
+            return user_id, taken
+        return "", []
 
     async def _append(self, user_id: str, changed: Sequence[tuple[str, Stored]]) -> None:
         entries = [LogEntry(node_id, *stored.stamp, stored.shown is not None) for node_id, stored in changed]
@@ -193,9 +215,10 @@ class IndexCache:
         except (Unavailable, LogGap):
             position = None
         async with self._slots:
-            loading, links = Loading(), LinkIndex()
+            loading, links, outdated = Loading(), LinkIndex(), []
             async for page in self._records.all(user_id):
                 loading.take(page)
+                outdated += [packed.node_id for packed in page if is_outdated(packed)]
                 for packed in page:
                     links.add(packed.node_id, title_of(packed), packed.links)
             index = UserIndex(loading.language)
@@ -205,6 +228,8 @@ class IndexCache:
                 index.load(loading)
         cached = CachedIndex(index, links, position, self._clock.monotonic())
         self._cached[user_id] = cached
+        if outdated:
+            self._outdated[user_id] = outdated
         self.loads += 1
         self._bound(user_id, cached)
         return cached

@@ -58,6 +58,7 @@ async def _analyse(text: NodeText, language: str) -> Note:
             tags=text.tags,
             aliases=text.aliases,
             path=text.path,
+            properties=text.properties,
         )
 
     return await text_worker.run_if_long(len(text.text), work)

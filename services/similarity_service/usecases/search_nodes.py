@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from services.similarity_service.model import search, snippets
 from services.similarity_service.model.analysis import analyser, is_unspaced
 from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.link_index import LinkIndex
 from services.similarity_service.model.search import Hits, SearchQuery
 from services.similarity_service.model.snippets import Snippet
 from services.similarity_service.ports import Nodes, NodeText
@@ -57,12 +58,13 @@ class SearchNodes:
         query_hash = fingerprint("SearchNodes", user_id, text, tuple(tags))
         after = _TOKENS.decode(query_hash, token)
 
-        def find(index: UserIndex) -> tuple[Hits, list[str], Callable[[str], bool]]:
+        def find(index: UserIndex, links: LinkIndex) -> tuple[Hits, list[str], Callable[[str], bool]]:
             parsed = search.parse(index, text, tags)
-            hits = search.search(index, parsed, wanted, after) if parsed else Hits([], 0, False)
+            named = links.bearing(parsed.text.strip('"'))
+            hits = search.search(index, parsed, wanted, after, named=named) if parsed else Hits([], 0, False)
             return hits, [index.title(hit.doc) for hit in hits.hits], _matcher(index, parsed)
 
-        hits, titles, matches = await self.cache.query(user_id, find, long=len(text) > _LONG_QUERY)
+        hits, titles, matches = await self.cache.query_both(user_id, find, long=len(text) > _LONG_QUERY)
         texts = await self._texts(user_id, [hit.node_id for hit in hits.hits])
         language = analyser((await self.settings.get(user_id)).indexed_language)
         shown = [_shown(texts.get(hit.node_id)) for hit in hits.hits]

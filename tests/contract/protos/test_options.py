@@ -37,7 +37,7 @@ def ids(method: MethodDescriptor) -> str:
 
 def test_the_four_services_are_here() -> None:
     assert len(services()) == 4
-    assert len(METHODS) == 50
+    assert len(METHODS) == 51
 
 
 @pytest.mark.parametrize("method", METHODS, ids=ids)

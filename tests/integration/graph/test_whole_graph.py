@@ -41,6 +41,25 @@ async def test_every_edge_once(graph: GraphService, user: str) -> None:
     assert len(await listed(graph, user, show_hidden=True)) == 51
 
 
+async def test_the_suppressed_edges_of_a_note(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b", auto=True)
+    await graph.create(user, "a", "c", auto=True)
+    for other in ("b", "d", "hidden"):
+        await graph.stub.SuppressEdge(graph_pb2.SuppressEdgeRequest(user_id=user, source_id="a", target_id=other))
+    await graph.hide(user, "hidden", 2)
+    assert await listed(graph, user, node_id="a") == [("a", "c")]
+
+    async def suppressed(node_id: str) -> list[str]:
+        request = graph_pb2.ListSuppressedEdgesRequest(user_id=user, node_id=node_id)
+        return list((await graph.stub.ListSuppressedEdges(request)).node_ids)
+
+    assert await suppressed("a") == ["b", "d"]
+    assert await suppressed("d") == ["a"]
+    # A person who creates the edge ends the rejection.
+    await graph.create(user, "d", "a")
+    assert await suppressed("a") == ["b"]
+
+
 async def test_stats_count_visible_edges(graph: GraphService, nodes: FakeNodes, user: str) -> None:
     await fan(graph, user, "a", 9)
     await fan(graph, user, "b", 4)

@@ -1,5 +1,6 @@
 """Every RPC on a running service with real stores: answers, pages, limits, errors."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,10 +8,14 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2 as pb
+from services.similarity_service.adapters.dynamo import DynamoRecords
 from shared.errors import Aborted, InvalidArgument, NotFound, Unavailable
+from shared.ids import SystemClock
 from tests.integration.similarity.test_similarity_events import TOPICS
 from tests.support.similarity_peers import FakePeers, pair_of
-from tests.support.similarity_service import SimilarityService, event_of
+from tests.support.similarity_service import SimilarityService, event_of, running, table_of
+from tests.support.stores import Stores
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -73,6 +78,57 @@ async def test_suggest_links(service: SimilarityService, peers: FakePeers, shelf
     peers.edges[shelf].clear()
     answer = await service.stub.SuggestLinks(pb.SuggestLinksRequest(user_id=shelf, node_id="sqlite", limit=2))
     assert {each.node_id for each in answer.nodes} == {"postgres", "relational"}
+    # A person rejects the link: the note makes room for another one.
+    peers.suppressed[shelf] = {pair_of("postgres", "sqlite")}
+    answer = await service.stub.SuggestLinks(pb.SuggestLinksRequest(user_id=shelf, node_id="sqlite", limit=1))
+    assert [each.node_id for each in answer.nodes] == ["relational"]
+
+
+async def test_values_of_metadata_and_names_of_files_are_searched(
+    service: SimilarityService, peers: FakePeers, user: str
+) -> None:
+    note = peers.note(user, "book", "Deep work", "A text about focus.")
+    note.metadata.update({"author": "Ana Quartz", "url": "https://example.org/deep", "path": "books/Focus first.md"})
+    await service.hear(event_of(note))
+    await service.hear(event_of(peers.note(user, "quartz", "Minerals", "Focus: quartz first, quartz second. A book.")))
+    assert await service.search(user, '"Ana Quartz"') == ["book"]
+    for query in ("Ana Quartz", "focus first", "Focus first.md", "books/focus first", "example.org"):
+        assert (await service.search(user, query))[0] == "book", query
+    # They are no reason for a link and no keyword.
+    request = pb.ExtractKeywordsRequest(user_id=user, node_id="book")
+    keywords = {each.keyword for each in (await service.stub.ExtractKeywords(request)).keywords}
+    assert not keywords & {"Ana", "Quartz", "first", "example"}
+    # Another value is found as soon as it is written, the earlier one is not.
+    metadata = dict(note.metadata) | {"author": "Rosa Marble"}
+    note = peers.note(user, "book", "Deep work", "A text about focus.")
+    note.metadata.update(metadata)
+    await service.hear(event_of(note))
+    assert await service.search(user, "ana") == []
+    assert await service.search(user, "marble") == ["book"]
+
+
+async def test_records_of_an_earlier_release_are_analysed_again(
+    stores: Stores, service: SimilarityService, peers: FakePeers, user: str
+) -> None:
+    note = peers.note(user, "book", "Deep work", "A text about focus.")
+    await service.hear(event_of(note), event_of(peers.note(user, "diary", "Diary", "[[Focus book]]")))
+    async with table_of(stores) as table:
+        records = DynamoRecords(table, SystemClock())
+        new = await records.get(user, "book")
+        assert new.note is not None
+        old = replace(new, note=replace(new.note, analysis_version=1), revision=new.revision + 1)
+        assert await records.put(user, "book", new, old)
+    # What the earlier release did not look at: an alias and the metadata.
+    note.aliases.append("Focus book")
+    note.metadata["author"] = "Ana Quartz"
+    async with running(stores, peers) as other, running(stores, peers) as third:
+        assert await other.search(user, "deep") == await third.search(user, "deep") == ["book"]
+
+        async def is_new() -> bool:
+            return await other.search(user, "quartz") == await third.search(user, "quartz") == ["book"]
+
+        await until(is_new, what="records that are analysed again")
+        await until(lambda: peers.arrows(user) == {"diary>book"}, what="a link to the alias")
 
 
 async def test_keywords_and_their_notes(service: SimilarityService, shelf: str) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from services.similarity_service.model import analysis
 from services.similarity_service.model.engine.arrays import Longs
 from services.similarity_service.model.link_index import NO_LINKS, NoteLinks
 from services.similarity_service.model.note import KINDS, NARROW, Note
@@ -117,6 +118,12 @@ def title_of(note: Packed) -> str:
     about, title = _HEAD.unpack_from(note.data)[ABOUT : TITLE + 1]
     begin = _HEAD.size + about
     return note.data[begin : begin + title].decode()
+
+
+def is_outdated(note: Packed) -> bool:
+    """Whether an earlier release analysed the note, in another way than this one does."""
+    version, _, _ = note.data[_HEAD.size : _HEAD.size + _HEAD.unpack_from(note.data)[ABOUT]].partition(b" ")
+    return int(version) < analysis.VERSION
 
 
 def pack_links(links: NoteLinks) -> bytes:

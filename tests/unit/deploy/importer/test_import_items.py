@@ -21,7 +21,15 @@ _FIRST_OF_MAY = (
 _HALF_PAST_TWELVE = (
     "2024-05-01 12:30", "2024-05-01, 12:30", "2024-05-01T12:30:00.000Z", "2024-05-01 12:30 pm", "202405011230",
     "20240501123000", "2024-05-01_12-30", "1714566600000", "Wed, 01 May 2024 12:30:00 +0000", "2024/05/01 12:30:00",
-    "May 1, 2024 at 12:30 PM",
+    "May 1, 2024 at 12:30 PM", "2024:05:01 12:30:00", "2024年5月1日 12:30", "[2024-05-01 Wed 12:30]",
+    "2024-05-01 14:30:00 +0200 CEST", "Wed May 01 2024 14:30:00 GMT+0200 (Central European Summer Time)",
+    "May 1, 2024 at 2:30 PM GMT+2", "2024-05-01T12:30:00Z[UTC]", "2024-05-01, 12:30 Uhr", "2024-05-01 at 12.30",
+)  # fmt: skip
+# Where more than the day is written, or it is written in another way.
+_ALSO_FIRST_OF_MAY = (
+    "2024. 5. 1.", "2024.05.01.", "<2024-05-01 Wed>", "2024-05-01 (Wed)", "@May 1, 2024", "[[2024-05-01|May 1]]",
+    "[May 1](2024-05-01.md)", "[[journal|2024-05-01]]", "2024-05-01/2024-05-03", "2024-05-01 to 2024-05-03",
+    "2024\u201305\u201301", "Mittwoch, 1. Mai 2024", "mercredi 1 mai 2024", "1 мая 2024", "2024-05-01 24:00",
 )  # fmt: skip
 
 
@@ -54,7 +62,8 @@ def test_an_id_that_does_not_fit_stays_readable() -> None:
         (1_714_566_600, datetime(2024, 5, 1, 12, 30, tzinfo=UTC)),
         (1_714_566_600.5, datetime(2024, 5, 1, 12, 30, 0, 500_000, tzinfo=UTC)),
         *((text, datetime(2024, 5, 1, 12, 30, tzinfo=UTC)) for text in _HALF_PAST_TWELVE),
-        *((text, datetime(2024, 5, 1, tzinfo=UTC)) for text in _FIRST_OF_MAY),
+        *((text, datetime(2024, 5, 1, tzinfo=UTC)) for text in (*_FIRST_OF_MAY, *_ALSO_FIRST_OF_MAY)),
+        ("2024-Q2", datetime(2024, 4, 1, tzinfo=UTC)),
         ("2024", datetime(2024, 1, 1, tzinfo=UTC)),
         ("05/13/2024", datetime(2024, 5, 13, tzinfo=UTC)),
         ("13/05/2024", datetime(2024, 5, 13, tzinfo=UTC)),

@@ -141,6 +141,26 @@ def test_what_is_not_quite_yaml_is_read_line_by_line(tmp_path: Path) -> None:
     assert "line by line" in remarks(items)["colon.md:2"]
 
 
+def test_front_matter_that_only_a_person_can_read(tmp_path: Path) -> None:
+    items = read(
+        tmp_path,
+        {
+            "bang.md": front("title: !important", "tags: [x]"),
+            "indented.md": front("  title: Indented", "  tags: [x]"),
+            "template.md": front("<% tp.file.cursor() %>", "title: <% tp.file.title %>", "tags: [x]"),
+            "braces.md": front("title: {{title}}", "tags: [x]"),
+            "lists.md": front("related:", "  - [[b]]", "  - [[c|Cee]]", "tags: [x]"),
+        },
+    )
+    found = {name: item.node for name, item in notes(items).items()}
+    assert {name: node.title for name, node in found.items()} == {
+        "bang.md": "!important", "indented.md": "Indented", "template.md": "template", "braces.md": "braces",
+        "lists.md": "lists",
+    }  # fmt: skip
+    assert all((node.content, list(node.tags)) == (BODY, ["x"]) for node in found.values())
+    assert found["lists.md"].metadata["related"] == "[[b]], [[c|Cee]]"
+
+
 def test_a_name_without_a_space_after_it_and_toml(tmp_path: Path) -> None:
     toml = '+++\ntitle = "A: b"\ndate = 2024-05-01T10:00:00Z\ntags = ["x"]\nrating = 3.10\ndraft = true\n+++\n' + BODY
     broken = "+++\nno toml\n+++\n" + BODY
@@ -224,6 +244,8 @@ def test_an_id_that_is_taken_comes_from_the_path(tmp_path: Path) -> None:
         ("\n\n# *Green* [[tea|Tea]] `x`\n", "Green Tea x"),
         ("Green tea\n=========\n", "Green tea"),
         ("## A part\n", "file name"),
+        ("# Green tea ^a1b2\n", "Green tea"),
+        ("# Green tea {#tea .drink}\n", "Green tea"),
         ("- # Not a title\n", "file name"),
         ("#tag\n", "file name"),
         ("Only text", "file name"),
@@ -448,6 +470,8 @@ def test_what_looks_like_code_or_math_and_is_text(tmp_path: Path) -> None:
         "after.md": "%% x %% [[b]]",
         "emphasis.md": "**[[b]]** and _[[b|c]]_",
         "long.md": "word " * 5_000 + "[[b]]",
+        "brackets.md": "[[[b]]]",
+        "more brackets.md": "[[[[b|c]]]]",
     }
     items = read(tmp_path, files | {"b.md": ""})
     assert links(items) == {f"{name.removesuffix('.md')} -> b" for name in files}
