@@ -115,9 +115,9 @@ proto-check: venv
 	@cd .brain2/proto-check && find . -type f | sort | while read -r f; do \
 	  cmp -s "$$f" "../../$$f" || { echo "brain2: $$f is stale, run 'make proto'" >&2; exit 1; }; done
 
-.PHONY: bench-promises bench-fairness bench-graph bench-similarity bench-view bench-cost eval chaos fuzz audit
-bench-promises: venv ## Measure the promised latencies on the whole stack
-	@exec $(PY) -m tests.bench.promises $(ARGS)
+.PHONY: perf bench-fairness bench-graph bench-similarity bench-view bench-cost eval chaos fuzz audit
+perf: venv ## Measure the promised latencies on the whole stack; fails when one is broken (ARGS=--quick)
+	@exec $(PY) -m tests.bench.perf $(ARGS)
 
 bench-fairness: venv ## Measure how soon a single note is found while another user imports
 	@exec $(PY) -m tests.bench.fairness $(ARGS)

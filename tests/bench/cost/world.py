@@ -22,8 +22,8 @@ from deploy.local.stack import running as stack_running
 from protos.graph.v1 import graph_pb2_grpc
 from protos.node.v1 import node_pb2_grpc
 from protos.similarity.v1 import similarity_pb2_grpc
-from protos.table import RELINKS, user_partition
 from tests.bench.cost.proxy import Bill, CostProxy
+from tests.bench.quiet import queued, relinking
 from tests.support.stores import Stores
 
 # How long nothing must be asked of the stores until an operation counts as over.
@@ -58,31 +58,9 @@ class World:
             await asyncio.sleep(0.25)
             if loop.time() - self.proxy.busy_at < QUIET_SECONDS:
                 continue
-            if not await self._relinking(user_id) and not await self._queued():
+            if not (user_id and await relinking(self.stores, user_id)) and not await queued(self.stores):
                 return
         raise RuntimeError(f"the stack was not quiet within {_LONGEST_SECONDS:.0f} s")
-
-    async def _queued(self) -> bool:
-        """Whether a message waits in a queue or is being handled."""
-        names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        async with self.stores.client("sqs") as sqs:
-            for url in self.stack.resources.queues.values():
-                found = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(names))
-                if any(int(found["Attributes"].get(name, 0)) for name in names):
-                    return True
-        return False
-
-    async def _relinking(self, user_id: str) -> bool:
-        if not user_id:
-            return False
-        async with self.stores.client("dynamodb") as dynamodb:
-            found = await dynamodb.query(
-                TableName=self.stack.resources.table,
-                KeyConditionExpression="PK = :pk AND begins_with(SK, :sk)",
-                ExpressionAttributeValues={":pk": {"S": user_partition(user_id)}, ":sk": {"S": RELINKS}},
-                ConsistentRead=True,
-            )
-        return bool(found["Items"])
 
     async def forget_caches(self) -> None:
         """Empty Redis, as if no cache had been filled yet."""

@@ -1,0 +1,37 @@
+"""`make perf` or `python -m tests.bench.perf`; --help lists what may be chosen. Exit code 1: a promise was broken."""
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from tests.bench import page
+from tests.bench.perf import report
+from tests.bench.perf.scenarios import QUICK, Scale, measure
+from tests.bench.similarity.corpus import collection
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small: shows that it works; writes nothing into docs")
+    parser.add_argument("--out", type=Path, help="a folder for the results; docs stays as it is")
+    args = parser.parse_args()
+    found = asyncio.run(measure(QUICK if args.quick else Scale(), lambda part: print(f"measuring: {part}", flush=True)))
+    about = {
+        "machine": page.machine(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "corpus": collection().name,
+    }
+    broken = report.broken(found)
+    table = report.table(found, about)
+    print(table)
+    if args.out or not args.quick:
+        page.write("perf", "The promises", {**about, **found.numbers(), "broken": broken}, table, args.out)
+    for line in broken:
+        print(f"BROKEN {line}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
