@@ -31,9 +31,9 @@ from services.graph_service.usecases.get_subgraph import GetSubgraph
 from services.graph_service.usecases.hubs import Hubs
 from services.graph_service.usecases.limits import Limits
 from services.graph_service.usecases.list_edges import ListEdges
-from services.graph_service.usecases.list_suppressed_edges import ListSuppressedEdges
 from services.graph_service.usecases.list_filler import ListFiller
 from services.graph_service.usecases.list_lookup import ListLookup
+from services.graph_service.usecases.list_suppressed_edges import ListSuppressedEdges
 from services.graph_service.usecases.memory_cache import MemoryCache
 from services.graph_service.usecases.neighbor_pages import NeighborPages
 from services.graph_service.usecases.node_events import NodeEvents

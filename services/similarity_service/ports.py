@@ -93,7 +93,9 @@ class ChangeLog(Protocol):
 class NodeText:
     """A note as its owner wrote it.
 
-    path: of the file that it was imported from, or "". properties: the other values of its metadata. etag: "" in an event.
+    path: of the file that it was imported from, or "".
+    properties: the other values of its metadata.
+    etag: "" in an event.
     """
 
     node_id: str

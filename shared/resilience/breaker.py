@@ -108,8 +108,8 @@ class Breaker:
         self._probing = 0
 
     def another(self) -> "Breaker":
-        """A breaker with the same name, settings and listeners, for another part of the same dependency."""
-        made = Breaker(
+        """A breaker with the same name and configuration, for another part of the same dependency."""
+        return Breaker(
             self.name,
             self._clock,
             failures=self._failures,
@@ -122,8 +122,6 @@ class Breaker:
             lateness=self._lateness,
             rng=self._rng,
         )
-        made._listeners = self._listeners
-        return made
 
     @property
     def state(self) -> State:
