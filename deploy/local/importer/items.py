@@ -62,10 +62,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Owned:
-    """All edges of a type that begin at these notes are among the links of this source: any other one is stale."""
+    """All edges of a type that begin at these notes are among the links of this source: any other one is stale.
+
+    from_text: pairs of notes whose texts have a link that the similarity service follows, too. It keeps their edges.
+    """
 
     edge_type: str
     node_ids: frozenset[str]
+    from_text: frozenset[frozenset[str]] = frozenset()
 
 
 Item = Note | Link | Problem | Settings | Owned

@@ -16,6 +16,8 @@ from deploy.local.importer.items import Item, Link, Note, Owned, Problem, cut, s
 from deploy.local.importer.page import Dialect, Page, nfc, path_id, read_page
 from deploy.local.importer.prose import Found
 from protos.graph.v1 import graph_pb2
+from services.similarity_service.model.link_index import LinkIndex, note_links
+from services.similarity_service.model.wiki_links import wiki_links
 
 # The type of edge that a link in a text becomes.
 LINK_TYPE = "links_to"
@@ -50,6 +52,7 @@ class MarkdownFolder:
         dialect = _dialect(self._listing, self.name)
         pages: list[Page] = []
         seen: dict[str, str] = {}
+        texts = LinkIndex()
         yield from self._listing.problems
         for file, where in readable_paths(self._listing):
             self.done += 1
@@ -73,6 +76,8 @@ class MarkdownFolder:
             if len(page.remarks) > _MAX_REMARKS_A_FILE:
                 yield Problem(where, f"{len(page.remarks) - _MAX_REMARKS_A_FILE} more remarks", fatal=False)
             yield Note(where, page.node)
+            links = note_links(wiki_links(page.node.content), page.node.aliases, page.node.metadata.get("path", ""))
+            texts.add(page.node.node_id, page.node.title, links)
             # The text is not needed any more: a folder may be larger than the memory.
             page.node = type(page.node)(node_id=page.node.node_id, title=page.node.title)
             page.remarks = []
@@ -81,12 +86,14 @@ class MarkdownFolder:
             others = len(self._listing.others)
             what = "1 file was" if others == 1 else f"{others:,} files were"
             yield Problem(self.name, f"{what} left out, not Markdown: {kinds}", fatal=False)
-        yield Owned(LINK_TYPE, frozenset(page.node.node_id for page in pages))
+        ids = frozenset(page.node.node_id for page in pages)
+        followed = frozenset(frozenset((node_id, target)) for node_id in ids for target in texts.targets(node_id))
+        yield Owned(LINK_TYPE, ids, followed)
         if sum(page.dendron for page in pages) * 2 > len(pages):
             dialect.dendron = True
-        yield from self._links(pages, dialect)
+        yield from self._links(pages, dialect, texts)
 
-    def _links(self, pages: list[Page], dialect: Dialect) -> Iterator[Item]:
+    def _links(self, pages: list[Page], dialect: Dialect, texts: LinkIndex) -> Iterator[Item]:
         """Edges for the links; two notes that link each other get one that has no direction."""
         directory = Directory(pages, dialect)
         others = {nfc(PurePosixPath(path).name).casefold() for path in self._listing.others}
@@ -110,7 +117,12 @@ class MarkdownFolder:
             for tag in page.tags if dialect.logseq or dialect.dendron else ():
                 if found := directory.tag(tag, page):
                     _add(edges, page, found, str(page.path), "")
-        yield from (Link(where, edge) for where, edge in edges.values())
+        for where, edge in edges.values():
+            forth, back = texts.leads(edge.source_id, edge.target_id), texts.leads(edge.target_id, edge.source_id)
+            if forth and back != edge.directed:
+                # The similarity service makes the same edge, and keeps it equal to the texts when they change.
+                edge.metadata.labels["source"] = "text"
+            yield Link(where, edge)
 
     def _exported(
         self, page: Page, directory: Directory, edges: dict[tuple[str, str], tuple[str, graph_pb2.NewEdge]]

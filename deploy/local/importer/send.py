@@ -276,6 +276,11 @@ class Importer:
             same = wish is not None and wish[1] == edge.directed and (not edge.directed or wish[0] == source)
             if same or source not in ours or (not edge.directed and target not in ours):
                 continue
+            if edge.metadata.labels.get("source") == "text" and (
+                target not in ours or frozenset((source, target)) in owned.from_text
+            ):
+                # The similarity service follows this link by its own rules, or to a note that is not of this source.
+                continue
             request = graph_pb2.DeleteEdgeRequest(
                 user_id=self._user, source_id=source, target_id=target, type=edge.type, request_id=uuid.uuid4().hex
             )

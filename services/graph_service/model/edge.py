@@ -142,9 +142,11 @@ def _rewritten(existing: Edge, new: NewEdge, now_ms: int) -> Edge | None:
     fresh = first_version(existing.user_id, new, now_ms)
     same = (fresh.directed, fresh.source) == (existing.directed, existing.source)
     if new.metadata.from_text:
-        if same:
+        # An import also knows the words of the link, which the service of the texts leaves as they are.
+        labels = {**existing.metadata.labels, **new.metadata.labels}
+        if same and labels == existing.metadata.labels:
             return None
-        after = existing.changed(now_ms)
+        after = existing.changed(now_ms, metadata=replace(existing.metadata, labels=labels))
     else:
         after = existing.changed(now_ms, weight=new.weight, metadata=new.metadata)
     return replace(after, directed=fresh.directed, source=fresh.source, target=fresh.target)
@@ -155,7 +157,7 @@ def merge_into_existing(existing: Edge, new: NewEdge, now_ms: int) -> Edge | Non
 
     An automatic edge that a person creates is no longer automatic, but keeps its score and keywords. An automatic edge
     that isn't confirmed takes over another score with its keywords, and the weight, unless somebody changed that. An
-    edge from texts takes over the direction of other texts, and everything from a person who creates it.
+    edge from texts takes over the direction and the labels of other texts, and everything from a person who creates it.
     """
     old = existing.metadata
     if old.from_text and not new.metadata.auto:

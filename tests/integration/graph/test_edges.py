@@ -443,6 +443,16 @@ async def test_an_edge_from_texts_takes_the_direction_of_other_texts(graph: Grap
         assert same == edge, "nothing is written for what is the same"
 
 
+async def test_an_edge_from_texts_takes_the_words_of_its_link_from_an_import(graph: GraphService, user: str) -> None:
+    imported = text_link("a", "b")
+    imported.metadata.labels["label"] = "Bee here"
+    await graph.batch(user, [text_link("a", "b")])
+    edge = (await graph.batch(user, [imported])).results[0].edge
+    assert dict(edge.metadata.labels) == {"source": "text", "label": "Bee here"}
+    for again in (text_link("a", "b"), imported):
+        assert (await graph.batch(user, [again])).results[0].edge == edge
+
+
 async def test_an_edge_from_texts_becomes_the_persons_and_then_stays(graph: GraphService, user: str) -> None:
     await graph.batch(user, [text_link("a", "b")])
     taken = (await graph.create(user, "b", "a", type="links_to", directed=True, weight=0.4)).edge

@@ -540,7 +540,33 @@ def test_other_files_are_counted_by_kind(tmp_path: Path) -> None:
 
 def test_the_text_says_which_edges_there_are(tmp_path: Path) -> None:
     items = read(tmp_path, {"a.md": "[[b]]", "b.md": ""})
-    assert [item for item in items if isinstance(item, Owned)] == [Owned("links_to", frozenset({"a", "b"}))]
+    owned = Owned("links_to", frozenset({"a", "b"}), frozenset({frozenset("ab")}))
+    assert [item for item in items if isinstance(item, Owned)] == [owned]
+
+
+def test_an_edge_that_the_similarity_service_also_makes_bears_its_label(tmp_path: Path) -> None:
+    items = read(
+        tmp_path,
+        {
+            "wiki.md": "[[a]], [[Alias|label]], `[[b]]`",
+            "other.md": "[a](a.md), [[label|b]]",
+            "both.md": "[[back]]",
+            "back.md": "[[both]]",
+            "half.md": "[[way]]",
+            "way.md": "[half](half.md)",
+            "up.md": front("up: [[a]]"),
+            "a.md": "",
+            "b.md": front("aliases: [alias]"),
+        },
+    )
+    where = {item.node.node_id: item.where.removesuffix(".md") for item in notes(items).values()}
+    labelled = {
+        f"{where[item.edge.source_id]} {where[item.edge.target_id]}"
+        for item in items
+        if isinstance(item, Link) and item.edge.metadata.labels.get("source") == "text"
+    }
+    assert labelled in ({"wiki a", "wiki b", "both back"}, {"wiki a", "wiki b", "back both"})
+    assert len(links(items)) == 7
 
 
 def test_one_file_and_a_zip_are_read_like_a_folder(tmp_path: Path) -> None:

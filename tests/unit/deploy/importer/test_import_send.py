@@ -99,7 +99,11 @@ class World:
     async def ListEdges(self, request: graph_pb2.ListEdgesRequest, **_: Any) -> AsyncIterator[Any]:
         for edge in list(self.edges.values()):
             stored = graph_pb2.Edge(
-                source_id=edge.source_id, target_id=edge.target_id, type=edge.type, directed=edge.directed
+                source_id=edge.source_id,
+                target_id=edge.target_id,
+                type=edge.type,
+                directed=edge.directed,
+                metadata=edge.metadata,
             )
             yield graph_pb2.ListEdgesResponse(edges=[stored])
 
@@ -253,6 +257,21 @@ async def test_a_link_that_a_text_no_longer_names_is_removed_by_an_update(update
     assert (("b", "c") in world.edges) == (not update)
     assert run.report.unlinked == update
     assert not run.report.failures
+
+
+async def test_an_update_leaves_links_to_the_service_that_follows_them() -> None:
+    world = World()
+    names: list[Item] = [note(name) for name in "abcd"]
+    owned = Owned("links_to", frozenset("abc"), frozenset({frozenset("ab")}))
+    await importer(world).run(Items(names))
+    text = graph_pb2.EdgeMetadata(labels={"source": "text"})
+    for ends in ("ab", "bc", "ad"):
+        edge = graph_pb2.NewEdge(source_id=ends[0], target_id=ends[1], type="links_to", directed=True, metadata=text)
+        world.edges[ends[0], ends[1]] = edge
+    run = importer(world, update=True)
+    await run.run(Items([*names, owned]))
+    # a -> b is followed by the service alone, d is no note of this source; b -> c is no link of any text.
+    assert set(world.edges) == {("a", "b"), ("a", "d")}
 
 
 async def test_an_update_without_a_change_keeps_all_edges() -> None:
