@@ -1,7 +1,10 @@
 """The transactional outbox: an event is an item of the write's own transaction, so it exists if and only if the write
 does. Background publishers publish it and then delete the item; the sweeper publishes what they did not.
 
-Delivery is at least once, in any order. docs/outbox.md has the states of an event and the invariants.
+Delivery is at least once, in any order. Users share the publishers fairly: their events are published in turn, so that
+one user's import delays another one's event by a batch at most.
+
+docs/outbox.md has the states of an event and the invariants.
 
 Library considered: none for DynamoDB; DynamoDB Streams with EventBridge Pipes was (docs/adr/0005).
 """
@@ -11,7 +14,7 @@ import contextlib
 import logging
 import random as _random
 import secrets
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -21,6 +24,7 @@ from shared.dynamo import Put, Table
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.bus import CALL_BYTES, CALL_ENTRIES, Bus, Refused, entry_bytes
 from shared.events.envelope import MAX_BYTES, Event
+from shared.events.lines import Lines
 from shared.events.stored import event_item
 from shared.events.sweeper import Sweeper
 from shared.ids import Clock
@@ -46,7 +50,8 @@ class Outbox:
     shards: partitions of the outbox; it may be raised, but not be lowered while items are left.
     grace: seconds after which the sweeper publishes an item.
     period: mean seconds between sweeps.
-    most_queued: events announced and not yet published; further ones are left to the sweeper.
+    most_queued: events announced and not yet published. What is beyond is left to the sweeper, first of the user who
+        has most of them.
     counts: published, refused, left (to the sweeper at the drain), overflow, swept.
     """
 
@@ -77,7 +82,7 @@ class Outbox:
         self._sleep = sleep
         self._rng = rng
         self._most_queued = most_queued
-        self._queue: deque[Event] = deque()
+        self._queue: Lines[Event] = Lines()
         self._queued_bytes = 0
         # Ids of events that were announced and are not yet published or given up; the sweeper skips them.
         self._in_flight: set[str] = set()
@@ -147,17 +152,28 @@ class Outbox:
         """Publish soon, after the commit. Never blocks or fails: the sweeper publishes events above the bounds."""
         self._sweeper.busy()
         for event in events:
-            size = entry_bytes(event)
-            full = len(self._queue) >= self._most_queued or self._queued_bytes + size > _MOST_QUEUED_BYTES
-            if full or not self._accepting:
+            if not self._accepting or not self._make_room(event):
                 self.counts["overflow"] += 1
                 continue
-            self._queue.append(event)
-            self._queued_bytes += size
+            self._queue.add(event.user_id, event)
+            self._queued_bytes += entry_bytes(event)
             self._in_flight.add(event.id)
         if self._queue:
             self._idle.clear()
             self._wake.set()
+
+    def _make_room(self, event: Event) -> bool:
+        """Whether an event may wait; above the bounds the last ones of the longest line give way to it."""
+        size = entry_bytes(event)
+        while len(self._queue) >= self._most_queued or self._queued_bytes + size > _MOST_QUEUED_BYTES:
+            longest = self._queue.longest()
+            if self._queue.waiting(longest) <= self._queue.waiting(event.user_id) + 1:
+                return False
+            dropped = self._queue.drop_last(longest)
+            self._queued_bytes -= entry_bytes(dropped)
+            self._in_flight.discard(dropped.id)
+            self.counts["overflow"] += 1
+        return True
 
     async def sweep(self) -> int:
         """Publish what is older than the grace; the number of events. Raises the first error, after all shards."""
@@ -199,14 +215,14 @@ class Outbox:
                     self._idle.set()
 
     def _next_batch(self) -> list[Event]:
-        """Remove from the queue what one call to the bus may hold."""
+        """Remove from the queue what one call to the bus may hold, of each user in turn."""
         batch: list[Event] = []
         size = 0
         while self._queue and len(batch) < CALL_ENTRIES:
-            more = entry_bytes(self._queue[0])
+            more = entry_bytes(self._queue.next())
             if batch and size + more > CALL_BYTES:
                 break
-            batch.append(self._queue.popleft())
+            batch.append(self._queue.take())
             self._queued_bytes -= more
             size += more
         return batch
