@@ -22,6 +22,7 @@ import random as _random
 import re
 from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from shared import telemetry
@@ -43,7 +44,12 @@ Handler = Callable[[Event], Awaitable[None]]
 # dead-letter queue (maxReceiveCount), so an outage of five minutes loses no message.
 BACKOFFS = (2.0, 10.0, 60.0, 240.0, 240.0)
 # Messages that are received ahead at most, and the bytes of their bodies above which no more are received.
-AHEAD = 1_000
+AHEAD = 10_000
+# Messages beyond this place in a user's line wait for long: they are hidden for so many times longer, and extended less
+# often. Were the process killed, they would come back so much later.
+_NEAR = 1_000
+_FAR_TIMES = 4
+_EXTENDED_AT_ONCE = 80
 _AHEAD_BYTES = 32 * 1024 * 1024
 # Characters that XML 1.0 does not allow; SQS refuses them in an attribute.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -364,11 +370,18 @@ class Consumer:
         while True:
             await self._sleep(self._visibility / 4)
             now = self._clock.monotonic()
+            far = {message for line in self._lines.values() for message, _ in islice(line, _NEAR, None)}
             due = [message for message in self._in_flight if message.extend_at <= now]
-            if due:
-                await self._queue.extend(due, self._visibility)
-                for message in due:
-                    message.extend_at = now + self._visibility / 2
+            for messages, seconds in (
+                ([message for message in due if message not in far], self._visibility),
+                ([message for message in due if message in far], self._visibility * _FAR_TIMES),
+            ):
+                for at in range(0, len(messages), _EXTENDED_AT_ONCE):
+                    # What was handled meanwhile may have been hidden for another time.
+                    still = [each for each in messages[at : at + _EXTENDED_AT_ONCE] if each in self._in_flight]
+                    for message in still:
+                        message.extend_at = now + seconds / 2
+                    await self._queue.extend(still, seconds)
 
 
 def _attributes(message: Message, event: Event) -> dict[str, str | int]:

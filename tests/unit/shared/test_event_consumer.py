@@ -3,6 +3,7 @@ test's."""
 
 import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -192,6 +193,32 @@ async def test_one_users_import_does_not_delay_another_user() -> None:
     await task
     given_back = {handle for handle, seconds in sqs.hidden if seconds == 0}
     assert len(given_back) == 301, "what waits and what is handled is made visible at once"
+
+
+async def test_messages_far_back_in_a_line_are_extended_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handle(event: Event) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr("shared.events.consumer._NEAR", 100)
+    clock = ManualClock()
+    sqs = ManyUsers(*["import"] * 250, "single")
+    consumer = consumer_of(sqs, handle, clock, concurrency=4, visibility=40.0)
+    task = asyncio.create_task(consumer.run())
+    for _ in range(60):
+        await settle()
+    assert consumer.in_flight == 251
+    await clock.advance(20)
+    seconds = dict(sqs.hidden)
+    # Three are handled and a hundred are near; the single one of another user has a line of its own.
+    assert Counter(seconds.values()) == {40: 3 + 100 + 1, 160: 147}
+    assert seconds["h250"] == 40
+    sqs.hidden.clear()
+    await clock.advance(60)
+    assert Counter(seconds for _, seconds in sqs.hidden) == {40: 3 * 104}
+    await clock.advance(20)
+    assert sum(seconds == 160 for _, seconds in sqs.hidden) == 147
+    await consumer.drain(timeout=0)
+    await task
 
 
 async def test_no_more_is_received_ahead_than_allowed() -> None:
