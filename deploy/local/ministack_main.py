@@ -220,6 +220,37 @@ class Saver:
         self._snapshots.write(services, encode, parent)
 
 
+def ending_with_its_client(app: App) -> App:
+    """The app, in which a long poll of SQS ends when its client is gone.
+
+    Otherwise it goes on until its wait is over, and takes messages that nobody gets before their visibility ends.
+    """
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        target = dict(scope.get("headers", ())).get(b"x-amz-target", b"")
+        if scope["type"] != "http" or not target.endswith(b".ReceiveMessage"):
+            await app(scope, receive, send)
+            return
+        parts = [await receive()]
+        while parts[-1].get("more_body"):
+            parts.append(await receive())
+        gone = asyncio.ensure_future(receive())
+
+        async def replay() -> MutableMapping[str, Any]:
+            return parts.pop(0) if parts else await gone
+
+        answering = asyncio.ensure_future(app(scope, replay, send))
+        try:
+            await asyncio.wait((answering, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            answering.cancel()  # changes nothing when it has ended
+        with contextlib.suppress(asyncio.CancelledError):
+            await answering
+
+    return wrapped
+
+
 def changes(scope: Scope) -> bool:
     """Whether this request may change what is stored; in doubt it does."""
     for name, value in scope.get("headers", ()):
@@ -255,7 +286,9 @@ def main() -> None:
 
     # By its path: -P keeps this folder out of sys.path.
     runpy.run_path(str(Path(__file__).with_name("ministack_query.py")))["install"](dynamodb)
-    saver = Saver(module.app, module, snapshots, float(os.environ.get("BRAIN2_SAVE_SECONDS", "3")))
+    saver = Saver(
+        ending_with_its_client(module.app), module, snapshots, float(os.environ.get("BRAIN2_SAVE_SECONDS", "3"))
+    )
     module.app = saver
     module.save_all = saver.save_at_stop
     sys.argv = ["ministack"]

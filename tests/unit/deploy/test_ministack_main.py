@@ -1,5 +1,6 @@
-"""How the embedded store is saved while it runs: what counts as a change, and that snapshots are whole."""
+"""How the embedded store is saved while it runs: what counts as a change, and that snapshots are whole; long polls."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.ministack_main import Saver, Snapshots, changes
+from deploy.local.ministack_main import Saver, Snapshots, changes, ending_with_its_client
 
 
 def encode(name: str, state: Any) -> str:
@@ -35,6 +36,67 @@ def test_what_only_reads_does_not(action: str) -> None:
 def test_a_request_without_a_target_goes_by_its_method() -> None:
     assert changes({"method": "PUT", "headers": []})
     assert not changes({"method": "GET", "headers": []})
+
+
+def request(action: str) -> dict[str, Any]:
+    return {"type": "http", "method": "POST", "headers": [(b"x-amz-target", f"AmazonSQS.{action}".encode())]}
+
+
+@pytest.mark.parametrize(("action", "ends"), [("ReceiveMessage", True), ("SendMessage", False)])
+async def test_a_long_poll_ends_when_its_client_is_gone(action: str, ends: bool) -> None:
+    began, gone, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    heard: list[Any] = []
+    ended = ""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal ended
+        try:
+            while not heard or heard[-1]["more_body"]:
+                heard.append(await receive())
+            began.set()
+            await goes_on.wait()
+            ended = "answered"
+        except asyncio.CancelledError:
+            ended = "cancelled"
+            raise
+
+    messages = [{"body": b"1", "more_body": True}, {"body": b"2", "more_body": False}]
+    left = list(messages)
+
+    async def receive() -> Any:
+        if left:
+            return left.pop(0)
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        pass
+
+    serving = asyncio.create_task(ending_with_its_client(app)(request(action), receive, send))
+    await began.wait()
+    assert heard == messages
+    gone.set()
+    if ends:
+        await serving
+    goes_on.set()
+    await serving
+    assert ended == ("cancelled" if ends else "answered")
+
+
+async def test_a_poll_that_is_answered_gives_its_errors_on() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == b"1"
+        raise RuntimeError("a bug")
+
+    left = [{"body": b"1", "more_body": False}]
+
+    async def receive() -> Any:
+        if left:
+            return left.pop()
+        return await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        await ending_with_its_client(app)(request("ReceiveMessage"), receive, receive)
 
 
 def test_an_untouched_store_is_saved_once_changed(tmp_path: Path) -> None:
