@@ -59,7 +59,7 @@ class Consumer:
     """`supervise("consumer", consumer.run())` and `on_drain(consumer.drain)`.
 
     handlers: event type -> function that handles the event; it runs in the trace of the event.
-    concurrency: messages that are handled at once, at most; those of one user: three quarters of it, at most.
+    concurrency: messages that are handled at once, at most; those of one user: a quarter of it, at most.
     ahead: messages that are received and wait for a handler, at most.
     receivers: long polls at once.
     wait_seconds: how long a poll waits for the first message.
@@ -97,7 +97,7 @@ class Consumer:
         self._dlq_url = dlq_url
         self._clock = clock
         self._concurrency = concurrency
-        self._per_user = max(1, concurrency * 3 // 4)
+        self._per_user = max(1, concurrency // 4)
         self._ahead = ahead
         self._lines: OrderedDict[str, deque[tuple[Message, Event | InvalidArgument]]] = OrderedDict()
         self._waiting_bytes = 0

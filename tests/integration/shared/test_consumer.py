@@ -128,10 +128,10 @@ async def test_no_more_at_once_than_it_may(aws: Aws, channel: Channel, events: E
     seen = Seen()
     seen.gate.clear()
     await send(aws, channel, [events.make(n) for n in range(30)])
-    async with running(consumer_of(aws.sqs, channel, seen, concurrency=7, ahead=10)) as consumer:
-        # One user has three quarters of the handlers; the other messages wait for their turn.
+    async with running(consumer_of(aws.sqs, channel, seen, concurrency=20, ahead=10)) as consumer:
+        # One user has a quarter of the handlers; the other messages wait for their turn.
         await until(lambda: seen.inside == 5)
-        await until(lambda: consumer.in_flight == 17)
+        await until(lambda: consumer.in_flight == 30)
         seen.gate.set()
         await until(lambda: len(seen.events) == 30)
     assert seen.most == 5

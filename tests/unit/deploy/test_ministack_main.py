@@ -72,7 +72,7 @@ async def test_a_long_poll_ends_when_its_client_is_gone(action: str, ends: bool)
     async def send(_: Any) -> None:
         pass
 
-    serving = asyncio.create_task(ending_with_its_client(app)(request(action), receive, send))
+    serving = asyncio.ensure_future(ending_with_its_client(app)(request(action), receive, send))
     await began.wait()
     assert heard == messages
     gone.set()
@@ -95,8 +95,11 @@ async def test_a_poll_that_is_answered_gives_its_errors_on() -> None:
             return left.pop()
         return await asyncio.get_running_loop().create_future()
 
+    async def send(_: Any) -> None:
+        pass
+
     with pytest.raises(RuntimeError, match="a bug"):
-        await ending_with_its_client(app)(request("ReceiveMessage"), receive, receive)
+        await ending_with_its_client(app)(request("ReceiveMessage"), receive, send)
 
 
 def test_an_untouched_store_is_saved_once_changed(tmp_path: Path) -> None:
