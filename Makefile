@@ -115,7 +115,7 @@ proto-check: venv
 	@cd .brain2/proto-check && find . -type f | sort | while read -r f; do \
 	  cmp -s "$$f" "../../$$f" || { echo "brain2: $$f is stale, run 'make proto'" >&2; exit 1; }; done
 
-.PHONY: perf bench-fairness bench-graph bench-similarity bench-view bench-cost eval chaos fuzz audit
+.PHONY: perf bench-fairness bench-graph bench-similarity bench-view bench-cost plots eval chaos fuzz audit
 perf: venv ## Measure the promised latencies on the whole stack; fails when one is broken (ARGS=--quick)
 	@exec $(PY) -m tests.bench.perf $(ARGS)
 
@@ -131,6 +131,9 @@ bench-similarity: venv .venv-bench/.stamp ## Measure adding, finding and searchi
 bench-cost: venv ## Count the units, requests and events that each operation costs on AWS
 	@exec $(PY) -m tests.bench.cost $(ARGS)
 
+plots: venv ## Draw the numbers in docs/bench as docs/images/*.svg
+	@exec $(PY) -m tests.bench.plots
+
 # What it is compared with; needed for nothing else.
 .venv-bench/.stamp: requirements/bench.txt
 	$(call environment,.venv-bench,$<)
@@ -141,7 +144,7 @@ bench-view: venv ## Measure the graph view in a real browser (needs Chromium)
 eval: venv ## Score the automatic links: make eval FILE=collection.jsonl.gz
 	@exec $(PY) -m tests.bench.eval $(FILE) $(ARGS)
 
-chaos: venv ## Break a running stack on purpose and count what is lost
+chaos: venv ## Break a running stack on purpose and count what is lost (ARGS=--cluster: on a Redis Cluster)
 	@exec $(PY) -m tests.chaos $(ARGS)
 
 fuzz: venv ## Send 200,000 hostile requests to a stack of its own, and count what breaks

@@ -27,6 +27,20 @@ def write(name: str, title: str, numbers: Mapping[str, Any], table: str, folder:
     page.write_text(f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
+def show(name: str, images: Mapping[str, str]) -> None:
+    """Put images after the section of that name, in the place of those of before.
+
+    images: a file in docs/images -> what it shows.
+    """
+    begin, end, section = f"<!-- plots: {name} -->", f"<!-- end: plots of {name} -->", f"<!-- end: {name} -->"
+    text = PAGE.read_text(encoding="utf-8")
+    if begin not in text:
+        text = text.replace(section, f"{section}\n\n{begin}\n{end}")
+    head, _, rest = text.partition(begin)
+    lines = "\n\n".join(f"![{what}](images/{file})" for file, what in images.items())
+    PAGE.write_text(f"{head}{begin}\n{lines}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+
+
 def numbers(name: str, folder: Path | None = None) -> dict[str, Any]:
     """What was written last; {} before the first time."""
     file = _file(name, folder)

@@ -2,6 +2,7 @@
 
 python -m tests.chaos                     the long run: 100,000 operations, 500 faults, then the planted bugs
 python -m tests.chaos --short             about a minute
+python -m tests.chaos --cluster           the long run on a Redis Cluster of three masters, without the planted bugs
 python -m tests.chaos --planted outbox    one planted bug: exits 0 if it was caught
 python -m tests.chaos --only-planted      all three, and what they showed is put into the report of the last long run
 """
@@ -39,6 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--short", action="store_true", help="about a minute, for a look")
+    parser.add_argument("--cluster", action="store_true", help="Redis is a cluster of three masters")
     parser.add_argument("--seconds", type=float, help="length of the load instead of the goals")
     parser.add_argument("--operations", type=int, default=100_000)
     parser.add_argument("--faults", type=int, default=500)
@@ -68,7 +70,8 @@ def _all(options: argparse.Namespace, folder: Path) -> int:
         page.write("chaos", "Faults", report, table(report), options.report)
         return 0 if report["planted_bugs_caught"] == list(planted.BUGS) else 1
     if options.short or options.seconds:
-        plan = Plan(folder / "main", options.seed, seconds=options.seconds or 20.0, rolling=True, rebuild=True)
+        seconds = options.seconds or 20.0
+        plan = Plan(folder / "main", options.seed, seconds=seconds, cluster=options.cluster, rolling=True, rebuild=True)
     else:
         plan = Plan(
             folder / "main",
@@ -77,6 +80,7 @@ def _all(options: argparse.Namespace, folder: Path) -> int:
             faults=options.faults,
             longest=options.longest,
             users=8,
+            cluster=options.cluster,
             workers=options.workers,
             pause=1.3,
             # A message that failed four times waits for four minutes, and may do so twice.
@@ -87,12 +91,14 @@ def _all(options: argparse.Namespace, folder: Path) -> int:
     outcome = asyncio.run(run(plan, _say))
     _show(outcome)
     caught = []
-    if not options.no_planted:
+    planting = not options.no_planted and not options.cluster
+    if planting:
         caught = [bug for bug in planted.BUGS if _caught(bug, options.seed, folder)]
     report = _report(outcome, caught, options.seed)
     if not options.short and not options.seconds:
-        page.write("chaos", "Faults", report, table(report), options.report)
-    missed = [] if options.no_planted else [bug for bug in planted.BUGS if bug not in caught]
+        name, title = ("chaos-cluster", "Faults on a Redis Cluster") if options.cluster else ("chaos", "Faults")
+        page.write(name, title, report, table(report), options.report)
+    missed = [bug for bug in planted.BUGS if planting and bug not in caught]
     if missed:
         _say(f"the checker missed {', '.join(missed)}")
     return 1 if outcome.violations or missed else 0

@@ -1,10 +1,11 @@
 """The nemesis: a seeded sequence of faults against a running stack. What it breaks it also mends."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import redis.asyncio as redis
 
@@ -12,36 +13,44 @@ from deploy.local.console import LaunchError
 from deploy.local.stack import SERVICES, Stack
 from tests.chaos.history import History
 from tests.chaos.proxy import Fault, HttpProxy, TcpProxy
+from tests.support.valkey import Valkey
 
 
 class Nemesis:
-    """pause: mean seconds between two faults; several may be under way at once."""
+    """redis: the proxies in front of its servers; redis_urls: the servers themselves.
+    masters: those of a cluster, which are killed, too.
+    pause: mean seconds between two faults; several may be under way at once.
+    """
 
     def __init__(
         self,
         stack: Stack,
         http: dict[str, HttpProxy],
-        tcp: TcpProxy,
-        redis_url: str,
+        redis: Sequence[TcpProxy],
+        redis_urls: Sequence[str],
         history: History,
         rng: random.Random,
         *,
+        masters: Sequence[Valkey] = (),
         pause: float,
         kinds: dict[str, int] | None = None,
     ) -> None:
         self._stack = stack
         self._http = http
-        self._tcp = tcp
-        self._redis_url = redis_url
+        self._redis = redis
+        self._redis_urls = redis_urls
+        self._masters = masters
         self._history = history
         self._rng = rng
         self._pause = pause
         self._busy: set[str] = set()
         self._running: set[asyncio.Task[None]] = set()
         kinds = kinds or {"kill": 14, "term": 8, "stop": 8, "flush": 4, "http": 50, "redis": 16}
+        if masters:
+            kinds = {**kinds, "master": 8}
         makers: dict[str, Callable[[], Awaitable[None]]] = {
             "kill": self._kill, "term": self._term, "stop": self._stop, "flush": self._flush, "http": self._http_fault,
-            "redis": self._redis_fault, "slow": self._slow, "bus": self._bus,
+            "redis": self._redis_fault, "slow": self._slow, "bus": self._bus, "master": self._master,
         }  # fmt: skip
         self._choices = [(makers[kind], weight) for kind, weight in kinds.items()]
 
@@ -60,7 +69,7 @@ class Nemesis:
         self.heal()
 
     def heal(self) -> None:
-        for proxy in (*self._http.values(), self._tcp):
+        for proxy in (*self._http.values(), *self._redis):
             proxy.heal()
 
     async def rolling_restart(self) -> None:
@@ -115,8 +124,10 @@ class Nemesis:
 
     async def _flush(self) -> None:
         self._history.fault("FLUSHALL", "redis")
-        async with redis.Redis.from_url(self._redis_url) as client:
-            await client.flushall()
+        for url in self._redis_urls:
+            async with redis.Redis.from_url(url) as client:
+                with contextlib.suppress(redis.ConnectionError):  # a master that is down has lost its keys anyway
+                    await client.flushall()
 
     async def _http_fault(self) -> None:
         proxy = self._rng.choices(list(self._http.values()), [6, 3, 3, 1])[0]
@@ -138,7 +149,22 @@ class Nemesis:
 
     async def _redis_fault(self) -> None:
         kind = self._rng.choice(TcpProxy.TCP_KINDS)
-        await self._for_a_while(self._tcp, Fault(kind, 1.0, 0.1), 0.3 + self._rng.random() * 2.0)
+        await self._for_a_while(self._rng.choice(self._redis), Fault(kind, 1.0, 0.1), 0.3 + self._rng.random() * 2.0)
+
+    async def _master(self) -> None:
+        """A master of the cluster is killed and comes back without its keys; meanwhile nobody serves its slots."""
+        place = self._rng.randrange(len(self._masters))
+        name = f"master {place}"
+        if name in self._busy:
+            return
+        self._busy.add(name)
+        try:
+            self._history.fault("master killed", name)
+            await self._masters[place].kill()
+            await asyncio.sleep(self._rng.random() * 3.0)
+            await self._masters[place].start(again=True)
+        finally:
+            self._busy.discard(name)
 
     async def _for_a_while(self, proxy: HttpProxy | TcpProxy, fault: Fault, seconds: float) -> None:
         if proxy.name in self._busy:

@@ -26,7 +26,9 @@ from tests.chaos.history import History
 from tests.chaos.load import Shared, Worker
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.proxy import HttpProxy, TcpProxy
+from tests.support import valkey
 from tests.support.stores import Stores
+from tests.support.valkey import Valkey
 
 _AWS = {"dynamodb": "DYNAMODB", "sqs": "SQS", "events": "EVENTBRIDGE", "s3": "S3"}
 
@@ -35,6 +37,7 @@ _AWS = {"dynamodb": "DYNAMODB", "sqs": "SQS", "events": "EVENTBRIDGE", "s3": "S3
 class Plan:
     """What to do. seconds, operations, faults: the load goes on until each is reached, but never past longest.
 
+    cluster: Redis is a cluster of three masters.
     env: more variables of the services. follows: the weight of Worker.follow() among what workers do.
     """
 
@@ -49,6 +52,7 @@ class Plan:
     pause: float = 1.0
     quiet_seconds: float = 240.0
     bug: str = ""
+    cluster: bool = False
     kinds: dict[str, int] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     follows: int = 0
@@ -82,8 +86,9 @@ class Bench:
     stack: Stack
     stores: Stores
     http: dict[str, HttpProxy]
-    redis: TcpProxy
-    redis_url: str
+    redis: list[TcpProxy]
+    redis_urls: list[str]
+    masters: list[Valkey]
 
 
 @contextlib.asynccontextmanager
@@ -94,17 +99,33 @@ async def bench(plan: Plan) -> AsyncIterator[Bench]:
     console = Console(log, quiet=not plan.verbose)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(log.close)
-        started = await launched.start(plan.data / "stores", on_line=console.log, env={}, save_seconds=3600)
+        redis: list[TcpProxy] = []
+
+        @contextlib.asynccontextmanager
+        async def front(server: Valkey) -> AsyncIterator[int]:
+            async with TcpProxy(f"redis {len(redis)}", "127.0.0.1", server.port, rng).running() as proxy:
+                redis.append(proxy)
+                yield proxy.port
+
+        masters: list[Valkey] = []
+        if plan.cluster:
+            masters = await stack.enter_async_context(
+                valkey.cluster(plan.data / "redis", front=front, options={"cluster_node_timeout": "1000"})
+            )
+        given = {"REDIS_URL": masters[0].url} if masters else {}
+        started = await launched.start(plan.data / "stores", on_line=console.log, env=given, save_seconds=3600)
         stack.push_async_callback(started.stop)
         direct = started.endpoints
         http = {}
         for name in _AWS:
             upstream = direct.eventbridge if name == "events" else getattr(direct, name)
             http[name] = await stack.enter_async_context(HttpProxy(name, upstream, rng).running())
-        at = urlsplit(direct.redis)
-        tcp = await stack.enter_async_context(TcpProxy("redis", at.hostname or "", at.port or 0, rng).running())
+        if not plan.cluster:
+            at = urlsplit(direct.redis)
+            tcp = TcpProxy("redis", at.hostname or "", at.port or 0, rng)
+            redis.append(await stack.enter_async_context(tcp.running()))
         env = {f"{variable}_ENDPOINT": http[name].url for name, variable in _AWS.items()}
-        env |= {"REDIS_URL": f"redis://127.0.0.1:{tcp.port}/0", "CLOUDFORMATION_ENDPOINT": direct.cloudformation}
+        env |= {"REDIS_URL": f"redis://127.0.0.1:{redis[0].port}/0", "CLOUDFORMATION_ENDPOINT": direct.cloudformation}
         stack.enter_context(mock.patch.dict(os.environ, {**env, **launched.credentials({})}))
         options = Options(
             data=plan.data,
@@ -119,12 +140,14 @@ async def bench(plan: Plan) -> AsyncIterator[Bench]:
                 "BRAIN2_CLEANUP_LEASE_SECONDS": "5",
                 "BRAIN2_DRAIN_SECONDS": "3",
                 "BRAIN2_RELINK_LEASE_SECONDS": "6",
+                "BRAIN2_REDIS_CLUSTER": str(int(plan.cluster)),
                 **plan.env,
             },
             command=lambda name: _command(name, plan.bug),
         )
         running = await stack.enter_async_context(stack_running(options, console))
-        yield Bench(running, Stores(direct, running.resources), http, tcp, direct.redis)
+        urls = [master.url for master in masters] or [direct.redis]
+        yield Bench(running, Stores(direct, running.resources), http, redis, urls, masters)
 
 
 def _command(name: str, bug: str) -> list[str]:
@@ -160,7 +183,17 @@ async def _run(plan: Plan, made: Bench, channels: Channels, history: History, sa
     ]
     kinds = plan.kinds or None
     rng = random.Random(f"nemesis {plan.seed}")
-    nemesis = Nemesis(made.stack, made.http, made.redis, made.redis_url, history, rng, pause=plan.pause, kinds=kinds)
+    nemesis = Nemesis(
+        made.stack,
+        made.http,
+        made.redis,
+        made.redis_urls,
+        history,
+        rng,
+        masters=made.masters,
+        pause=plan.pause,
+        kinds=kinds,
+    )
     stop, calm = asyncio.Event(), asyncio.Event()
     loads = [asyncio.create_task(worker.run(stop)) for worker in workers]
     breaking = asyncio.create_task(nemesis.run(calm))
@@ -181,7 +214,7 @@ async def _run(plan: Plan, made: Bench, channels: Channels, history: History, sa
     load_seconds = time.monotonic() - started
     injected = {
         f"{proxy.name} {kind}": count
-        for proxy in (*made.http.values(), made.redis)
+        for proxy in (*made.http.values(), *made.redis)
         for kind, count in proxy.injected.items()
     }
     say(f"load done after {load_seconds:.0f} s: {_summary(history)}; waiting for quiet")

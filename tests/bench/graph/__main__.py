@@ -10,7 +10,7 @@ from typing import Any
 from tests.bench.graph import auth, clustered, hot, lookup, mixes, report
 from tests.bench.graph.world import LOAD_CORE, bench
 
-PARTS = ("hot", "cluster", "auth", "lookup", "linkbench", "tao")
+PARTS = ("hot", "cluster", "auth", "load", "lookup", "linkbench", "tao")
 
 
 def arguments() -> argparse.Namespace:
@@ -22,6 +22,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=_numbers, default=[1_000, 30_000, 1_000_000], help="edges of a user, a,b,c")
     parser.add_argument("--degrees", type=_numbers, default=[10, 1_000, 100_000], help="degrees of a note")
     parser.add_argument("--notes", type=_numbers, default=[1_000, 5_000, 20_000], help="notes of the two mixes")
+    rates = [250, 500, 1_000, 1_500, 2_000, 3_000, 4_000]
+    parser.add_argument("--loads", type=_numbers, default=rates, help="lookups a second of the latency by load")
     parser.add_argument("--rate", type=float, default=200.0, help="operations a second of LinkBench's mix")
     parser.add_argument("--read-rate", type=float, default=500.0, help="lookups and TAO's reads a second")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement at a rate")
@@ -37,11 +39,12 @@ async def main(options: argparse.Namespace) -> None:
     if options.quick:
         options.rounds, options.calls, options.seconds = 2, 2_000, 2.0
         options.sizes, options.degrees, options.notes = [100, 1_000], [10, 1_000], [200]
-        options.read_rate, options.rate = 100.0, 20.0
-    found: dict[str, Any] = {"conditions": report.conditions(options.quick, options.rounds)}
+        options.read_rate, options.rate, options.loads = 100.0, 20.0, [50, 100]
+    found: dict[str, Any] = {"conditions": {}}
     for part in options.only or PARTS:
         began = time.monotonic()
         print(f"measuring: {part}", flush=True)
+        found["conditions"][part] = report.conditions(options.quick, options.rounds)
         found |= await _MEASURE[part](options)
         print(f"measured: {part}, in {time.monotonic() - began:.0f} s", flush=True)
         # Already now: a part that fails takes nothing from those before it.
@@ -63,6 +66,11 @@ async def _cluster(options: argparse.Namespace) -> dict[str, Any]:
 async def _auth(options: argparse.Namespace) -> dict[str, Any]:
     async with bench(os.environ) as world:
         return await auth.measure(world, options.rounds, options.calls)
+
+
+async def _load(options: argparse.Namespace) -> dict[str, Any]:
+    async with bench(os.environ) as world:
+        return {"load": await lookup.by_load(world, options.loads, options.seconds)}
 
 
 async def _lookup(options: argparse.Namespace) -> dict[str, Any]:
@@ -94,6 +102,7 @@ _MEASURE = {
     "hot": _hot,
     "cluster": _cluster,
     "auth": _auth,
+    "load": _load,
     "lookup": _lookup,
     "linkbench": _linkbench,
     "tao": _tao,

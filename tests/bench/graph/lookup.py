@@ -1,5 +1,5 @@
-"""How long one lookup takes, by the size of the user's graph and by the degree of the note. Open loop: a call's time
-runs from when it should have begun."""
+"""How long one lookup takes, by load, by the size of the user's graph and by the degree of the note. Open loop: the
+time of a call runs from when it should have begun."""
 
 import contextlib
 import functools
@@ -38,6 +38,25 @@ async def by_size(bench: Bench, sizes: Sequence[int], rate: float, seconds: floa
             warm = await run(_each(memory, choose), rate, seconds)
             shared = await run(_each(redis, choose), rate, seconds)
         found[str(edges)] = {"warm": warm.as_dict(), "from_redis": shared.as_dict(), "cold": cold.as_dict()}
+    return found
+
+
+async def by_load(bench: Bench, rates: Sequence[float], seconds: float) -> dict[str, Any]:
+    """rates: lookups a second of notes with ten neighbours, from memory and from Redis; what is reached may be less."""
+    user, notes = "bench-load", 2_000
+    await seed.ring(bench.stores, user, notes, each=5)
+    requests = [_request(user, seed.name(number)) for number in range(notes)]
+    choose = functools.partial(random.Random(1).choice, requests)
+    found: dict[str, Any] = {}
+    async with _both(bench) as (memory, redis):
+        for request in requests:
+            await memory(request, timeout=60)
+            await redis(request, timeout=60)
+        for rate in rates:
+            found[f"{rate:g}"] = {
+                "warm": (await run(_each(memory, choose), rate, seconds)).as_dict(),
+                "from_redis": (await run(_each(redis, choose), rate, seconds)).as_dict(),
+            }
     return found
 
 

@@ -38,22 +38,15 @@ def conditions(quick: bool, rounds: int) -> dict[str, Any]:
 
 def write(found: dict[str, Any], folder: Path | None = None) -> None:
     """Parts that weren't measured this time stay as they were. folder: elsewhere than in docs."""
-    merged = {**page.numbers("graph", folder), **found}
+    before = page.numbers("graph", folder)
+    merged = {**before, **found, "conditions": {**before.get("conditions", {}), **found["conditions"]}}
     page.write("graph", "Graph", merged, table(merged), folder)
 
 
 def table(found: dict[str, Any]) -> str:
     """The results as Markdown."""
     lines: list[str] = []
-    made = found.get("conditions", {})
-    if made:
-        lines.append(
-            f"Measured {made['when'][:10]} on {made['machine']}, grpcio {made['versions']['grpcio']}; "
-            f"{made['layout']}; {made['rounds']} rounds."
-        )
-        if made["quick"]:
-            lines.append("**A quick run: these numbers mean nothing.**")
-        lines.append("")
+    lines += [*_conditions(found.get("conditions", {})), ""]
     ratios = [name for name in _WHAT if name in found]
     if ratios:
         lines += ["| ratio | goal | median | rounds from - to |", "|---|---|---|---|"]
@@ -65,6 +58,8 @@ def table(found: dict[str, Any]) -> str:
             if "one_user" in r:
                 lines.append(f"| ... of one user, whose keys are all on one master | | {_numbers(r['one_user'])} |")
         lines.append("")
+    if "load" in found:
+        lines += _load(found["load"])
     if "lookup" in found:
         lines += _lookup(found["lookup"])
     for name, title in (("linkbench", "LinkBench's mix"), ("tao", "TAO's mix of reads")):
@@ -78,6 +73,27 @@ def table(found: dict[str, Any]) -> str:
                 lines.append(f"| {operation} ({s['count']}) | {times} |")
             lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def _conditions(made: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for all parts that were measured on one day under the same conditions."""
+    parts: dict[str, list[str]] = {}
+    for part, each in made.items():
+        line = (
+            f"on {each['machine']}, grpcio {each['versions']['grpcio']}; {each['layout']}; {each['rounds']} rounds; "
+            f"{each['when'][:10]}.{' **A quick run: these numbers mean nothing.**' if each['quick'] else ''}"
+        )
+        parts.setdefault(line, []).append(part)
+    return [f"Measured ({', '.join(names)}) {line}" for line, names in parts.items()]
+
+
+def _load(found: dict[str, Any]) -> list[str]:
+    lines = ["| lookups a second: wanted | from memory: reached | p50 / p99 ms | from Redis: reached | p50 / p99 ms |"]
+    lines.append("|---|---|---|---|---|")
+    for wanted, value in found.items():
+        cells = [f"{run['rate']:,.0f} | {run['p50_ms']} / {run['p99_ms']}" for run in value.values()]
+        lines.append(f"| {float(wanted):,.0f} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _numbers(spread: dict[str, float]) -> str:
