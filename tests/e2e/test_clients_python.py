@@ -38,11 +38,15 @@ async def brain(stack: Stack, user: str) -> AsyncIterator[Brain2]:
 
 
 async def test_a_note_is_written_changed_hidden_and_restored(brain: Brain2) -> None:
-    tea = await brain.notes.create("Green tea", "From Uji", tags=["drink"], metadata={"k": "v"})
+    tea = await brain.notes.create("Green tea", "From Uji", tags=["drink"], aliases=["Cha"], metadata={"k": "v"})
+    assert tea.aliases == ("Cha",)
     assert await brain.notes.get(tea.node_id) == tea
     assert (tea.title, tea.tags, tea.metadata, tea.version) == ("Green tea", ("drink",), {"k": "v"}, 1)
     changed = await brain.notes.update(tea.node_id, title="Sencha", etag=tea.etag)
     assert (changed.title, changed.content, changed.tags) == ("Sencha", "From Uji", ("drink",))
+    renamed = await brain.notes.update(tea.node_id, aliases=["Gyokuro", "Matcha"])
+    edited = await brain.notes.edit(tea.node_id, lambda note: dataclasses.replace(note, aliases=note.aliases[1:]))
+    assert (renamed.aliases, edited.aliases) == (("Gyokuro", "Matcha"), ("Matcha",))
     assert (await brain.notes.get(tea.node_id)).title == "Sencha"
     purge_time = await brain.notes.delete(tea.node_id)
     with pytest.raises(NotFound) as missing:

@@ -13,6 +13,7 @@ from .models import Explanation, Hit, Keyword, Reason, Similar
 from .models import NewNote, Note, NoteResult, in_utc
 from .notes import Notes
 from .search import Search
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from collections.abc import AsyncIterator, Iterable
@@ -30,7 +31,7 @@ class NotesSync:
         self._loop = loop
         self._twin = twin
 
-    def create(self, title: str='', content: str='', *, tags: Iterable[str]=(), metadata: Mapping[str, str] | None=None, node_id: str='', create_time: datetime | None=None, request_id: str='', timeout: float | None=None) -> Note:
+    def create(self, title: str='', content: str='', *, tags: Iterable[str]=(), aliases: Iterable[str]=(), metadata: Mapping[str, str] | None=None, node_id: str='', create_time: datetime | None=None, request_id: str='', timeout: float | None=None) -> Note:
         """Store a note; it is durable when the call returns. Keywords and automatic links follow within about a second.
 
         node_id: its id; empty: the service makes one.
@@ -38,7 +39,7 @@ class NotesSync:
         timeout: seconds; None means the client's.
         Errors: InvalidArgument, AlreadyExists (the node_id is taken, also by a deleted note).
         """
-        return self._loop.run(self._twin.create(title, content, tags=tags, metadata=metadata, node_id=node_id, create_time=create_time, request_id=request_id, timeout=timeout))
+        return self._loop.run(self._twin.create(title, content, tags=tags, aliases=aliases, metadata=metadata, node_id=node_id, create_time=create_time, request_id=request_id, timeout=timeout))
 
     def create_many(self, notes: Sequence[NewNote], *, timeout: float | None=None) -> tuple[NoteResult, ...]:
         """Store up to 100 notes; each has its own result, in their order. A wrong one does not prevent the others."""
@@ -55,19 +56,20 @@ class NotesSync:
         """
         return self._loop.run(self._twin.get_many(node_ids, with_content=with_content, timeout=timeout))
 
-    def update(self, node_id: str, *, title: str | None=None, content: str | None=None, tags: Iterable[str] | None=None, metadata: Mapping[str, str] | None=None, etag: str='', request_id: str='', timeout: float | None=None) -> Note:
+    def update(self, node_id: str, *, title: str | None=None, content: str | None=None, tags: Iterable[str] | None=None, aliases: Iterable[str] | None=None, metadata: Mapping[str, str] | None=None, etag: str='', request_id: str='', timeout: float | None=None) -> Note:
         """Change the fields that are given; None leaves a field as it is.
 
         etag: of the note that was read: the change happens only if nobody else changed it since (Aborted otherwise).
         Errors: NotFound, Aborted (ETAG_MISMATCH), InvalidArgument, FailedPrecondition (the note is deleted).
         """
-        return self._loop.run(self._twin.update(node_id, title=title, content=content, tags=tags, metadata=metadata, etag=etag, request_id=request_id, timeout=timeout))
+        return self._loop.run(self._twin.update(node_id, title=title, content=content, tags=tags, aliases=aliases, metadata=metadata, etag=etag, request_id=request_id, timeout=timeout))
 
     def edit(self, node_id: str, change: Callable[[Note], Note], *, timeout: float | None=None) -> Note:
         """Read a note, change it, and write it if nobody else wrote in between; otherwise begin again.
 
-        change: takes the note and answers it with another title, content, tags or metadata, as by dataclasses.replace.
-        It may be called several times. Any number of programs can edit one note at once, and no edit is lost.
+        change: takes the note and answers it with another title, content, tags, aliases or metadata, as by
+        dataclasses.replace. It may be called several times. Any number of programs can edit one note at once, and no
+        edit is lost.
         Errors: those of get and update; Aborted after 60 attempts.
         """
         return self._loop.run(self._twin.edit(node_id, change, timeout=timeout))
