@@ -9,7 +9,7 @@ from .errors import Cancelled, Unavailable
 from .links import Links
 from .models import Change, GraphStats, Link, LinkResult, Neighbor, NewLink, Path, Subgraph, SubgraphLink, SubgraphNote
 from .models import Deletion
-from .models import Explanation, Hit, Keyword, Reason, Similar
+from .models import Explanation, Hit, Keyword, Mention, Passage, Reason, Similar
 from .models import NewNote, Note, NoteResult, in_utc
 from .notes import Notes
 from .search import Search
@@ -63,6 +63,15 @@ class NotesSync:
         Errors: NotFound, Aborted (ETAG_MISMATCH), InvalidArgument, FailedPrecondition (the note is deleted).
         """
         return self._loop.run(self._twin.update(node_id, title=title, content=content, tags=tags, aliases=aliases, metadata=metadata, etag=etag, request_id=request_id, timeout=timeout))
+
+    def rename(self, node_id: str, title: str, *, rewrite_links: bool=True, etag: str='', timeout: float | None=None) -> Note:
+        """Give a note another title. rewrite_links: wiki links that name it by the old title get the new one.
+
+        A link that can't be rewritten keeps the old title, which becomes an alias: it leads to the note all the same.
+        timeout: seconds for a step, of which many linking notes need several.
+        Errors: NotFound, InvalidArgument, FailedPrecondition (NODE_DELETED), Aborted.
+        """
+        return self._loop.run(self._twin.rename(node_id, title, rewrite_links=rewrite_links, etag=etag, timeout=timeout))
 
     def edit(self, node_id: str, change: Callable[[Note], Note], *, timeout: float | None=None) -> Note:
         """Read a note, change it, and write it if nobody else wrote in between; otherwise begin again.
@@ -179,20 +188,20 @@ class SearchSync:
         self._loop = loop
         self._twin = twin
 
-    def find(self, query: str, *, tags: Iterable[str]=(), page_size: int=20, timeout: float | None=None) -> Iterator[Hit]:
+    def find(self, query: str, *, tags: Iterable[str]=(), page_size: int=20, wait: bool=True, timeout: float | None=None) -> Iterator[Hit]:
         """Search the full text, best first. Pages are read as the iterator goes.
 
         query: words, "quoted phrases", prefix* and tag:name, at most 1 KiB. tags: only notes that have all of them.
         timeout: seconds for a page. Errors: InvalidArgument.
         """
-        return self._loop.iterate(self._twin.find(query, tags=tags, page_size=page_size, timeout=timeout))
+        return self._loop.iterate(self._twin.find(query, tags=tags, page_size=page_size, wait=wait, timeout=timeout))
 
-    def similar(self, node_id: str='', *, text: str='', title: str='', limit: int=10, min_score: float=0.0, timeout: float | None=None) -> tuple[Similar, ...]:
+    def similar(self, node_id: str='', *, text: str='', title: str='', limit: int=10, min_score: float=0.0, wait: bool=True, timeout: float | None=None) -> tuple[Similar, ...]:
         """The notes that are most similar to a note or to a text, best first, with the keywords that explain each.
 
         Give node_id, or text with an optional title. limit: at most 100. Errors: NotFound (the note is not indexed).
         """
-        return self._loop.run(self._twin.similar(node_id, text=text, title=title, limit=limit, min_score=min_score, timeout=timeout))
+        return self._loop.run(self._twin.similar(node_id, text=text, title=title, limit=limit, min_score=min_score, wait=wait, timeout=timeout))
 
     def suggest(self, node_id: str, *, limit: int=10, timeout: float | None=None) -> tuple[Similar, ...]:
         """Similar notes that are not linked with the note and whose link was not rejected; at most 50."""
@@ -206,9 +215,16 @@ class SearchSync:
         """The keywords of a note or of a text, largest weight first; at most 50. Errors: NotFound."""
         return self._loop.run(self._twin.keywords(node_id, text=text, title=title, limit=limit, timeout=timeout))
 
-    def with_keyword(self, keyword: str, *, page_size: int=100, timeout: float | None=None) -> Iterator[str]:
+    def with_keyword(self, keyword: str, *, page_size: int=100, wait: bool=True, timeout: float | None=None) -> Iterator[str]:
         """The node_ids of the notes that have a keyword among their most salient ones."""
-        return self._loop.iterate(self._twin.with_keyword(keyword, page_size=page_size, timeout=timeout))
+        return self._loop.iterate(self._twin.with_keyword(keyword, page_size=page_size, wait=wait, timeout=timeout))
+
+    def mentions(self, node_id: str, *, page_size: int=20, wait: bool=True, timeout: float | None=None) -> Iterator[Mention]:
+        """The notes whose text links to a note, and then those that only mention its title or an alias.
+
+        Pages are read as the iterator goes. Errors: NotFound (the note is not indexed).
+        """
+        return self._loop.iterate(self._twin.mentions(node_id, page_size=page_size, wait=wait, timeout=timeout))
 
 
 class DeletionsSync:

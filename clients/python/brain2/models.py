@@ -284,6 +284,24 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """The sentence around a link or a mention. highlight: (start, end) of it in the text."""
+
+    text: str
+    highlight: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A note that links to another one (links), or that only mentions its title or an alias. passages: at most 3."""
+
+    node_id: str
+    title: str
+    links: bool
+    passages: tuple[Passage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Similar:
     """A note that is similar to another. score: in [0, 1]. near_duplicate: the texts are almost the same."""
 

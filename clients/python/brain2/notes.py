@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ._calls import Calls
-from ._proto import node_pb2
+from ._proto import node_pb2, similarity_pb2
 from .errors import Aborted
 from .models import NewNote, Note, NoteResult, in_utc
 
@@ -123,6 +123,26 @@ class Notes:
             raise ValueError("update needs at least one field to change")
         answer = await self._call("UpdateNode", request, node_pb2.UpdateNodeResponse, timeout, request_id)
         return self._wrote(answer)
+
+    async def rename(
+        self, node_id: str, title: str, *, rewrite_links: bool = True, etag: str = "", timeout: float | None = None
+    ) -> Note:
+        """Give a note another title. rewrite_links: wiki links that name it by the old title get the new one.
+
+        A link that can't be rewritten keeps the old title, which becomes an alias: it leads to the note all the same.
+        timeout: seconds for a step, of which many linking notes need several.
+        Errors: NotFound, InvalidArgument, FailedPrecondition (NODE_DELETED), Aborted.
+        """
+        request = similarity_pb2.RenameNodeRequest(
+            user_id=self._calls.user, node_id=node_id, title=title, rewrite_links=rewrite_links, etag=etag
+        )
+        path = "/brain2.similarity.v1.SimilarityService/RenameNode"
+        while True:
+            answer = await self._calls.unary("similarity", path, request, similarity_pb2.RenameNodeResponse, timeout)
+            if answer.done:
+                self._calls.memory.wrote("node", [node_id], answer.consistency_token)
+                return await self.get(node_id, timeout=timeout)
+            request.etag = ""
 
     async def edit(self, node_id: str, change: Callable[[Note], Note], *, timeout: float | None = None) -> Note:
         """Read a note, change it, and write it if nobody else wrote in between; otherwise begin again.
