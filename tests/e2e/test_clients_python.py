@@ -259,6 +259,8 @@ async def test_calls_wait_for_a_service_that_is_away_and_fail_at_their_deadline(
         began = asyncio.get_running_loop().time()
         with pytest.raises((DeadlineExceeded, Unavailable)):
             await brain.notes.get("tea", timeout=0.3)
+        with pytest.raises((DeadlineExceeded, Unavailable)):
+            await anext(brain.links.all(timeout=0.3))
         assert asyncio.get_running_loop().time() - began < 2.0
 
 

@@ -164,9 +164,12 @@ class LinksSync:
         """A path with the fewest hops, of several the heavier; None when there is none within max_hops (at most 10)."""
         return self._loop.run(self._twin.path(source_id, target_id, max_hops=max_hops, timeout=timeout))
 
-    def all(self, *, min_weight: float=0.0) -> Iterator[Link]:
-        """Every link of the user, for a view or an export; read as the iterator goes."""
-        return self._loop.iterate(self._twin.all(min_weight=min_weight))
+    def all(self, *, min_weight: float=0.0, timeout: float | None=None) -> Iterator[Link]:
+        """Every link of the user, for a view or an export; read as the iterator goes.
+
+        timeout: seconds until the first links come; the whole may take any time.
+        """
+        return self._loop.iterate(self._twin.all(min_weight=min_weight, timeout=timeout))
 
     def stats(self, *, hubs: int=10, timeout: float | None=None) -> GraphStats:
         """Counts of the whole graph, with at most 100 hubs."""
@@ -253,6 +256,9 @@ class DeletionsSync:
         """Run a failed deletion again from the step at which it failed. Errors: NotFound, FailedPrecondition."""
         return self._loop.run(self._twin.retry(node_id, request_id=request_id, timeout=timeout))
 
-    def export(self, *, include_deleted: bool=False) -> Iterator[str]:
-        """All notes, links and settings as JSON lines that `make import` reads; the last one has the kind "end"."""
-        return self._loop.iterate(self._twin.export(include_deleted=include_deleted))
+    def export(self, *, include_deleted: bool=False, timeout: float | None=None) -> Iterator[str]:
+        """All notes, links and settings as JSON lines that `make import` reads; the last one has the kind "end".
+
+        timeout: seconds until the first lines come; the whole may take any time.
+        """
+        return self._loop.iterate(self._twin.export(include_deleted=include_deleted, timeout=timeout))
