@@ -1,12 +1,23 @@
 """A vault: one Markdown file a note, with front matter and wiki links, as Obsidian and others read it.
 
 The text of a note is its text, unchanged. Its links stand in the property `links`, so that the tools draw them; what a
-wiki link can't express (type, weight, reasons, the note's metadata) is in the property `brain2`. An import of the vault
-gives the same notes and links; of links that a person has removed from `links` or added there, it follows the person.
+wiki link or a file can't express (type, weight, reasons, the note's metadata) is in the property `brain2`. An import of
+the vault gives the same notes and links; of what a person has changed in the files, it follows the person.
+
+The property `brain2` is a text of JSON:
+
+- links: what each link is: `to` (the id of the other note), `type`, `directed`, `weight`, `metadata`
+- rejected: the automatic links that the user has rejected: `to`, `type`
+- metadata: the note's own
+- digest: of the text as it was exported. The links of an unchanged text are all in `links`.
+- text: the whole text, if a file can't hold it as it is. It counts as long as the file's text is the same but for that.
+- untitled, deleted: true where it is so
 """
 
+import hashlib
 import json
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -24,31 +35,57 @@ def files(records: Records) -> Iterator[tuple[str, str]]:
     links: defaultdict[str, list[Record]] = defaultdict(list)
     for edge in records.edges:
         links[edge["source_id"]].append(edge)
+    rejected: defaultdict[str, list[Record]] = defaultdict(list)
+    for each in records.rejections:
+        rejected[each["source_id"]].append({"to": each["target_id"], "type": each["type"]})
     titles = {note["id"]: note["title"] for note in records.notes()}
     for note in records.notes():
         found = sorted(links[note["id"]], key=lambda edge: (-edge.get("weight", 0.0), edge["target_id"]))
-        yield f"{names[note['id']]}.md", _file(note, found, names, titles)
+        yield f"{names[note['id']]}.md", _file(note, found, rejected[note["id"]], names, titles)
 
 
-def _file(note: Record, links: list[Record], names: dict[str, str], titles: dict[str, str]) -> str:
+def _file(
+    note: Record, links: list[Record], rejected: list[Record], names: dict[str, str], titles: dict[str, str]
+) -> str:
     lines = ["---", f"id: {_quoted(note['id'])}"]
     if note["title"]:
         lines.append(f"title: {_quoted(note['title'])}")
-    if note["tags"]:
-        lines += ["tags:", *(f"  - {_quoted(tag)}" for tag in note["tags"])]
+    for name in ("tags", "aliases"):
+        if note.get(name):
+            lines += [f"{name}:", *(f"  - {_quoted(each)}" for each in note[name])]
     lines += [f"created: {_quoted(note['created'])}", f"updated: {_quoted(note['updated'])}"]
     if links:
         targets = dict.fromkeys(edge["target_id"] for edge in links)
         lines += ["links:", *(f"  - {_quoted(_wiki(names[target], titles[target]))}" for target in targets)]
-    own = {"links": [_attributes(edge) for edge in links], "metadata": note["metadata"], "untitled": not note["title"]}
+    text = note["text"]
+    plain = as_a_file_holds_it(text)
+    own = {
+        "links": [_attributes(edge) for edge in links],
+        "rejected": rejected,
+        "metadata": note["metadata"],
+        "digest": digest(plain),
+        "text": text if text != plain else "",
+        "untitled": not note["title"],
+        "deleted": "delete_time" in note,
+    }
     kept = {name: value for name, value in own.items() if value}
-    lines += [f"brain2: {_quoted(json.dumps(kept, ensure_ascii=False))}", "---", "", note["text"], ""]
+    lines += [f"brain2: {_quoted(json.dumps(kept, ensure_ascii=False))}", "---", "", plain, ""]
     return "\n".join(lines)
 
 
+def as_a_file_holds_it(text: str) -> str:
+    """A text with the ends of lines that a text file has, and without zero bytes: with these it would be no text."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+
+
+def digest(text: str) -> str:
+    """A short form of a text, to find out whether it was changed."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _attributes(edge: Record) -> Record:
-    kept = {name: edge[name] for name in ("type", "directed", "weight", "metadata") if edge.get(name)}
-    return {"to": edge["target_id"], **kept}
+    kept = {name: edge[name] for name in ("type", "directed", "metadata") if edge.get(name)}
+    return {"to": edge["target_id"], **kept, "weight": edge.get("weight", 0.0)}
 
 
 def _wiki(name: str, title: str) -> str:
@@ -66,16 +103,22 @@ def _names(records: Records) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: set[str] = set()
     for note in records.notes():
-        base = " ".join(_FORBIDDEN.sub(" ", note["title"]).split()).strip(". ")
+        # One form of Unicode, since some file systems take the others for the same name.
+        title = unicodedata.normalize("NFC", note["title"])
+        base = " ".join(_FORBIDDEN.sub(" ", title).split()).strip(". ")
         base = base.encode()[:_LONGEST_NAME_BYTES].decode(errors="ignore").strip(". ") or note["id"]
         if _DEVICES.fullmatch(base):
             base = f"{base} {note['id']}"
         name = base
         # File systems of Windows and macOS do not tell case apart.
-        if name.casefold() in taken:
+        if _folded(name) in taken:
             name = f"{base} {note['id']}"
-        while name.casefold() in taken:
+        while _folded(name) in taken:
             name += "_"
-        taken.add(name.casefold())
+        taken.add(_folded(name))
         found[note["id"]] = name
     return found
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name.casefold())

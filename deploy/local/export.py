@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clients.export import FORMATS, CutOffError, Records, write
 from clients.python.brain2 import Brain2, Brain2Error
-from deploy.local import stack
+from deploy.local import stack, targets
 from deploy.local.console import LaunchError
 
 _DONE = "{notes:,} notes and {links:,} links are in {to}"
@@ -20,7 +20,11 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--user", required=True, help="whose notes")
     parser.add_argument("--format", choices=list(FORMATS), default="markdown", help="default: markdown, for Obsidian")
     parser.add_argument("--to", type=Path, required=True, help="a folder or .zip for markdown, else a file")
-    parser.add_argument("--target", help="the cleanup service, host:port (default: the stack that runs here)")
+    parser.add_argument(
+        "--target",
+        help="the cleanup service, host:port, or cleanup=host:port (also among others, as the import takes them; "
+        "default: the stack that runs here)",
+    )
     parser.add_argument("--include-deleted", action="store_true", help="also notes that are deleted and not yet purged")
     parser.add_argument("--data", type=Path, default=stack.Options.data, help="folder of the stack (default: .brain2)")
     arguments = parser.parse_args(argv)
@@ -38,16 +42,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 async def _run(arguments: argparse.Namespace) -> str:
-    target = arguments.target
-    if target is None:
-        described = stack.describe(arguments.data)
-        if described is None:
-            raise LaunchError("no stack is running here: make run, or give --target")
-        target = described["services"]["cleanup"]
+    found = targets.find(("cleanup",), arguments.target, arguments.data)
+    target = found["cleanup"]
     to: Path = arguments.to
     if arguments.format == "markdown" and to.is_dir() and any(to.iterdir()):
         # Files of notes that have another name now would be left over, and an import would find both.
         raise LaunchError(f"{to} is not empty: give a new folder")
+    await targets.check_answering(found)
     with Records() as records:
         # Only the cleanup service is called: the others' targets are never used.
         async with Brain2(target, user=arguments.user, graph=target, similarity=target, cleanup=target) as brain:

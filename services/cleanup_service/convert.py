@@ -1,8 +1,9 @@
 """Between the messages of protos/ and the model, and the records of archives and exports. Pure.
 
 A record is one JSON object: {"kind": "note", "id", "title", "text", "tags", "metadata", "created", ...} or {"kind":
-"edge", "source_id", "target_id", "type", "directed", "weight", "metadata", ...} with the names of brain2.graph.v1. The
-importer (python -m deploy.local import) reads these lines.
+"edge", "source_id", "target_id", "type", "directed", "weight", "metadata", ...} with the names of brain2.graph.v1, or
+{"kind": "rejection", "source_id", "target_id", "type"} for an automatic link that a person has rejected. The importer
+(python -m deploy.local import) reads these lines.
 """
 
 import json
@@ -192,10 +193,14 @@ def note_record(node: node_pb2.Node) -> dict[str, Any]:
 
 
 def edge_record(edge: graph_pb2.Edge) -> dict[str, Any]:
+    """Of kind "edge", or of kind "rejection", which has the ends and the type of the automatic link alone."""
+    if edge.suppressed:
+        return {"kind": "rejection", "source_id": edge.source_id, "target_id": edge.target_id, "type": edge.type}
     record = json_format.MessageToDict(edge, preserving_proto_field_name=True)
     for internal in ("user_id", "etag"):
         record.pop(internal, None)
-    return {"kind": "edge", **record}
+    # JSON leaves a weight of 0 out, and an importer takes none for the default of 1.
+    return {"kind": "edge", **record, "weight": edge.weight}
 
 
 def keyword_record(keyword: similarity_pb2.Keyword) -> dict[str, Any]:

@@ -87,6 +87,7 @@ def edge_message(edge: Edge) -> graph_pb2.Edge:
         etag=edge.etag,
         create_time=timestamp(edge.create_ms),
         update_time=timestamp(edge.update_ms),
+        suppressed=edge.suppressed,
     )
 
 

@@ -145,7 +145,8 @@ class Incidence:
 
 class EdgeStore(Protocol):
     """Edges and visibility records. Every read of edges is strongly consistent: it sees all writes that were
-    acknowledged before it began. Only get() and get_many() return suppressed edges, and edges_at() if it is asked to.
+    acknowledged before it began. get() and get_many() return suppressed edges, edges_at() and edges() if they are asked
+    to.
 
     Unavailable or DeadlineExceeded from a write leaves open whether it was done; WriteRejected and the other errors
     mean that it was not.
@@ -178,7 +179,7 @@ class EdgeStore(Protocol):
     ) -> tuple[Sequence[Edge], str | None]:
         """Whole edges of a note, perhaps fewer than there are up to the limit, and the position to go on after."""
 
-    def edges(self, user_id: str) -> AsyncIterator[Sequence[Edge]]:
+    def edges(self, user_id: str, *, with_suppressed: bool = False) -> AsyncIterator[Sequence[Edge]]:
         """Every edge of the user once, in batches of at most a page, in key order."""
 
     def incidences(self, user_id: str) -> AsyncIterator[Sequence[Incidence]]:

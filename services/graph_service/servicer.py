@@ -160,7 +160,11 @@ class GraphServicer:
         self, request: graph_pb2.ListEdgesRequest, context: Any
     ) -> AsyncIterator[graph_pb2.ListEdgesResponse]:
         batches = self.list_edges.list_edges(
-            request.user_id, request.node_id, min_weight=request.min_weight, show_hidden=request.show_hidden
+            request.user_id,
+            request.node_id,
+            min_weight=request.min_weight,
+            show_hidden=request.show_hidden,
+            show_suppressed=request.show_suppressed,
         )
         async for batch in batches:
             for start in range(0, len(batch), _EDGES_PER_MESSAGE):

@@ -14,12 +14,15 @@ from clients.python.brain2 import (
     AlreadyExists,
     Brain2,
     Brain2Sync,
+    Cancelled,
+    DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
     NewLink,
     NewNote,
     Note,
     NotFound,
+    Unavailable,
 )
 from deploy.local.demo.client import until
 from deploy.local.stack import Stack
@@ -38,11 +41,15 @@ async def brain(stack: Stack, user: str) -> AsyncIterator[Brain2]:
 
 
 async def test_a_note_is_written_changed_hidden_and_restored(brain: Brain2) -> None:
-    tea = await brain.notes.create("Green tea", "From Uji", tags=["drink"], metadata={"k": "v"})
+    tea = await brain.notes.create("Green tea", "From Uji", tags=["drink"], aliases=["Cha"], metadata={"k": "v"})
+    assert tea.aliases == ("Cha",)
     assert await brain.notes.get(tea.node_id) == tea
     assert (tea.title, tea.tags, tea.metadata, tea.version) == ("Green tea", ("drink",), {"k": "v"}, 1)
     changed = await brain.notes.update(tea.node_id, title="Sencha", etag=tea.etag)
     assert (changed.title, changed.content, changed.tags) == ("Sencha", "From Uji", ("drink",))
+    renamed = await brain.notes.update(tea.node_id, aliases=["Gyokuro", "Matcha"])
+    edited = await brain.notes.edit(tea.node_id, lambda note: dataclasses.replace(note, aliases=note.aliases[1:]))
+    assert (renamed.aliases, edited.aliases) == (("Gyokuro", "Matcha"), ("Matcha",))
     assert (await brain.notes.get(tea.node_id)).title == "Sencha"
     purge_time = await brain.notes.delete(tea.node_id)
     with pytest.raises(NotFound) as missing:
@@ -194,6 +201,82 @@ async def test_deletions_are_objects(brain: Brain2) -> None:
         return (await brain.deletions.get("gone")).state == "done"
 
     await until(done, "the deletion is done", seconds=30)
+
+
+async def test_a_search_finds_what_the_client_has_just_written(brain: Brain2) -> None:
+    for n in range(5):
+        await brain.notes.create(f"Ocarina {n}", f"clay flute number{n}", node_id=f"o{n}")
+        assert [hit.node_id async for hit in brain.search.find(f"number{n}")] == [f"o{n}"]
+    assert {each.node_id for each in await brain.search.similar("o4")} == {"o0", "o1", "o2", "o3"}
+    assert "o4" in [each async for each in brain.search.with_keyword("flute")]
+    await brain.notes.delete("o4")
+
+    async def gone() -> bool:
+        return not [hit async for hit in brain.search.find("number4", wait=False)]
+
+    # A deletion has no token: the index leaves the note out at once, or as soon as it has heard of it.
+    await until(gone, "the deleted note is found no more", seconds=20)
+
+
+async def test_a_rename_takes_the_links_along_and_mentions_are_listed(brain: Brain2) -> None:
+    await brain.notes.create("Old pot", "made of clay", node_id="pot")
+    await brain.notes.create("Linking", "See [[Old pot]] for more.", node_id="linking")
+    await brain.notes.create("Naming", "An Old pot is mentioned here.", node_id="naming")
+    mentions = [mention async for mention in brain.search.mentions("pot", page_size=1)]
+    assert [(mention.node_id, mention.links) for mention in mentions] == [("linking", True), ("naming", False)]
+    [passage] = mentions[0].passages
+    assert passage.text[slice(*passage.highlight)] == "[[Old pot]]"
+    renamed = await brain.notes.rename("pot", "New pot")
+    assert renamed.title == "New pot"
+    assert (await brain.notes.get("linking")).content == "See [[New pot]] for more."
+
+
+async def test_a_token_may_come_from_a_coroutine_and_a_deadline_ends_a_call(stack: Stack, user: str) -> None:
+    async def token() -> str:
+        await asyncio.sleep(0)
+        return "any"
+
+    async with Brain2(stack.addresses["node"], user=user, token=token, **_others(stack)) as brain:  # type: ignore[arg-type]
+        await brain.notes.create("Tea", node_id="tea")
+        with pytest.raises(DeadlineExceeded):
+            await brain.notes.get("tea", timeout=0)
+        # A reader that stops early, and one that is cancelled, leave the client as it was.
+        async for _ in brain.notes.list(page_size=1):
+            break
+        watching = asyncio.ensure_future(anext(brain.links.watch()))
+        await asyncio.sleep(0)
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
+        assert (await brain.notes.get("tea")).title == "Tea"
+    with pytest.raises(Cancelled) as closed:
+        await brain.notes.get("tea")
+    assert closed.value.reason == "CLIENT_CLOSED"
+
+
+async def test_calls_wait_for_a_service_that_is_away_and_fail_at_their_deadline(user: str) -> None:
+    async with Brain2("127.0.0.1:1", user=user) as brain:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises((DeadlineExceeded, Unavailable)):
+            await brain.notes.get("tea", timeout=0.3)
+        with pytest.raises((DeadlineExceeded, Unavailable)):
+            await anext(brain.links.all(timeout=0.3))
+        assert asyncio.get_running_loop().time() - began < 2.0
+
+
+async def test_threads_share_the_twin(stack: Stack, user: str) -> None:
+    with Brain2Sync(stack.addresses["node"], user=user, **_others(stack)) as brain:  # type: ignore[arg-type]
+
+        def write(n: int) -> str:
+            brain.notes.create(f"Thread {n}", node_id=f"t{n}")
+            brain.notes.edit("t0", lambda note: dataclasses.replace(note, content=f"{note.content}{n} "))
+            return brain.notes.get(f"t{n}").title
+
+        await asyncio.to_thread(write, 0)
+        titles = await asyncio.gather(*(asyncio.to_thread(write, n) for n in range(1, 12)))
+        assert titles == [f"Thread {n}" for n in range(1, 12)]
+        content = (await asyncio.to_thread(brain.notes.get, "t0")).content
+        assert sorted(map(int, content.split())) == list(range(12))
 
 
 async def test_the_synchronous_twin(stack: Stack, user: str) -> None:

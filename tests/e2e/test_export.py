@@ -53,7 +53,7 @@ async def _graph(brain: Brain2) -> tuple[dict[str, Any], dict[Any, Any]]:
     """What an import must give again: every note and every link, without versions and times of the store."""
     ids = [note.node_id async for note in brain.notes.list()]
     notes = {
-        note.node_id: (note.title, note.content, note.tags, note.metadata, note.create_time)
+        note.node_id: (note.title, note.content, note.tags, note.aliases, note.metadata, note.create_time)
         for note in (await brain.notes.get_many(ids)).values()
     }
     links = {
@@ -68,7 +68,17 @@ async def _graph(brain: Brain2) -> tuple[dict[str, Any], dict[Any, Any]]:
 
 async def _fill(brain: Brain2) -> None:
     notes = [
-        NewNote("Green tea", "Green tea from Uji, steeped in a clay teapot", ("drink", "two words"), node_id="tea"),
+        NewNote(
+            "Green tea",
+            "Green tea from Uji, steeped in a clay teapot",
+            ("drink", "#two words"),
+            node_id="tea",
+            aliases=("Sencha", "!"),
+        ),
+        NewNote("Tea caddy", "A caddy keeps green tea from Uji dry\n\n", node_id="caddy"),
+        NewNote("[[wiki|link]]", "  \r\n\0 kept to the last blank \n", metadata={"path": "mine"}, node_id="exact"),
+        NewNote("A\u0308", "The same name in two forms", node_id="form1"),
+        NewNote("\u00c4", "tags:: none\n#none [[nobody]]", node_id="form2"),
         NewNote("Clay teapot", "A clay teapot keeps green tea warm; made in Tokoname", node_id="pot"),
         NewNote(
             'Glacier: the "slow" river / part 1.2', "---\nnot front matter\n", metadata={"k": "v: 1"}, node_id="ice"
@@ -87,6 +97,8 @@ async def _fill(brain: Brain2) -> None:
         NewLink("tea2", "odd", weight=0.5),
         NewLink("odd", "dots", type="links_to", directed=True),
         NewLink("device", "untitled"),
+        NewLink("form1", "form2"),
+        NewLink("exact", "form1", weight=0.5),
         NewLink("linker", "pot", type="links_to", directed=True, labels={}),
     ]
     assert all(result.link for result in await brain.links.create_many(links))
@@ -96,6 +108,8 @@ async def _fill(brain: Brain2) -> None:
 
     await until(automatic, seconds=30, what="an automatic link")
     await brain.links.update("tea", "pot", confirmed=True)
+    await brain.links.update("form1", "form2", weight=0.0)
+    await brain.links.reject("caddy", "tea")
 
 
 async def test_a_vault_is_imported_as_the_same_graph(stack: Stack, user: str, tmp_path: Path, console: Console) -> None:
@@ -114,10 +128,11 @@ async def test_a_vault_is_imported_as_the_same_graph(stack: Stack, user: str, tm
         async def same() -> bool:
             notes, links = await _graph(other)
             # Brain2 goes on to link the imported notes by itself: what a person made, and what was exported, is there.
-            return _rounded(notes) == _rounded(wanted[0]) and links.items() >= _of_persons(wanted[1]).items()
+            return notes == wanted[0] and links.items() >= _of_persons(wanted[1]).items()
 
         await until(same, seconds=30, what=f"the graph of {_of_persons(wanted[1])}")
         assert _by_hand((await _graph(other))[1]) == _by_hand(wanted[1])
+        assert await _rejections(other) == [("caddy", "tea", "related")]
 
         # From the console, as a zip.
         async with httpx2.AsyncClient(base_url=console.url, timeout=60.0) as http:
@@ -128,15 +143,16 @@ async def test_a_vault_is_imported_as_the_same_graph(stack: Stack, user: str, tm
             (tmp_path / "vault.zip").write_bytes(answer.content)
             await _import(stack, third.user, tmp_path / "vault.zip")
             assert _by_hand((await _graph(third))[1]) == _by_hand(wanted[1])
+            assert await _rejections(third) == [("caddy", "tea", "related")]
             lines = (await http.get("/export", params={"user": user, "format": "jsonl"})).text.splitlines()
             assert json.loads(lines[-1])["notes"] == len(wanted[0])
             assert (await http.get("/export", params={"user": user, "format": "pdf"})).status_code == 400
             assert (await http.get("/export", params={"user": "!", "format": "jsonl"})).status_code == 400
 
 
-def _rounded(notes: dict[str, Any]) -> dict[str, Any]:
-    # The importer leaves out blank lines around a text.
-    return {node_id: (title, text.strip(), *rest) for node_id, (title, text, *rest) in notes.items()}
+async def _rejections(brain: Brain2) -> list[tuple[str, str, str]]:
+    records = [json.loads(line) async for line in brain.deletions.export()]
+    return [(each["source_id"], each["target_id"], each["type"]) for each in records if each["kind"] == "rejection"]
 
 
 def _by_hand(links: dict[Any, Any]) -> dict[Any, Any]:

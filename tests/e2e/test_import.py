@@ -41,8 +41,7 @@ async def run_import(stack: Stack, source: Path, user: str, *options: str) -> tu
     """Status and output of `python -m deploy.local import`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "deploy.local", "import", str(source), "--user", user,
-        "--target", stack.addresses["node"], "--graph-target", stack.addresses["graph"],
-        "--similarity-target", stack.addresses["similarity"], *options,
+        "--target", ",".join(f"{name}={stack.addresses[name]}" for name in ("node", "graph", "similarity")), *options,
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     output, _ = await process.communicate()
@@ -264,6 +263,30 @@ async def test_deleted_notes_and_settings_of_an_export_come_along(
         return gone in await twin.neighbor_ids(one)
 
     await until(is_back, what="the edge of the restored note")
+
+
+@pytest.mark.parametrize("command", ["import", "export"])
+async def test_a_service_that_is_missing_ends_the_command_at_once(stack: Stack, tmp_path: Path, command: str) -> None:
+    (tmp_path / "notes.jsonl").write_text('{"title": "Tea"}\n')
+    wrong = {
+        **stack.addresses,
+        "graph": stack.addresses["similarity"],
+        "similarity": "127.0.0.1:1",
+        "cleanup": "127.0.0.1:1",
+    }
+    target = ",".join(f"{name}={address}" for name, address in wrong.items())
+    what = [str(tmp_path / "notes.jsonl")] if command == "import" else ["--to", str(tmp_path / "vault")]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "deploy.local", command, *what, "--user", "ada", "--target", target,
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, output, len(errors.splitlines())) == (1, b"", 1)
+    reasons = {
+        "import": f"what answers at {wrong['graph']} is not the graph service, no similarity service answers at",
+        "export": "no cleanup service answers at 127.0.0.1:1 (UNAVAILABLE)",
+    }
+    assert reasons[command] in errors.decode()
 
 
 @pytest.mark.parametrize(

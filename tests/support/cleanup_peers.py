@@ -43,11 +43,11 @@ class FakePeers:
             self.notes[user, node_id] = note
             self.indexed.add((user, node_id))
 
-    def link(self, user: str, a: str, b: str) -> None:
+    def link(self, user: str, a: str, b: str) -> graph_pb2.Edge:
         low, high = sorted((a, b))
-        self.edges.setdefault(user, {})[low, high, "related"] = graph_pb2.Edge(
-            user_id=user, source_id=low, target_id=high, type="related", weight=0.5, version=1
-        )
+        edge = graph_pb2.Edge(user_id=user, source_id=low, target_id=high, type="related", weight=0.5, version=1)
+        self.edges.setdefault(user, {})[low, high, "related"] = edge
+        return edge
 
     def delete(
         self, user: str, node_id: str, *, now_ms: int, purge_ms: int, cascade: int = node_pb2.CASCADE_EDGES

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from .errors import Aborted, Brain2Error, Cancelled, ResourceExhausted, from_rpc
+from .errors import Aborted, Brain2Error, Cancelled, DeadlineExceeded, ResourceExhausted, from_rpc
 
 _POLICY = Path(__file__).with_name("retry-policy.json")
 _MOST_TOKENS = 4096
@@ -138,14 +138,29 @@ class Calls:
                 raise error
             await asyncio.sleep(wait)
 
-    async def stream(self, context: str, path: str, request: Any, response: Any) -> AsyncIterator[Any]:
-        """The answers of a streaming RPC. It has no deadline: it ends with the stream."""
+    async def stream(
+        self, context: str, path: str, request: Any, response: Any, *, first_within: float | None
+    ) -> AsyncIterator[Any]:
+        """The answers of a streaming RPC. It has no deadline: it ends with the stream.
+
+        first_within: seconds until the first answer, or the end. None: it may come at any time.
+        Errors: DeadlineExceeded when the first answer does not come in time.
+        """
         method = self.channels.of(context).unary_stream(
             path, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
         )
         call = method(request, metadata=await self._metadata())
         try:
-            async for answer in call:
+            answers = aiter(call)
+            try:
+                first = await asyncio.wait_for(anext(answers, None), first_within)
+            except TimeoutError:
+                message = f"no answer within {first_within:g} s"
+                raise DeadlineExceeded(message, reason="DEADLINE_EXCEEDED") from None
+            if first is None:
+                return
+            yield first
+            async for answer in answers:
                 yield answer
         except grpc.aio.AioRpcError as failure:
             raise from_rpc(failure) from None

@@ -9,10 +9,11 @@ from .errors import Cancelled, Unavailable
 from .links import Links
 from .models import Change, GraphStats, Link, LinkResult, Neighbor, NewLink, Path, Subgraph, SubgraphLink, SubgraphNote
 from .models import Deletion
-from .models import Explanation, Hit, Keyword, Reason, Similar
+from .models import Explanation, Hit, Keyword, Mention, Passage, Reason, Similar
 from .models import NewNote, Note, NoteResult, in_utc
 from .notes import Notes
 from .search import Search
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from collections.abc import AsyncIterator, Iterable
@@ -30,7 +31,7 @@ class NotesSync:
         self._loop = loop
         self._twin = twin
 
-    def create(self, title: str='', content: str='', *, tags: Iterable[str]=(), metadata: Mapping[str, str] | None=None, node_id: str='', create_time: datetime | None=None, request_id: str='', timeout: float | None=None) -> Note:
+    def create(self, title: str='', content: str='', *, tags: Iterable[str]=(), aliases: Iterable[str]=(), metadata: Mapping[str, str] | None=None, node_id: str='', create_time: datetime | None=None, request_id: str='', timeout: float | None=None) -> Note:
         """Store a note; it is durable when the call returns. Keywords and automatic links follow within about a second.
 
         node_id: its id; empty: the service makes one.
@@ -38,7 +39,7 @@ class NotesSync:
         timeout: seconds; None means the client's.
         Errors: InvalidArgument, AlreadyExists (the node_id is taken, also by a deleted note).
         """
-        return self._loop.run(self._twin.create(title, content, tags=tags, metadata=metadata, node_id=node_id, create_time=create_time, request_id=request_id, timeout=timeout))
+        return self._loop.run(self._twin.create(title, content, tags=tags, aliases=aliases, metadata=metadata, node_id=node_id, create_time=create_time, request_id=request_id, timeout=timeout))
 
     def create_many(self, notes: Sequence[NewNote], *, timeout: float | None=None) -> tuple[NoteResult, ...]:
         """Store up to 100 notes; each has its own result, in their order. A wrong one does not prevent the others."""
@@ -55,19 +56,29 @@ class NotesSync:
         """
         return self._loop.run(self._twin.get_many(node_ids, with_content=with_content, timeout=timeout))
 
-    def update(self, node_id: str, *, title: str | None=None, content: str | None=None, tags: Iterable[str] | None=None, metadata: Mapping[str, str] | None=None, etag: str='', request_id: str='', timeout: float | None=None) -> Note:
+    def update(self, node_id: str, *, title: str | None=None, content: str | None=None, tags: Iterable[str] | None=None, aliases: Iterable[str] | None=None, metadata: Mapping[str, str] | None=None, etag: str='', request_id: str='', timeout: float | None=None) -> Note:
         """Change the fields that are given; None leaves a field as it is.
 
         etag: of the note that was read: the change happens only if nobody else changed it since (Aborted otherwise).
         Errors: NotFound, Aborted (ETAG_MISMATCH), InvalidArgument, FailedPrecondition (the note is deleted).
         """
-        return self._loop.run(self._twin.update(node_id, title=title, content=content, tags=tags, metadata=metadata, etag=etag, request_id=request_id, timeout=timeout))
+        return self._loop.run(self._twin.update(node_id, title=title, content=content, tags=tags, aliases=aliases, metadata=metadata, etag=etag, request_id=request_id, timeout=timeout))
+
+    def rename(self, node_id: str, title: str, *, rewrite_links: bool=True, etag: str='', timeout: float | None=None) -> Note:
+        """Give a note another title. rewrite_links: wiki links that name it by the old title get the new one.
+
+        A link that can't be rewritten keeps the old title, which becomes an alias: it leads to the note all the same.
+        timeout: seconds for a step, of which many linking notes need several.
+        Errors: NotFound, InvalidArgument, FailedPrecondition (NODE_DELETED), Aborted.
+        """
+        return self._loop.run(self._twin.rename(node_id, title, rewrite_links=rewrite_links, etag=etag, timeout=timeout))
 
     def edit(self, node_id: str, change: Callable[[Note], Note], *, timeout: float | None=None) -> Note:
         """Read a note, change it, and write it if nobody else wrote in between; otherwise begin again.
 
-        change: takes the note and answers it with another title, content, tags or metadata, as by dataclasses.replace.
-        It may be called several times. Any number of programs can edit one note at once, and no edit is lost.
+        change: takes the note and answers it with another title, content, tags, aliases or metadata, as by
+        dataclasses.replace. It may be called several times. Any number of programs can edit one note at once, and no
+        edit is lost.
         Errors: those of get and update; Aborted after 60 attempts.
         """
         return self._loop.run(self._twin.edit(node_id, change, timeout=timeout))
@@ -153,9 +164,12 @@ class LinksSync:
         """A path with the fewest hops, of several the heavier; None when there is none within max_hops (at most 10)."""
         return self._loop.run(self._twin.path(source_id, target_id, max_hops=max_hops, timeout=timeout))
 
-    def all(self, *, min_weight: float=0.0) -> Iterator[Link]:
-        """Every link of the user, for a view or an export; read as the iterator goes."""
-        return self._loop.iterate(self._twin.all(min_weight=min_weight))
+    def all(self, *, min_weight: float=0.0, timeout: float | None=None) -> Iterator[Link]:
+        """Every link of the user, for a view or an export; read as the iterator goes.
+
+        timeout: seconds until the first links come; the whole may take any time.
+        """
+        return self._loop.iterate(self._twin.all(min_weight=min_weight, timeout=timeout))
 
     def stats(self, *, hubs: int=10, timeout: float | None=None) -> GraphStats:
         """Counts of the whole graph, with at most 100 hubs."""
@@ -177,20 +191,20 @@ class SearchSync:
         self._loop = loop
         self._twin = twin
 
-    def find(self, query: str, *, tags: Iterable[str]=(), page_size: int=20, timeout: float | None=None) -> Iterator[Hit]:
+    def find(self, query: str, *, tags: Iterable[str]=(), page_size: int=20, wait: bool=True, timeout: float | None=None) -> Iterator[Hit]:
         """Search the full text, best first. Pages are read as the iterator goes.
 
         query: words, "quoted phrases", prefix* and tag:name, at most 1 KiB. tags: only notes that have all of them.
         timeout: seconds for a page. Errors: InvalidArgument.
         """
-        return self._loop.iterate(self._twin.find(query, tags=tags, page_size=page_size, timeout=timeout))
+        return self._loop.iterate(self._twin.find(query, tags=tags, page_size=page_size, wait=wait, timeout=timeout))
 
-    def similar(self, node_id: str='', *, text: str='', title: str='', limit: int=10, min_score: float=0.0, timeout: float | None=None) -> tuple[Similar, ...]:
+    def similar(self, node_id: str='', *, text: str='', title: str='', limit: int=10, min_score: float=0.0, wait: bool=True, timeout: float | None=None) -> tuple[Similar, ...]:
         """The notes that are most similar to a note or to a text, best first, with the keywords that explain each.
 
         Give node_id, or text with an optional title. limit: at most 100. Errors: NotFound (the note is not indexed).
         """
-        return self._loop.run(self._twin.similar(node_id, text=text, title=title, limit=limit, min_score=min_score, timeout=timeout))
+        return self._loop.run(self._twin.similar(node_id, text=text, title=title, limit=limit, min_score=min_score, wait=wait, timeout=timeout))
 
     def suggest(self, node_id: str, *, limit: int=10, timeout: float | None=None) -> tuple[Similar, ...]:
         """Similar notes that are not linked with the note and whose link was not rejected; at most 50."""
@@ -204,9 +218,16 @@ class SearchSync:
         """The keywords of a note or of a text, largest weight first; at most 50. Errors: NotFound."""
         return self._loop.run(self._twin.keywords(node_id, text=text, title=title, limit=limit, timeout=timeout))
 
-    def with_keyword(self, keyword: str, *, page_size: int=100, timeout: float | None=None) -> Iterator[str]:
+    def with_keyword(self, keyword: str, *, page_size: int=100, wait: bool=True, timeout: float | None=None) -> Iterator[str]:
         """The node_ids of the notes that have a keyword among their most salient ones."""
-        return self._loop.iterate(self._twin.with_keyword(keyword, page_size=page_size, timeout=timeout))
+        return self._loop.iterate(self._twin.with_keyword(keyword, page_size=page_size, wait=wait, timeout=timeout))
+
+    def mentions(self, node_id: str, *, page_size: int=20, wait: bool=True, timeout: float | None=None) -> Iterator[Mention]:
+        """The notes whose text links to a note, and then those that only mention its title or an alias.
+
+        Pages are read as the iterator goes. Errors: NotFound (the note is not indexed).
+        """
+        return self._loop.iterate(self._twin.mentions(node_id, page_size=page_size, wait=wait, timeout=timeout))
 
 
 class DeletionsSync:
@@ -235,6 +256,9 @@ class DeletionsSync:
         """Run a failed deletion again from the step at which it failed. Errors: NotFound, FailedPrecondition."""
         return self._loop.run(self._twin.retry(node_id, request_id=request_id, timeout=timeout))
 
-    def export(self, *, include_deleted: bool=False) -> Iterator[str]:
-        """All notes, links and settings as JSON lines that `make import` reads; the last one has the kind "end"."""
-        return self._loop.iterate(self._twin.export(include_deleted=include_deleted))
+    def export(self, *, include_deleted: bool=False, timeout: float | None=None) -> Iterator[str]:
+        """All notes, links and settings as JSON lines that `make import` reads; the last one has the kind "end".
+
+        timeout: seconds until the first lines come; the whole may take any time.
+        """
+        return self._loop.iterate(self._twin.export(include_deleted=include_deleted, timeout=timeout))

@@ -150,9 +150,8 @@ class Brain2Sync:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the client's thread."""
-        self._loop.run(self._brain.close())
-        self._loop.close()
+        """Close the connections and end the client's thread; calls that still run fail with Cancelled."""
+        self._loop.close(self._brain.close())
 
 
 def targets(given: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, str]:

@@ -48,11 +48,18 @@ class Deletions:
         answer = await self._call("RetryDeletion", request, cleanup_pb2.RetryDeletionResponse, timeout, request_id)
         return _deletion(answer.deletion)
 
-    async def export(self, *, include_deleted: bool = False) -> AsyncIterator[str]:
-        """All notes, links and settings as JSON lines that `make import` reads; the last one has the kind "end"."""
+    async def export(self, *, include_deleted: bool = False, timeout: float | None = None) -> AsyncIterator[str]:
+        """All notes, links and settings as JSON lines that `make import` reads; the last one has the kind "end".
+
+        timeout: seconds until the first lines come; the whole may take any time.
+        """
         request = cleanup_pb2.ExportUserRequest(user_id=self._calls.user, include_deleted=include_deleted)
         async for answer in self._calls.stream(
-            "cleanup", _SERVICE + "ExportUser", request, cleanup_pb2.ExportUserResponse
+            "cleanup",
+            _SERVICE + "ExportUser",
+            request,
+            cleanup_pb2.ExportUserResponse,
+            first_within=self._calls.default_timeout if timeout is None else timeout,
         ):
             for line in answer.lines:
                 yield line

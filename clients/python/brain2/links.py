@@ -235,10 +235,20 @@ class Links:
             return None
         return Path(tuple(answer.node_ids), tuple(SubgraphLink.of(edge) for edge in answer.edges), answer.bound_reached)
 
-    async def all(self, *, min_weight: float = 0.0) -> AsyncIterator[Link]:
-        """Every link of the user, for a view or an export; read as the iterator goes."""
+    async def all(self, *, min_weight: float = 0.0, timeout: float | None = None) -> AsyncIterator[Link]:
+        """Every link of the user, for a view or an export; read as the iterator goes.
+
+        timeout: seconds until the first links come; the whole may take any time.
+        """
         request = graph_pb2.ListEdgesRequest(user_id=self._calls.user, min_weight=min_weight)
-        async for answer in self._calls.stream("graph", _SERVICE + "ListEdges", request, graph_pb2.ListEdgesResponse):
+        answers = self._calls.stream(
+            "graph",
+            _SERVICE + "ListEdges",
+            request,
+            graph_pb2.ListEdgesResponse,
+            first_within=self._calls.default_timeout if timeout is None else timeout,
+        )
+        async for answer in answers:
             for edge in answer.edges:
                 yield Link.of(edge)
 
@@ -261,7 +271,7 @@ class Links:
             wait = 0.0
             try:
                 async for answer in self._calls.stream(
-                    "graph", _SERVICE + "WatchEdges", request, graph_pb2.WatchEdgesResponse
+                    "graph", _SERVICE + "WatchEdges", request, graph_pb2.WatchEdgesResponse, first_within=None
                 ):
                     failures = 0
                     resume_token = answer.resume_token or resume_token

@@ -29,6 +29,7 @@ class NewNote:
     node_id: empty: the service makes one.
     title: at most 512 bytes, one line. content: at most 256 KiB.
     tags: at most 64 of at most 64 bytes. metadata: the caller's own texts, at most 32, 4 KiB in all.
+    aliases: further names of the note, at most 32; a mention of one, and a wiki link to it, means the note.
     create_time: when the note was first written, for imports; None means now.
     """
 
@@ -38,6 +39,7 @@ class NewNote:
     metadata: Mapping[str, str] = field(default_factory=dict)
     node_id: str = ""
     create_time: datetime | None = None
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Note:
     purge_time: datetime | None
     excerpt: str
     content_bytes: int
+    aliases: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, node: Any) -> "Note":
@@ -81,6 +84,7 @@ class Note:
             _optional_time(node, "purge_time"),
             node.excerpt,
             node.content_bytes,
+            tuple(node.aliases),
         )
 
 
@@ -277,6 +281,24 @@ class Hit:
     score: float
     snippet: str
     highlights: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """The sentence around a link or a mention. highlight: (start, end) of it in the text."""
+
+    text: str
+    highlight: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A note that links to another one (links), or that only mentions its title or an alias. passages: at most 3."""
+
+    node_id: str
+    title: str
+    links: bool
+    passages: tuple[Passage, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,14 @@
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ._calls import Calls
-from ._proto import node_pb2
+from ._proto import node_pb2, similarity_pb2
 from .errors import Aborted
 from .models import NewNote, Note, NoteResult, in_utc
 
@@ -29,6 +30,7 @@ class Notes:
         content: str = "",
         *,
         tags: Iterable[str] = (),
+        aliases: Iterable[str] = (),
         metadata: Mapping[str, str] | None = None,
         node_id: str = "",
         create_time: datetime | None = None,
@@ -42,7 +44,7 @@ class Notes:
         timeout: seconds; None means the client's.
         Errors: InvalidArgument, AlreadyExists (the node_id is taken, also by a deleted note).
         """
-        new = NewNote(title, content, tuple(tags), metadata or {}, node_id, create_time)
+        new = NewNote(title, content, tuple(tags), metadata or {}, node_id, create_time, tuple(aliases))
         request = node_pb2.CreateNodeRequest(user_id=self._calls.user, node=_message(new))
         answer = await self._call("CreateNode", request, node_pb2.CreateNodeResponse, timeout, request_id)
         return self._wrote(answer)
@@ -77,10 +79,9 @@ class Notes:
         with_content: False: excerpt has the first 200 characters instead, which is faster.
         """
         ids = tuple(dict.fromkeys(node_ids))
-        by_token: dict[str, tuple[str, ...]] = {}
+        by_token: defaultdict[str, list[str]] = defaultdict(list)
         for node_id in ids:
-            token = self._calls.memory.token("node", node_id)
-            by_token[token] = (*by_token.get(token, ()), node_id)
+            by_token[self._calls.memory.token("node", node_id)].append(node_id)
         found: dict[str, Note] = {}
         # 256 KiB of content a note: a page of full notes must fit into one message.
         size = 16 if with_content else _MOST_NOTES
@@ -103,6 +104,7 @@ class Notes:
         title: str | None = None,
         content: str | None = None,
         tags: Iterable[str] | None = None,
+        aliases: Iterable[str] | None = None,
         metadata: Mapping[str, str] | None = None,
         etag: str = "",
         request_id: str = "",
@@ -113,20 +115,41 @@ class Notes:
         etag: of the note that was read: the change happens only if nobody else changed it since (Aborted otherwise).
         Errors: NotFound, Aborted (ETAG_MISMATCH), InvalidArgument, FailedPrecondition (the note is deleted).
         """
-        new = NewNote(title or "", content or "", tuple(tags or ()), metadata or {})
+        new = NewNote(title or "", content or "", tuple(tags or ()), metadata or {}, aliases=tuple(aliases or ()))
         request = node_pb2.UpdateNodeRequest(user_id=self._calls.user, node_id=node_id, node=_message(new), etag=etag)
-        given = {"title": title, "content": content, "tags": tags, "metadata": metadata}
+        given = {"title": title, "content": content, "tags": tags, "aliases": aliases, "metadata": metadata}
         request.update_mask.paths.extend(name for name, value in given.items() if value is not None)
         if not request.update_mask.paths:
             raise ValueError("update needs at least one field to change")
         answer = await self._call("UpdateNode", request, node_pb2.UpdateNodeResponse, timeout, request_id)
         return self._wrote(answer)
 
+    async def rename(
+        self, node_id: str, title: str, *, rewrite_links: bool = True, etag: str = "", timeout: float | None = None
+    ) -> Note:
+        """Give a note another title. rewrite_links: wiki links that name it by the old title get the new one.
+
+        A link that can't be rewritten keeps the old title, which becomes an alias: it leads to the note all the same.
+        timeout: seconds for a step, of which many linking notes need several.
+        Errors: NotFound, InvalidArgument, FailedPrecondition (NODE_DELETED), Aborted.
+        """
+        request = similarity_pb2.RenameNodeRequest(
+            user_id=self._calls.user, node_id=node_id, title=title, rewrite_links=rewrite_links, etag=etag
+        )
+        path = "/brain2.similarity.v1.SimilarityService/RenameNode"
+        while True:
+            answer = await self._calls.unary("similarity", path, request, similarity_pb2.RenameNodeResponse, timeout)
+            if answer.done:
+                self._calls.memory.wrote("node", [node_id], answer.consistency_token)
+                return await self.get(node_id, timeout=timeout)
+            request.etag = ""
+
     async def edit(self, node_id: str, change: Callable[[Note], Note], *, timeout: float | None = None) -> Note:
         """Read a note, change it, and write it if nobody else wrote in between; otherwise begin again.
 
-        change: takes the note and answers it with another title, content, tags or metadata, as by dataclasses.replace.
-        It may be called several times. Any number of programs can edit one note at once, and no edit is lost.
+        change: takes the note and answers it with another title, content, tags, aliases or metadata, as by
+        dataclasses.replace. It may be called several times. Any number of programs can edit one note at once, and no
+        edit is lost.
         Errors: those of get and update; Aborted after 60 attempts.
         """
         for attempt in range(_EDIT_ATTEMPTS):
@@ -140,6 +163,7 @@ class Notes:
                     title=changed.title,
                     content=changed.content,
                     tags=changed.tags,
+                    aliases=changed.aliases,
                     metadata=changed.metadata,
                     etag=note.etag,
                     timeout=timeout,
@@ -217,7 +241,12 @@ class Notes:
 
 def _message(note: NewNote) -> Any:
     message = node_pb2.NewNode(
-        node_id=note.node_id, title=note.title, content=note.content, tags=note.tags, metadata=note.metadata
+        node_id=note.node_id,
+        title=note.title,
+        content=note.content,
+        tags=note.tags,
+        aliases=note.aliases,
+        metadata=note.metadata,
     )
     if note.create_time is not None:
         message.create_time.FromDatetime(in_utc(note.create_time))

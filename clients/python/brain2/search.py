@@ -1,11 +1,16 @@
-"""Full-text search, similar notes, suggestions, keywords. The index follows the notes, usually within a second."""
+"""Full-text search, similar notes, mentions, suggestions, keywords.
+
+The index follows the notes, usually within a second. Methods with the argument `wait` answer from an index that has the
+last write of this client, for which the service waits up to 5 seconds; wait=False answers from the index as it is. They
+fail with Unavailable (INDEX_BEHIND), or with DeadlineExceeded, when the index is not so far in time.
+"""
 
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from ._calls import Calls
 from ._proto import similarity_pb2
-from .models import Explanation, Hit, Keyword, Reason, Similar
+from .models import Explanation, Hit, Keyword, Mention, Passage, Reason, Similar
 
 _SERVICE = "/brain2.similarity.v1.SimilarityService/"
 
@@ -17,7 +22,13 @@ class Search:
         self._calls = calls
 
     async def find(
-        self, query: str, *, tags: Iterable[str] = (), page_size: int = 20, timeout: float | None = None
+        self,
+        query: str,
+        *,
+        tags: Iterable[str] = (),
+        page_size: int = 20,
+        wait: bool = True,
+        timeout: float | None = None,
     ) -> AsyncIterator[Hit]:
         """Search the full text, best first. Pages are read as the iterator goes.
 
@@ -25,7 +36,11 @@ class Search:
         timeout: seconds for a page. Errors: InvalidArgument.
         """
         request = similarity_pb2.SearchNodesRequest(
-            user_id=self._calls.user, query=query, tags=tags, page_size=page_size
+            user_id=self._calls.user,
+            query=query,
+            tags=tags,
+            page_size=page_size,
+            consistency_token=self._token(wait=wait),
         )
         while True:
             answer = await self._call("SearchNodes", request, similarity_pb2.SearchNodesResponse, timeout)
@@ -49,6 +64,7 @@ class Search:
         title: str = "",
         limit: int = 10,
         min_score: float = 0.0,
+        wait: bool = True,
         timeout: float | None = None,
     ) -> tuple[Similar, ...]:
         """The notes that are most similar to a note or to a text, best first, with the keywords that explain each.
@@ -56,7 +72,13 @@ class Search:
         Give node_id, or text with an optional title. limit: at most 100. Errors: NotFound (the note is not indexed).
         """
         request = similarity_pb2.FindSimilarRequest(
-            user_id=self._calls.user, node_id=node_id, text=text, title=title, limit=limit, min_score=min_score
+            user_id=self._calls.user,
+            node_id=node_id,
+            text=text,
+            title=title,
+            limit=limit,
+            min_score=min_score,
+            consistency_token=self._token(node_id, wait=wait),
         )
         answer = await self._call("FindSimilar", request, similarity_pb2.FindSimilarResponse, timeout)
         return tuple(Similar.of(node) for node in answer.nodes)
@@ -93,11 +115,14 @@ class Search:
         return tuple(Keyword(each.keyword, each.weight, each.document_frequency) for each in answer.keywords)
 
     async def with_keyword(
-        self, keyword: str, *, page_size: int = 100, timeout: float | None = None
+        self, keyword: str, *, page_size: int = 100, wait: bool = True, timeout: float | None = None
     ) -> AsyncIterator[str]:
         """The node_ids of the notes that have a keyword among their most salient ones."""
         request = similarity_pb2.ListNodesByKeywordRequest(
-            user_id=self._calls.user, keyword=keyword, page_size=page_size
+            user_id=self._calls.user,
+            keyword=keyword,
+            page_size=page_size,
+            consistency_token=self._token(wait=wait),
         )
         while True:
             answer = await self._call("ListNodesByKeyword", request, similarity_pb2.ListNodesByKeywordResponse, timeout)
@@ -106,6 +131,37 @@ class Search:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
+
+    async def mentions(
+        self, node_id: str, *, page_size: int = 20, wait: bool = True, timeout: float | None = None
+    ) -> AsyncIterator[Mention]:
+        """The notes whose text links to a note, and then those that only mention its title or an alias.
+
+        Pages are read as the iterator goes. Errors: NotFound (the note is not indexed).
+        """
+        request = similarity_pb2.ListMentionsRequest(
+            user_id=self._calls.user,
+            node_id=node_id,
+            page_size=page_size,
+            consistency_token=self._token(node_id, wait=wait),
+        )
+        while True:
+            answer = await self._call("ListMentions", request, similarity_pb2.ListMentionsResponse, timeout)
+            for mention in answer.mentions:
+                yield Mention(
+                    mention.node_id,
+                    mention.title,
+                    mention.links,
+                    tuple(Passage(each.text, (each.highlight.start, each.highlight.end)) for each in mention.passages),
+                )
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+    def _token(self, node_id: str = "", *, wait: bool) -> str:
+        """The token of the last write of this note; that of the last write of all, if this client did not write it."""
+        memory = self._calls.memory
+        return (memory.token("node", node_id) or memory.newest("node")) if wait else ""
 
     async def _call(self, name: str, request: Any, response: Any, timeout: float | None) -> Any:
         return await self._calls.unary("similarity", _SERVICE + name, request, response, timeout)

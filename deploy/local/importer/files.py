@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from deploy.local.importer.items import Problem
 
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkd")
-# A note may have 256 KiB in UTF-8; twice as much in UTF-16, and its front matter comes on top.
-MAX_FILE_BYTES = 1024 * 1024
+# A note may have 256 KiB, but an exported one lists its links before its text, and a hub has tens of thousands.
+MAX_FILE_BYTES = 16 * 1024 * 1024
 _MAX_DEPTH = 64
 _MAX_ZIP_ENTRIES = 500_000
 # Notes are compressed to a tenth. What unpacks to more than this was made to do harm.

@@ -5,6 +5,7 @@ often not quite YAML: then it is read line by line, and what has no meaning eith
 with a rule and goes on with prose has no front matter, and keeps all of its text.
 """
 
+import json
 import re
 import tomllib
 import warnings
@@ -19,6 +20,10 @@ from ruamel.yaml.error import YAMLError
 _MAX_BYTES = 64 * 1024
 _MAX_DEPTH = 32
 _MAX_VALUES = 5_000
+# The same for a note of an export, which lists its links there.
+_MAX_EXPORT_BYTES = 4 * 1024 * 1024
+_MAX_EXPORT_VALUES = 200_000
+_EXPORT = 'brain2: "'
 _KEY = re.compile(r"([^\s:#\-\[\]{}\"'][^:\n\[\]{}\"]{0,99}|\"[^\"\n]{1,99}\"|'[^'\n]{1,99}')[ \t]*:(?=[ \t]|$)(.*)")
 # A name and a value without the space between them that YAML asks for; a URL is none.
 _TIGHT = re.compile(r"([A-Za-z_][\w-]{0,40}):(?!//)(\S.*)")
@@ -45,7 +50,10 @@ class FrontMatter:
 
 
 def split(text: str) -> FrontMatter:
-    """Front matter and body of a file's text, whose lines end with a line feed. Linear in the text."""
+    """Front matter and body of a file's text, whose lines end with a line feed. Linear in the text.
+
+    ValueError: a note of an export has more front matter than can be read, so that its text is not known.
+    """
     if not text.startswith(("---", "+++")):
         return FrontMatter(text)
     lines = text.split("\n")
@@ -61,9 +69,14 @@ def split(text: str) -> FrontMatter:
     body = "\n".join(lines[end + 1 :])
     if not raw.strip():
         return FrontMatter(body, lines=end + 1)
+    is_export = opening == "---" and any(line.startswith(_EXPORT) for line in inner)
+    if is_export and (fields := _as_exported(inner)) is not None:
+        return FrontMatter(body, fields, raw=raw, lines=end + 1)
     if opening == "---" and not _looks_right(inner):
         return FrontMatter(text)
-    if len(raw) > _MAX_BYTES:
+    if is_export and len(raw) > _MAX_EXPORT_BYTES:
+        raise ValueError(f"the front matter has over {_MAX_EXPORT_BYTES >> 20} MiB and is not as the export wrote it")
+    if not is_export and len(raw) > _MAX_BYTES:
         return FrontMatter(text, problems=[(1, f"front matter of over {_MAX_BYTES // 1024} KiB is kept as text")])
     found = FrontMatter(body, raw=raw, lines=end + 1)
     try:
@@ -74,16 +87,45 @@ def split(text: str) -> FrontMatter:
         _line_by_line(inner, found)
         return found
     if isinstance(fields, dict):
-        budget = [_MAX_VALUES]
+        most = _MAX_EXPORT_VALUES if is_export else _MAX_VALUES
+        budget = [most]
         found.fields = {}
         for name, value in fields.items():
             plain = _plain(value, 0, budget)
             if plain is not None:
                 found.fields[_name(name)] = plain
         if budget[0] <= 0:
-            found.problems.append((1, f"front matter has more than {_MAX_VALUES:,} values: the rest is left out"))
+            found.problems.append((1, f"front matter has more than {most:,} values: the rest is left out"))
         return found
     return FrontMatter(text)
+
+
+def _as_exported(lines: list[str]) -> dict[str, Value] | None:
+    """The properties of a file that is still as an export of Brain2 wrote it, where each value is a text of JSON.
+
+    None for any other file. Of YAML's readers none is as fast, and none tells "null" from null for us.
+    """
+    found: dict[str, Value] = {}
+    items: list[Value] | None = None
+    try:
+        for line in lines:
+            if line.startswith("  - "):
+                value = json.loads(line[4:])
+                if items is None or not isinstance(value, str):
+                    return None
+                items.append(value)
+                continue
+            name, colon, rest = line.partition(":")
+            if not colon or name in found or not name.isalnum():
+                return None
+            value = json.loads(rest) if rest else []
+            if not isinstance(value, str | list):
+                return None
+            found[name] = value
+            items = value if isinstance(value, list) else None
+    except (ValueError, RecursionError):
+        return None
+    return found
 
 
 def _looks_right(lines: list[str]) -> bool:

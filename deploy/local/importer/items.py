@@ -36,10 +36,24 @@ class Note:
 
 @dataclass(frozen=True)
 class Link:
-    """One edge to create, once every note is there."""
+    """One edge to create, once every note is there.
+
+    zero: its weight is 0, which a new edge can't have (0 means 1): it is set by an update.
+    """
 
     where: str
     edge: graph_pb2.NewEdge
+    zero: bool = False
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An automatic link between two notes that a person has rejected, from an export."""
+
+    where: str
+    source_id: str
+    target_id: str
+    edge_type: str
 
 
 @dataclass(frozen=True)
@@ -72,11 +86,11 @@ class Owned:
     from_text: frozenset[frozenset[str]] = frozenset()
 
 
-Item = Note | Link | Problem | Settings | Owned
+Item = Note | Link | Rejection | Problem | Settings | Owned
 __all__ = [
     "MAX_CONTENT_BYTES", "MAX_METADATA_BYTES", "MAX_METADATA_ENTRIES", "MAX_TAGS", "MAX_TAG_BYTES", "MAX_TITLE_BYTES",
-    "Item", "Link", "Note", "Owned", "Problem", "Settings", "Source", "cut", "one_line", "shown", "stable_id",
-    "tags_of", "when",
+    "Item", "Link", "Note", "Owned", "Problem", "Rejection", "Settings", "Source", "cut", "has_control", "one_line",
+    "shown", "stable_id", "tags_of", "when",
 ]  # fmt: skip
 
 
@@ -117,6 +131,11 @@ def cut(text: str, most: int) -> str:
     while kept and (unicodedata.combining(text[len(kept)]) or "\u200d" in (text[len(kept)], kept[-1])):
         kept = kept[:-1]
     return kept
+
+
+def has_control(text: str) -> bool:
+    """Whether a text holds what no title, tag or name of brain2.node.v1 may hold; one_line() takes it out."""
+    return any(char in "\u202d\u202e" or unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text)
 
 
 def shown(text: str) -> str:

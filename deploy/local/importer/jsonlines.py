@@ -1,7 +1,8 @@
 """Notes from a file of JSON lines, plain or gzip: {"id", "title", "text", "tags", "created"}, or an export of Brain2.
 
-An export (CleanupService.ExportUser) has "kind" in each line: "note", "edge", "settings", "end". Other fields of a line
-are ignored. A line that can't be read becomes a Problem with its number; the others are read all the same.
+An export (CleanupService.ExportUser) has "kind" in each line: "note", "edge", "rejection", "settings", "end". Other
+fields of a line are ignored. A line that can't be read becomes a Problem with its number; the others are read all the
+same.
 """
 
 import gzip
@@ -15,7 +16,18 @@ from typing import Any, BinaryIO
 
 from google.protobuf import json_format
 
-from deploy.local.importer.items import MAX_CONTENT_BYTES, Item, Link, Note, Problem, Settings, stable_id, tags_of, when
+from deploy.local.importer.items import (
+    MAX_CONTENT_BYTES,
+    Item,
+    Link,
+    Note,
+    Problem,
+    Rejection,
+    Settings,
+    stable_id,
+    tags_of,
+    when,
+)
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 
@@ -122,24 +134,27 @@ def _check_end(where: str, end: Mapping[str, Any] | None, counts: Mapping[str, i
     if end is None:
         yield Problem(where, "the export is cut off: its last line, of kind end, is missing")
         return
-    for kind in ("notes", "edges"):
+    for kind in ("notes", "edges", "rejections"):
         found, told = counts.get(kind, 0), end.get(kind)
         if told is not None and told != found:
             yield Problem(where, f"the export had {told} {kind}, the file has {found}")
 
 
-def _item(where: str, fields: dict[str, Any]) -> Note | Link | Settings:
+def _item(where: str, fields: dict[str, Any]) -> Note | Link | Rejection | Settings:
     kind = fields.get("kind", "note")
     if kind == "note":
         return _note(where, fields)
     if kind == "edge":
         return _edge(where, fields)
+    if kind == "rejection":
+        edge = _edge(where, fields).edge
+        return Rejection(where, edge.source_id, edge.target_id, edge.type)
     if kind == "settings":
         values = fields.get("settings")
         if not isinstance(values, dict):
             raise ValueError("settings is not an object")
         return Settings(where, str(fields.get("context", "")), values)
-    raise ValueError(f"kind {kind!r} is not known (note, edge, settings, end)")
+    raise ValueError(f"kind {kind!r} is not known (note, edge, rejection, settings, end)")
 
 
 def _note(where: str, fields: Mapping[str, Any]) -> Note:
@@ -156,7 +171,7 @@ def _note(where: str, fields: Mapping[str, Any]) -> Note:
     original = (
         str(given) if given not in (None, "") else hashlib.sha256(f"{title}\n{content}".encode()).hexdigest()[:26]
     )
-    node = node_pb2.NewNode(node_id=stable_id(original), title=title, content=content, tags=tags_of(fields.get("tags")))
+    node = node_pb2.NewNode(node_id=stable_id(original), title=title, content=content, tags=_tags(fields))
     aliases = fields.get("aliases") or []
     if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
         raise ValueError("aliases is not a list of texts")
@@ -181,7 +196,15 @@ def _edge(where: str, fields: dict[str, Any]) -> Link:
     if not edge.source_id or not edge.target_id:
         raise ValueError("an edge needs source_id and target_id")
     edge.source_id, edge.target_id = stable_id(edge.source_id), stable_id(edge.target_id)
-    return Link(where, edge)
+    return Link(where, edge, zero=fields.get("weight") == 0)
+
+
+def _tags(fields: Mapping[str, Any]) -> list[str]:
+    """The tags of a line; those of an export as they are, for a tag may begin with '#' or a space."""
+    tags = fields.get("tags")
+    if "kind" in fields and isinstance(tags, list) and all(isinstance(tag, str) for tag in tags):
+        return tags
+    return tags_of(tags)
 
 
 def _first(fields: Mapping[str, Any], *names: str) -> Any:

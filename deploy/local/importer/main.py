@@ -2,17 +2,13 @@
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-
-from deploy.local import stack
+from deploy.local import stack, targets
 from deploy.local.console import Console, LaunchError
 from deploy.local.importer.files import SUFFIXES, DiskFolder, Folder, ZipFolder
 from deploy.local.importer.items import Source, shown
@@ -27,7 +23,6 @@ from shared import telemetry
 from shared.config import ClientSecurity, load
 from shared.errors import Brain2Error, InvalidArgument, Violations
 from shared.grpc.client import Channels
-from shared.grpc.outgoing import Outgoing
 from shared.ids import check_user_id
 
 _ACCEPTED = "an import takes a folder, a zip or a file of Markdown notes (.md), or JSON lines (also gzip)"
@@ -40,9 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", type=Path, help="a folder, zip or file of Markdown, JSON lines (also .gz), or an export"
     )
     parser.add_argument("--user", required=True, help="whose notes they become")
-    parser.add_argument("--target", help="the node service, host:port (default: the stack that runs here)")
-    parser.add_argument("--graph-target", help="default: one port after the node service's")
-    parser.add_argument("--similarity-target", help="default: two ports after the node service's")
+    parser.add_argument(
+        "--target",
+        help="node=host:port,graph=host:port,similarity=host:port, or the node service's address alone when the others "
+        "are at the two ports after it (default: the stack that runs here)",
+    )
+    parser.add_argument("--graph-target", help="the graph service, if --target does not give it")
+    parser.add_argument("--similarity-target", help="the similarity service, if --target does not give it")
     parser.add_argument("--data", type=Path, default=stack.Options.data, help="folder of the stack (default: .brain2)")
     parser.add_argument("--update", action="store_true", help="replace stored notes whose text differs from the file")
     parser.add_argument("--wait", action="store_true", help="return when the notes are indexed and can be searched")
@@ -116,13 +115,15 @@ async def _run(arguments: argparse.Namespace, console: Console) -> int:
     except InvalidArgument as error:
         raise LaunchError("; ".join(f"{wrong.field} {wrong.description}" for wrong in error.violations)) from None
     source = open_source(arguments.source)
-    targets = _targets(arguments)
-    await _check_serving(targets["node"])
+    options = {"graph": arguments.graph_target, "similarity": arguments.similarity_target}
+    found = targets.find(_SERVICES, arguments.target, arguments.data, options=options)
+    # All three: an import that finds only at its end that it can't store a link would be half of one.
+    await targets.check_answering(found)
     began = time.monotonic()
     stopped = ""
     async with Channels(security=load(ClientSecurity)) as channels:
         importer = Importer(
-            connect(channels, targets),
+            connect(channels, found),
             arguments.user,
             update=arguments.update,
             in_flight=arguments.in_flight,
@@ -152,13 +153,13 @@ async def _run(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if stopped or importer.report.failures else 0
 
 
-def connect(channels: Channels, targets: Mapping[str, str]) -> Stubs:
-    """Stubs of the services at these targets (by context)."""
+def connect(channels: Channels, addresses: Mapping[str, str]) -> Stubs:
+    """Stubs of the services at these addresses (by context)."""
     return Stubs(
-        node=channels.stub(targets["node"], node_pb2.DESCRIPTOR.services_by_name["NodeService"]),
-        graph=channels.stub(targets["graph"], graph_pb2.DESCRIPTOR.services_by_name["GraphService"]),
+        node=channels.stub(addresses["node"], node_pb2.DESCRIPTOR.services_by_name["NodeService"]),
+        graph=channels.stub(addresses["graph"], graph_pb2.DESCRIPTOR.services_by_name["GraphService"]),
         similarity=channels.stub(
-            targets["similarity"], similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"]
+            addresses["similarity"], similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"]
         ),
     )
 
@@ -180,34 +181,3 @@ async def _wait(importer: Importer, seconds: float, console: Console) -> str:
         return text
     console.say(f"{console.paint('index', 'bold')}  all notes are indexed ({time.monotonic() - began:.1f} s later)")
     return ""
-
-
-def _targets(arguments: argparse.Namespace) -> dict[str, str]:
-    """Options win over the environment, this over the stack that runs here, this over the usual ports."""
-    given = {
-        "node": arguments.target,
-        "graph": arguments.graph_target,
-        "similarity": arguments.similarity_target,
-    }
-    found = (stack.describe(arguments.data) or {}).get("services", {})
-    node = given["node"] or os.environ.get("BRAIN2_NODE_TARGET") or found.get("node")
-    node = node or f"127.0.0.1:{stack.DEFAULT_PORT_BASE}"
-    if given["node"] and given["node"] != found.get("node"):
-        found = {}
-    host, _, port = node.rpartition(":")
-    targets = {"node": node}
-    for offset, name in enumerate(_SERVICES[1:], 1):
-        beside = f"{host}:{int(port) + offset}" if port.isdigit() else node
-        from_environment = None if arguments.target else os.environ.get(f"BRAIN2_{name.upper()}_TARGET")
-        targets[name] = given[name] or from_environment or found.get(name) or beside
-    return targets
-
-
-async def _check_serving(target: str) -> None:
-    async with Outgoing(load(ClientSecurity)).channel(target) as channel:
-        try:
-            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5.0)
-        except grpc.aio.AioRpcError as error:
-            raise LaunchError(
-                f"no node service answers at {target} ({error.code().name}): start one with make run, or use --target"
-            ) from None

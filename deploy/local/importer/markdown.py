@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from deploy.local.importer.directory import Directory
 from deploy.local.importer.files import SUFFIXES, DiskFolder, Folder, Listing, readable_paths
-from deploy.local.importer.items import Item, Link, Note, Owned, Problem, cut, stable_id
+from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Rejection, cut, stable_id
 from deploy.local.importer.page import Dialect, Page, nfc, path_id, read_page
 from deploy.local.importer.prose import Found
 from protos.graph.v1 import graph_pb2
@@ -75,7 +75,7 @@ class MarkdownFolder:
                 yield Problem(f"{where}:{line}" if line else where, text, fatal=False)
             if len(page.remarks) > _MAX_REMARKS_A_FILE:
                 yield Problem(where, f"{len(page.remarks) - _MAX_REMARKS_A_FILE} more remarks", fatal=False)
-            yield Note(where, page.node)
+            yield Note(where, page.node, deleted=page.kept is not None and page.kept.deleted)
             links = note_links(wiki_links(page.node.content), page.node.aliases, page.node.metadata.get("path", ""))
             texts.add(page.node.node_id, page.node.title, links)
             # The text is not needed any more: a folder may be larger than the memory.
@@ -97,7 +97,7 @@ class MarkdownFolder:
         """Edges for the links; two notes that link each other get one that has no direction."""
         directory = Directory(pages, dialect)
         others = {nfc(PurePosixPath(path).name).casefold() for path in self._listing.others}
-        edges: dict[tuple[str, str], tuple[str, graph_pb2.NewEdge]] = {}
+        edges: dict[tuple[str, str], Link] = {}
         for page in pages:
             yield from self._exported(page, directory, edges)
             for link in page.links:
@@ -114,52 +114,55 @@ class MarkdownFolder:
                         yield Problem(where, missing, fatal=False)
                     continue
                 _add(edges, page, found, where, label)
-            for tag in page.tags if dialect.logseq or dialect.dendron else ():
+            for tag in page.tags if (dialect.logseq or dialect.dendron) and page.kept is None else ():
                 if found := directory.tag(tag, page):
                     _add(edges, page, found, str(page.path), "")
-        for where, edge in edges.values():
+        for made in edges.values():
+            edge = made.edge
             forth, back = texts.leads(edge.source_id, edge.target_id), texts.leads(edge.target_id, edge.source_id)
             if forth and back != edge.directed:
                 # The similarity service makes the same edge, and keeps it equal to the texts when they change.
                 edge.metadata.labels["source"] = "text"
-            yield Link(where, edge)
+            yield made
 
-    def _exported(
-        self, page: Page, directory: Directory, edges: dict[tuple[str, str], tuple[str, graph_pb2.NewEdge]]
-    ) -> Iterator[Item]:
-        """The links that an export has listed: each as it was, and one that a person has added as any other link."""
+    def _exported(self, page: Page, directory: Directory, edges: dict[tuple[str, str], Link]) -> Iterator[Item]:
+        """What an export has listed: each link as it was, one that a person has added as any other, rejected ones."""
+        if page.kept is None:
+            return
+        for target_id, edge_type in page.kept.rejected:
+            yield Rejection(str(page.path), page.node.node_id, target_id, edge_type)
         for link in page.listed:
             where = f"{page.path}:{link.line}"
-            meant = directory.wiki(link.target, link.label, page)
-            if meant is None:
+            # An export lists names of files.
+            found = directory.markdown(link.target, page)
+            if found is None:
                 yield Problem(where, f"[[{link.target}]] leads to no note", fatal=False)
                 continue
-            found, label = meant
-            known = page.exported.pop(found.node.node_id, [])
+            known = page.kept.edges.pop(found.node.node_id, [])
             if not known:
-                _add(edges, page, found, where, label)
+                _add(edges, page, found, where, link.label)
             for edge in known:
+                edge.source_id = page.node.node_id
+                exact = Link(where, edge, zero=not edge.weight)
                 if edge.type != LINK_TYPE:
-                    yield Link(where, edge)
+                    yield exact
                     continue
                 # The texts of the two notes may name each other, too: it is the same edge.
                 edges.pop((edge.target_id, edge.source_id), None)
-                edges[edge.source_id, edge.target_id] = where, edge
+                edges[edge.source_id, edge.target_id] = exact
 
 
-def _add(
-    edges: dict[tuple[str, str], tuple[str, graph_pb2.NewEdge]], source: Page, target: Page, where: str, label: str
-) -> None:
+def _add(edges: dict[tuple[str, str], Link], source: Page, target: Page, where: str, label: str) -> None:
     source_id, target_id = source.node.node_id, target.node.node_id
     if source_id == target_id or (source_id, target_id) in edges:
         return
     if (target_id, source_id) in edges:
-        edges[target_id, source_id][1].directed = False
+        edges[target_id, source_id].edge.directed = False
         return
     edge = graph_pb2.NewEdge(source_id=source_id, target_id=target_id, type=LINK_TYPE, directed=True, weight=1)
     if label:
         edge.metadata.labels["label"] = cut(label, _LONGEST_LABEL_BYTES)
-    edges[source_id, target_id] = where, edge
+    edges[source_id, target_id] = Link(where, edge)
 
 
 def _missing(link: Found, others: set[str]) -> str:

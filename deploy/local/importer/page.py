@@ -14,10 +14,9 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from google.protobuf import json_format
-
-from deploy.local.importer import frontmatter, prose
+from deploy.local.importer import exported, frontmatter, prose
 from deploy.local.importer.dates import ambiguous, when
+from deploy.local.importer.exported import Kept
 from deploy.local.importer.files import MAX_FILE_BYTES
 from deploy.local.importer.frontmatter import FrontMatter, Value
 from deploy.local.importer.items import (
@@ -28,11 +27,11 @@ from deploy.local.importer.items import (
     MAX_TAGS,
     MAX_TITLE_BYTES,
     cut,
+    has_control,
     one_line,
     stable_id,
 )
 from deploy.local.importer.prose import Found
-from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 
 # Of each property, if not all of them fit as a whole.
@@ -46,8 +45,6 @@ _TIME_NAMES = (
     "createdtime", "timecreated", "ctime",
 )  # fmt: skip
 _TAG_NAMES = ("tags", "tag")
-# What an export of Brain2 (clients/export/vault.py) writes for this import.
-_EXPORT_NAME = "brain2"
 _ALIAS_NAMES = ("aliases", "alias")
 _WIKI = re.compile(r"!?\[\[([^\[\]]{1,1000})\]\]")
 _PLACEHOLDER = re.compile(r"\{\{.*\}\}|<%.*%>")
@@ -76,9 +73,9 @@ class Page:
     tags: list[str] = field(default_factory=list)
     definitions: dict[str, str] = field(default_factory=dict)
     remarks: list[tuple[int, str]] = field(default_factory=list)
-    # Of an export of Brain2: the links that the property `links` lists, and node_id -> what they are.
+    # Of an export of Brain2: the links that the property `links` lists, and what the export keeps of the note.
     listed: list[Found] = field(default_factory=list)
-    exported: dict[str, list[graph_pb2.NewEdge]] = field(default_factory=dict)
+    kept: Kept | None = None
     # A note of Dendron has its own kind of front matter: times in milliseconds.
     dendron: bool = False
 
@@ -90,18 +87,26 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
     """
     text, remark = _decode(data)
     front = frontmatter.split(text)
-    content = front.body.lstrip("\n").rstrip()
+    try:
+        kept = exported.read(front.fields, front.body)
+    except ValueError as error:
+        kept = None
+        front.problems.append((1, str(error)))
+    content = front.body.lstrip("\n").rstrip() if kept is None else kept.text
     if len(content.encode()) > MAX_CONTENT_BYTES:
         raise ValueError(f"over {MAX_CONTENT_BYTES // 1024} KiB")
     relative = PurePosixPath(path)
     stem = _stem(relative, dialect)
-    page = Page(relative, node_pb2.NewNode(content=content), stem)
+    page = Page(relative, node_pb2.NewNode(content=content), stem, kept=kept)
     if remark:
         page.remarks.append((0, remark))
     page.remarks += front.problems
-    found = prose.read(front.body, dotted_tags=dialect.dendron, outline=_is_logseq(relative, dialect))
+    # Every tag and, while its text is unchanged, every link of an exported note stands in its properties.
+    found = prose.Prose()
+    if kept is None or kept.changed:
+        found = prose.read(front.body, dotted_tags=dialect.dendron, outline=_is_logseq(relative, dialect))
     fields: dict[str, Value] = dict(front.fields)
-    for name, value in prose.properties(front.body).items():
+    for name, value in (prose.properties(front.body) if kept is None else {}).items():
         # Logseq adds the id of a block when somebody refers to it: it is not the note's.
         if name != "id":
             fields.setdefault(name, value)
@@ -111,9 +116,10 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
     reader.id(path)
     page.aliases = reader.aliases()
     # A note of the service has fewer of them than a page may have; one of invisible characters is no name.
-    page.node.aliases.extend([alias for alias in page.aliases if any(map(str.isalnum, alias))][:_MOST_OF_A_NOTE])
+    names = [alias for alias in page.aliases if kept is not None or any(map(str.isalnum, alias))]
+    page.node.aliases.extend(names[:_MOST_OF_A_NOTE])
     written_time = reader.time(file_time, now)
-    page.tags = reader.tags(found.tags)
+    page.tags = reader.tags(found.tags if kept is None else [])
     page.node.tags.extend(page.tags)
     page.links = [
         *reader.links(),
@@ -126,7 +132,6 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
         (front.lines + line, "the line is very long: links in it are not read") for line in found.long_lines
     ]
     reader.metadata(written_time)
-    reader.exported()
     page.dendron = {"created", "updated"} <= fields.keys() and all(
         isinstance(fields[name], str) and re.fullmatch(r"\d{13}", str(fields[name])) for name in ("created", "updated")
     )
@@ -141,6 +146,8 @@ class _Reader:
         self._front = front
         self._fields = fields
         self._known = known
+        # What an export has written is taken as it stands.
+        self._exact = page.kept is not None
         self._used: set[str] = set()
 
     def _take(self, plain: str) -> Value | None:
@@ -163,6 +170,10 @@ class _Reader:
 
     def title(self, heading: str) -> str:
         given = self._take("title")
+        if self._exact and isinstance(given, str) and self._is_exact(given, MAX_TITLE_BYTES):
+            return given
+        if given is None and self._page.kept and self._page.kept.untitled and self._page.node.content.strip():
+            return ""
         written = _unlinked(given) if isinstance(given, str) else ""
         if given is not None and not isinstance(given, str):
             self._mention("title", "the title is not a text: the file's name is used")
@@ -174,6 +185,10 @@ class _Reader:
         if short != found:
             self._mention("title", f"the title is over {MAX_TITLE_BYTES} bytes: it is cut")
         return short or "untitled"
+
+    def _is_exact(self, text: str, most_bytes: int) -> bool:
+        """Whether a text of an export is one that the service accepts, so that nothing of it has to be changed."""
+        return self._exact and not has_control(text) and len(text.encode()) <= most_bytes
 
     def id(self, path: str) -> None:
         given = self._take("id")
@@ -190,16 +205,20 @@ class _Reader:
         for plain in _ALIAS_NAMES:
             value = self._take(plain)
             for text in _texts(value):
+                if isinstance(value, list) and self._is_exact(text, MAX_TITLE_BYTES):
+                    found.append(text)
+                    continue
                 parts = _names(text) if isinstance(value, str) else [_unlinked(text)]
                 found += [short for part in parts if (short := cut(one_line(part), MAX_TITLE_BYTES).rstrip())]
         if len(found) > _MAX_ALIASES:
             self._mention("aliases", f"more than {_MAX_ALIASES} aliases: the rest is left out")
-        return [alias for alias in dict.fromkeys(found) if alias != self._page.node.title][:_MAX_ALIASES]
+        title = None if self._exact else self._page.node.title
+        return [alias for alias in dict.fromkeys(found) if alias != title][:_MAX_ALIASES]
 
     def time(self, file_time: float, now: datetime) -> str:
         """Set the note's time; the date as it is written where the note's time is another one or may be."""
         written = ""
-        for plain in _TIME_NAMES:
+        for plain in ("created", *_TIME_NAMES) if self._exact else _TIME_NAMES:
             value = self._take(plain)
             texts = _texts(value)
             if not texts:
@@ -229,6 +248,7 @@ class _Reader:
 
     def tags(self, inline: list[str]) -> list[str]:
         found: list[str] = []
+        exact: dict[str, None] = {}
         for plain in _TAG_NAMES:
             value = self._take(plain)
             if value is None:
@@ -237,13 +257,15 @@ class _Reader:
                 found += _words(value)
                 continue
             for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, str):
+                if isinstance(item, str) and self._is_exact(item, MAX_TAG_BYTES) and item.strip():
+                    exact.setdefault(item)
+                elif isinstance(item, str):
                     found.append(_unlinked(item))
                 elif isinstance(item, list) and item:
                     found.append(_unlinked(str(item[0])))
                 else:
                     self._mention(plain, "a tag is not a text: it is left out")
-        tags: dict[str, None] = {}
+        tags = exact
         for tag in [*found, *inline]:
             plain_tag = one_line(tag).removeprefix("#").strip()
             short = cut(plain_tag, MAX_TAG_BYTES).rstrip()
@@ -263,33 +285,39 @@ class _Reader:
                 lines.setdefault(re.split(r"\\?\||#", match[1])[0].strip(), number)
         found: list[Found] = []
         for name, value in self._front.fields.items():
-            if _plain_name(name) in ("title", "id", _EXPORT_NAME, *_ALIAS_NAMES):
+            plain = _plain_name(name)
+            if plain in ("title", "id", exported.PROPERTY, *_ALIAS_NAMES) or (self._exact and plain in _TAG_NAMES):
                 continue
-            into = self._page.listed if name == "links" and _EXPORT_NAME in self._fields else found
+            into = self._page.listed if name == "links" and self._exact else found
+            begin = self._line(name) or 1
             for text in _link_texts(value):
-                if "[[" in text or "](" in text:
+                if into is self._page.listed and (one := exported.listed(text)):
+                    into.append(Found(lines.get(one[0], begin), *one, wiki=True))
+                elif "[[" in text or "](" in text:
                     for link in prose.read_value(text):
-                        number = lines.get(link.target.split("#")[0].strip(), self._line(name))
-                        into.append(Found(number or 1, link.target, link.label, link.wiki))
+                        number = lines.get(link.target.split("#")[0].strip(), begin)
+                        into.append(Found(number, link.target, link.label, link.wiki))
         return found
 
     def metadata(self, written_time: str) -> None:
         """Properties that are left, within the limits; what does not fit is named."""
-        wanted: list[tuple[str, str]] = [("path", _utf8(self._page.path.as_posix()))]
-        if self._page.aliases:
+        kept = self._page.kept
+        wanted: list[tuple[str, str]] = [] if kept else [("path", _utf8(self._page.path.as_posix()))]
+        if self._page.aliases and not kept:
             wanted.append(("aliases", ", ".join(self._page.aliases)))
         if self._page.given_id and self._page.given_id != self._page.node.node_id:
             wanted.append(("imported_id", self._page.given_id))
         if written_time:
             wanted.append(("written_date", written_time))
         for name, value in self._fields.items():
-            if name not in self._used and (text := _shown(value)):
+            own = kept is not None and name in exported.OWN_PROPERTIES
+            if name not in self._used and not own and (text := _shown(value)):
                 wanted.append((one_line(name), text))
         whole = sum(len(name.encode()) + len(text.encode()) for name, text in wanted) <= MAX_METADATA_BYTES
         most = MAX_METADATA_BYTES if whole else _LONGEST_VALUE_BYTES
-        size = 0
+        entries = dict(kept.metadata) if kept else {}
+        size = sum(len(name.encode()) + len(text.encode()) for name, text in entries.items())
         lost: list[str] = []
-        entries: dict[str, str] = {}
         for name, text in wanted:
             key = cut(name, 128)
             if not key or key in entries:
@@ -307,28 +335,6 @@ class _Reader:
         if lost:
             what = ", ".join(lost[:10]) + (f" and {len(lost) - 10} more" if len(lost) > 10 else "")
             self._page.remarks.append((1, f"properties that do not fit into the metadata: {what}"))
-
-    def exported(self) -> None:
-        """What an export of Brain2 keeps in the property `brain2`: the metadata as it was, and what each link is."""
-        if _EXPORT_NAME not in self._fields:
-            return
-        node = self._page.node
-        try:
-            kept = json.loads(str(self._fields[_EXPORT_NAME]))
-            metadata = json_format.ParseDict({"metadata": kept.get("metadata", {})}, node_pb2.NewNode()).metadata
-            for link in kept.get("links", ()):
-                target = stable_id(str(link.pop("to")))
-                edge = json_format.ParseDict(link, graph_pb2.NewEdge(), ignore_unknown_fields=True)
-                edge.source_id, edge.target_id = node.node_id, target
-                self._page.exported.setdefault(target, []).append(edge)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, json_format.ParseError):
-            self._page.exported.clear()
-            self._mention(_EXPORT_NAME, "the property brain2 is not as an export writes it: it is not used")
-            return
-        node.ClearField("metadata")
-        node.metadata.update(metadata)
-        if kept.get("untitled") is True and "title" not in self._fields and node.content:
-            node.title = ""
 
 
 def path_id(path: str) -> str:

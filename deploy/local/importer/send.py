@@ -1,4 +1,4 @@
-"""Stores what a Source reads: notes in batches with a bounded number in flight, then links, then what was deleted.
+"""Stores what a Source reads: notes in batches with a bounded number in flight, links, rejections, what was deleted.
 
 Nothing is dropped in silence. A batch whose answer got lost is sent again under the same request_id, so it is stored
 once; the ids of notes come from the file, so a whole import can be run again and finds what is there. Where a service
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from google.protobuf import json_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Settings, Source
+from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Rejection, Settings, Source
 from deploy.local.importer.report import Report
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
@@ -85,6 +85,7 @@ class Importer:
     async def run(self, source: Source) -> None:
         """Read and store everything. GaveUpError when a service stays away; the report is true all the same."""
         links: list[Link] = []
+        rejections: list[Rejection] = []
         deleted: list[Note] = []
         owned: list[Owned] = []
         self._last_success = self._clock()
@@ -107,6 +108,8 @@ class Importer:
                     await self._settings(item)
                 elif isinstance(item, Owned):
                     owned.append(item)
+                elif isinstance(item, Rejection):
+                    rejections.append(item)
                 else:
                     self._other(item, links)
             if batch:
@@ -117,6 +120,9 @@ class Importer:
         async with _Flight(self._in_flight) as flight:
             for chunk in _chunks(links, _BATCH_LINKS):
                 await flight.add(self._links, chunk)
+        async with _Flight(self._in_flight) as flight:
+            for rejection in rejections:
+                await flight.add(self._reject, rejection)
         for note in deleted:
             await self._delete(note)
 
@@ -169,8 +175,12 @@ class Importer:
         self._on_progress()
 
     async def _links(self, links: Sequence[Link]) -> None:
+        weightless: list[Link] = []
+
         def record(link: Link, result: graph_pb2.CreateEdgeResult) -> None:
             if result.code == 0:
+                if link.zero and result.edge.weight:
+                    weightless.append(link)
                 self.report.linked += result.created
                 self.report.linked_before += not result.created
             else:
@@ -188,6 +198,38 @@ class Importer:
             return await self._call(fail, self._stubs.graph.BatchCreateEdges, request)
 
         await self._batch(links, send, record)
+        for link in weightless:
+            await self._set_weight_zero(link)
+
+    async def _set_weight_zero(self, link: Link) -> None:
+        edge = link.edge
+        request = graph_pb2.UpdateEdgeRequest(
+            user_id=self._user, source_id=edge.source_id, target_id=edge.target_id, type=edge.type,
+            update_mask=FieldMask(paths=["weight"]), request_id=uuid.uuid4().hex,
+        )  # fmt: skip
+        await self._call(lambda why: self.report.fail(link.where, why), self._stubs.graph.UpdateEdge, request)
+
+    async def _reject(self, rejection: Rejection) -> None:
+        """Reject a link. One that a person has made in this graph stays: only automatic ones are rejected."""
+
+        async def person_made(request: graph_pb2.GetEdgeRequest, **options: Any) -> bool:
+            try:
+                found = await self._stubs.graph.GetEdge(request, **options)
+            except NotFound:
+                return False
+            return not found.edge.metadata.auto_generated
+
+        def fail(why: str) -> None:
+            self.report.fail(rejection.where, f"the link is not rejected: {why}")
+
+        ends = {"source_id": rejection.source_id, "target_id": rejection.target_id, "type": rejection.edge_type}
+        made = await self._call(fail, person_made, graph_pb2.GetEdgeRequest(user_id=self._user, **ends))
+        if made:
+            self.report.remarks.append((rejection.where, "the link is not rejected: a person has made it here"))
+        if made is not False:
+            return
+        request = graph_pb2.SuppressEdgeRequest(user_id=self._user, request_id=uuid.uuid4().hex, **ends)
+        await self._call(fail, self._stubs.graph.SuppressEdge, request)
 
     async def _batch(
         self, items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[Any]], record: Callable[[T, Any], None]

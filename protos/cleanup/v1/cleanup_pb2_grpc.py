@@ -131,7 +131,8 @@ class CleanupServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ExportUser(self, request, context):
-        """Streams all notes, edges and settings of a user. Importing them with `make import` gives the same graph.
+        """Streams all notes, edges, rejected automatic links and settings of a user. Importing them with `make import` gives the
+        same graph.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

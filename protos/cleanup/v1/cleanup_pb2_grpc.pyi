@@ -62,7 +62,9 @@ class CleanupServiceStub:
     admin for everybody. Errors: NOT_FOUND (also for the erasure of another user).
     """
     ExportUser: _grpc.UnaryStreamMultiCallable[_cleanup_pb2.ExportUserRequest, _cleanup_pb2.ExportUserResponse]
-    """Streams all notes, edges and settings of a user. Importing them with `make import` gives the same graph."""
+    """Streams all notes, edges, rejected automatic links and settings of a user. Importing them with `make import` gives the
+    same graph.
+    """
     ReconcileUser: _grpc.UnaryStreamMultiCallable[_cleanup_pb2.ReconcileUserRequest, _cleanup_pb2.ReconcileUserResponse]
     """Finds data of a user that does not fit together, and repairs it unless dry_run is set; for operators. Such data are
     edges to missing notes, edges of which one of the two items is missing, index entries without a note, notes that are
@@ -100,7 +102,9 @@ class CleanupServiceAsyncStub(CleanupServiceStub):
     admin for everybody. Errors: NOT_FOUND (also for the erasure of another user).
     """
     ExportUser: _aio.UnaryStreamMultiCallable[_cleanup_pb2.ExportUserRequest, _cleanup_pb2.ExportUserResponse]  # type: ignore[assignment]
-    """Streams all notes, edges and settings of a user. Importing them with `make import` gives the same graph."""
+    """Streams all notes, edges, rejected automatic links and settings of a user. Importing them with `make import` gives the
+    same graph.
+    """
     ReconcileUser: _aio.UnaryStreamMultiCallable[_cleanup_pb2.ReconcileUserRequest, _cleanup_pb2.ReconcileUserResponse]  # type: ignore[assignment]
     """Finds data of a user that does not fit together, and repairs it unless dry_run is set; for operators. Such data are
     edges to missing notes, edges of which one of the two items is missing, index entries without a note, notes that are
@@ -177,7 +181,9 @@ class CleanupServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cleanup_pb2.ExportUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_cleanup_pb2.ExportUserResponse], _abc.AsyncIterator[_cleanup_pb2.ExportUserResponse]]:
-        """Streams all notes, edges and settings of a user. Importing them with `make import` gives the same graph."""
+        """Streams all notes, edges, rejected automatic links and settings of a user. Importing them with `make import` gives the
+        same graph.
+        """
 
     @_abc_1.abstractmethod
     def ReconcileUser(

@@ -33,7 +33,7 @@ NEIGHBOR_ORDER_WEIGHT: NeighborOrder
 NEIGHBOR_ORDER_TIME: NeighborOrder
 
 class Edge(_message.Message):
-    __slots__ = ("user_id", "source_id", "target_id", "type", "directed", "weight", "metadata", "version", "etag", "create_time", "update_time")
+    __slots__ = ("user_id", "source_id", "target_id", "type", "directed", "weight", "metadata", "version", "etag", "create_time", "update_time", "suppressed")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     SOURCE_ID_FIELD_NUMBER: _ClassVar[int]
     TARGET_ID_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class Edge(_message.Message):
     ETAG_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SUPPRESSED_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     source_id: str
     target_id: str
@@ -56,7 +57,8 @@ class Edge(_message.Message):
     etag: str
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, user_id: _Optional[str] = ..., source_id: _Optional[str] = ..., target_id: _Optional[str] = ..., type: _Optional[str] = ..., directed: bool = ..., weight: _Optional[float] = ..., metadata: _Optional[_Union[EdgeMetadata, _Mapping]] = ..., version: _Optional[int] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    suppressed: bool
+    def __init__(self, user_id: _Optional[str] = ..., source_id: _Optional[str] = ..., target_id: _Optional[str] = ..., type: _Optional[str] = ..., directed: bool = ..., weight: _Optional[float] = ..., metadata: _Optional[_Union[EdgeMetadata, _Mapping]] = ..., version: _Optional[int] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., suppressed: bool = ...) -> None: ...
 
 class EdgeMetadata(_message.Message):
     __slots__ = ("auto_generated", "score", "shared_keywords", "method", "confirmed", "labels")
@@ -442,16 +444,18 @@ class FindShortestPathResponse(_message.Message):
     def __init__(self, found: bool = ..., node_ids: _Optional[_Iterable[str]] = ..., edges: _Optional[_Iterable[_Union[SubgraphEdge, _Mapping]]] = ..., bound_reached: bool = ..., visited: _Optional[int] = ...) -> None: ...
 
 class ListEdgesRequest(_message.Message):
-    __slots__ = ("user_id", "min_weight", "show_hidden", "node_id")
+    __slots__ = ("user_id", "min_weight", "show_hidden", "node_id", "show_suppressed")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     MIN_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     SHOW_HIDDEN_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    SHOW_SUPPRESSED_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     min_weight: float
     show_hidden: bool
     node_id: str
-    def __init__(self, user_id: _Optional[str] = ..., min_weight: _Optional[float] = ..., show_hidden: bool = ..., node_id: _Optional[str] = ...) -> None: ...
+    show_suppressed: bool
+    def __init__(self, user_id: _Optional[str] = ..., min_weight: _Optional[float] = ..., show_hidden: bool = ..., node_id: _Optional[str] = ..., show_suppressed: bool = ...) -> None: ...
 
 class ListEdgesResponse(_message.Message):
     __slots__ = ("edges",)

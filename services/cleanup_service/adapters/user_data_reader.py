@@ -54,7 +54,7 @@ class GrpcUserDataReader:
 
     async def all_edges(self, user_id: str, *, hidden: bool) -> AsyncIterator[list[Record]]:
         async for answer in self._peers.graph.ListEdges(
-            graph_pb2.ListEdgesRequest(user_id=user_id, show_hidden=hidden)
+            graph_pb2.ListEdgesRequest(user_id=user_id, show_hidden=hidden, show_suppressed=True)
         ):
             yield [convert.edge_record(edge) for edge in answer.edges]
 

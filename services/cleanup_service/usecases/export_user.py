@@ -1,4 +1,7 @@
-"""ExportUser: all data of a user as records, in an order that an importer can use: settings, notes, edges, end."""
+"""ExportUser: all data of a user as records, in an order that an importer can use: settings, notes, edges, end.
+
+Among the edges are the rejections of automatic links, so that an import doesn't bring such links back.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -28,12 +31,15 @@ async def export_user(
             fresh = [note for note in batch if note["id"] not in exported]
             exported.update(note["id"] for note in fresh)
             yield fresh
-    edges = 0
+    counts = {"edge": 0, "rejection": 0}
     async for batch in reader.all_edges(user_id, hidden=include_deleted):
         known = [edge for edge in batch if edge["source_id"] in exported and edge["target_id"] in exported]
-        edges += len(known)
+        for edge in known:
+            counts[edge["kind"]] += 1
         yield known
-    yield [{"kind": "end", "notes": len(exported), "edges": edges, "settings": len(settings)}]
+    edges, rejections = counts["edge"], counts["rejection"]
+    end = {"notes": len(exported), "edges": edges, "rejections": rejections, "settings": len(settings)}
+    yield [{"kind": "end", **end}]
 
 
 async def _deleted_notes(reader: UserDataReader, deletions: Deletions, user_id: str) -> AsyncIterator[list[Record]]:

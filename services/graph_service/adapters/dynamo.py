@@ -212,12 +212,13 @@ class DynamoEdgeStore:
         shown = [item for item in page.items if with_suppressed or not items.is_suppressed(item)]
         return [items.edge_of(user_id, item) for item in shown], following
 
-    async def edges(self, user_id: str) -> AsyncIterator[Sequence[Edge]]:
+    async def edges(self, user_id: str, *, with_suppressed: bool = False) -> AsyncIterator[Sequence[Edge]]:
         async for page in self._pages(user_id, table.EDGES, None):
             # Of the two items of an edge only the one with the smaller id first.
-            first = [item for item in page if _is_first(item["SK"]) and not items.is_suppressed(item)]
-            if first:
-                yield [items.edge_of(user_id, item) for item in first]
+            first = [item for item in page if _is_first(item["SK"])]
+            shown = [item for item in first if with_suppressed or not items.is_suppressed(item)]
+            if shown:
+                yield [items.edge_of(user_id, item) for item in shown]
 
     async def incidences(self, user_id: str) -> AsyncIterator[Sequence[Incidence]]:
         async for page in self._pages(user_id, table.EDGES, items.INCIDENCE_ATTRIBUTES):

@@ -19,24 +19,43 @@ class ListEdges:
     lookup: ListLookup
 
     async def list_edges(
-        self, user_id: str, node_id: str = "", *, min_weight: float = 0.0, show_hidden: bool = False
+        self,
+        user_id: str,
+        node_id: str = "",
+        *,
+        min_weight: float = 0.0,
+        show_hidden: bool = False,
+        show_suppressed: bool = False,
     ) -> AsyncIterator[Sequence[Edge]]:
-        """Every edge once, in batches. node_id: only the edges of this note."""
+        """Every edge once, in batches.
+
+        node_id: only the edges of this note. show_hidden: also those at hidden notes. show_suppressed: also suppressed
+        ones, whatever min_weight is.
+        """
         check_node(user_id, node_id) if node_id else check_user(user_id)
         hidden = frozenset[str]() if show_hidden else await self.lookup.hidden(user_id)
-        async for batch in self._edges_at(user_id, node_id) if node_id else self.store.edges(user_id):
+        batches = (
+            self._edges_at(user_id, node_id, with_suppressed=show_suppressed)
+            if node_id
+            else self.store.edges(user_id, with_suppressed=show_suppressed)
+        )
+        async for batch in batches:
             visible = [
                 edge
                 for edge in batch
-                if edge.weight >= min_weight and edge.source not in hidden and edge.target not in hidden
+                if (edge.suppressed or edge.weight >= min_weight)
+                and edge.source not in hidden
+                and edge.target not in hidden
             ]
             if visible:
                 yield visible
 
-    async def _edges_at(self, user_id: str, node_id: str) -> AsyncIterator[Sequence[Edge]]:
+    async def _edges_at(self, user_id: str, node_id: str, *, with_suppressed: bool) -> AsyncIterator[Sequence[Edge]]:
         after: str | None = None
         while True:
-            batch, after = await self.store.edges_at(user_id, node_id, after=after, limit=_PAGE)
+            batch, after = await self.store.edges_at(
+                user_id, node_id, after=after, limit=_PAGE, with_suppressed=with_suppressed
+            )
             yield batch
             if after is None:
                 return

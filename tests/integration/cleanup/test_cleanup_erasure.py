@@ -138,6 +138,9 @@ async def test_an_export_holds_all_notes_edges_and_settings(
     peers.add(user, *(f"n{number}" for number in range(7)), content='text\nwith "quotes" and ünïcode ' * 2000)
     for number in range(6):
         peers.link(user, f"n{number}", f"n{number + 1}")
+    peers.link(user, "n0", "n5").suppressed = True
+    peers.link(user, "n0", "n6").suppressed = True
+    peers.link(user, "n1", "n3").weight = 0.0
     peers.delete(user, "n6", now_ms=now_ms(), purge_ms=now_ms() + 3_600_000)
     await service.queue(user, "n6")  # known to the sagas from here on, and purged soon
     await service.until_state(user, "n6", cleanup_pb2.DELETION_STATE_DONE)
@@ -147,11 +150,15 @@ async def test_an_export_holds_all_notes_edges_and_settings(
     assert notes["n1"]["text"] == 'text\nwith "quotes" and ünïcode ' * 2000
     assert notes["n1"]["tags"] == ["tag"]
     assert notes["n1"]["created"].startswith("2023-11-14T22:13:20.001")
-    edges = [(record["source_id"], record["target_id"]) for record in records if record["kind"] == "edge"]
-    assert sorted(edges) == [(f"n{number}", f"n{number + 1}") for number in range(5)]
+    edges = {(record["source_id"], record["target_id"]): record for record in records if record["kind"] == "edge"}
+    assert sorted(edges) == sorted([*((f"n{number}", f"n{number + 1}") for number in range(5)), ("n1", "n3")])
+    # JSON of protobuf leaves a weight of 0 out, and an import would take none for 1.
+    assert edges["n1", "n3"]["weight"] == 0.0
+    rejections = [record for record in records if record["kind"] == "rejection"]
+    assert rejections == [{"kind": "rejection", "source_id": "n0", "target_id": "n5", "type": "related"}]
     settings = {record["context"]: record["settings"] for record in records if record["kind"] == "settings"}
     assert settings == {"node": {"retention": "60s"}, "similarity": {"language": "german"}}
-    assert records[-1] == {"kind": "end", "notes": 6, "edges": 5, "settings": 2}
+    assert records[-1] == {"kind": "end", "notes": 6, "edges": 6, "rejections": 1, "settings": 2}
 
 
 async def test_an_export_with_deleted_notes_has_their_edges_too(
@@ -171,4 +178,4 @@ async def test_an_export_with_deleted_notes_has_their_edges_too(
     notes = {record["id"]: record for record in records if record["kind"] == "note"}
     assert sorted(notes) == ["a", "b", "c"]
     assert "delete_time" in notes["b"]
-    assert records[-1] == {"kind": "end", "notes": 3, "edges": 1, "settings": 2}
+    assert records[-1] == {"kind": "end", "notes": 3, "edges": 1, "rejections": 0, "settings": 2}

@@ -60,6 +60,26 @@ async def test_the_suppressed_edges_of_a_note(graph: GraphService, user: str) ->
     assert await suppressed("a") == ["b"]
 
 
+async def test_rejections_are_listed_when_they_are_asked_for(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b")
+    await graph.create(user, "a", "c", auto=True)
+    for target in ("c", "d"):
+        request = graph_pb2.SuppressEdgeRequest(user_id=user, source_id="a", target_id=target)
+        await graph.stub.SuppressEdge(request)
+    assert await listed(graph, user) == [("a", "b")]
+
+    async def suppressed(**fields: Any) -> dict[str, bool]:
+        request = graph_pb2.ListEdgesRequest(user_id=user, show_suppressed=True, min_weight=0.5, **fields)
+        return {
+            edge.target_id: edge.suppressed async for answer in graph.stub.ListEdges(request) for edge in answer.edges
+        }
+
+    assert await suppressed() == await suppressed(node_id="a") == {"b": False, "c": True, "d": True}
+    assert await suppressed(node_id="d") == {"d": True}
+    await graph.hide(user, "d", 2)
+    assert await suppressed() == {"b": False, "c": True}
+
+
 async def test_stats_count_visible_edges(graph: GraphService, nodes: FakeNodes, user: str) -> None:
     await fan(graph, user, "a", 9)
     await fan(graph, user, "b", 4)

@@ -1,6 +1,7 @@
 """The Python client without a server: where the services are, which tokens a read sends, what an error tells."""
 
 import asyncio
+import threading
 from datetime import datetime
 
 import grpc
@@ -11,7 +12,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from clients.python import twin
-from clients.python.brain2 import Brain2, Brain2Sync, InvalidArgument, ResourceExhausted
+from clients.python.brain2 import Brain2, Brain2Sync, Cancelled, InvalidArgument, ResourceExhausted
 from clients.python.brain2 import client as client_module
 from clients.python.brain2._calls import Memory, _repeat_after, tracing_interceptors
 from clients.python.brain2._loop import Loop
@@ -98,6 +99,43 @@ def test_the_policy_of_retries_is_the_documented_one() -> None:
 def test_a_time_needs_a_zone() -> None:
     with pytest.raises(ValueError, match="zone"):
         in_utc(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_a_closed_twin_answers_and_closes_again() -> None:
+    brain = Brain2Sync("localhost:1", user="ada")
+    listing = brain.notes.list()
+    brain.close()
+    brain.close()
+    for call in (lambda: brain.notes.get("tea"), lambda: next(listing), lambda: next(brain.links.watch())):
+        with pytest.raises(Cancelled) as closed:
+            call()
+        assert closed.value.reason == "CLIENT_CLOSED"
+
+
+def test_closing_ends_the_calls_of_other_threads() -> None:
+    # Nobody listens there, and the call would wait for a minute.
+    brain = Brain2Sync("localhost:1", user="ada", timeout=60.0)
+    begun, ended = threading.Event(), []
+
+    def token() -> str:
+        begun.set()
+        return "token"
+
+    other = brain.notes
+    brain._brain._calls._token = token
+
+    def wait() -> None:
+        try:
+            other.get("tea")
+        except Cancelled as error:
+            ended.append(error.reason)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert begun.wait(10)
+    brain.close()
+    thread.join(10)
+    assert ended == ["CLIENT_CLOSED"]
 
 
 def test_the_private_loop_refuses_to_wait_for_itself() -> None:

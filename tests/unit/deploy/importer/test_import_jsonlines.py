@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.importer import jsonlines
-from deploy.local.importer.items import Item, Link, Note, Problem, Settings
+from deploy.local.importer.items import Item, Link, Note, Problem, Rejection, Settings
 from deploy.local.importer.jsonlines import JsonLines
 
 
@@ -103,6 +103,31 @@ def test_an_export(tmp_path: Path) -> None:
     assert link.edge.metadata.auto_generated
     assert link.edge.metadata.shared_keywords[0].keyword == "tea"
     assert link.edge.target_id.startswith("b-c-")
+
+
+def test_an_export_is_taken_as_it_stands(tmp_path: Path) -> None:
+    odd = {
+        "kind": "note",
+        "id": "a",
+        "title": " A ",
+        "text": "\r\n x \0",
+        "tags": ["#a", " b ", "c,d"],
+        "aliases": ["!"],
+    }
+    edge = {"kind": "edge", "source_id": "a", "target_id": "b", "weight": 0.0}
+    default = {"kind": "edge", "source_id": "a", "target_id": "c"}
+    rejection = {"kind": "rejection", "source_id": "a", "target_id": "d", "type": "related"}
+    end = {"kind": "end", "notes": 1, "edges": 2, "rejections": 2}
+    note, zero, one, rejected, problem = read(tmp_path, odd, edge, default, rejection, end)
+    assert isinstance(note, Note)
+    assert (note.node.title, note.node.content) == (" A ", "\r\n x \0")
+    assert (list(note.node.tags), list(note.node.aliases)) == (["#a", " b ", "c,d"], ["!"])
+    assert isinstance(zero, Link)
+    assert isinstance(one, Link)
+    assert (zero.zero, one.zero) == (True, False)
+    assert rejected == Rejection("line 4", "a", "d", "related")
+    assert isinstance(problem, Problem)
+    assert "2 rejections, the file has 1" in problem.reason
 
 
 def test_an_export_that_is_cut_off_is_a_failure(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Settings
+from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Rejection, Settings
 from deploy.local.importer.send import GaveUpError, Importer, Stubs
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
@@ -37,6 +37,7 @@ class World:
         self.nodes: dict[str, node_pb2.NewNode] = {}
         self.deleted: set[str] = set()
         self.edges: dict[tuple[str, str], graph_pb2.NewEdge] = {}
+        self.rejected: list[tuple[str, str, str]] = []
         self.failing: list[Brain2Error] = []
         self.busy: list[int] = []
         self.batches: list[int] = []
@@ -92,9 +93,26 @@ class World:
             if not {*ends} <= {*self.nodes} - self.deleted:
                 answer.results.add(code=9, reason="NODE_MISSING", message="no such end")
             else:
-                answer.results.add(created=ends not in self.edges)
+                answer.results.add(created=ends not in self.edges, edge={"weight": edge.weight or 1.0})
                 self.edges[ends] = edge
         return answer
+
+    async def UpdateEdge(self, request: graph_pb2.UpdateEdgeRequest, **_: Any) -> Any:
+        assert list(request.update_mask.paths) == ["weight"]
+        self.edges[request.source_id, request.target_id].weight = request.weight
+        return graph_pb2.UpdateEdgeResponse()
+
+    async def GetEdge(self, request: graph_pb2.GetEdgeRequest, **_: Any) -> Any:
+        edge = self.edges.get((request.source_id, request.target_id))
+        if edge is None:
+            raise NotFound("no such edge")
+        return graph_pb2.GetEdgeResponse(edge=graph_pb2.Edge(metadata=edge.metadata))
+
+    async def SuppressEdge(self, request: graph_pb2.SuppressEdgeRequest, **_: Any) -> Any:
+        self._fail()
+        self.edges.pop((request.source_id, request.target_id), None)
+        self.rejected.append((request.source_id, request.target_id, request.type))
+        return graph_pb2.SuppressEdgeResponse()
 
     async def ListEdges(self, request: graph_pb2.ListEdgesRequest, **_: Any) -> AsyncIterator[Any]:
         for edge in list(self.edges.values()):
@@ -272,6 +290,30 @@ async def test_an_update_leaves_links_to_the_service_that_follows_them() -> None
     await run.run(Items([*names, owned]))
     # a -> b is followed by the service alone, d is no note of this source; b -> c is no link of any text.
     assert set(world.edges) == {("a", "b"), ("a", "d")}
+
+
+async def test_a_weight_of_zero_is_set_after_the_edge_is_made() -> None:
+    world = World()
+    weighed = [Link("line 3", graph_pb2.NewEdge(source_id="a", target_id=name), zero=name == "b") for name in "bc"]
+    weighed[1].edge.weight = 0.5
+    run = importer(world)
+    await run.run(Items([note("a"), note("b"), note("c"), *weighed]))
+    assert {ends: edge.weight for ends, edge in world.edges.items()} == {("a", "b"): 0.0, ("a", "c"): 0.5}
+    assert run.report.linked == 2
+
+
+async def test_rejections_are_stored_again_but_what_a_person_made_since_then_stays() -> None:
+    world = World()
+    automatic = link("a", "b")
+    automatic.edge.metadata.auto_generated = True
+    rejections = [Rejection(f"line {n}", "a", name, "related") for n, name in enumerate("bcd")]
+    world.failing = [Unavailable("once")]
+    run = importer(world, Time())
+    await run.run(Items([*rejections, note("a"), note("b"), note("c"), note("d"), automatic, link("a", "c")]))
+    assert sorted(world.rejected) == [("a", "b", "related"), ("a", "d", "related")]
+    assert set(world.edges) == {("a", "c")}
+    assert run.report.remarks == [("line 1", "the link is not rejected: a person has made it here")]
+    assert not run.report.failures
 
 
 async def test_an_update_without_a_change_keeps_all_edges() -> None:
