@@ -11,8 +11,7 @@ from tests.support.similarity_fakes import note
 
 
 def variant(word: str, language: str = "english") -> int:
-    (pair,) = analyser(language).pairs(word)
-    return analyser(language).variant(pair)
+    return analyser(language).variant(analyser(language).pairs(word)[0])
 
 
 @pytest.mark.parametrize(
@@ -47,7 +46,7 @@ def test_a_plural_mentions_its_singular(one: str, other: str) -> None:
         ("compiler", "compilation"),
         ("network", "networking"),
         ("general", "generally"),
-        ("organ", ["organs'", "organization"][1]),
+        ("organize", "organization"),
     ],
 )
 def test_another_ending_is_another_word(one: str, other: str) -> None:

@@ -3,7 +3,7 @@
 import random
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.similarity_service.model.engine.arrays import distinct, order_of
@@ -44,6 +44,7 @@ def numbered(terms: list[list[str]], forms: list[list[str]], at_once: int = 1_00
     return made
 
 
+@settings(deadline=None)
 @given(rows, st.data())
 def test_as_a_dict_would(terms: list[list[str]], data: st.DataObject) -> None:
     forms = [data.draw(st.lists(words | st.just(""), max_size=len(row))) for row in terms]
