@@ -24,6 +24,7 @@ import snowballstemmer
 from services.similarity_service.model.calendar_words import words_beside_numbers
 from services.similarity_service.model.checkpoint import EVERY, checkpoint
 from services.similarity_service.model.stopwords import STOPWORDS
+from services.similarity_service.model.variants import variant_of
 
 VERSION = 3
 DEFAULT_LANGUAGE = "english"
@@ -132,6 +133,7 @@ class Analyser:
         self._accents_first = language in ("english", "porter", "none")
         self._splits_apostrophes = language in ("french", "italian", "catalan")
         self._known: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._variants: dict[tuple[str, str], int] = {}
         self.stop_terms = frozenset(term for word in self.stopwords for term, _ in self.resolve(word))
         self._beside_numbers = frozenset(
             term for word in words_beside_numbers(language) for term, _ in self.resolve(word)
@@ -172,6 +174,19 @@ class Analyser:
             for place in found
             if (place and _dated(pairs[place - 1][0], beside)) or (place < last and _dated(pairs[place + 1][0], beside))
         ]
+
+    def variant(self, pair: tuple[str, str]) -> int:
+        """Which of the words of a term a (term, form) pair is, as a set of one (variants.py)."""
+        found = self._variants.get(pair)
+        if found is None:
+            term, form = pair
+            word = _fold(form)
+            # A term that is not the stem of its form as a word, as "email" of "e-mail", has no other words.
+            found = variant_of(self.language, term, word if word.isalpha() and self._stemmed(word) == term else term)
+            if len(self._variants) >= _CACHED_TOKENS:
+                self._variants.clear()
+            self._variants[pair] = found
+        return found
 
     def spans(self, text: str) -> Iterator[Span]:
         """The terms with their offsets into normalise(text)."""

@@ -56,6 +56,7 @@ class Note:
     salient: local numbers of the most telling terms with their weight in (0, 255], best first, as they were when the
     note was indexed.
     links: what the wiki links of the text name.
+    variants: the words of each term that occur (variants.py), two bytes each; b"" when they are not known.
     Numbers of several bytes are in the machine's order.
     """
 
@@ -75,6 +76,7 @@ class Note:
     language: str = "english"
     analysis_version: int = analysis.VERSION
     links: NoteLinks = NO_LINKS
+    variants: bytes = b""
 
     @property
     def stamp(self) -> tuple[int, int]:
@@ -127,16 +129,15 @@ def analyse(
     title_pairs = analyser.pairs(title)
     quiet: Set[int] = set(analyser.quiet_places(title_pairs))
     counts: dict[str, int] = {}
-    for place, (term, _) in enumerate(title_pairs):
-        counts[term] = counts.get(term, 0) + (0 if place in quiet else 2)
+    variants: dict[str, int] = {}
+    _count(analyser, title_pairs, quiet, 2, counts, variants)
     text_pairs: list[tuple[str, str]] = []
     pieces: list[tuple[int, int]] = []
     for parts in _sentences(analysis.normalise(text)):
         pairs, quiet = _read(analyser, parts, _MOST_OCCURRENCES - len(text_pairs))
         text_pairs += pairs
         pieces += _pieces(pairs, quiet, next((text for text, silent in parts if not silent), ""))
-        for place, (term, _) in enumerate(pairs):
-            counts[term] = counts.get(term, 0) + (place not in quiet)
+        _count(analyser, pairs, quiet, 1, counts, variants)
         if len(text_pairs) >= _MOST_OCCURRENCES:
             break
     for value in (*properties, posixpath.splitext(posixpath.basename(path))[0]):
@@ -168,6 +169,7 @@ def analyse(
         forms=shown if any(shown) else (),
         language=analyser.language,
         links=note_links(wiki_links(text), aliases, path),
+        variants=array("H", variants.values()).tobytes(),
     )
 
 
@@ -222,6 +224,22 @@ def _read(analyser: Analyser, parts: Sequence[tuple[str, bool]], most: int) -> t
             quiet.update(range(start, len(pairs)))
     quiet.update(analyser.quiet_places(pairs))
     return pairs[:most], quiet
+
+
+def _count(
+    analyser: Analyser,
+    pairs: Sequence[tuple[str, str]],
+    quiet: Set[int],
+    times: int,
+    counts: dict[str, int],
+    variants: dict[str, int],
+) -> None:
+    """Add the occurrences that are not quiet to the counts and the variants of their terms. times: what each counts."""
+    for place, pair in enumerate(pairs):
+        term = pair[0]
+        loud = place not in quiet
+        counts[term] = counts.get(term, 0) + times * loud
+        variants[term] = variants.get(term, 0) | (analyser.variant(pair) if loud else 0)
 
 
 def _pieces(pairs: Sequence[tuple[str, str]], quiet: Set[int], beginning: str) -> list[tuple[int, int]]:

@@ -9,19 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.similarity_service.model.engine.arrays import Floats, Ints, Longs
-from services.similarity_service.model.engine.index import ADDED_TERMS, LOG_TF, UserIndex
+from services.similarity_service.model.engine.forward import Variants
+from services.similarity_service.model.engine.index import ADDED_TERMS, LOG_TF, NameWords, UserIndex
 from services.similarity_service.model.engine.vocabulary import OTHERS, WEIGHTLESS
 from services.similarity_service.model.note import QUIET, Note
+from services.similarity_service.model.variants import ANY
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name of the note that the query is about. term: the name as the index has it. docs: the notes that have it."""
+    """A name of the note that the query is about.
+
+    term: the name as the index has it. docs: the notes that have it. words: UserIndex.name_words().
+    """
 
     number: int
     term: str
     weight: float
     docs: Longs
+    words: NameWords = ()
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Query:
     sequence: the terms of the title, -1, those of the text, in their order; unknown terms are -1.
     mentioned: the names that occur in it (Titles.scan()).
     names: its own names.
+    variants: which words of each of its terms occur (variants.py).
     added: what the ADDED_TERMS of each note add to the square of its norm.
     """
 
@@ -45,6 +52,12 @@ class Query:
     mentioned: Mapping[int, bool]
     names: Sequence[Name]
     added: float
+    variants: Variants
+
+    @cached_property
+    def words(self) -> Mapping[int, int]:
+        """Its variants by term."""
+        return dict(zip(self.numbers.tolist(), self.variants.tolist(), strict=True))
 
     @cached_property
     def ascending(self) -> tuple[Ints, Floats, Floats]:
@@ -71,7 +84,8 @@ def of_doc(index: UserIndex, doc: int) -> Query:
     weights = tf * index.vocabulary.idf(numbers, index.live)
     sequence = index.forward.sequence(doc)
     mentioned = index.titles.scan(heard(index, doc))
-    return Query(doc, index.title(doc), numbers, tf, weights, sequence, mentioned, names, added(index))
+    variants = index.forward.variants_of(doc)
+    return Query(doc, index.title(doc), numbers, tf, weights, sequence, mentioned, names, added(index), variants)
 
 
 def of_note(index: UserIndex, note: Note) -> Query:
@@ -86,15 +100,17 @@ def of_note(index: UserIndex, note: Note) -> Query:
         own = [index.vocabulary.number(term) for term in name]
         if -1 not in own and any(not index.vocabulary.flags.data[number] & WEIGHTLESS for number in own):
             number = index.vocabulary.number(" ".join(name))
+            words = index.words_of_name(" ".join(name), note.title)
             if number >= 0:
-                names.append(_name(index, number, -1))
+                names.append(_name(index, number, -1, words))
             else:
                 docs = index.titles.containing(own)
-                names.append(Name(-1, " ".join(name), index.titles.rarity(len(docs)), docs))
+                names.append(Name(-1, " ".join(name), index.titles.rarity(len(docs)), docs, words))
     tf = LOG_TF[codes[known]]
     weights = tf * index.vocabulary.idf(numbers[known], index.live)
     mentioned = index.titles.scan(_without_quiet(note, terms))
-    return Query(-1, note.title, numbers[known], tf, weights, terms, mentioned, names, added(index))
+    variants = np.frombuffer(note.variants, np.uint16) if note.variants else np.full(len(numbers), ANY, np.uint16)
+    return Query(-1, note.title, numbers[known], tf, weights, terms, mentioned, names, added(index), variants[known])
 
 
 def added(index: UserIndex) -> float:
@@ -139,10 +155,13 @@ def _without_quiet(note: Note, terms: Ints) -> Ints:
     return heard_terms
 
 
-def _name(index: UserIndex, number: int, doc: int) -> Name:
+def _name(index: UserIndex, number: int, doc: int, words: NameWords = ()) -> Name:
     """A name of a note, or of a text (doc -1)."""
     docs, codes = index.postings.of(number)
     live = docs[index.forward.alive.data[docs] & (codes > 0)]
     rarity = index.titles.rarity(int(index.vocabulary.df.data[number]))
-    weight = rarity / max(1, len(index.titles.titled(number))) if doc < 0 else index.mention_weight(number, doc)
-    return Name(number, index.vocabulary.word(number), weight, live.astype(np.int64))
+    if doc < 0:
+        weight = rarity / max(1, len(index.bearers(number, words)))
+    else:
+        weight, words = index.mention_weight(number, doc), index.name_words(number, doc)
+    return Name(number, index.vocabulary.word(number), weight, live.astype(np.int64), words)

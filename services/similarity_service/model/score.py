@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from services.similarity_service.model import duplicates
 from services.similarity_service.model.engine.arrays import Doubles, Floats, Longs
-from services.similarity_service.model.engine.index import ADDED_TERMS, LOG_TF, UserIndex
+from services.similarity_service.model.engine.index import ADDED_TERMS, LOG_TF, NameWords, UserIndex
 from services.similarity_service.model.engine.titles import COVERED
 from services.similarity_service.model.note import called
 from services.similarity_service.model.query import Query, counts_without_boilerplate, heard, of_doc
@@ -129,6 +129,13 @@ def explain(index: UserIndex, query: Query, match: Match, most: int | None = Non
     """
     numbers, weights, tf = query.ascending
     terms = index.forward.terms[match.doc]
+    others: dict[int, int] = dict(zip(terms.tolist(), index.forward.variants_of(match.doc).tolist(), strict=True))
+
+    def common(number: int) -> int:
+        """The words of a term that stand in both notes, else those in one of them."""
+        one, other = query.words.get(number, 0), others.get(number, 0)
+        return one & other or one | other
+
     places = np.minimum(np.searchsorted(numbers, terms), max(0, len(numbers) - 1))
     shared = np.flatnonzero(numbers[places] == terms) if len(numbers) else np.zeros(0, np.int64)
     here = places[shared]
@@ -142,7 +149,7 @@ def explain(index: UserIndex, query: Query, match: Match, most: int | None = Non
         order = np.argsort(-products, kind="stable")[:most]
         for number, product in zip(terms[shared][order].tolist(), products[order].tolist(), strict=True):
             if product > 0:
-                form = index.vocabulary.form(number)
+                form = index.vocabulary.form(number, common(number))
                 parts[form] = parts.get(form, 0.0) + product
     mention = 1 - (1 - match.mentions) * (1 - match.mentioned_by)
     total = match.mentions + match.mentioned_by
@@ -152,7 +159,9 @@ def explain(index: UserIndex, query: Query, match: Match, most: int | None = Non
     ):
         if weight:
             # A single word may be among the shared ones already.
-            shown = _readable(index, name, title if " " in name else "")
+            number = index.vocabulary.number(name)
+            single = number >= 0 and " " not in name
+            shown = index.vocabulary.form(number, common(number)) if single else _readable(index, name, title)
             parts[shown] = parts.get(shown, 0.0) + MENTION * mention * weight / total
     return [Contribution(word, part) for word, part in sorted(parts.items(), key=lambda item: (-item[1], item[0]))][
         :most
@@ -190,7 +199,7 @@ def mentioned_by(index: UserIndex, query: Query, doc: int) -> Mention:
     found = index.titles.scan(heard(index, doc)) if names else {}
     for name in names:
         # Only a text that is not in the index can have a name that the scan doesn't know.
-        if name.number in found or query.doc < 0:
+        if (name.number in found or query.doc < 0) and _has(index, doc, name.words):
             weight = name.weight * (COVERED if found.get(name.number, False) else 1.0)
             best = _better(best, Mention(weight, name.term.count(" ") + 1, name.term))
     return best
@@ -230,10 +239,18 @@ def _mentioned(index: UserIndex, query: Query) -> dict[int, Mention]:
     for number, covered in query.mentioned.items():
         for doc in index.titles.titled(number):
             weight = index.mention_weight(number, doc) * (COVERED if covered else 1.0) if doc != query.doc else 0.0
-            if weight:
+            if weight and all(query.words[term] & variants for term, variants in index.name_words(number, doc)):
                 name = index.vocabulary.word(number)
                 found[doc] = _better(found.get(doc, NONE), Mention(weight, name.count(" ") + 1, name))
     return found
+
+
+def _has(index: UserIndex, doc: int, words: NameWords) -> bool:
+    """Whether a note has the words of a name."""
+    if not words:
+        return True
+    terms, variants = index.forward.terms[doc], index.forward.variants_of(doc)
+    return all((variants[terms == term] & wanted).any() for term, wanted in words)
 
 
 def _better(one: Mention, other: Mention) -> Mention:

@@ -1,8 +1,8 @@
 """A note's record as bytes, for the store: about 300 bytes for a note of 70 words, read back in about 10 microseconds.
 
-Layout before compression: a head of ten lengths, then language and version of the analysis, title, tags and aliases
-(JSON), terms, forms, codes, sequence, hashes and sizes of sentences, salient terms. Numbers are little-endian. The
-first byte names the layout.
+Layout before compression: a head of eleven lengths, then language and version of the analysis, title, tags and aliases
+(JSON), terms, forms, codes, sequence, hashes and sizes of sentences, salient terms, variants. Numbers are
+little-endian. The first byte names the layout.
 """
 
 import json
@@ -21,10 +21,12 @@ from services.similarity_service.model import analysis
 from services.similarity_service.model.engine.arrays import Longs
 from services.similarity_service.model.link_index import NO_LINKS, NoteLinks
 from services.similarity_service.model.note import KINDS, NARROW, Note
+from services.similarity_service.model.variants import ANY
 
-# 1: the last two bits of a sentence's hash are not its kind. It is still read.
-_LAYOUT = 2
-_HEAD = struct.Struct("<10I")
+# Still read: 2 is without variants; in 1, too, the last two bits of a sentence's hash are not its kind.
+_LAYOUT = 3
+_HEAD = struct.Struct("<11I")
+_HEAD_OF_2 = struct.Struct("<10I")
 _BETWEEN = "\x1e"
 _LEVEL = 6
 
@@ -47,8 +49,8 @@ class Packed(NamedTuple):
 
 
 # The places of a record's parts, in their order.
-ABOUT, TITLE, NAMED, WORDS, FORMS, CODES, SEQUENCE, HASHES, SIZES, SALIENT = range(10)
-PARTS = 10
+ABOUT, TITLE, NAMED, WORDS, FORMS, CODES, SEQUENCE, HASHES, SIZES, SALIENT, VARIANTS = range(11)
+PARTS = 11
 # What stands between the parts of two notes.
 _BETWEEN_NOTES = {ABOUT: b"\n", WORDS: b" ", FORMS: _BETWEEN.encode()}
 
@@ -100,17 +102,26 @@ def inflate(record: bytes, *, node_id: str, incarnation: int, version: int) -> P
     if not record or not 1 <= record[0] <= _LAYOUT:
         raise UnknownLayout(f"record layout {record[:1]!r}")
     data = zlib.decompress(memoryview(record)[1:])
-    return Packed(node_id, incarnation, version, _from_layout_1(data) if record[0] == 1 else data)
+    if record[0] == 1:
+        data = _from_layout_1(data)
+    return Packed(node_id, incarnation, version, data if record[0] == _LAYOUT else _from_layout_2(data))
 
 
 def _from_layout_1(data: bytes) -> bytes:
     """The data of an older record, its sentences being of no other kind than SENTENCE."""
-    lengths = _HEAD.unpack_from(data)
-    start = _HEAD.size + sum(lengths[:HASHES])
+    lengths = _HEAD_OF_2.unpack_from(data)
+    start = _HEAD_OF_2.size + sum(lengths[:HASHES])
     hashes = np.frombuffer(data, "<u4", lengths[HASHES] // 4, start)
     kept = hashes & np.uint32(0xFFFFFFFF ^ KINDS)
     kept[(kept == 0) & (hashes != 0)] = KINDS + 1
     return data[:start] + kept.astype("<u4").tobytes() + data[start + lengths[HASHES] :]
+
+
+def _from_layout_2(data: bytes) -> bytes:
+    """The data of an older record, with every variant of each term."""
+    lengths = _HEAD_OF_2.unpack_from(data)
+    variants = struct.pack("<H", ANY) * lengths[CODES]
+    return b"".join([_HEAD.pack(*lengths, len(variants)), data[_HEAD_OF_2.size :], variants])
 
 
 def title_of(note: Packed) -> str:
@@ -158,6 +169,7 @@ def _parts(note: Note) -> list[bytes]:
         _little("I", note.sentence_hashes),
         _little("H", note.sentence_sizes),
         _little("H", array("H", [value for pair in note.salient for value in pair]).tobytes()),
+        _little("H", note.variants) or struct.pack("<H", ANY) * len(note.codes),
     ]
 
 
@@ -166,7 +178,7 @@ def unpack(record: bytes, *, node_id: str, incarnation: int, version: int) -> No
     data = inflate(record, node_id=node_id, incarnation=incarnation, version=version).data
     ends = list(accumulate(_HEAD.unpack_from(data), initial=_HEAD.size))
     parts = [data[start:end] for start, end in pairwise(ends)]
-    about, title, called, words, forms, codes, sequence, hashes, sizes, salient = parts
+    about, title, called, words, forms, codes, sequence, hashes, sizes, salient, variants = parts
     analysis_version, _, language = about.decode().partition(" ")
     tags, aliases = named(called)
     terms = tuple(words.decode().split(" ")) if words else ()
@@ -187,6 +199,7 @@ def unpack(record: bytes, *, node_id: str, incarnation: int, version: int) -> No
         sentence_hashes=_little("I", hashes),
         sentence_sizes=_little("H", sizes),
         salient=tuple(zip(listed[::2], listed[1::2], strict=True)),
+        variants=_little("H", variants),
     )
 
 

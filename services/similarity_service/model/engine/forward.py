@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from services.similarity_service.model.engine.arrays import Bytes, Growing, Ints, Longs, Rows
 from services.similarity_service.model.note import NARROW, WIDE
 
+Variants = NDArray[np.uint16]
+
 
 class ForwardIndex:
     """One row for each note, in the order of adding. The row of a removed note stays, and alive is False there."""
@@ -16,6 +18,8 @@ class ForwardIndex:
         self.terms = Rows(np.int32)
         # Occurrences of each term, in the same places as terms.values.
         self.codes = Growing(np.uint8, room=64)
+        # Which words of each term occur (variants.py), in the same places.
+        self.variants = Growing(np.uint16, room=64)
         # Sequences of local numbers of one byte. A note whose numbers take two bytes has an empty row here.
         self.narrow = Rows(np.uint8)
         self._wide: dict[int, NDArray[np.uint16]] = {}
@@ -31,14 +35,16 @@ class ForwardIndex:
     def nbytes(self) -> int:
         """Memory in bytes."""
         wide = sum(array.nbytes + 112 for array in self._wide.values()) + self._wide.__sizeof__()
-        return self.terms.nbytes + self.codes.nbytes + self.narrow.nbytes + self.alive.nbytes + wide
+        parts = (self.terms, self.codes, self.variants, self.narrow, self.alive)
+        return sum(part.nbytes for part in parts) + wide
 
-    def add(self, numbers: Ints, codes: Bytes, sequence: bytes, *, wide: bool) -> None:
+    def add(self, numbers: Ints, codes: Bytes, variants: Variants, sequence: bytes, *, wide: bool) -> None:
         """Append the row of a note. wide: the numbers in its sequence take two bytes."""
         if wide:
             self._wide[self.size] = np.frombuffer(sequence, np.uint16)
         self.terms.append(numbers)
         self.codes.extend(codes)
+        self.variants.extend(variants)
         self.narrow.append(np.frombuffer(b"" if wide else sequence, np.uint8))
         self.alive.append(True)
         self.live += 1
@@ -49,7 +55,7 @@ class ForwardIndex:
         self._wide.pop(doc, None)
         self.live -= 1
 
-    def load(self, numbers: Ints, codes: Bytes, sizes: Longs, sequences: Bytes, lengths: Longs,
+    def load(self, numbers: Ints, codes: Bytes, variants: Variants, sizes: Longs, sequences: Bytes, lengths: Longs,
              wide: list[int]) -> Longs:  # fmt: skip
         """Append the rows of many notes to an empty forward index.
 
@@ -60,6 +66,7 @@ class ForwardIndex:
         """
         self.terms.load(numbers, sizes)
         self.codes.extend(codes)
+        self.variants.extend(variants)
         narrow = np.ones(len(lengths), np.bool_)
         narrow[wide] = False
         ends = np.cumsum(lengths)
@@ -77,6 +84,10 @@ class ForwardIndex:
     def codes_of(self, doc: int) -> Bytes:
         """How often each of a note's terms occurs."""
         return self.codes.data[self.terms.span(doc)]
+
+    def variants_of(self, doc: int) -> Variants:
+        """Which words of each of a note's terms occur."""
+        return self.variants.data[self.terms.span(doc)]
 
     def wide_docs(self) -> list[int]:
         """The notes of more different terms than one byte can number."""

@@ -30,7 +30,8 @@ from services.similarity_service.model.engine.repeats import Repeats
 from services.similarity_service.model.engine.strings import Strings
 from services.similarity_service.model.engine.titles import Titles
 from services.similarity_service.model.engine.vocabulary import STOP, TAG_PREFIX, UNSPACED, WEIGHTLESS, Vocabulary
-from services.similarity_service.model.note import LONGEST_TITLE, LONGEST_UNSPACED, NARROW, WIDE, Note
+from services.similarity_service.model.note import LONGEST_TITLE, LONGEST_UNSPACED, NARROW, WIDE, Note, called
+from services.similarity_service.model.variants import ANY, mentioning
 
 # The weight of a term by its number of occurrences. It is logarithmic: the tenth occurrence adds less than the second.
 LOG_TF = np.concatenate([[0.0], 1.0 + np.log(np.arange(1, 256))]).astype(np.float32)
@@ -40,6 +41,9 @@ _SQUARES = LOG_TF * LOG_TF
 ADDED_TERMS = 5
 # A name that more notes have points to none of them.
 MOST_BEARERS = 8
+# The terms of a name, each with the variants that mention it (variants.py); empty where every variant does.
+NameWords = tuple[tuple[int, int], ...]
+_CACHED_NAMES = 20_000
 # Loading counts the terms of so many notes in one step, and posts those of so many in one step.
 _COUNTED, _POSTED = 1 << 14, 1 << 12
 
@@ -49,7 +53,7 @@ class UserIndex:
 
     def __init__(self, language: str = "english") -> None:
         self.analyser: Analyser = analyser(language)
-        self.vocabulary = Vocabulary(self.analyser.stop_terms)
+        self.vocabulary = Vocabulary(self.analyser)
         # Stop words have no postings: half of all postings would be theirs, and they carry no weight.
         self.postings = Postings()
         self.forward = ForwardIndex()
@@ -69,6 +73,7 @@ class UserIndex:
         # Counts the changes of the index.
         self.epoch = 0
         self._scratch = np.zeros(0, np.float32)
+        self._name_words: dict[tuple[int, int], NameWords] = {}
 
     def __len__(self) -> int:
         return self.live
@@ -143,13 +148,43 @@ class UserIndex:
         name = self.vocabulary.number(" ".join(terms))
         return distinct(np.concatenate([docs, np.array(self.titles.titled(name), np.int64)])) if name >= 0 else docs
 
+    def name_words(self, name: int, doc: int) -> NameWords:
+        """The terms of a name of a note with the variants that mention it; none where all do."""
+        key = (name, doc)
+        found = self._name_words.get(key)
+        if found is None:
+            if len(self._name_words) >= _CACHED_NAMES:
+                self._name_words.clear()
+            found = self._name_words[key] = self.words_of_name(self.vocabulary.word(name), self.title(doc))
+        return found
+
+    def words_of_name(self, name: str, title: str) -> NameWords:
+        """As name_words() for the terms of a name and the title that has it. The words of an alias are not kept."""
+        terms = name.split(" ")
+        variants = [0] * len(terms)
+        for text in called(title):
+            pairs = self.analyser.pairs(text)
+            if [term for term, _ in pairs] == terms:
+                found = [mentioning(self.analyser.language, self.analyser.variant(pair)) for pair in pairs]
+                variants = [one | other for one, other in zip(variants, found, strict=True)]
+        if all(each in (0, ANY) for each in variants):
+            return ()
+        return tuple((self.vocabulary.number(term), each) for term, each in zip(terms, variants, strict=True))
+
+    def bearers(self, name: int, words: NameWords) -> Sequence[int]:
+        """The live notes that have a name in these words; where more than MOST_BEARERS have it, in any."""
+        docs = self.titles.titled(name)
+        if not words or not 1 < len(docs) <= MOST_BEARERS:
+            return docs
+        return [doc for doc in docs if _same_words(words, self.name_words(name, doc))]
+
     def mention_weight(self, name: int, doc: int) -> float:
         """The weight of a mention of a note by one of its names, in [0, 1]: higher for rare names.
 
         0 for a name that another note has as the same title: it points to neither. Names that several notes have for
         other reasons (an abbreviation, the stem of a word) count in parts.
         """
-        bearers = self.titles.titled(name)
+        bearers = self.bearers(name, self.name_words(name, doc))
         if len(bearers) > MOST_BEARERS:
             return 0.0
         if len(bearers) > 1:
@@ -168,12 +203,15 @@ class UserIndex:
         if note.node_id in self:
             self.remove(note.node_id)
         vocabulary = self.vocabulary
-        numbers = vocabulary.number_all([*note.terms, *(TAG_PREFIX + tag for tag in note.tags)], note.forms)
+        forms = note.forms or ("",) * len(note.terms)
+        numbers = vocabulary.number_all([*note.terms, *(TAG_PREFIX + tag for tag in note.tags)], forms)
         codes = np.zeros(len(numbers), np.uint8)
         codes[: len(note.codes)] = np.frombuffer(note.codes, np.uint8)
+        variants = np.zeros(len(numbers), np.uint16)
+        variants[: len(note.codes)] = np.frombuffer(note.variants, np.uint16) if note.variants else ANY
         doc = self._ids.add(note.node_id)
         self._titles.append(np.frombuffer(note.title.encode(), np.uint8))
-        self.forward.add(numbers, codes, note.sequence, wide=note.wide)
+        self.forward.add(numbers, codes, variants, note.sequence, wide=note.wide)
         self._salient.append([number for number, _ in note.salient])
         self._stamps.extend(note.stamp)
         length = (len(note.sequence) >> note.wide) - 1
@@ -227,7 +265,7 @@ class UserIndex:
         if self.size:
             raise ValueError("load() fills an empty index")
         vocabulary, words = self.vocabulary, loading.words
-        vocabulary.add_all(words.words, words.forms)
+        vocabulary.add_all(words.words, words.forms, np.flatnonzero(words.plain.view))
         self._ids.add_all(loading.ids)
         self._stamps.extend(loading.stamps)
         sizes, codes = loading.sizes.taken(), loading.codes.taken()
@@ -238,7 +276,8 @@ class UserIndex:
         hashes, bytes_of_hashes = loading.part(codec.HASHES)
         self.repeats.load(hashes.view("<u4"), bytes_of_hashes // 4, loading.part(codec.SIZES)[0].view("<u2"))
         sequences, lengths = loading.part(codec.SEQUENCE)
-        self.lengths.extend(self.forward.load(loading.numbers.taken(), codes, sizes, sequences, lengths, loading.wide))
+        numbers, variants = loading.numbers.taken(), loading.variants.taken()
+        self.lengths.extend(self.forward.load(numbers, codes, variants, sizes, sequences, lengths, loading.wide))
         self.total_length = int(self.lengths.view.sum())
         self.epoch += 1
         self._post_all(*self.titles.load(self._names(loading.aliases), words.words))
@@ -327,6 +366,10 @@ def _inverse_norms(tf: NDArray[np.uint8], sizes: Longs) -> Floats:
         weights = np.add.reduceat(_SQUARES[tf], (np.cumsum(sizes) - sizes)[filled])
         found[filled[weights > 0]] = (weights[weights > 0] + ADDED_TERMS) ** -0.5
     return found
+
+
+def _same_words(one: NameWords, other: NameWords) -> bool:
+    return all(a & b for (_, a), (_, b) in zip(one, other, strict=False))
 
 
 def _is_name(terms: Ints, codes: NDArray[np.uint8], flags: NDArray[np.uint8]) -> NDArray[np.bool_]:

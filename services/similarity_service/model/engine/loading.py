@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from services.similarity_service.model.analysis import DEFAULT_LANGUAGE
 from services.similarity_service.model.engine import codec
-from services.similarity_service.model.engine.arrays import Bytes, Ints, Longs, S
+from services.similarity_service.model.engine.arrays import Bytes, Growing, Ints, Longs, S
 from services.similarity_service.model.engine.codec import Packed, RecordReader
 from services.similarity_service.model.engine.strings import Hashes, HashTable
 from services.similarity_service.model.engine.vocabulary import TAG_PREFIX
@@ -22,11 +22,12 @@ from services.similarity_service.model.note import NARROW
 # The parts of records that are kept as they are.
 _KEPT = (codec.TITLE, codec.SEQUENCE, codec.HASHES, codec.SIZES, codec.SALIENT)
 _SPACE, _BETWEEN = 0x20, 0x1E
+_MIX = np.uint64(0xC2B2AE3D27D4EB4F)
 # A word's hash is the sum of a random number for each of its bytes times a power of an odd number, modulo 2**64.
 _BASE = 0x9E3779B97F4A7C1B
 _INVERSE = pow(_BASE, -1, 1 << 64)
 _BYTES = np.random.default_rng(20_211).integers(1, 1 << 64, 256, np.uint64)
-_BYTES[_SPACE] = 0
+_BYTES[[_SPACE, _BETWEEN]] = 0
 
 
 class Loading:
@@ -41,9 +42,11 @@ class Loading:
         self.ids: list[str] = []
         # Incarnation and version, note after note.
         self.stamps: list[int] = []
-        # Terms and tags: their numbers, how often each occurs in its note (a tag: 0), and how many each note has.
+        # Terms and tags: their numbers, how often each occurs in its note (a tag: 0) and in which words (variants.py),
+        # and how many each note has.
         self.numbers = Column(np.int32)
         self.codes = Column(np.uint8)
+        self.variants = Column(np.uint16)
         self.sizes = Column(np.int64)
         # Notes of more different terms than one byte can number.
         self.wide: list[int] = []
@@ -82,6 +85,7 @@ class Loading:
         sizes, codes = records.lengths(codec.CODES), np.frombuffer(records.joined(codec.CODES), np.uint8)
         self.wide += (first + np.flatnonzero(sizes > NARROW)).tolist()
         forms = records.joined(codec.FORMS), records.lengths(codec.FORMS)
+        variants = np.frombuffer(records.joined(codec.VARIANTS), "<u2").astype(np.uint16)
         numbers = self.words.number(records.joined(codec.WORDS), sizes, *forms)
         tagged: list[int] = []
         tags: list[int] = []
@@ -94,16 +98,18 @@ class Loading:
         if tags:
             ends = np.cumsum(sizes)[tagged]
             numbers, codes = np.insert(numbers, ends, tags), np.insert(codes, ends, 0)
+            variants = np.insert(variants, ends, 0)
             sizes = sizes + np.bincount(tagged, minlength=len(notes))
         self.numbers.add(numbers)
         self.codes.add(codes)
+        self.variants.add(variants)
         self.sizes.add(sizes)
         self._take_aliases(aliases)
 
     def _take_aliases(self, aliases: Sequence[tuple[int, list[str]]]) -> None:
         sizes = np.array([len(alias) for _, alias in aliases], np.int64)
         text = " ".join([term for _, alias in aliases for term in alias])
-        numbers = self.words.number(text.encode(), sizes, b"", np.zeros_like(sizes))
+        numbers = self.words.number(text.encode(), sizes)
         ends = np.cumsum(sizes).tolist()
         self.aliases += [
             (doc, numbers[end - len(alias) : end]) for (doc, alias), end in zip(aliases, ends, strict=True)
@@ -130,10 +136,14 @@ class Words:
 
     def __init__(self) -> None:
         self.words: list[str] = []
-        # How words read, where that is not the word itself.
-        self.forms: dict[int, str] = {}
+        # How words read, where that is not the word itself: (number, form), each once.
+        self.forms: list[tuple[int, str]] = []
+        # Whether some note has a word as it is.
+        self.plain = Growing(np.bool_)
         self._tags: dict[str, int] = {}
         self._table = HashTable()
+        # Forms that were noted.
+        self._noted = HashTable()
         self._powers = np.ones(1, np.uint64)
         self._inverses = np.ones(1, np.uint64)
         self._mixed = np.ones(1, np.uint64)
@@ -146,9 +156,10 @@ class Words:
             self.words.append(TAG_PREFIX + tag)
         return number
 
-    def number(self, text: bytes, counts: Longs, forms: bytes, sizes: Longs) -> Ints:
+    def number(self, text: bytes, counts: Longs, forms: bytes = b"", sizes: Longs | None = None) -> Ints:
         """The numbers of the terms of the next notes, note after note. text, forms: codec.WORDS and codec.FORMS as
-        codec.RecordReader joins them; counts: how many terms each note has; sizes: bytes of each note's forms."""
+        codec.RecordReader joins them; counts: how many terms each note has; sizes: bytes of each note's forms,
+        None where forms aren't known."""
         if not text:
             return np.zeros(0, np.int32)
         text += b" "
@@ -157,6 +168,7 @@ class Words:
         numbers = self._table.get_all(codes)
         missing = np.flatnonzero(numbers < 0)
         if not len(missing):
+            self._note_forms(numbers, counts, forms, sizes)
             return numbers
         new, first, back = np.unique(codes[missing], return_index=True, return_inverse=True)
         order = np.argsort(first)
@@ -165,9 +177,9 @@ class Words:
         self._table.set_all(new, given)
         numbers[missing] = given[back]
         places = missing[first[order]]
-        self._note_forms(places, counts, forms, sizes)
         bounds = zip(begins[places].tolist(), ends[places].tolist(), strict=True)
         self.words += [text[begin:end].decode() for begin, end in bounds]
+        self._note_forms(numbers, counts, forms, sizes)
         return numbers
 
     def _hash(self, text: bytes, begins: Longs, ends: Longs) -> Hashes:
@@ -183,23 +195,37 @@ class Words:
         codes[codes == 0] = 1
         return codes
 
-    def _note_forms(self, places: Longs, counts: Longs, text: bytes, sizes: Longs) -> None:
-        """Keep the forms of the words at some places, which are about to get the next numbers."""
+    def _note_forms(self, numbers: Ints, counts: Longs, text: bytes, sizes: Longs | None) -> None:
+        """Keep the forms of the words that have none of the same letters yet, and which words read as they are."""
+        self.plain.reach(len(self.words))
+        if sizes is None:
+            return
+        if not text:
+            self.plain.data[numbers] = True
+            return
         text += b"\x1e"
         begins, ends = _pieces(text, _BETWEEN)
         # How many forms there are until the end of each note's.
         through = np.searchsorted(ends, np.cumsum(sizes + (sizes > 0)) - 1, "right")
         firsts = np.concatenate([np.zeros(1, np.int64), through[:-1]])
         shown = through - firsts
-        row = np.repeat(np.arange(len(counts)), counts)[places]
-        local = places - (np.cumsum(counts) - counts)[row]
+        row = np.repeat(np.arange(len(counts)), counts)
+        local = np.arange(len(numbers)) - (np.cumsum(counts) - counts)[row]
         at = np.where(local < shown[row], firsts[row] + local, 0)
         has = (local < shown[row]) & (ends[at] > begins[at])
-        number = len(self.words)
-        for which, begin, end in zip(
-            np.flatnonzero(has).tolist(), begins[at[has]].tolist(), ends[at[has]].tolist(), strict=True
+        # A note without any form has its words as they are; in others, nothing is known of words behind the last form.
+        self.plain.data[numbers[~has & ((local < shown[row]) | (shown[row] == 0))]] = True
+        places = np.flatnonzero(has)
+        codes = self._hash(text, begins, ends)[at[places]] + numbers[places].astype(np.uint64) * _MIX
+        codes[codes == 0] = 1
+        unknown = np.flatnonzero(self._noted.get_all(codes) < 0)
+        new, first = np.unique(codes[unknown], return_index=True)
+        self._noted.set_all(new, np.zeros(len(new), np.int32))
+        places = places[np.sort(unknown[first])]
+        for number, begin, end in zip(
+            numbers[places].tolist(), begins[at[places]].tolist(), ends[at[places]].tolist(), strict=True
         ):
-            self.forms[number + which] = text[begin:end].decode()
+            self.forms.append((number, text[begin:end].decode()))
 
 
 def _pieces(text: bytes, separator: int) -> tuple[Longs, Longs]:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.engine.arrays import Growing, Ints, Rows
+from services.similarity_service.model.engine.arrays import Ints, Rows
 
 Hashes = NDArray[np.uint64]
 _MASK = (1 << 64) - 1
+_SPREAD = 0x9E3779B97F4A7C15
 # At most this many are looked up one by one, which is faster.
 _FEW = 12
 
@@ -185,15 +186,14 @@ class Strings:
 
 
 class SparseStrings:
-    """Strings for some of many numbers."""
+    """Strings for some of many numbers from 0 on."""
 
     __slots__ = ("_letters", "_rows")
 
     def __init__(self) -> None:
         self._letters = Rows(np.uint8)
-        # Place of the string, 0 for none.
-        self._rows = Growing(np.int32)
-        self._letters.append(np.zeros(0, np.uint8))
+        # Place of the string, by the number times an odd number, which spreads them.
+        self._rows = HashTable()
 
     @property
     def nbytes(self) -> int:
@@ -201,16 +201,16 @@ class SparseStrings:
 
     def get(self, number: int) -> str:
         """ "" for none."""
-        row = int(self._rows.data[number]) if number < self._rows.size else 0
-        return self._letters[row].tobytes().decode() if row else ""
+        row = self._rows.get((number + 1) * _SPREAD & _MASK)
+        return self._letters[row].tobytes().decode() if row >= 0 else ""
 
     def set_all(self, numbers: Sequence[int], strings: Iterable[str]) -> None:
-        """Give strings to numbers that have none."""
+        """Give strings to different numbers that have none."""
         letters = [string.encode() for string in strings]
         first = len(self._letters)
         self._letters.load(np.frombuffer(b"".join(letters), np.uint8), [len(each) for each in letters])
-        self._rows.reach(max(numbers, default=-1) + 1)
-        self._rows.data[np.array(numbers, np.int64)] = np.arange(first, first + len(letters))
+        codes = (np.array(numbers, np.uint64) + np.uint64(1)) * np.uint64(_SPREAD)
+        self._rows.set_all(codes, np.arange(first, first + len(letters), dtype=np.int32))
 
 
 def code_of(string: str) -> int:

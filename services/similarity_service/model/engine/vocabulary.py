@@ -3,18 +3,19 @@
 Title phrases of several words and tags are terms too: "relational databas" (terms hold no spaces) and "\\x00tag".
 """
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.analysis import fold_tag, is_numeric, is_unspaced
+from services.similarity_service.model.analysis import Analyser, fold_tag, is_numeric, is_unspaced
 from services.similarity_service.model.engine.arrays import Floats, Growing, Ints
 from services.similarity_service.model.engine.strings import SparseStrings, Strings
+from services.similarity_service.model.variants import ANY, VARIANTS
 
 # NUMBER: of digits (analysis.is_numeric()): searched, but of no weight. UNSPACED: of a script without spaces.
-STOP, TAG, PHRASE, NUMBER, UNSPACED = 1, 2, 4, 8, 16
+# PLAIN: the term is a word that some note has.
+STOP, TAG, PHRASE, NUMBER, UNSPACED, PLAIN = 1, 2, 4, 8, 16, 32
 # Terms that make no name and have no weight.
 WEIGHTLESS = STOP | TAG | NUMBER
 TAG_PREFIX = "\x00"
@@ -25,9 +26,10 @@ OTHERS = 100
 class Vocabulary:
     """Terms, numbered in the order in which they were added; numbers have no meaning outside of the index."""
 
-    def __init__(self, stop_terms: frozenset[str]) -> None:
-        self._stop_terms = stop_terms
+    def __init__(self, analyser: Analyser) -> None:
+        self._analyser = analyser
         self._strings = Strings()
+        # How each variant of a term reads, by number << 4 | bit (variants.py), where that is not the term itself.
         self._forms = SparseStrings()
         # How many live notes have the term, and how many have it among their salient terms.
         self.df = Growing(np.int32)
@@ -61,20 +63,18 @@ class Vocabulary:
         return self._strings.numbers(terms)
 
     def number_all(self, terms: Sequence[str], forms: Sequence[str] = ()) -> Ints:
-        """Numbers of terms, new ones made. forms: how each reads, "" for as it is; kept of new ones."""
+        """Numbers of terms, new ones made. forms: how the first ones read in a note, "" for as the term itself."""
         numbers = self._strings.numbers(terms)
         missing = np.flatnonzero(numbers < 0).tolist()
         if missing:
-            named = []
             for place in missing:
                 number = self._strings.number(terms[place])  # it may stand twice among the new ones
-                if number < 0:
-                    number = self.add(terms[place])
-                    if place < len(forms) and forms[place]:
-                        named.append((number, forms[place]))
-                numbers[place] = number
-            if named:
-                self._forms.set_all([number for number, _ in named], [form for _, form in named])
+                numbers[place] = self.add(terms[place]) if number < 0 else number
+        if forms:
+            plain = np.array([not form for form in forms], np.bool_)
+            self.flags.data[numbers[: len(forms)][plain]] |= PLAIN
+            places = np.flatnonzero(~plain).tolist()
+            self._read([(int(numbers[place]), forms[place]) for place in places], [terms[place] for place in places])
         return numbers
 
     def add(self, term: str) -> int:
@@ -83,18 +83,40 @@ class Vocabulary:
         self._register([term], number)
         return number
 
-    def add_all(self, words: Sequence[str], forms: Mapping[int, str] = MappingProxyType({})) -> int:
-        """Number many terms that are new and different; the number of the first, the others follow. forms: by number,
-        how terms read, where that is not the term itself."""
+    def add_all(
+        self, words: Sequence[str], forms: Collection[tuple[int, str]] = (), plain: Collection[int] = ()
+    ) -> int:
+        """Number many terms that are new and different; the number of the first, the others follow.
+
+        forms: (number, how the term reads) where that is not the term itself. plain: the terms that read as they are.
+        """
         first = len(self._strings)
         self._strings.add_all(words)
         self._register(words, first)
-        self._forms.set_all(list(forms), forms.values())
+        self.flags.data[np.array(plain, np.int64)] |= PLAIN
+        self._read(forms, [words[number - first] for number, _ in forms])
         return first
 
-    def form(self, number: int) -> str:
-        """A word (no phrase) as a person would write it."""
-        return self._forms.get(number) or self.word(number)
+    def form(self, number: int, variants: int = ANY) -> str:
+        """A term (no phrase) as a person would write it. variants: of which words, if it has any of them."""
+        word = self.word(number)
+        own = self._analyser.variant((word, word)) if self.flags.data[number] & PLAIN else 0
+        for bit in range(VARIANTS):
+            if variants >> bit & 1:
+                if own >> bit & 1:
+                    return word
+                if form := self._forms.get(number << 4 | bit):
+                    return form
+        return word if variants == ANY else self.form(number)
+
+    def _read(self, forms: Collection[tuple[int, str]], words: Sequence[str]) -> None:
+        """Note how terms (number, form) read; of one variant the first form is kept. words: the terms themselves."""
+        new: dict[int, str] = {}
+        for (number, form), word in zip(forms, words, strict=True):
+            key = number << 4 | self._analyser.variant((word, form)).bit_length() - 1
+            if key not in new and not self._forms.get(key):
+                new[key] = form
+        self._forms.set_all(list(new), new.values())
 
     def with_prefix(self, prefix: str, most: int) -> list[int]:
         """Numbers of the terms (no phrases, no tags) that begin so and that live notes have, most frequent first."""
@@ -153,7 +175,7 @@ class Vocabulary:
         size = first + len(words)
         for array in (self.df, self.salient, self.flags):
             array.reach(size)
-        stop_terms = self._stop_terms
+        stop_terms = self._analyser.stop_terms
         for number, word in enumerate(words, first):
             if word in stop_terms:
                 self.flags.data[number] = STOP

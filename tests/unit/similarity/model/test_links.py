@@ -69,7 +69,7 @@ def test_links_say_why() -> None:
     link = Linker(index_of(*SHELF), UserSettings()).links("bread")[0]
     assert link.node_id == "pizza"
     assert link.score >= default_threshold(len(SHELF)) + min(EVIDENCE)
-    assert "Sourdough" in {each.keyword for each in link.contributions}
+    assert "sourdough" in {each.keyword for each in link.contributions}
     assert sum(each.amount for each in link.contributions) <= link.score + 1e-6
 
 

@@ -1,5 +1,9 @@
 """Notes as the index sees them, and their records."""
 
+import struct
+import zlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,10 +65,23 @@ def test_an_unknown_layout_is_told() -> None:
         codec.unpack(b"\xff123", node_id="a", incarnation=0, version=1)
 
 
+def _older(note: Note, layout: int) -> bytes:
+    """The record of a note in an earlier layout, which has ten parts and no variants."""
+    data = codec.packed(note).data
+    lengths = struct.unpack_from("<11I", data)
+    return bytes([layout]) + zlib.compress(struct.pack("<10I", *lengths[:10]) + data[44 : len(data) - lengths[10]])
+
+
+def test_a_record_without_variants_has_every_word() -> None:
+    before = note("a", "Title", "One sentence of some words. Another one of others.")
+    read = codec.unpack(_older(before, 2), node_id="a", incarnation=0, version=1)
+    assert read.variants == b"\xff\xff" * len(before.terms)
+    assert replace(read, variants=before.variants) == replace(before, links=read.links)
+
+
 def test_a_record_of_the_first_layout_is_read() -> None:
     before = note("a", "Title", "One sentence of some words. Another one of others.")
-    older = b"\x01" + codec.pack(before)[1:]
-    read = codec.unpack(older, node_id="a", incarnation=0, version=1)
+    read = codec.unpack(_older(before, 1), node_id="a", incarnation=0, version=1)
     assert (read.terms, read.sequence, read.sentence_sizes) == (before.terms, before.sequence, before.sentence_sizes)
     hashes = np.frombuffer(read.sentence_hashes, np.uint32)
     assert len(hashes) == 2

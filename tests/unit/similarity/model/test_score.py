@@ -52,7 +52,7 @@ def test_a_mention_of_the_title_counts_most() -> None:
 
 def test_a_mention_is_told_by_the_title_as_it_is_written() -> None:
     index = index_of(
-        note("python", "Python", "a language of dynamically typed values"),
+        note("python", "Python", "a language of typed values and dynamic typing"),
         note("types", "Dynamic Typing (DT)", "checked while a program runs"),
         note("lisp", "Lisp", "the first with DT"),
     )

@@ -3,7 +3,7 @@
 import random
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.similarity_service.model.engine.arrays import distinct, order_of
@@ -27,19 +27,24 @@ def numbered(terms: list[list[str]], forms: list[list[str]], at_once: int = 1_00
         )
         numbers += found.tolist()
     known: dict[str, int] = {}
-    reading: dict[int, str] = {}
+    reading: dict[tuple[int, str], None] = {}
+    plain: set[int] = set()
     for row, reads in zip(terms, forms, strict=True):
         for place, term in enumerate(row):
             if term not in known:
-                if place < len(reads) and reads[place]:
-                    reading[len(known)] = reads[place]
                 known[term] = len(known)
+            if place < len(reads) and reads[place]:
+                reading[known[term], reads[place]] = None
+            elif place < len(reads) or not reads:
+                plain.add(known[term])
     assert numbers == [known[term] for row in terms for term in row]
     assert made.words == list(known)
-    assert made.forms == reading
+    assert made.forms == list(reading)
+    assert set(np.flatnonzero(made.plain.view).tolist()) == plain
     return made
 
 
+@settings(deadline=None)
 @given(rows, st.data())
 def test_as_a_dict_would(terms: list[list[str]], data: st.DataObject) -> None:
     forms = [data.draw(st.lists(words | st.just(""), max_size=len(row))) for row in terms]
