@@ -29,7 +29,7 @@ class ServerCertificates:
         try:
             self._current = self._read()
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError([f"BRAIN2_TLS_CERT, BRAIN2_TLS_KEY, BRAIN2_TLS_CLIENT_CA: {error}"]) from None
+            raise _unusable(self._paths, error) from None
 
     def credentials(self) -> grpc.ServerCredentials:
         credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
@@ -69,6 +69,8 @@ def server_credentials(config: ServerSecurity) -> grpc.ServerCredentials | None:
         if config.tls_client_ca:
             raise ConfigError(["BRAIN2_TLS_CLIENT_CA needs BRAIN2_TLS_CERT and BRAIN2_TLS_KEY"])
         return None
+    if not config.tls_key:
+        raise ConfigError(["BRAIN2_TLS_CERT needs BRAIN2_TLS_KEY"])
     return ServerCertificates(config).credentials()
 
 
@@ -83,14 +85,28 @@ def client_credentials(config: ClientSecurity) -> grpc.ChannelCredentials | None
     """The credentials of a channel; None without BRAIN2_TLS_CA. ConfigError when the files can't be used."""
     if not config.tls_ca:
         return None
+    if bool(config.tls_cert) != bool(config.tls_key):
+        raise ConfigError(["BRAIN2_TLS_CERT and BRAIN2_TLS_KEY belong together: set both, or none"])
     try:
         roots = None if config.tls_ca == SYSTEM else Path(config.tls_ca).read_bytes()
         if roots is not None:
             ssl.create_default_context(cafile=config.tls_ca)
         key, chain = _pair(config.tls_cert, config.tls_key) if config.tls_cert else (None, None)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError([f"BRAIN2_TLS_CA, BRAIN2_TLS_CERT, BRAIN2_TLS_KEY: {error}"]) from None
+        raise _unusable([path for path in (config.tls_ca, config.tls_cert, config.tls_key) if path], error) from None
     return grpc.ssl_channel_credentials(roots, key, chain)
+
+
+def _unusable(paths: list[str], error: OSError) -> ConfigError:
+    """The error names the files, since OpenSSL's own text doesn't: [SSL] PEM lib (_ssl.c:3900)."""
+    missing = [path for path in paths if path != SYSTEM and not Path(path).is_file()]
+    if missing:
+        return ConfigError([f"the TLS files can't be read: {', '.join(missing)}"])
+    if isinstance(error, ssl.SSLError):
+        why = f"they are not PEM, or the key is not that of the certificate ({error.reason or error})"
+    else:
+        why = error.strerror or str(error)
+    return ConfigError([f"the TLS files {', '.join(paths)} can't be used: {why}"])
 
 
 def _pair(certificate: str, key: str) -> tuple[bytes, bytes]:
