@@ -45,6 +45,7 @@ SIMILARITY = "SIM#"
 RELINKS = "SIM#SETTLE#"
 SAGAS = "CLEANUP#"
 SETTINGS = "SETTINGS#"
+USAGE = "USAGE#"
 ERASING = "CLEAN#ERASURE"
 TIME = "TIMESTAMP#"
 
@@ -181,6 +182,11 @@ def relink_owner(sort_key: str) -> str:
 def settings_key(service: str, user_id: str) -> Key:
     """The key of the settings of a user that a service keeps."""
     return f"USER#{user_id}", f"SETTINGS#{service}"
+
+
+def usage_key(service: str, user_id: str) -> Key:
+    """The key of the count of what a user stores in one service, for its quotas."""
+    return f"USER#{user_id}", f"USAGE#{service}"
 
 
 def saga_key(user_id: str, node_id: str) -> Key:
@@ -417,6 +423,7 @@ ITEMS = (
         removers=(_ERASING,),
     ),
     Item("user settings", "each", "USER#<user_id>", "SETTINGS#<service>", removers=(_ERASING,)),
+    Item("count for the quotas (expires)", "each", "USER#<user_id>", "USAGE#<service>", removers=(_ERASING,)),
     Item(
         "deletion saga",
         "cleanup",
@@ -458,6 +465,7 @@ PREFIXES = (
     "SIM#",
     "SETTLE#",
     "SETTINGS#",
+    "USAGE#",
     "CLEANUP#",
     "#CLEANUP",
     "CLEAN#",

@@ -205,7 +205,7 @@ class ServerSecurity(ClientSecurity):
     insecure: bool = env_field(
         False,
         env="BRAIN2_INSECURE",
-        why="1 lets a server without authentication listen on an address that other machines can reach",
+        why="1 lets a server without authentication, or without TLS, listen where other machines can reach it",
     )
     auth_keys: str = env_field(
         "",
@@ -293,13 +293,14 @@ class ServerConfig(ServerSecurity):
         1024,
         env="BRAIN2_MAX_SUBSCRIPTIONS",
         why="subscriptions (WatchEdges) that are served at one time, apart from other calls; a connection may have a "
-        "quarter of them",
+        "quarter of them, and so may a caller",
         check=at_least(1),
     )
     max_bulk_rpcs: int = env_field(
         16,
         env="BRAIN2_MAX_BULK_RPCS",
-        why="bulk calls (exports, warming, reindexing) that are served at one time; a connection may have half of them",
+        why="bulk calls (exports, warming, reindexing) that are served at one time; a connection may have half of "
+        "them, and so may a caller",
         check=at_least(1),
     )
     max_inflight_bytes: int = env_field(

@@ -111,6 +111,43 @@ class ResourceExhausted(Brain2Error):
     transient = True
 
 
+Amounts = Mapping[str, int]
+"""How much of each kind ("notes", "bytes"): what a user has stored, or what a write adds to it."""
+
+
+class QuotaExceeded(ResourceExhausted):
+    """A write would exceed a quota of its user (shared/quotas.py). It may succeed once the user has removed something.
+
+    used: what is stored. limits: the quotas that are set. wanted: what the write would add.
+    """
+
+    def __init__(self, used: Amounts, limits: Amounts, wanted: Amounts) -> None:
+        broken = [kind for kind in limits if not _has_room(kind, used, limits, wanted)]
+        violations = [
+            FieldViolation(kind, f"{used[kind]} of {limits[kind]} {kind} are used, and this needs {wanted[kind]} more")
+            for kind in broken
+        ]
+        first = broken[0] if broken else ""
+        numbers = {"limit": limits, "used": used, "wanted": wanted}
+        super().__init__(
+            f"the user's quota is exceeded: {'; '.join(each.description for each in violations)}",
+            reason="QUOTA_EXCEEDED",
+            metadata={"quota": first} | {name: str(amounts.get(first, 0)) for name, amounts in numbers.items()},
+            violations=violations,
+        )
+        self.used = used
+        self.limits = limits
+
+    def has_room(self, wanted: Amounts) -> bool:
+        """Whether a write that adds this much would have been allowed."""
+        return all(_has_room(kind, self.used, self.limits, wanted) for kind in self.limits)
+
+
+def _has_room(kind: str, used: Amounts, limits: Amounts, wanted: Amounts) -> bool:
+    # A write that takes away, or adds nothing, is allowed also when the limit was lowered below what is stored.
+    return wanted.get(kind, 0) <= 0 or used[kind] + wanted[kind] <= limits[kind]
+
+
 class Unavailable(Brain2Error):
     """A dependency doesn't answer now. It is unknown whether the work was done."""
 

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--user", default=os.environ.get("BRAIN2_USER", ""), help="the owner of the notes")
     try:
         asyncio.run(serve(parser.parse_args(argv)))
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # a wrong target, or a file of BRAIN2_CA that can't be read
         print(f"mcp: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

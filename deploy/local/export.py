@@ -10,6 +10,8 @@ from clients.export import FORMATS, CutOffError, Records, write
 from clients.python.brain2 import Brain2, Brain2Error
 from deploy.local import stack, targets
 from deploy.local.console import LaunchError
+from shared.config import ClientSecurity, ConfigError, load
+from shared.grpc.outgoing import Outgoing
 
 _DONE = "{notes:,} notes and {links:,} links are in {to}"
 
@@ -30,6 +32,9 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         print(asyncio.run(_run(arguments)))
+    except ConfigError as error:
+        print(f"brain2: {'; '.join(error.problems)}", file=sys.stderr)
+        return 1
     except (LaunchError, CutOffError, OSError) as error:
         print(f"brain2: {error}", file=sys.stderr)
         return 1
@@ -50,8 +55,18 @@ async def _run(arguments: argparse.Namespace) -> str:
         raise LaunchError(f"{to} is not empty: give a new folder")
     await targets.check_answering(found)
     with Records() as records:
+        # The same variables as the other tools, with files that are checked before the call.
+        outgoing = Outgoing(load(ClientSecurity))
         # Only the cleanup service is called: the others' targets are never used.
-        async with Brain2(target, user=arguments.user, graph=target, similarity=target, cleanup=target) as brain:
+        async with Brain2(
+            target,
+            user=arguments.user,
+            token=outgoing.token,
+            ca=outgoing.credentials,
+            graph=target,
+            similarity=target,
+            cleanup=target,
+        ) as brain:
             await records.read(brain.deletions.export(include_deleted=arguments.include_deleted))
         await asyncio.to_thread(write, records, arguments.format, to)
         return _DONE.format(notes=records.notes_count, links=len(records.edges), to=to)

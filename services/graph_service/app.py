@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from services.graph_service.adapters.channel import Channel
-from services.graph_service.adapters.dynamo import DynamoEdgeStore
+from services.graph_service.adapters.dynamo import DynamoEdgeStore, StoredEdges
 from services.graph_service.adapters.feed import RedisFeed
 from services.graph_service.adapters.instance import instance_name
 from services.graph_service.adapters.list_cache import CHANNEL, RedisLists
@@ -55,6 +55,7 @@ from shared.idempotency import Idempotency
 from shared.ids import Clock, IdFactory, SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
 from shared.metrics import Metrics
+from shared.quotas import Quotas
 from shared.redis import Redis
 from shared.resilience.breaker import Breaker
 
@@ -86,7 +87,8 @@ async def start(life: Lifecycle, config: GraphConfig) -> int:
     channels = await life.enter(Channels(timeout=2.0, security=config, clock=clock))
     outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=config.event_bus, clock=clock))
 
-    store = DynamoEdgeStore(table, outbox, Idempotency(table, "graph", clock), ids, clock)
+    quotas = Quotas(table, "graph", clock, {"edges": config.quota_edges}, StoredEdges(table))
+    store = DynamoEdgeStore(table, outbox, Idempotency(table, "graph", clock), ids, clock, quotas)
     cache = RedisLists(redis, codec, instance_name(redis), hub_degree=config.hub_degree)
     node_service = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
     directory = NodePeer(channels.stub(config.node_target, node_service) if config.node_target else None)

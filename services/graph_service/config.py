@@ -55,3 +55,9 @@ class GraphConfig(ServerConfig, StoreConfig):
         why="the most lists that are read from DynamoDB at the same time, so that a cold cache doesn't overload it",
         check=between(1, 1000),
     )
+    quota_edges: int = env_field(
+        0,
+        env="BRAIN2_QUOTA_EDGES",
+        why="the most edges of a user, rejected links included; automatic edges don't count; 0 = not limited",
+        check=at_least(0),
+    )

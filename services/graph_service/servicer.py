@@ -203,7 +203,7 @@ class GraphServicer:
     async def SetNodeVisibility(
         self, request: graph_pb2.SetNodeVisibilityRequest, context: Any
     ) -> graph_pb2.SetNodeVisibilityResponse:
-        applied = await self.set_node_visibility.set_node_visibility(
+        applied = await self.set_node_visibility.set_checked(
             request.user_id,
             request.node_id,
             request.version,

@@ -5,7 +5,7 @@ import asyncio
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
-from services.node_service.adapters.dynamo import DynamoNodeStore, DynamoSettings
+from services.node_service.adapters.dynamo import DynamoNodeStore, DynamoSettings, StoredNotes
 from services.node_service.adapters.envelope import Enveloper
 from services.node_service.adapters.peers import PeerVisibility
 from services.node_service.adapters.publisher import BusEventPublisher
@@ -31,6 +31,7 @@ from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
 from shared.metrics import Metrics
+from shared.quotas import Quotas
 from shared.redis import Redis
 from shared.resilience.breaker import Breaker
 
@@ -70,7 +71,9 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     idempotency = Idempotency(table, "node", clock)
 
     # The table holds the notes, and Redis is a cache around it.
-    dynamo_store = DynamoNodeStore(table, outbox, idempotency, Enveloper(ids, telemetry.inject))
+    limits = {"notes": config.quota_notes, "bytes": config.quota_bytes}
+    quotas = Quotas(table, "node", clock, limits, StoredNotes(table))
+    dynamo_store = DynamoNodeStore(table, outbox, idempotency, Enveloper(ids, telemetry.inject), quotas)
     store = CachedNodeStore(dynamo_store, redis, clock, keep_seconds=config.cache_seconds)
     settings_store = DynamoSettings(table)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.node_service.model import MAX_RETENTION_SECONDS
-from shared.config import ServerConfig, StoreConfig, between, env_field, target
+from shared.config import ServerConfig, StoreConfig, at_least, between, env_field, target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,4 +39,16 @@ class NodeConfig(ServerConfig, StoreConfig):
         env="BRAIN2_NODE_CACHE_SECONDS",
         why="how long Redis keeps a note, and so how old a read without a token can be when Redis is cut off",
         check=between(1, 3600),
+    )
+    quota_notes: int = env_field(
+        0,
+        env="BRAIN2_QUOTA_NOTES",
+        why="the most notes of a user; deleted notes don't count; 0 = not limited",
+        check=at_least(0),
+    )
+    quota_bytes: int = env_field(
+        0,
+        env="BRAIN2_QUOTA_BYTES",
+        why="the most bytes of all texts of a user's notes, in UTF-8; deleted notes don't count; 0 = not limited",
+        check=at_least(0),
     )

@@ -94,6 +94,12 @@ class Summary(Title):
     # where this was read doesn't have it (a cache, a list). Only the table uses it, and notes are equal without it.
     content_version: int = field(default=0, compare=False)
 
+    @property
+    def bytes(self) -> int:
+        """The size of all its texts, in UTF-8."""
+        texts = (self.title, *self.tags, *self.aliases, *self.metadata, *self.metadata.values())
+        return self.content_bytes + sum(len(text.encode()) for text in texts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node(Summary):

@@ -111,7 +111,7 @@ class SimilarityServicer:
     async def SetNodeVisibility(
         self, request: pb.SetNodeVisibilityRequest, context: Any
     ) -> pb.SetNodeVisibilityResponse:
-        applied = await self.set_node_visibility(
+        applied = await self.set_node_visibility.checked(
             request.user_id, request.node_id, request.version, request.visible, request.incarnation or None
         )
         return pb.SetNodeVisibilityResponse(applied=applied)

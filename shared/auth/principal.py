@@ -9,6 +9,7 @@ ACT_AS = "act_as"
 SCOPES = frozenset(("read", "write", "admin", "internal", ACT_AS))
 # RPCs of these scopes are about any user by their nature.
 _ANY_USER = frozenset(("admin", "internal"))
+_FOR_OTHERS = frozenset(("admin", "internal", ACT_AS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class Principal:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "user_field", _encoded(self.user.encode()))
+
+    @property
+    def calls_for_others(self) -> bool:
+        """Whether it makes the calls of many users: a backend, a service, or an operator."""
+        return not self.scopes.isdisjoint(_FOR_OTHERS)
 
     def may_act_for(self, user_id: str, scope: str) -> bool:
         """Whether a call that needs the scope may name this user. That the caller has the scope is another question."""

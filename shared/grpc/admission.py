@@ -1,7 +1,8 @@
 """What the calls of a server may hold at one time: slots, bytes, and places of callers that send or take nothing.
 
 - Slots: ordinary calls share max_concurrent_rpcs (middleware.py). Subscriptions and bulk calls have lanes of their own,
-  so that neither takes the slot of a lookup. One connection may hold a part of a lane only.
+  so that neither takes the slot of a lookup. One connection may hold a part of them only, and so may an authenticated
+  caller over all its connections.
 - Bytes: requests, and answers above _LARGE bytes until their caller has taken them, share max_inflight_bytes. One
   connection may hold half of it with answers.
 - Silence: gRPC waits for the message of a call as long as the connection lives. Once more than _MOST_SILENT calls wait,
@@ -23,6 +24,7 @@ from typing import Any
 
 import grpc
 
+from protos.options.rules import MethodTraits
 from shared.config import ServerConfig
 from shared.errors import ResourceExhausted
 
@@ -41,16 +43,49 @@ _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_
 _NO_LIMIT = 1 << 60
 
 
+class Share:
+    """The places that one caller may hold at one time, over all its connections.
+
+    name: of what holds a place, in the plural, for errors. reason, retry_after: of the error.
+    """
+
+    def __init__(self, name: str, reason: str, limit: int, retry_after: float) -> None:
+        self._name, self._reason, self._limit, self._retry_after = name, reason, limit, retry_after
+        self._held: dict[str, int] = {}
+
+    @contextmanager
+    def place(self, caller: str) -> Iterator[None]:
+        """Hold a place. ResourceExhausted when the caller has as many as it may have."""
+        held = self._held.get(caller, 0)
+        if held >= self._limit:
+            raise ResourceExhausted(
+                f"a caller may have {self._limit} {self._name} at one time",
+                reason=self._reason,
+                retry_after=self._retry_after,
+            )
+        self._held[caller] = held + 1
+        try:
+            yield
+        finally:
+            left = self._held[caller] - 1
+            if left:
+                self._held[caller] = left
+            else:
+                del self._held[caller]
+
+
 class Lane:
     """Slots for one kind of long calls.
 
     name: of what holds a slot, in the plural, for errors.
     reason: of the error.
+    part: what a connection may hold, and also a caller over all its connections.
     """
 
-    def __init__(self, name: str, reason: str, limit: int, per_connection: int) -> None:
+    def __init__(self, name: str, reason: str, limit: int, part: int) -> None:
+        self.callers = Share(name, reason, part, _LANE_BUSY_SECONDS)
         self._name, self._reason = name, reason
-        self._limit, self._per_connection = limit, per_connection
+        self._limit, self._per_connection = limit, part
         self._held: Counter[str] = Counter()
         self._total = 0
 
@@ -93,9 +128,16 @@ class Admission:
         self.subscriptions = Lane("subscriptions", "TOO_MANY_SUBSCRIPTIONS", most, max(1, most // 4))
         self.health_watches = Lane("health watches", "TOO_MANY_SUBSCRIPTIONS", most, max(1, most // 4))
         self.bulk = Lane("bulk calls", "BULK_BUSY", config.max_bulk_rpcs, max(1, config.max_bulk_rpcs // 2))
+        self.callers = Share("calls", "SERVER_BUSY", max(1, self.limit // 2), BUSY_SECONDS)
         # Calls whose headers have arrived and whose message has not.
         self._silent: set[asyncio.Task[Any] | None] = set()
         self._unread_by: Counter[str] = Counter()
+
+    def share_of(self, traits: MethodTraits) -> Share:
+        """What one caller may hold of the calls of an RPC."""
+        if traits.subscription:
+            return self.subscriptions.callers
+        return self.bulk.callers if traits.bulk else self.callers
 
     def expect_message(self) -> bool:
         """The headers of a call have arrived; run it in the call's task. False: too many calls wait for a message."""

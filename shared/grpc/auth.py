@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from ipaddress import ip_address
 from math import inf
@@ -25,6 +26,7 @@ from shared.auth.preshared import KeyFileError
 from shared.auth.principal import Principal, caller
 from shared.config import ConfigError, ServerSecurity
 from shared.errors import PermissionDenied, Unauthenticated
+from shared.grpc.admission import Share
 from shared.grpc.middleware import Context, FastPath, Handler, MethodInfo, parser
 from shared.ids import SystemClock
 from shared.ratelimit import HasScripts, Rate, RateLimiter
@@ -32,6 +34,7 @@ from shared.ratelimit import HasScripts, Rate, RateLimiter
 log = logging.getLogger(__name__)
 
 _HEADER = "authorization"
+_UNLIMITED = contextlib.nullcontext()
 _RELOAD_SECONDS = 2.0
 # The properties of a TLS connection that name the certificate's owner.
 _NAMES = ("x509_subject_alternative_name", "peer_spiffe_id")
@@ -62,17 +65,22 @@ class Guard:
         _header.set("")
         caller.set(None)
 
-    def protect(self, info: MethodInfo, handler: Handler) -> Handler:
-        """The handler behind the guard. It takes the request's bytes, whatever the handler takes."""
+    def protect(self, info: MethodInfo, handler: Handler, share: Share) -> Handler:
+        """The handler behind the guard. It takes the request's bytes, whatever the handler takes.
+
+        share: what one caller may hold of the calls of this kind. Those who call for many users are not limited by it:
+        backends, services and operators.
+        """
         if info.server_streaming:
-            return self._stream(info, handler)
+            return self._stream(info, handler, share)
         audited = audit.is_audited(info)
 
         async def handle(request: bytes, context: Context) -> Any:
             principal, message = await self._admit(info, request, context)
             if not audited:
-                return await handler(message, context)
-            with audit.outcome(info, principal, message) as event:
+                with _place(share, principal):
+                    return await handler(message, context)
+            with audit.outcome(info, principal, message) as event, _place(share, principal):
                 return event.answered(await handler(message, context))
 
         return handle
@@ -160,19 +168,23 @@ class Guard:
             error = PermissionDenied("the caller may not act for this user", reason="USER_NOT_ALLOWED")
             raise _denied(info, principal, message.user_id, error)
 
-    def _stream(self, info: MethodInfo, handler: Handler) -> Handler:
+    def _stream(self, info: MethodInfo, handler: Handler, share: Share) -> Handler:
         audited = audit.is_audited(info)
 
         async def handle(request: bytes, context: Context) -> AsyncGenerator[Any]:
             principal, message = await self._admit(info, request, context)
             ends = principal.expires if info.traits.subscription else inf
             event = audit.outcome(info, principal, message) if audited else contextlib.nullcontext()
-            with event:
+            with event, _place(share, principal):
                 async with contextlib.aclosing(handler(message, context)) as responses:
                     async for response in _until(ends, responses):
                         yield response
 
         return handle
+
+
+def _place(share: Share, principal: Principal) -> AbstractContextManager[None]:
+    return _UNLIMITED if principal.calls_for_others else share.place(principal.name)
 
 
 async def _until(ends: float, responses: AsyncGenerator[Any]) -> AsyncGenerator[Any]:
@@ -249,9 +261,9 @@ def _limiter(config: ServerSecurity, redis: HasScripts | None) -> RateLimiter | 
 
 
 def check_exposure(config: ServerSecurity, listen: str) -> None:
-    """ConfigError for a server without authentication that other machines can reach, unless BRAIN2_INSECURE=1.
+    """ConfigError for a server that other machines can reach without authentication or without TLS.
 
-    What is allowed but unsafe is logged as a warning.
+    With BRAIN2_INSECURE=1 it starts all the same, and a warning is logged.
     """
     if is_local(listen):
         return
@@ -269,11 +281,15 @@ def check_exposure(config: ServerSecurity, listen: str) -> None:
             extra={"listen": listen},
         )
     elif not config.tls_cert:
-        log.warning(
-            "INSECURE: tokens arrive without encryption: set BRAIN2_TLS_CERT and BRAIN2_TLS_KEY, or let a proxy on "
-            "this machine do TLS",
-            extra={"listen": listen},
-        )
+        if not config.insecure:
+            raise ConfigError(
+                [
+                    f"BRAIN2_TLS_CERT: without TLS everybody on the way to {listen} can read the tokens: set "
+                    "BRAIN2_TLS_CERT and BRAIN2_TLS_KEY, listen on loopback behind a proxy that does TLS, or set "
+                    "BRAIN2_INSECURE=1 where the network itself is protected"
+                ]
+            )
+        log.warning("INSECURE: tokens arrive without encryption (no BRAIN2_TLS_CERT)", extra={"listen": listen})
 
 
 def is_local(listen: str) -> bool:

@@ -1,5 +1,6 @@
 """How the calls of a process prove who makes them: by a bearer token and a TLS certificate."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
@@ -11,6 +12,9 @@ from shared.config import ClientSecurity, ConfigError
 from shared.grpc import tls
 
 _CHECK_SECONDS = 5.0
+# A server refuses a longer header (shared/auth/authenticator.py).
+_LONGEST_TOKEN = 8 * 1024 - len("Bearer ")
+_TOKEN = re.compile(r"[!-~]+")
 
 
 class Outgoing:
@@ -24,19 +28,18 @@ class Outgoing:
         self._checked = monotonic()
         self.generation = 0
         """Rises when the TLS files have changed: channels must be made anew."""
+        self.token = ""
         self.headers: tuple[tuple[str, str], ...] = ()
         """The headers of every call."""
-        self._credentials = tls.client_credentials(self._config)
-        try:
-            self._read_token()
-        except OSError as error:
-            raise ConfigError([f"BRAIN2_TOKEN_FILE: can't be read: {error.strerror}"]) from None
+        self.credentials = tls.client_credentials(self._config)
+        """TLS for new channels; None: without TLS."""
+        self._read_token()
 
     def channel(self, target: str, options: Sequence[tuple[str, int | str]] = ()) -> grpc.aio.Channel:
         """A new channel to the target, with TLS if the config has it."""
-        if self._credentials is None:
+        if self.credentials is None:
             return grpc.aio.insecure_channel(target, options=options)
-        return grpc.aio.secure_channel(target, self._credentials, options=options)
+        return grpc.aio.secure_channel(target, self.credentials, options=options)
 
     def refresh(self) -> None:
         """Read the files again if they have changed; called before each call, it looks every 5 s at most."""
@@ -57,16 +60,32 @@ class Outgoing:
             if now[0] != before[0]:
                 self._read_token()
             if now[1] != before[1]:
-                self._credentials = tls.client_credentials(self._config)
+                self.credentials = tls.client_credentials(self._config)
                 self.generation += 1
-        except (OSError, ConfigError):
+        except ConfigError:
             return  # read again at the next look
         self._stamps = now
 
     def _read_token(self) -> None:
-        token = self._config.token
+        """ConfigError when there is no token where the config names one."""
+        variable, token = "BRAIN2_TOKEN", self._config.token
         if self._token_files:
-            token = Path(self._token_files[0]).read_text(encoding="ascii").strip()
+            variable = f"BRAIN2_TOKEN_FILE: {self._token_files[0]}"
+            try:
+                with Path(self._token_files[0]).open("rb") as opened:
+                    token = opened.read(_LONGEST_TOKEN + 2).decode("ascii").strip()
+            except OSError as error:
+                raise ConfigError([f"{variable} can't be read: {error.strerror}"]) from None
+            except UnicodeDecodeError:
+                raise ConfigError([f"{variable} does not hold a token, but other characters than ASCII"]) from None
+            if not token:
+                raise ConfigError([f"{variable} is empty"])
+        # What gRPC would refuse at each call, with an error that doesn't name the cause.
+        if token and (len(token) > _LONGEST_TOKEN or not _TOKEN.fullmatch(token)):
+            raise ConfigError(
+                [f"{variable}: a token has at most {_LONGEST_TOKEN} visible characters of ASCII, without spaces"]
+            )
+        self.token = token
         self.headers = (("authorization", f"Bearer {token}"),) if token else ()
 
     def _all_stamps(self) -> tuple[files.Stamp, files.Stamp]:

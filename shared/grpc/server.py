@@ -161,7 +161,8 @@ class GrpcServer:
             handler, fast_path = with_fast_path(fast_path, handler), None
         handler = _wrapped(info, handler, middleware_)
         if self._guard is not None:
-            handler = self._guard.protect(info, handler)
+            share = self._calls.admission.share_of(info.traits)
+            handler = self._guard.protect(info, handler, share)
             fast_path = fast_path and self._guard.fast_path(info, fast_path)
             info = dataclasses.replace(info, raw=True)  # the guard decodes the request, after it knows the caller
         if info.server_streaming:

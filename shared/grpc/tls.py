@@ -6,11 +6,12 @@ client makes a new channel (client.py). gRPC itself accepts TLS 1.2 and later on
 
 import logging
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
 
-from shared.auth import files
+from shared.auth import files as stamped
 from shared.config import ClientSecurity, ConfigError, ServerSecurity
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,17 @@ class ServerCertificates:
 
     def __init__(self, config: ServerSecurity) -> None:
         self._paths = [config.tls_cert, config.tls_key] + ([config.tls_client_ca] if config.tls_client_ca else [])
-        self._stamp = files.stamp(self._paths)
+        self._stamp = stamped.stamp(self._paths)
         self._mutual = bool(config.tls_client_ca)
         try:
             self._current = self._read()
         except (OSError, ssl.SSLError) as error:
-            raise ConfigError([f"BRAIN2_TLS_CERT, BRAIN2_TLS_KEY, BRAIN2_TLS_CLIENT_CA: {error}"]) from None
+            files = {
+                "BRAIN2_TLS_CERT": config.tls_cert,
+                "BRAIN2_TLS_KEY": config.tls_key,
+                "BRAIN2_TLS_CLIENT_CA": config.tls_client_ca,
+            }
+            raise _unusable(files, error) from None
 
     def credentials(self) -> grpc.ServerCredentials:
         credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
@@ -41,7 +47,7 @@ class ServerCertificates:
 
     def fetch(self) -> "grpc.ServerCertificateConfiguration | None":
         """The files' present content, or None when nothing has changed. gRPC calls it in a thread of its own."""
-        stamp = files.stamp(self._paths)
+        stamp = stamped.stamp(self._paths)
         if stamp == self._stamp:
             return None
         try:
@@ -69,6 +75,8 @@ def server_credentials(config: ServerSecurity) -> grpc.ServerCredentials | None:
         if config.tls_client_ca:
             raise ConfigError(["BRAIN2_TLS_CLIENT_CA needs BRAIN2_TLS_CERT and BRAIN2_TLS_KEY"])
         return None
+    if not config.tls_key:
+        raise ConfigError(["BRAIN2_TLS_CERT needs BRAIN2_TLS_KEY"])
     return ServerCertificates(config).credentials()
 
 
@@ -83,14 +91,33 @@ def client_credentials(config: ClientSecurity) -> grpc.ChannelCredentials | None
     """The credentials of a channel; None without BRAIN2_TLS_CA. ConfigError when the files can't be used."""
     if not config.tls_ca:
         return None
+    if bool(config.tls_cert) != bool(config.tls_key):
+        raise ConfigError(["BRAIN2_TLS_CERT and BRAIN2_TLS_KEY belong together: set both, or none"])
     try:
         roots = None if config.tls_ca == SYSTEM else Path(config.tls_ca).read_bytes()
         if roots is not None:
             ssl.create_default_context(cafile=config.tls_ca)
         key, chain = _pair(config.tls_cert, config.tls_key) if config.tls_cert else (None, None)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError([f"BRAIN2_TLS_CA, BRAIN2_TLS_CERT, BRAIN2_TLS_KEY: {error}"]) from None
+        files = {"BRAIN2_TLS_CA": config.tls_ca, "BRAIN2_TLS_CERT": config.tls_cert, "BRAIN2_TLS_KEY": config.tls_key}
+        raise _unusable(files, error) from None
     return grpc.ssl_channel_credentials(roots, key, chain)
+
+
+def _unusable(files: Mapping[str, str], error: OSError) -> ConfigError:
+    """The error names the variables and files, since OpenSSL's own text doesn't: [SSL] PEM lib (_ssl.c:3900).
+
+    files: variable -> path, which may be empty.
+    """
+    given = {name: path for name, path in files.items() if path and path != SYSTEM}
+    missing = {name: path for name, path in given.items() if not Path(path).is_file()}
+    if missing:
+        why = "there is no such file"
+    elif isinstance(error, ssl.SSLError):
+        why = f"it is not PEM, or the key is not that of the certificate ({error.reason or error})"
+    else:
+        why = f"it can't be read: {error.strerror or error}"
+    return ConfigError([f"{', '.join(f'{name}={path}' for name, path in (missing or given).items())}: {why}"])
 
 
 def _pair(certificate: str, key: str) -> tuple[bytes, bytes]:

@@ -25,6 +25,13 @@ class FakeNodes:
     known: dict[tuple[str, str], node_pb2.Node] = field(default_factory=dict)
     target: str = ""
 
+    def has(self, user_id: str, node_id: str, version: int, *, hidden: bool, incarnation: int = 7) -> None:
+        """From now on the note is at this version."""
+        node = node_pb2.Node(node_id=node_id, version=version, incarnation=incarnation)
+        if hidden:
+            node.delete_time.GetCurrentTime()
+        self.known[user_id, node_id] = node
+
     async def BatchGetNodes(self, request: Any, context: Any) -> node_pb2.BatchGetNodesResponse:
         self.calls.append(len(request.node_ids))
         if self.trouble is not None:

@@ -11,17 +11,21 @@ from services.graph_service.config import GraphConfig
 from shared import config as configuration
 from shared.grpc.client import Channels
 from shared.lifecycle import Lifecycle
+from tests.support.graph_nodes import FakeNodes
 from tests.support.stores import Stores
 
 
 @dataclass
 class GraphService:
-    """A running service. stub: its RPCs; life: its life cycle; config: what it was started with."""
+    """A running service. stub: its RPCs; life: its life cycle; config: what it was started with; nodes: its owner of
+    the notes.
+    """
 
     stub: Any
     life: Lifecycle
     config: GraphConfig
     target: str
+    nodes: FakeNodes
 
     async def create(self, user_id: str, a: str, b: str, **fields: Any) -> graph_pb2.CreateEdgeResponse:
         """An edge; request_id goes into the request, auto=True makes it automatic."""
@@ -58,23 +62,33 @@ class GraphService:
         return [neighbor.node_id for neighbor in (await self.page(user_id, node_id, **fields)).neighbors]
 
     async def hide(self, user_id: str, node_id: str, version: int) -> bool:
+        """As after a deletion: the owner of the note has this version, unless it has a later one."""
         return await self._visible(user_id, node_id, version, False)
 
     async def show(self, user_id: str, node_id: str, version: int) -> bool:
         return await self._visible(user_id, node_id, version, True)
 
     async def _visible(self, user_id: str, node_id: str, version: int, visible: bool) -> bool:
-        request = graph_pb2.SetNodeVisibilityRequest(user_id=user_id, node_id=node_id, version=version, visible=visible)
+        known = self.nodes.known.get((user_id, node_id))
+        if known is None or known.version < version:
+            self.nodes.has(user_id, node_id, version, hidden=not visible)
+        return await self.claim(user_id, node_id, version, visible)
+
+    async def claim(self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int = 0) -> bool:
+        """The RPC alone, whatever the owner knows."""
+        request = graph_pb2.SetNodeVisibilityRequest(
+            user_id=user_id, node_id=node_id, version=version, visible=visible, incarnation=incarnation
+        )
         return bool((await self.stub.SetNodeVisibility(request)).applied)
 
 
 @contextlib.asynccontextmanager
-async def running(stores: Stores, node_target: str, **env: str) -> AsyncIterator[GraphService]:
+async def running(stores: Stores, nodes: FakeNodes, **env: str) -> AsyncIterator[GraphService]:
     """Started as in production, but it reads no queue. env: variables that differ."""
     environment = stores.environment("graph") | {
         "BRAIN2_LISTEN": "127.0.0.1:0",
         "BRAIN2_DRAIN_SECONDS": "1",
-        "BRAIN2_NODE_TARGET": node_target,
+        "BRAIN2_NODE_TARGET": nodes.target,
         "BRAIN2_QUEUE_URL": "",
     }
     config = configuration.load(GraphConfig, environment | env)
@@ -84,7 +98,7 @@ async def running(stores: Stores, node_target: str, **env: str) -> AsyncIterator
         target = f"127.0.0.1:{port}"
         async with Channels() as channels:
             stub = channels.stub(target, graph_pb2.DESCRIPTOR.services_by_name["GraphService"])
-            yield GraphService(stub, life, config, target)
+            yield GraphService(stub, life, config, target, nodes)
     finally:
         await life.close()
     if life.failure is not None:

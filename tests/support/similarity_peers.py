@@ -39,6 +39,15 @@ class FakePeers:
     updated: Callable[[str, node_pb2.Node], None] = lambda _user, _note: None
     target: str = ""
 
+    def has(
+        self, user_id: str, node_id: str, version: int, *, hidden: bool, incarnation: int = 1_700_000_000_000
+    ) -> None:
+        """GetNode answers from now on that the note is at this version."""
+        node = node_pb2.Node(node_id=node_id, version=version, incarnation=incarnation)
+        if hidden:
+            node.delete_time.GetCurrentTime()
+        self.known[user_id, node_id] = node
+
     def note(self, user: str, node_id: str, title: str, content: str = "", *tags: str) -> node_pb2.Node:
         """A note as if it had been created, or written again."""
         known = self.notes.setdefault(user, {}).get(node_id)

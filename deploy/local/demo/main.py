@@ -14,7 +14,7 @@ from deploy.local.console import Console, LaunchError
 from deploy.local.demo.client import BrokenError, Client
 from deploy.local.demo.tour import Tour
 from shared import telemetry
-from shared.config import ClientSecurity, load
+from shared.config import ClientSecurity, ConfigError, load
 from shared.errors import Brain2Error
 from shared.grpc.client import Channels
 
@@ -39,6 +39,9 @@ def main(argv: Sequence[str]) -> int:
         asyncio.run(telemetry.run_command("demo", _run(arguments, Console())))
     except KeyboardInterrupt:
         return 130
+    except ConfigError as error:
+        print(f"brain2: {'; '.join(error.problems)}", file=sys.stderr)
+        return 1
     except (LaunchError, BrokenError) as error:
         print(f"brain2: {error}", file=sys.stderr)
         return 1
@@ -50,8 +53,9 @@ def main(argv: Sequence[str]) -> int:
 
 async def _run(arguments: argparse.Namespace, console: Console) -> None:
     async with (
-        _place(arguments.data, console) as place,
+        # First, since a wrong token file is noticed here, and a stack takes seconds to start.
         Channels(timeout=10.0, security=load(ClientSecurity)) as channels,
+        _place(arguments.data, console) as place,
     ):
         await Tour(Client(channels, place.services, arguments.user), place.traces, console).run()
         console.say()

@@ -20,7 +20,7 @@ from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from shared import telemetry
-from shared.config import ClientSecurity, load
+from shared.config import ClientSecurity, ConfigError, load
 from shared.errors import Brain2Error, InvalidArgument, Violations
 from shared.grpc.client import Channels
 from shared.ids import check_user_id
@@ -65,6 +65,9 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         return asyncio.run(telemetry.run_command("import", _run(arguments, Console())))
+    except ConfigError as error:
+        print(f"brain2: {shown('; '.join(error.problems))}", file=sys.stderr)
+        return 1
     except LaunchError as error:
         print(f"brain2: {shown(str(error))}", file=sys.stderr)
         return 1

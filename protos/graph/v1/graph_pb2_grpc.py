@@ -140,7 +140,7 @@ class GraphServiceServicer(object):
         Errors: INVALID_ARGUMENT (an edge from a note to itself, metadata over 4 KiB in all, or a field breaks its limits),
         FAILED_PRECONDITION (NODE_MISSING: an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this
         automatic link; ALREADY_LINKED: an automatic edge, while an edge of another type that is not automatic joins the two
-        notes).
+        notes), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED; so do BatchCreateEdges, in the result of an edge, and SuppressEdge).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -266,6 +266,8 @@ class GraphServiceServicer(object):
 
     def SetNodeVisibility(self, request, context):
         """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
+        The node service is asked whether the note has this version and visibility.
+        Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,7 @@ class GraphServiceStub:
     Errors: INVALID_ARGUMENT (an edge from a note to itself, metadata over 4 KiB in all, or a field breaks its limits),
     FAILED_PRECONDITION (NODE_MISSING: an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this
     automatic link; ALREADY_LINKED: an automatic edge, while an edge of another type that is not automatic joins the two
-    notes).
+    notes), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED; so do BatchCreateEdges, in the result of an edge, and SuppressEdge).
     """
     BatchCreateEdges: _grpc.UnaryUnaryMultiCallable[_graph_pb2.BatchCreateEdgesRequest, _graph_pb2.BatchCreateEdgesResponse]
     """Creates up to 500 edges. The batch is not atomic: each edge has its own result, in the order of the request. An
@@ -112,7 +112,10 @@ class GraphServiceStub:
     Errors: ABORTED (VERSION_MISMATCH: the note was restored).
     """
     SetNodeVisibility: _grpc.UnaryUnaryMultiCallable[_graph_pb2.SetNodeVisibilityRequest, _graph_pb2.SetNodeVisibilityResponse]
-    """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing."""
+    """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
+    The node service is asked whether the note has this version and visibility.
+    Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
+    """
 
 @_typing.type_check_only
 class GraphServiceAsyncStub(GraphServiceStub):
@@ -133,7 +136,7 @@ class GraphServiceAsyncStub(GraphServiceStub):
     Errors: INVALID_ARGUMENT (an edge from a note to itself, metadata over 4 KiB in all, or a field breaks its limits),
     FAILED_PRECONDITION (NODE_MISSING: an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this
     automatic link; ALREADY_LINKED: an automatic edge, while an edge of another type that is not automatic joins the two
-    notes).
+    notes), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED; so do BatchCreateEdges, in the result of an edge, and SuppressEdge).
     """
     BatchCreateEdges: _aio.UnaryUnaryMultiCallable[_graph_pb2.BatchCreateEdgesRequest, _graph_pb2.BatchCreateEdgesResponse]  # type: ignore[assignment]
     """Creates up to 500 edges. The batch is not atomic: each edge has its own result, in the order of the request. An
@@ -188,7 +191,10 @@ class GraphServiceAsyncStub(GraphServiceStub):
     Errors: ABORTED (VERSION_MISMATCH: the note was restored).
     """
     SetNodeVisibility: _aio.UnaryUnaryMultiCallable[_graph_pb2.SetNodeVisibilityRequest, _graph_pb2.SetNodeVisibilityResponse]  # type: ignore[assignment]
-    """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing."""
+    """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
+    The node service is asked whether the note has this version and visibility.
+    Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
+    """
 
 class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
     """The edges between a user's notes."""
@@ -212,7 +218,7 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT (an edge from a note to itself, metadata over 4 KiB in all, or a field breaks its limits),
         FAILED_PRECONDITION (NODE_MISSING: an end does not exist or is deleted; EDGE_SUPPRESSED: a person rejected this
         automatic link; ALREADY_LINKED: an automatic edge, while an edge of another type that is not automatic joins the two
-        notes).
+        notes), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED; so do BatchCreateEdges, in the result of an edge, and SuppressEdge).
         """
 
     @_abc_1.abstractmethod
@@ -363,6 +369,9 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _graph_pb2.SetNodeVisibilityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_graph_pb2.SetNodeVisibilityResponse, _abc.Awaitable[_graph_pb2.SetNodeVisibilityResponse]]:
-        """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing."""
+        """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
+        The node service is asked whether the note has this version and visibility.
+        Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
+        """
 
 def add_GraphServiceServicer_to_server(servicer: GraphServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

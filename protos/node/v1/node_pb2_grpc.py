@@ -105,7 +105,7 @@ class NodeServiceServicer(object):
         """Stores one note and answers when it is durable: the item and its node.created event are one transaction. Keywords and
         automatic links follow within about a second.
         Errors: INVALID_ARGUMENT (the note is empty, or a field breaks its limits), ALREADY_EXISTS (the node_id is taken, also
-        by a deleted note).
+        by a deleted note), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED; so do BatchCreateNodes, UpdateNode and RestoreNode).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

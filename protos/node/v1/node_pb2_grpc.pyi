@@ -51,7 +51,7 @@ class NodeServiceStub:
     """Stores one note and answers when it is durable: the item and its node.created event are one transaction. Keywords and
     automatic links follow within about a second.
     Errors: INVALID_ARGUMENT (the note is empty, or a field breaks its limits), ALREADY_EXISTS (the node_id is taken, also
-    by a deleted note).
+    by a deleted note), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED; so do BatchCreateNodes, UpdateNode and RestoreNode).
     """
     BatchCreateNodes: _grpc.UnaryUnaryMultiCallable[_node_pb2.BatchCreateNodesRequest, _node_pb2.BatchCreateNodesResponse]
     """Stores up to 100 notes. The batch is not atomic: each note has its own result, in the order of the request, and a
@@ -118,7 +118,7 @@ class NodeServiceAsyncStub(NodeServiceStub):
     """Stores one note and answers when it is durable: the item and its node.created event are one transaction. Keywords and
     automatic links follow within about a second.
     Errors: INVALID_ARGUMENT (the note is empty, or a field breaks its limits), ALREADY_EXISTS (the node_id is taken, also
-    by a deleted note).
+    by a deleted note), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED; so do BatchCreateNodes, UpdateNode and RestoreNode).
     """
     BatchCreateNodes: _aio.UnaryUnaryMultiCallable[_node_pb2.BatchCreateNodesRequest, _node_pb2.BatchCreateNodesResponse]  # type: ignore[assignment]
     """Stores up to 100 notes. The batch is not atomic: each note has its own result, in the order of the request, and a
@@ -188,7 +188,7 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores one note and answers when it is durable: the item and its node.created event are one transaction. Keywords and
         automatic links follow within about a second.
         Errors: INVALID_ARGUMENT (the note is empty, or a field breaks its limits), ALREADY_EXISTS (the node_id is taken, also
-        by a deleted note).
+        by a deleted note), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED; so do BatchCreateNodes, UpdateNode and RestoreNode).
         """
 
     @_abc_1.abstractmethod

@@ -108,6 +108,8 @@ class SimilarityServiceStub:
     SetNodeVisibility: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.SetNodeVisibilityRequest, _similarity_pb2.SetNodeVisibilityResponse]
     """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
     nothing.
+    The node service is asked whether the note has this version and visibility.
+    Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
     """
     GetUserSettings: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.GetUserSettingsRequest, _similarity_pb2.GetUserSettingsResponse]
     """Reads the user's settings that this service stores, or the defaults."""
@@ -179,6 +181,8 @@ class SimilarityServiceAsyncStub(SimilarityServiceStub):
     SetNodeVisibility: _aio.UnaryUnaryMultiCallable[_similarity_pb2.SetNodeVisibilityRequest, _similarity_pb2.SetNodeVisibilityResponse]  # type: ignore[assignment]
     """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
     nothing.
+    The node service is asked whether the note has this version and visibility.
+    Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
     """
     GetUserSettings: _aio.UnaryUnaryMultiCallable[_similarity_pb2.GetUserSettingsRequest, _similarity_pb2.GetUserSettingsResponse]  # type: ignore[assignment]
     """Reads the user's settings that this service stores, or the defaults."""
@@ -319,6 +323,8 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_similarity_pb2.SetNodeVisibilityResponse, _abc.Awaitable[_similarity_pb2.SetNodeVisibilityResponse]]:
         """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
         nothing.
+        The node service is asked whether the note has this version and visibility.
+        Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
         """
 
     @_abc_1.abstractmethod

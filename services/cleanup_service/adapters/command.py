@@ -7,7 +7,6 @@ reconciled and all findings repaired (or --dry-run); 1: not so; 2: wrong usage. 
 """
 
 import argparse
-import asyncio
 import json
 import os
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from protos.cleanup.v1 import cleanup_pb2
-from shared import telemetry
+from shared import commands
 from shared.config import ClientSecurity, load
 from shared.errors import Brain2Error
 from shared.grpc.client import Channels
@@ -26,7 +25,7 @@ _PAGE = 200
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit code."""
-    return asyncio.run(telemetry.run_command("reconcile", _run(options(arguments))))
+    return commands.run("reconcile", _run(options(arguments)))
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:

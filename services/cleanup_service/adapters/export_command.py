@@ -7,14 +7,14 @@ code 0: it is whole; 1: it was cut off, and the reason is on standard error; 2: 
 """
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from protos.cleanup.v1 import cleanup_pb2
-from shared import telemetry
+from shared import commands
+from shared.config import ClientSecurity, load
 from shared.errors import Brain2Error
 from shared.grpc.client import Channels
 
@@ -25,12 +25,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--user", required=True, help="whose notes, edges and settings")
     parser.add_argument("--include-deleted", action="store_true", help="also deleted notes that are not purged yet")
     parser.add_argument("--target", default=os.environ.get("BRAIN2_CLEANUP_TARGET", "127.0.0.1:50054"))
-    return asyncio.run(telemetry.run_command("export", _run(parser.parse_args(arguments))))
+    return commands.run("export", _run(parser.parse_args(arguments)))
 
 
 async def _run(options: argparse.Namespace) -> int:
     request = cleanup_pb2.ExportUserRequest(user_id=options.user, include_deleted=options.include_deleted)
-    async with Channels() as channels:
+    async with Channels(security=load(ClientSecurity)) as channels:
         stub: Any = channels.stub(options.target, cleanup_pb2.DESCRIPTOR.services_by_name["CleanupService"])
         try:
             async for answer in stub.ExportUser(request):

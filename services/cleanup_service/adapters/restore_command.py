@@ -12,7 +12,6 @@ code 0: done (with --dry-run: no erasure is missing); 1: not so; 2: wrong usage,
 """
 
 import argparse
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from services.cleanup_service.adapters.erasure_ledger import S3ErasureLedger
 from services.cleanup_service.adapters.erasures import DynamoErasures
 from services.cleanup_service.adapters.user_cache import UserCache
 from services.cleanup_service.usecases.replay_erasures import ErasureReplay
+from shared import commands
 from shared import config as configuration
-from shared import telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
 from shared.errors import Brain2Error
@@ -40,20 +39,18 @@ class RestoreConfig(configuration.StoreConfig):
 def main(arguments: Sequence[str]) -> int:
     """Runs the command, whose name comes first, and returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m services.cleanup_service", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("empty-caches")
-    replay = commands.add_parser("replay-erasures")
+    names = parser.add_subparsers(dest="command", required=True)
+    names.add_parser("empty-caches")
+    replay = names.add_parser("replay-erasures")
     replay.add_argument("--dry-run", action="store_true", help="only print which erasures the table doesn't know")
     options = parser.parse_args(arguments)
-    config = configuration.load(RestoreConfig)
     if options.command == "empty-caches":
-        return asyncio.run(_empty_caches(config))
-    if not config.archive_bucket:
-        parser.error("BRAIN2_ARCHIVE_BUCKET is empty: without a bucket there is no ledger of erasures")
-    return asyncio.run(telemetry.run_command("replay-erasures", _replay(config, dry_run=options.dry_run)))
+        return commands.run("empty-caches", _empty_caches())
+    return commands.run("replay-erasures", _replay(dry_run=options.dry_run))
 
 
-async def _empty_caches(config: RestoreConfig) -> int:
+async def _empty_caches() -> int:
+    config = configuration.load(RestoreConfig)
     try:
         await UserCache(config.redis_url, cluster=config.redis_cluster).remove_everything()
     except Brain2Error as error:
@@ -63,7 +60,12 @@ async def _empty_caches(config: RestoreConfig) -> int:
     return 0
 
 
-async def _replay(config: RestoreConfig, *, dry_run: bool) -> int:
+async def _replay(*, dry_run: bool) -> int:
+    config = configuration.load(RestoreConfig)
+    if not config.archive_bucket:
+        raise configuration.ConfigError(
+            ["BRAIN2_ARCHIVE_BUCKET is empty: without a bucket there is no ledger of erasures"]
+        )
     clock = SystemClock()
     async with Aws(config, use=("dynamodb", "s3")) as aws:
         replay = ErasureReplay(

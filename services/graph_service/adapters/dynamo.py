@@ -38,10 +38,12 @@ from shared.dynamo import (
     TransactionCancelled,
     Update,
 )
+from shared.errors import Amounts
 from shared.events.envelope import Event, new_event
 from shared.idempotency import Idempotency
 from shared.idempotent import IdempotentRequest
 from shared.ids import Clock, IdFactory
+from shared.quotas import Quotas
 
 # How long the visibility record of a restored note is kept, to refuse late events of its deletion.
 _SHOWN_SECONDS = 7 * 86400
@@ -58,10 +60,19 @@ class Outbox(Protocol):
 
 
 class DynamoEdgeStore:
-    """See EdgeStore."""
+    """See EdgeStore. quotas: None = there are none."""
 
-    def __init__(self, table: Table, outbox: Outbox, idempotency: Idempotency, ids: IdFactory, clock: Clock) -> None:
+    def __init__(
+        self,
+        table: Table,
+        outbox: Outbox,
+        idempotency: Idempotency,
+        ids: IdFactory,
+        clock: Clock,
+        quotas: Quotas | None = None,
+    ) -> None:
         self._table = table
+        self._quotas = quotas
         self._outbox = outbox
         self._idempotency = idempotency
         self._ids = ids
@@ -91,7 +102,11 @@ class DynamoEdgeStore:
             conditions += [Rejection("other")] * (len(ops) - 1 - len(conditions))
             conditions.append(Rejection("request"))
         try:
-            await self._table.transact(ops)
+            if self._quotas is None:
+                await self._table.transact(ops)
+            else:
+                added = sum(_added(change) for change in write.changes)
+                await self._quotas.transact(write.user_id, ops, {"edges": added})
         except TransactionCancelled as error:
             rejections = [_rejection(write.user_id, *pair) for pair in zip(conditions, error.reasons, strict=False)]
             found = [rejection for rejection in rejections if rejection is not None]
@@ -269,9 +284,38 @@ class DynamoEdgeStore:
         await self._table.batch_write(deletes=[table.journal_key(entry.id) for entry in entries])
 
 
+class StoredEdges:
+    """Counts the edges of a user that the quota counts."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def __call__(self, user_id: str) -> Amounts:
+        count = 0
+        pages = self._table.query_pages(
+            table.user_partition(user_id), begins_with=table.EDGES, attributes=items.INCIDENCE_ATTRIBUTES
+        )
+        async for page in pages:
+            count += sum(_is_first(item["SK"]) and not item.get("auto", False) for item in page)
+        return {"edges": count}
+
+
 def _needs_old_suppressions(change: EdgeChange) -> bool:
     """Whether a rejection that an earlier release has stored could forbid this change, or must end with it."""
     return change.before is None and change.change_type is ChangeType.CREATED
+
+
+def _is_stored_after(change: EdgeChange) -> bool:
+    before = change.before
+    stays_suppressed = change.edge.suppressed and (before is None or not before.suppressed)
+    return change.change_type is not ChangeType.DELETED or stays_suppressed
+
+
+def _added(change: EdgeChange) -> int:
+    """What a change adds to the edges that the quota counts: those that aren't automatic, and the suppressed ones."""
+    before = change.before is not None and not change.before.metadata.auto
+    after = _is_stored_after(change) and not change.edge.metadata.auto
+    return int(after) - int(before)
 
 
 def _edge_ops(change: EdgeChange) -> list[Op]:
@@ -279,8 +323,7 @@ def _edge_ops(change: EdgeChange) -> list[Op]:
     condition = ABSENT
     if before is not None:
         condition = Condition("ver = :v AND ct = :c", values={":v": before.version, ":c": before.create_ms})
-    stays_suppressed = change.edge.suppressed and (before is None or not before.suppressed)
-    if change.change_type is ChangeType.DELETED and not stays_suppressed:
+    if not _is_stored_after(change):
         return [Delete(key, condition) for key in items.edge_keys(change.edge.user_id, change.edge.key)]
     return [Put(item, condition) for item in items.edge_items(change.edge)]
 

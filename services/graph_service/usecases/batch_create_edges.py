@@ -19,7 +19,7 @@ from services.graph_service.usecases.edges import (
     suppressed,
 )
 from services.graph_service.usecases.validation import check_batch, check_batched_edge
-from shared.errors import Brain2Error, InvalidArgument
+from shared.errors import Brain2Error, InvalidArgument, QuotaExceeded
 from shared.idempotent import IdempotentRequest
 from shared.ids import Clock
 
@@ -41,6 +41,11 @@ class EdgeResult:
     def fail(self, error: Brain2Error) -> None:
         """Store an error in it."""
         self.kind, self.reason, self.message = error.kind, error.reason, error.message
+
+    def refuse(self, error: Brain2Error) -> None:
+        """Store an error in it in place of the edge that it was to have."""
+        self.edge = None
+        self.fail(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,30 +172,38 @@ class BatchCreateEdges:
         results: Sequence[EdgeResult],
     ) -> Token:
         token: Token | None = None
+        full: QuotaExceeded | None = None
         for group in _groups(changes):
             write = Write(user_id, changes=tuple(change for i in group for change in changes[i]))
             try:
                 token = await self.committer.commit_edges(write)
                 for index in group:
                     results[index].created = changes[index][0].change_type is ChangeType.CREATED
-            except WriteRejected:
-                # One edge met another writer: each is created by itself, so that the others succeed.
+            except (WriteRejected, QuotaExceeded):
+                # One edge met another writer, or they don't all fit into the user's quota: each is created by itself,
+                # so that the others succeed. A full quota refuses all further edges that are new.
                 for index in group:
-                    token = await self._create_alone(user_id, news[index], results[index]) or token
+                    if full is not None and changes[index][0].before is None:
+                        results[index].refuse(full)
+                        continue
+                    done = await self._create_alone(user_id, news[index], results[index])
+                    if isinstance(done, Token):
+                        token = done
+                    elif isinstance(done, QuotaExceeded):
+                        full = done
         keys = _keys(results)
         if token is None:
             return await self.committer.renew_token(user_id, keys)
         # The stamp of the last transaction is later than those of all before it.
         return token_for(token.space, token.stamp, token.wall_ms, {end for key in keys for end in (key.a, key.b)})
 
-    async def _create_alone(self, user_id: str, new: NewEdge, result: EdgeResult) -> Token | None:
+    async def _create_alone(self, user_id: str, new: NewEdge, result: EdgeResult) -> Token | Brain2Error:
         try:
             result.edge, result.created, token = await self.edges.create_edge(user_id, new)
             return token
         except Brain2Error as error:
-            result.edge = None
-            result.fail(error)
-            return None
+            result.refuse(error)
+            return error
 
 
 def _groups(changes: Mapping[int, Sequence[EdgeChange]]) -> Iterator[list[int]]:

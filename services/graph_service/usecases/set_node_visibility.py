@@ -18,7 +18,7 @@ from services.graph_service.ports import (
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.validation import check_node
-from shared.errors import DeadlineExceeded, Unavailable
+from shared.errors import DeadlineExceeded, FailedPrecondition, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,22 @@ class SetNodeVisibility:
     existence: Existence
     codec: Codec
     directory: NodeDirectory
+
+    async def set_checked(self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int) -> bool:
+        """The same for a call, which may come from anybody with the scope: the node service must know this state.
+
+        FailedPrecondition (VERSION_UNKNOWN): the note never had it. Unavailable: the node service does not answer.
+        """
+        check_node(user_id, node_id)
+        owners = await self.directory.visibility(user_id, node_id)
+        if owners is None:
+            raise _unknown(node_id)
+        claimed, known = (incarnation or owners.incarnation, version), (owners.incarnation, owners.version)
+        if claimed > known or (claimed == known and owners.hidden == visible):
+            raise _unknown(node_id)
+        if claimed < known:
+            return False  # what the note is now came by another call, or comes by its event
+        return await self.set_node_visibility(user_id, node_id, version, visible=visible, incarnation=incarnation)
 
     async def set_node_visibility(
         self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int = 0
@@ -102,3 +118,7 @@ class SetNodeVisibility:
 
 def _is_ahead(stored: VisibilityRecord, owners: VisibilityRecord) -> bool:
     return (stored.incarnation or owners.incarnation, stored.version) > (owners.incarnation, owners.version)
+
+
+def _unknown(node_id: str) -> FailedPrecondition:
+    return FailedPrecondition(f"the note {node_id} never had this version and visibility", reason="VERSION_UNKNOWN")

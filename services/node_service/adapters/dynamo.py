@@ -6,7 +6,7 @@ content that comes between the two items of another write begins anew.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Protocol
 
@@ -33,13 +33,15 @@ from services.node_service.model import (
 )
 from services.node_service.ports import NodeWrite, Outcome, Position
 from shared.dynamo import ABSENT, Condition, Delete, Item, Op, Put, Reason, Table, TransactionCancelled, Update
-from shared.errors import Aborted, Brain2Error, DataLoss
+from shared.errors import Aborted, Amounts, Brain2Error, DataLoss, QuotaExceeded
 from shared.events.envelope import Event
 from shared.idempotent import IdempotentRequest
+from shared.quotas import Quotas
 from shared.resilience.retry import Backoff, Sleep
 
-# Notes in one transaction. DynamoDB takes 100 operations; smaller transactions conflict less, and several run at once.
-CHUNK_NOTES = 25
+# Notes in one transaction. DynamoDB takes 100 operations, of which a note needs four and its user's quota one; smaller
+# transactions conflict less, and several run at once.
+CHUNK_NOTES = 24
 # Bytes of one transaction as JSON. DynamoDB takes 4 MB; a body of up to 1 MB is sent without blocking the event loop.
 CHUNK_BYTES = 900_000
 CHUNKS_AT_ONCE = 4
@@ -48,6 +50,7 @@ CHUNKS_AT_ONCE = 4
 _THREAD_BYTES = 32 * 1024
 # A deletion moves a content above this many bytes to BODY#n, if a release before docs/adr/0015 left it in NODE#n.
 _MOVED_BYTES = 2048
+_NOTHING: Amounts = {"notes": 0, "bytes": 0}
 # Reads of a note of which another writer changed the content in between.
 _READS = 8
 _REREAD = Backoff(base=0.002, cap=0.1)
@@ -74,12 +77,23 @@ class Envelopes(Protocol):
 
 
 class DynamoNodeStore:
-    """NodeStore (port) without a cache: read() and summaries() are as consistent as current()."""
+    """NodeStore (port) without a cache: read() and summaries() are as consistent as current().
+
+    quotas: None = there are none.
+    """
 
     def __init__(
-        self, table: Table, events: EventLog, answers: Answers, envelope: Envelopes, *, sleep: Sleep = asyncio.sleep
+        self,
+        table: Table,
+        events: EventLog,
+        answers: Answers,
+        envelope: Envelopes,
+        quotas: Quotas | None = None,
+        *,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._table = table
+        self._quotas = quotas
         self._events = events
         self._answers = answers
         self._envelope = envelope
@@ -180,7 +194,7 @@ class DynamoNodeStore:
     async def commit(self, write: NodeWrite) -> Outcome:
         ops, event = await self._operations(write)
         try:
-            await self._table.transact(ops)
+            await self._transact(ops, [write])
         except TransactionCancelled as cancelled:
             return _outcome(write, cancelled.reasons, cancelled)
         if event is not None:
@@ -218,10 +232,14 @@ class DynamoNodeStore:
                 ops += own
                 if event is not None:
                     events.append(event)
+            refused: dict[int, Outcome | Brain2Error] = {}
             try:
-                await self._table.transact(ops)
+                await self._transact(ops, list(left.values()))
+            except QuotaExceeded as exceeded:
+                refused = _without_room(exceeded, left)
+                outcomes |= refused
+                left = {index: write for index, write in left.items() if index not in refused}
             except TransactionCancelled as cancelled:
-                refused: dict[int, Outcome | Brain2Error] = {}
                 for index, first, end in places:
                     own_reasons = cancelled.reasons[first:end]
                     if any(reason.failed for reason in own_reasons):
@@ -236,6 +254,13 @@ class DynamoNodeStore:
                 self._events.announce(*events)
                 return outcomes | dict.fromkeys(left, Outcome.DONE)
         return outcomes
+
+    async def _transact(self, ops: Sequence[Op], writes: Sequence[NodeWrite]) -> None:
+        """Do the operations of writes of one user, if its quotas allow them."""
+        if self._quotas is None:
+            await self._table.transact(ops)
+        else:
+            await self._quotas.transact(_user_of(writes[0]), ops, _sum(map(_added, writes)))
 
     async def _operations(self, write: NodeWrite) -> tuple[list[Op], Event | None]:
         """The operations of a write (the note's is the first, the receipt's the last) and the event among them."""
@@ -301,6 +326,20 @@ class DynamoNodeStore:
         return None if body_item is None else ({"content_version": item["content_version"]}, body_item)
 
 
+class StoredNotes:
+    """Counts the live notes of a user and their bytes, for the quotas."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def __call__(self, user_id: str) -> Amounts:
+        used: Amounts = _NOTHING
+        pages = self._table.query_pages(user_partition(user_id), begins_with=NODES, attributes=items.SUMMARY_ATTRIBUTES)
+        async for page in pages:
+            used = _sum([used, *(_used(items.to_summary(item)) for item in page)])
+        return used
+
+
 class DynamoSettings:
     """SettingsStore (port): one item for each user."""
 
@@ -357,6 +396,45 @@ def _unchanged(before: Summary) -> Condition:
         names={"#version": "version", "#incarnation": "incarnation", "#fenced": "fenced"},
         values={":was": before.version, ":born": before.incarnation},
     )
+
+
+def _user_of(write: NodeWrite) -> str:
+    note = write.after or write.before
+    assert note is not None
+    return note.user_id
+
+
+def _used(note: Summary | None) -> Amounts:
+    """What a note takes of the quotas: nothing while it is deleted."""
+    return _NOTHING if note is None or note.deleted else {"notes": 1, "bytes": note.bytes}
+
+
+def _added(write: NodeWrite) -> Amounts:
+    """What a write adds to that."""
+    before, after = _used(write.before), _used(write.after)
+    return {kind: after[kind] - before[kind] for kind in _NOTHING}
+
+
+def _sum(amounts: Iterable[Amounts]) -> Amounts:
+    total = dict(_NOTHING)
+    for each in amounts:
+        for kind, amount in each.items():
+            total[kind] += amount
+    return total
+
+
+def _without_room(exceeded: QuotaExceeded, writes: Mapping[int, NodeWrite]) -> dict[int, Outcome | Brain2Error]:
+    """An error for each of these new notes that is too much, if they are written in their order."""
+    refused: dict[int, Outcome | Brain2Error] = {}
+    used = exceeded.used
+    for index, write in writes.items():
+        added = _added(write)
+        error = QuotaExceeded(used, exceeded.limits, added)
+        if error.has_room(added):
+            used = _sum((used, added))
+        else:
+            refused[index] = error
+    return refused
 
 
 def _outcome(write: NodeWrite, reasons: Sequence[Reason], cancelled: TransactionCancelled) -> Outcome:

@@ -7,7 +7,6 @@ value for --after that continues the replay.
 """
 
 import argparse
-import asyncio
 import json
 import os
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from protos.node.v1 import node_pb2
-from shared import telemetry
+from shared import commands
 from shared.config import ClientSecurity, load
 from shared.errors import Brain2Error
 from shared.grpc.client import Channels
@@ -29,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rate", type=int, default=0, help="events per second at most (default 200)")
     parser.add_argument("--after", default="", help="continue an earlier replay: its last next_page_token")
     parser.add_argument("--target", default=os.environ.get("BRAIN2_NODE_TARGET", "127.0.0.1:50051"))
-    return asyncio.run(telemetry.run_command("replay", _run(parser.parse_args(arguments))))
+    return commands.run("replay", _run(parser.parse_args(arguments)))
 
 
 async def _run(options: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ _NODES_A_CALL = 100
 _EDGES_A_CALL = 500
 _NEIGHBOURS = 100
 _UNLINK_AT_ONCE = 8
-# Results of an edge that are errors of the call: it is made again.
+# Results of an edge that are errors of the call: it is made again, unless the user's quota is full.
 _TRANSIENT = frozenset(
     code.value[0]
     for code in (
@@ -137,7 +137,7 @@ class GraphPeer:
             answer = await self._stub.BatchCreateEdges(request, idempotent=True)
             self.made += sum(result.created for result in answer.results)
             for link, result in zip(part, answer.results, strict=True):
-                if result.code in _TRANSIENT:
+                if _is_transient(result):
                     raise Unavailable(f"the graph service could not make a link: {result.message}")
                 if result.code != StatusCode.OK.value[0]:
                     # A person rejected the link, the note has too many edges, or the other note was deleted.
@@ -163,7 +163,7 @@ class GraphPeer:
             request = graph_pb2.BatchCreateEdgesRequest(user_id=user_id, edges=edges)
             answer = await self._stub.BatchCreateEdges(request, idempotent=True)
             for link, result in zip(part, answer.results, strict=True):
-                if result.code in _TRANSIENT:
+                if _is_transient(result):
                     raise Unavailable(f"the graph service could not make a link: {result.message}")
                 if result.code != StatusCode.OK.value[0]:
                     refused.append((link.source, link.target))
@@ -198,3 +198,7 @@ class GraphPeer:
             token = answer.next_page_token
             if not token:
                 return found
+
+
+def _is_transient(result: Any) -> bool:
+    return result.code in _TRANSIENT and result.reason != "QUOTA_EXCEEDED"

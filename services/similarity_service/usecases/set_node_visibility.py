@@ -7,7 +7,7 @@ from services.similarity_service.ports import Nodes, Records
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.validation import check_ids
-from shared.errors import DeadlineExceeded, Unavailable
+from shared.errors import DeadlineExceeded, FailedPrecondition, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,22 @@ class SetNodeVisibility:
         task.add_done_callback(self._finished)
         # A deletion waits for some milliseconds only. The work goes on when that time is over.
         return await asyncio.shield(task)
+
+    async def checked(self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None) -> bool:
+        """The same for a call, which may come from anybody with the scope: the node service must know this state.
+
+        FailedPrecondition (VERSION_UNKNOWN): the note never had it. Unavailable: the node service does not answer.
+        """
+        check_ids(user_id, node_id=node_id)
+        owners = await self._nodes.state(user_id, node_id)
+        if owners is None:
+            raise _unknown(node_id)
+        claimed, known = (incarnation or owners.incarnation, version), (owners.incarnation, owners.version)
+        if claimed > known or (claimed == known and owners.visible != visible):
+            raise _unknown(node_id)
+        if claimed < known:
+            return False  # what the note is now came by another call, or comes by its event
+        return await self(user_id, node_id, version, visible, incarnation)
 
     def _finished(self, task: "asyncio.Task[bool]") -> None:
         self._running.discard(task)
@@ -85,3 +101,7 @@ class SetNodeVisibility:
                 extra={"node_id": node_id, "stored": stored.state_version, "owner": owners.version},
             )
         return corrected and owners.visible == visible
+
+
+def _unknown(node_id: str) -> FailedPrecondition:
+    return FailedPrecondition(f"the note {node_id} never had this version and visibility", reason="VERSION_UNKNOWN")

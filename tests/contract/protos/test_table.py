@@ -56,6 +56,7 @@ STORED = [
     (table.posting_key("u", "n", "tree"), ("USER#u", "KW#n#tree")),
     (table.relink_key("u", "p"), ("USER#u", "SIM#SETTLE#p")),
     (table.settings_key("node", "u"), ("USER#u", "SETTINGS#node")),
+    (table.usage_key("graph", "u"), ("USER#u", "USAGE#graph")),
     (table.saga_key("u", "n"), ("USER#u", "CLEANUP#n")),
     (table.erasing_key("u"), ("USER#u", "CLEAN#ERASURE")),
     (table.erasure_key("e"), ("CLEANUP#ERASURE", "e")),

@@ -27,7 +27,8 @@ from shared.grpc.auth import Guard, check_exposure, is_local
 from shared.grpc.client import Channels
 from shared.grpc.middleware import MethodInfo
 from shared.grpc.server import GrpcServer
-from tests.support.doors import METHODS, RAW, SERVICES, Noting, oidc, opened, request_for
+from shared.grpc.status import from_rpc_error
+from tests.support.doors import METHODS, RAW, SERVICES, Door, Noting, oidc, opened, request_for
 from tests.support.echo import server_config
 from tests.support.tokens import Authority, Issuer, write_keys
 
@@ -353,6 +354,90 @@ async def test_probes_reach_health_alone_without_a_certificate(tmp_path: Path) -
         assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+# ---------------------------------------------------------------------- what one caller may hold
+
+
+class Waiting(Noting):
+    """Calls that do not end until the test lets them."""
+
+    def __init__(self) -> None:
+        super().__init__(GRAPH, [], [])
+        self.begun = asyncio.Semaphore(0)
+        self.go = asyncio.Event()
+
+    async def GetEdge(self, request: Any, context: Any) -> graph_pb2.GetEdgeResponse:
+        self.begun.release()
+        await self.go.wait()
+        return graph_pb2.GetEdgeResponse()
+
+    async def ListEdges(self, request: Any, context: Any) -> AsyncIterator[graph_pb2.ListEdgesResponse]:
+        await self.GetEdge(request, context)
+        yield graph_pb2.ListEdgesResponse()
+
+    async def WatchEdges(self, request: Any, context: Any) -> AsyncIterator[graph_pb2.WatchEdgesResponse]:
+        await self.GetEdge(request, context)
+        yield graph_pb2.WatchEdgesResponse()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("GetEdge", "SERVER_BUSY"), ("ListEdges", "BULK_BUSY"), ("WatchEdges", "TOO_MANY_SUBSCRIPTIONS")],
+)
+async def test_a_caller_has_a_part_of_the_slots_over_all_its_connections(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    method = next(method for method in METHODS if method.name == name)
+    servicer = Waiting()
+    limits = {"max_concurrent_rpcs": 4, "max_bulk_rpcs": 4, "max_subscriptions": 8}
+    config = server_config(auth="preshared", auth_keys=write_keys(tmp_path / "keys.json", *KEYS), **limits)
+    server = GrpcServer(config, [(GRAPH, servicer)], raw=RAW, fast_paths={"GetNeighbors": lambda _: None})
+    target = f"127.0.0.1:{await server.start()}"
+    own = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+    channels = [grpc.aio.insecure_channel(target, options=own) for _ in range(5)]
+    doors = [Door(channel) for channel in channels]
+    try:
+        begun = [asyncio.create_task(door.answer(method, request_for(method, "ada"), ADA)) for door in doors[:2]]
+        for _ in begun:
+            await servicer.begun.acquire()
+        code, error = await doors[2].answer(method, request_for(method, "ada"), ADA)
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        refused = from_rpc_error(error)
+        assert (refused.reason, bool(refused.retry_after)) == (reason, True)
+        assert "a caller may have 2" in refused.message
+        # Another user has its own part, and so has one who calls for many users.
+        begun += [
+            asyncio.create_task(doors[3].answer(method, request_for(method, "bob"), BOB)),
+            asyncio.create_task(doors[4].answer(method, request_for(method, "ada"), PEER)),
+        ]
+        for _ in range(2):
+            await servicer.begun.acquire()
+        servicer.go.set()
+        assert [code for code, _ in await asyncio.gather(*begun)] == [grpc.StatusCode.OK] * 4
+        assert (await doors[2].answer(method, request_for(method, "ada"), ADA))[0] is grpc.StatusCode.OK
+    finally:
+        servicer.go.set()
+        for channel in channels:
+            await channel.close()
+        await server.stop(0)
+
+
+async def test_who_calls_for_many_users_is_not_limited_as_one_caller(tmp_path: Path) -> None:
+    method = next(method for method in METHODS if method.name == "GetEdge")
+    servicer = Waiting()
+    config = server_config(auth="preshared", auth_keys=write_keys(tmp_path / "keys.json", *KEYS), max_concurrent_rpcs=4)
+    server = GrpcServer(config, [(GRAPH, servicer)], raw=RAW, fast_paths={"GetNeighbors": lambda _: None})
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{await server.start()}") as channel:
+        door = Door(channel)
+        calls = [
+            asyncio.create_task(door.answer(method, request_for(method, user), PEER)) for user in ("ada", "bob", "eve")
+        ]
+        for _ in calls:
+            await servicer.begun.acquire()
+        servicer.go.set()
+        assert {code for code, _ in await asyncio.gather(*calls)} == {grpc.StatusCode.OK}
+    await server.stop(0)
+
+
 # ---------------------------------------------------------------------- what a server refuses to start with
 
 
@@ -365,6 +450,21 @@ def test_without_authentication_no_other_machine_gets_in(listen: str, caplog: py
     with caplog.at_level(logging.WARNING):
         check_exposure(server_config(listen=listen, insecure=True), listen)
     assert "everybody" in caplog.text
+
+
+async def test_tokens_are_not_taken_without_tls_from_other_machines(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listen = "10.0.0.1:1"
+    keys = write_keys(tmp_path / "keys.json", *KEYS)
+    with pytest.raises(ConfigError, match=r"BRAIN2_TLS_CERT.*BRAIN2_INSECURE=1"):
+        GrpcServer(server_config(listen=listen, auth="preshared", auth_keys=keys), [])
+    with caplog.at_level(logging.WARNING):
+        check_exposure(server_config(listen=listen, auth="preshared", insecure=True), listen)
+    assert "without encryption" in caplog.text
+    certificate, key = Authority(tmp_path).issue("server")
+    check_exposure(server_config(listen=listen, auth="preshared", tls_cert=certificate, tls_key=key), listen)
+    check_exposure(server_config(listen="unix:/x", auth="preshared"), "unix:/x")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Peer:
 
 
 def test_a_lane_has_an_end_and_a_connection_has_a_part_of_it() -> None:
-    lane = Lane("subscriptions", "TOO_MANY", limit=3, per_connection=2)
+    lane = Lane("subscriptions", "TOO_MANY", limit=3, part=2)
     one, two = Peer("one"), Peer("two")
     with lane.slot(one), lane.slot(one):  # type: ignore[arg-type]
         with pytest.raises(errors.ResourceExhausted, match="a connection may have 2") as found, lane.slot(one):  # type: ignore[arg-type]

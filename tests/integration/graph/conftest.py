@@ -20,12 +20,12 @@ async def nodes() -> AsyncIterator[FakeNodes]:
 
 @pytest.fixture(scope="session")
 async def graph(stores: Stores, nodes: FakeNodes) -> AsyncIterator[GraphService]:
-    async with graph_service.running(stores, nodes.target) as found:
+    async with graph_service.running(stores, nodes) as found:
         yield found
 
 
 @pytest.fixture(scope="session")
 async def replica(stores: Stores, nodes: FakeNodes) -> AsyncIterator[GraphService]:
     """A second process's worth of the same service."""
-    async with graph_service.running(stores, nodes.target) as found:
+    async with graph_service.running(stores, nodes) as found:
         yield found

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from protos.graph.v1 import graph_pb2
-from protos.node.v1 import node_pb2
-from shared.errors import InvalidArgument
+from shared.errors import FailedPrecondition, InvalidArgument
 from shared.ids import SystemClock
 from tests.support.graph_nodes import FakeNodes
 from tests.support.graph_service import GraphService
@@ -155,28 +154,34 @@ async def test_older_news_of_a_note_change_nothing(graph: GraphService, user: st
     assert "n1" in await graph.neighbors(user, "hub")
 
 
-@pytest.mark.parametrize("forged", [3, 1_000, 10**15])
-async def test_a_version_that_the_note_never_had_is_corrected_by_its_owner(
-    graph: GraphService, nodes: FakeNodes, user: str, forged: int
+@pytest.mark.parametrize("version", [2, 3, 1_000, 10**15])
+@pytest.mark.parametrize("visible", [False, True])
+async def test_a_state_that_the_note_never_had_is_refused(
+    graph: GraphService, nodes: FakeNodes, user: str, version: int, visible: bool
 ) -> None:
     await star(graph, user)
-    assert await graph.show(user, "n1", forged)  # of a note at version 1
-    deleted = node_pb2.Node(version=2, incarnation=7)
-    deleted.delete_time.GetCurrentTime()
-    nodes.known[user, "n1"] = deleted
-    assert await graph.hide(user, "n1", 2)
+    # At version 2 the note is what the call does not say; it never had the others.
+    nodes.has(user, "n1", 2, hidden=visible, incarnation=7)
+    for incarnation in (0, 7, 8, 9_999_999_999_999):
+        with pytest.raises(FailedPrecondition) as caught:
+            await graph.claim(user, "n1", version, visible, incarnation)
+        assert caught.value.reason == "VERSION_UNKNOWN"
+    with pytest.raises(FailedPrecondition):
+        await graph.claim(user, "n2", 1, False)  # of a note that the owner does not know
+    assert len(await graph.neighbors(user, "hub")) == len(WEIGHTS)
+    # Nothing is left of them: the next state of the note counts.
+    assert await graph.hide(user, "n1", 3)
     assert "n1" not in await graph.neighbors(user, "hub")
-    # From now on the owner's versions count again.
-    nodes.known[user, "n1"] = node_pb2.Node(version=3, incarnation=7)
-    assert await graph.show(user, "n1", 3)
+    assert await graph.show(user, "n1", 4)
     assert "n1" in await graph.neighbors(user, "hub")
 
 
-async def test_without_the_owner_what_is_stored_stays(graph: GraphService, nodes: FakeNodes, user: str) -> None:
+async def test_an_earlier_state_of_the_note_has_no_effect(graph: GraphService, nodes: FakeNodes, user: str) -> None:
     await star(graph, user)
-    assert await graph.hide(user, "n1", 10**15)
-    assert not await graph.show(user, "n1", 2), "the owner doesn't know the note"
-    assert "n1" not in await graph.neighbors(user, "hub")
+    nodes.has(user, "n1", 3, hidden=False, incarnation=7)
+    for version, incarnation in ((2, 7), (1, 0), (9, 6)):
+        assert not await graph.claim(user, "n1", version, False, incarnation)
+    assert "n1" in await graph.neighbors(user, "hub")
 
 
 async def test_a_batch_answers_in_order_and_repeats_once(graph: GraphService, user: str) -> None:

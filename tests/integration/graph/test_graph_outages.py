@@ -28,7 +28,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Valkey]:
 async def pair(stores: Stores, nodes: FakeNodes, server: Valkey) -> AsyncIterator[tuple[GraphService, GraphService]]:
     async with contextlib.AsyncExitStack() as stack:
         first, second = [
-            await stack.enter_async_context(graph_service.running(stores, nodes.target, REDIS_URL=server.url))
+            await stack.enter_async_context(graph_service.running(stores, nodes, REDIS_URL=server.url))
             for _ in range(2)
         ]
         yield first, second
@@ -162,9 +162,7 @@ async def test_a_cluster_serves(tmp_path: Path, stores: Stores, nodes: FakeNodes
     async with contextlib.AsyncExitStack() as stack:
         servers = await stack.enter_async_context(valkey.cluster(tmp_path / "cluster"))
         env = {"REDIS_URL": servers[0].url, "BRAIN2_REDIS_CLUSTER": "1", "BRAIN2_HUB_DEGREE": "16"}
-        first, second = [
-            await stack.enter_async_context(graph_service.running(stores, nodes.target, **env)) for _ in range(2)
-        ]
+        first, second = [await stack.enter_async_context(graph_service.running(stores, nodes, **env)) for _ in range(2)]
         for suffix in "xyz":
             who = user + suffix
             news = [graph_pb2.NewEdge(source_id="hub", target_id=f"n{i:02}") for i in range(40)]

@@ -20,13 +20,13 @@ DEGREE = 120
 @pytest.fixture(scope="module")
 async def small(stores: Stores, nodes: FakeNodes) -> AsyncIterator[GraphService]:
     """A service for which a note is a hub from 33 edges on, and that keeps nothing in memory."""
-    async with graph_service.running(stores, nodes.target, BRAIN2_HUB_DEGREE="32", BRAIN2_L1_BYTES="0") as found:
+    async with graph_service.running(stores, nodes, BRAIN2_HUB_DEGREE="32", BRAIN2_L1_BYTES="0") as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 async def other(stores: Stores, nodes: FakeNodes) -> AsyncIterator[GraphService]:
-    async with graph_service.running(stores, nodes.target, BRAIN2_HUB_DEGREE="32") as found:
+    async with graph_service.running(stores, nodes, BRAIN2_HUB_DEGREE="32") as found:
         yield found
 
 

@@ -98,3 +98,14 @@ async def test_an_update_proves_that_a_note_lives_when_its_restore_was_never_hea
     assert await neighbors(process, user, "b") == []
     await components.node_events.node_updated(user, "a", 4, 7)
     assert await neighbors(process, user, "b") == ["a"]
+
+
+@pytest.mark.parametrize("wrong", [3, 1_000, 10**15])
+async def test_a_stored_version_that_the_note_never_had_is_corrected_by_its_owner(
+    world: World, process: Process, user: str, wrong: int
+) -> None:
+    await set_visibility(process, user, "a", wrong, visible=True, incarnation=7)
+    assert not await set_visibility(process, user, "a", 2, visible=False, incarnation=7), "the owner doesn't know it"
+    world.directory.records["a"] = VisibilityRecord("a", 2, True, 7)
+    assert await set_visibility(process, user, "a", 2, visible=False, incarnation=7)
+    assert await record(process, user, "a") == VisibilityRecord("a", 2, True, 7)

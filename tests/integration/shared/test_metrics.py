@@ -87,7 +87,7 @@ async def test_similarity_tells_its_lag_depth_and_index(
 
 async def test_graph_tells_what_memory_spared(stores: Stores, sink: tuple[str, Sink], user: str) -> None:
     endpoint, found = sink
-    async with fake_nodes() as nodes, graph_service.running(stores, nodes.target, **env(endpoint)) as graph:
+    async with fake_nodes() as nodes, graph_service.running(stores, nodes, **env(endpoint)) as graph:
         await graph.create(user, "a", "b")
         before = found.got.get("graph", {}).get(("brain2.graph.l1.lookups", "hit"), 0)
         request = graph_pb2.GetNeighborsRequest(user_id=user, node_id="a")

@@ -45,6 +45,7 @@ async def test_a_deleted_note_leaves_every_answer_and_comes_back(
 
     gone = peers.notes[user].pop("sqlite")
     gone.version += 1
+    peers.has(user, "sqlite", gone.version, hidden=True)
     answer = await service.stub.SetNodeVisibility(
         pb.SetNodeVisibilityRequest(user_id=user, node_id="sqlite", version=gone.version, visible=False)
     )

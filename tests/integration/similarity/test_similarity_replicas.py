@@ -62,6 +62,7 @@ async def test_what_one_replica_writes_the_other_answers(pair: list[SimilaritySe
     note = peers.note(user, "a", "Ferns", "A fern grows by spores")
     await one.hear(event_of(note))
     assert await two.search(user, "fern") == ["a"]
+    peers.has(user, "a", 2, hidden=True)
     request = pb.SetNodeVisibilityRequest(user_id=user, node_id="a", version=2, visible=False)
     await one.stub.SetNodeVisibility(request)
     assert await two.search(user, "fern") == []

@@ -9,7 +9,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2 as pb
 from services.similarity_service.adapters.dynamo import DynamoRecords
-from shared.errors import Aborted, InvalidArgument, NotFound, Unavailable
+from shared.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from shared.ids import SystemClock
 from tests.integration.similarity.test_similarity_events import TOPICS
 from tests.support.similarity_peers import FakePeers, pair_of
@@ -209,41 +209,61 @@ async def test_remove_node(service: SimilarityService, peers: FakePeers, shelf: 
     assert await service.indexed(shelf, "pizza")
 
 
-async def test_visibility_compares_versions(service: SimilarityService, shelf: str) -> None:
-    async def set_visibility(version: int, visible: bool) -> bool:
-        request = pb.SetNodeVisibilityRequest(user_id=shelf, node_id="bread", version=version, visible=visible)
-        applied: bool = (await service.stub.SetNodeVisibility(request)).applied
-        return applied
+async def claim(
+    service: SimilarityService, user: str, node_id: str, version: int, visible: bool, incarnation: int = 0
+) -> bool:
+    """SetNodeVisibility, whatever the owner knows."""
+    request = pb.SetNodeVisibilityRequest(
+        user_id=user, node_id=node_id, version=version, visible=visible, incarnation=incarnation
+    )
+    return bool((await service.stub.SetNodeVisibility(request)).applied)
 
-    assert await set_visibility(3, False)
-    assert not await set_visibility(2, True)
+
+async def test_visibility_compares_versions(service: SimilarityService, peers: FakePeers, shelf: str) -> None:
+    peers.has(shelf, "bread", 3, hidden=True)
+    assert await claim(service, shelf, "bread", 3, False)
+    assert not await claim(service, shelf, "bread", 2, True)
     assert not await service.indexed(shelf, "bread")
-    assert await set_visibility(4, True)
+    peers.has(shelf, "bread", 4, hidden=False)
+    assert await claim(service, shelf, "bread", 4, True)
     assert await service.indexed(shelf, "bread")
 
 
-@pytest.mark.parametrize("forged", [3, 1_000, 10**15])
-async def test_a_version_that_the_note_never_had_is_corrected_by_its_owner(
-    service: SimilarityService, peers: FakePeers, shelf: str, forged: int
+@pytest.mark.parametrize("version", [2, 3, 1_000, 10**15])
+@pytest.mark.parametrize("visible", [False, True])
+async def test_a_state_that_the_note_never_had_is_refused(
+    service: SimilarityService, peers: FakePeers, shelf: str, version: int, visible: bool
 ) -> None:
-    incarnation = peers.notes[shelf]["bread"].incarnation
-
-    async def set_visibility(version: int, visible: bool) -> bool:
-        request = pb.SetNodeVisibilityRequest(
-            user_id=shelf, node_id="bread", version=version, visible=visible, incarnation=incarnation
-        )
-        applied: bool = (await service.stub.SetNodeVisibility(request)).applied
-        return applied
-
-    assert await set_visibility(forged, True)  # of a note at version 1
-    deleted = node_pb2.Node(version=2, incarnation=incarnation)
-    deleted.delete_time.GetCurrentTime()
-    peers.known[shelf, "bread"] = deleted
-    assert await set_visibility(2, False)
+    known = peers.notes[shelf]["bread"].incarnation
+    # At version 2 the note is what the call does not say; it never had the others.
+    peers.has(shelf, "bread", 2, hidden=visible)
+    for incarnation in (0, known, known + 1, 9_999_999_999_999):
+        with pytest.raises(FailedPrecondition) as caught:
+            await claim(service, shelf, "bread", version, visible, incarnation)
+        assert caught.value.reason == "VERSION_UNKNOWN"
+    with pytest.raises(FailedPrecondition):
+        await claim(service, shelf, "pizza", 1, False)  # of a note that the owner does not know
+    assert await service.indexed(shelf, "bread")
+    # Nothing is left of them: the next state of the note counts.
+    peers.has(shelf, "bread", 3, hidden=True)
+    assert await claim(service, shelf, "bread", 3, False, known)
     assert not await service.indexed(shelf, "bread")
-    peers.known[shelf, "bread"] = node_pb2.Node(version=3, incarnation=incarnation)
-    assert await set_visibility(3, True)
+    peers.has(shelf, "bread", 4, hidden=False)
+    assert await claim(service, shelf, "bread", 4, True, known)
     assert await service.indexed(shelf, "bread"), "its text is still known"
+
+
+async def test_a_stored_version_that_the_note_never_had_is_corrected_by_its_owner(
+    service: SimilarityService, peers: FakePeers, shelf: str
+) -> None:
+    wrong = node_pb2.Node()
+    wrong.CopyFrom(peers.notes[shelf]["bread"])
+    wrong.version = 10**15
+    await service.hear(event_of(wrong, "node.deleted"))
+    assert not await service.indexed(shelf, "bread")
+    peers.has(shelf, "bread", 3, hidden=False)
+    assert await claim(service, shelf, "bread", 3, True)
+    assert await service.indexed(shelf, "bread")
 
 
 async def test_settings(service: SimilarityService, user: str) -> None:
