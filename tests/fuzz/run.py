@@ -143,6 +143,6 @@ def _rss(stack: Stack) -> dict[str, int]:
 
 def _worst(file: Path) -> int:
     try:
-        return round(float(file.read_text()) * 1000)
+        return round(float(file.read_text() or 0) * 1000)
     except FileNotFoundError:
         return 0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from protos import table
@@ -42,6 +43,7 @@ from shared.events.envelope import Event, new_event
 from shared.idempotency import Idempotency
 from shared.idempotent import IdempotentRequest
 from shared.ids import Clock, IdFactory
+from shared.resilience.slices import in_slices
 
 # How long the visibility record of a restored note is kept, to refuse late events of its deletion.
 _SHOWN_SECONDS = 7 * 86400
@@ -217,7 +219,7 @@ class DynamoEdgeStore:
             # Of the two items of an edge only the one with the smaller id first.
             first = [item for item in page if _is_first(item["SK"]) and not items.is_suppressed(item)]
             if first:
-                yield [items.edge_of(user_id, item) for item in first]
+                yield await in_slices(partial(items.edge_of, user_id), first)
 
     async def incidences(self, user_id: str) -> AsyncIterator[Sequence[Incidence]]:
         async for page in self._pages(user_id, table.EDGES, items.INCIDENCE_ATTRIBUTES):
