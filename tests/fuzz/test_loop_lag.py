@@ -18,10 +18,9 @@ from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from shared.grpc.client import Channels
-from tests.fuzz.run import Watched, watched
-from tests.support.waiting import until
+from tests.fuzz.run import MOST_MS, Watched, watched
+from tests.support.waiting import until, within
 
-MOST_MS = 20
 USER = "lag"
 DRAW = random.Random(11)
 
@@ -73,7 +72,7 @@ async def write_and_search_long_note(stubs: Stubs) -> None:
     await stubs.node.CreateNode(node_pb2.CreateNodeRequest(user_id=USER, node=note))
     word = LONG[:9]
     request = similarity_pb2.SearchNodesRequest(user_id=USER, query=word)
-    async with asyncio.timeout(60):
+    async with within(60):
         while not (await stubs.similarity.SearchNodes(request)).hits:
             await asyncio.sleep(0.05)
 
@@ -91,7 +90,7 @@ async def snippets_of_a_hundred_hits(stubs: Stubs) -> None:
         batch = notes[start : start + 10]
         await stubs.node.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=USER, nodes=batch))
     request = similarity_pb2.SearchNodesRequest(user_id=USER, query="common", page_size=100)
-    async with asyncio.timeout(100):
+    async with within(100):
         while len((await stubs.similarity.SearchNodes(request, timeout=30.0)).hits) < 100:
             await asyncio.sleep(0.2)
 
@@ -139,7 +138,7 @@ async def an_export(stubs: Stubs) -> None:
 @pytest.fixture(scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Watched]:
     async with watched(tmp_path_factory.mktemp("lag")) as found:
-        async with Channels(timeout=20.0) as channels:
+        async with Channels(timeout=100.0) as channels:
             await first_requests(Stubs(channels, found.stack.addresses))
         yield found
 
@@ -160,10 +159,9 @@ LARGEST: list[Callable[[Stubs], Awaitable[None]]] = [
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("send", LARGEST, ids=lambda send: send.__name__)
 async def test_no_loop_is_held(stack: Watched, send: Callable[[Stubs], Awaitable[None]], tmp_path: Path) -> None:
-    async with Channels(timeout=20.0) as channels:
+    async with Channels(timeout=100.0) as channels:
         stubs = Stubs(channels, stack.stack.addresses)
         stack.forget()
         await send(stubs)
     worst = stack.worst_loop_ms()
-    print(worst, "\n".join(stack.errors()[-3:]))
-    assert max(worst.values()) < MOST_MS, stack.errors()[-1:]
+    assert max(worst.values()) <= MOST_MS, (worst, stack.slices()[-3:])

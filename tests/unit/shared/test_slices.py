@@ -30,7 +30,8 @@ async def test_other_tasks_run_between_two_slices() -> None:
     assert turns >= 5
 
 
-async def test_little_work_is_one_slice() -> None:
+async def test_little_work_is_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.resilience.slices._SECONDS", 1_000.0)
     turns: list[int] = []
     other = asyncio.create_task(asyncio.sleep(0))
     await in_slices(turns.append, range(3))
