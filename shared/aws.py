@@ -1,5 +1,6 @@
-"""AWS clients (aioboto3), made once a process, and the translation of their errors into Brain2's.
+"""AWS clients, made once a process, and the translation of their errors into Brain2's.
 
+They are aioboto3's, but for DynamoDB, whose client is in shared/aws_dynamo.py.
 Each AWS service has an endpoint of its own in the config, so that DynamoDB can be Amazon's while SQS is a local one.
 """
 
@@ -13,11 +14,11 @@ import aiobotocore.config
 import aiohttp
 import botocore.exceptions as boto
 
+from shared.aws_dynamo import DynamoClient
 from shared.aws_spans import trace_calls
 from shared.errors import Brain2Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
 
 if TYPE_CHECKING:
-    from types_aiobotocore_dynamodb import DynamoDBClient
     from types_aiobotocore_events import EventBridgeClient
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_sqs import SQSClient
@@ -73,6 +74,9 @@ class AwsConfig(Protocol):
     def s3_endpoint(self) -> str: ...
 
 
+_USER_AGENT = f"Brain2 aiobotocore/{aiobotocore.__version__}"
+
+
 def _client_config(service: str, pool: int, *, own_endpoint: bool) -> aiobotocore.config.AioConfig:
     # A long poll of SQS waits up to 20 s for a message; no other request may take that long.
     read_timeout = {"sqs": 25.0, "s3": 10.0}.get(service, 3.0)
@@ -80,13 +84,11 @@ def _client_config(service: str, pool: int, *, own_endpoint: bool) -> aiobotocor
         connect_timeout=1.0,
         read_timeout=read_timeout,
         max_pool_connections=pool,
-        # shared/dynamo has its own retries: it knows which writes may be repeated, and botocore's first wait is up to
-        # 1 s.
-        retries={"mode": "standard", "total_max_attempts": 1 if service == "dynamodb" else 3},
+        retries={"mode": "standard", "total_max_attempts": 3},
         # botocore's validation is a third of the cost of a batch, and the code that marshals knows the shapes already.
-        parameter_validation=service not in ("dynamodb", "events", "sqs"),
+        parameter_validation=service == "s3",
         # botocore would build the header anew for each call, which is a twentieth of the call's cost.
-        user_agent=f"Brain2 aiobotocore/{aiobotocore.__version__}",
+        user_agent=_USER_AGENT,
         # With its own endpoint the bucket is in the path: only AWS's DNS resolves buckets as host names.
         s3={"addressing_style": "path" if own_endpoint else "auto"},
     )
@@ -101,7 +103,7 @@ class Aws:
     Nothing is sent before the first call. Credentials are found as AWS's own tools find them.
     """
 
-    dynamodb: "DynamoDBClient"
+    dynamodb: DynamoClient
     events: "EventBridgeClient"
     sqs: "SQSClient"
     s3: "S3Client"
@@ -123,6 +125,9 @@ class Aws:
         trace_calls(session)
         try:
             for name in self._use:
+                if name == "dynamodb":
+                    self.dynamodb = await self._stack.enter_async_context(await self._dynamo_client(session))
+                    continue
                 making: Any = session.client(
                     name,  # type: ignore[call-overload]  # the stubs want a literal
                     endpoint_url=endpoints[name] or None,
@@ -132,9 +137,16 @@ class Aws:
         except BaseException:
             await self._stack.aclose()
             raise
-        if "dynamodb" in self._use:
-            forbid_scan(self.dynamodb)
         return self
+
+    async def _dynamo_client(self, session: Any) -> DynamoClient:
+        region = session.region_name or self._config.region
+        endpoint = self._config.dynamodb_endpoint
+        if not endpoint:
+            async with session.client("dynamodb") as client:  # botocore knows the endpoints of all partitions
+                endpoint = client.meta.endpoint_url
+        credentials = await session.get_credentials()
+        return DynamoClient(endpoint, region, credentials, pool=self._pool, user_agent=_USER_AGENT)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -145,19 +157,6 @@ class Aws:
         if name in ALL:
             raise RuntimeError(f"there is no {name} client: Aws isn't entered, or its use is {self._use} only")
         raise AttributeError(name)
-
-
-class ScanForbidden(AssertionError):
-    """A Scan was about to be sent. Every read of Brain2 is GetItem, BatchGetItem or Query (docs/adr/0007)."""
-
-
-def forbid_scan(client: "DynamoDBClient") -> None:
-    """Make any Scan of this client fail before it is sent. In production the IAM role denies it as well."""
-
-    def refuse(**_: object) -> None:
-        raise ScanForbidden("Brain2 never scans: design a key or an index for this read")
-
-    client.meta.events.register("before-call.dynamodb.Scan", refuse)
 
 
 def error_code(error: BaseException) -> str:

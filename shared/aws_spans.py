@@ -4,7 +4,7 @@ opentelemetry-instrumentation-botocore (AiobotocoreInstrumentor) was considered:
 call, recorded or not (docs/adr/0066).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import botocore.exceptions
@@ -45,22 +45,41 @@ class _TracedCalls:
 
     async def _make_api_call(self, operation_name: str, api_params: Mapping[str, Any]) -> Any:  # type: ignore[no-redef]
         call: Any = super()._make_api_call  # type: ignore[misc]
-        if not telemetry.is_recording():
-            return await call(operation_name, api_params)
-        service = self.meta.service_model.service_name
-        attributes = _attributes(service, operation_name, api_params)
-        name = f"{self.meta.service_model.service_id}/{operation_name}"
-        with telemetry.span(
-            name, kind="client", attributes=attributes | telemetry.server_attributes(self.meta.endpoint_url)
-        ) as span:
-            try:
-                answer = await call(operation_name, api_params)
-            except botocore.exceptions.ClientError as error:
-                span.set_attribute("error.type", error.response.get("Error", {}).get("Code", ""))
-                _answered(span, error.response)
-                raise
-            _answered(span, answer)
-            return answer
+        model = self.meta.service_model
+        return await traced(
+            model.service_name,
+            model.service_id,
+            self.meta.endpoint_url,
+            operation_name,
+            api_params,
+            lambda: call(operation_name, api_params),
+        )
+
+
+async def traced(
+    service: str,
+    service_id: str,
+    endpoint: str,
+    operation: str,
+    params: Mapping[str, Any],
+    call: Callable[[], Awaitable[Any]],
+) -> Any:
+    """The answer of call(), in a client span if the current work is recorded.
+
+    service, service_id: AWS's names, such as "dynamodb" and "DynamoDB". endpoint: its URL.
+    """
+    if not telemetry.is_recording():
+        return await call()
+    attributes = _attributes(service, operation, params) | telemetry.server_attributes(endpoint)
+    with telemetry.span(f"{service_id}/{operation}", kind="client", attributes=attributes) as span:
+        try:
+            answer = await call()
+        except botocore.exceptions.ClientError as error:
+            span.set_attribute("error.type", error.response.get("Error", {}).get("Code", ""))
+            _answered(span, error.response)
+            raise
+        _answered(span, answer)
+        return answer
 
 
 def _answered(span: Any, response: Mapping[str, Any]) -> None:

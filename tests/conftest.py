@@ -9,14 +9,17 @@ from deploy.local.stack import Stack
 from deploy.local.stores import credentials
 from tests.support.stack import whole_stack
 from tests.support.stores import Stores, fresh_user, running
+from tests.support.waiting import PATIENCE
 
 _KINDS = ("unit", "contract", "integration", "e2e", "chaos", "fuzz", "bench")
 _HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test's folder says what kind it is."""
+    """A test's folder says what kind it is. A limit of its own is multiplied by the patience, as that of all others."""
     for item in items:
+        if limit := item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(limit.args[0] * PATIENCE), append=False)
         folder = item.path.relative_to(_HERE).parts[0]
         if folder in _KINDS:
             item.add_marker(folder)

@@ -29,7 +29,8 @@ SERVICES = ("node", "graph", "similarity", "cleanup")
 DEFAULT_PORT_BASE = 50051
 # Longer than a service's own drain, so that it is killed only when it hangs.
 _DRAIN_SECONDS = 65.0
-_HEALTHY_SECONDS = 60.0
+# Generous, because a child that ends is noticed at once, and a slow machine is no failure.
+_HEALTHY_SECONDS = 300.0
 
 
 def _module(context: str) -> Sequence[str]:

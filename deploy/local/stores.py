@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Installed by `make venv` from deploy/local/dynoxide/package-lock.json.
 DYNOXIDE = ROOT / ".dynoxide" / "node_modules" / "@dynoxide" / "linux-x64" / "dynoxide"
 REGION = "us-east-1"
-_READY_SECONDS = 30.0
+# Generous, because a store that ends is noticed at once, and a slow machine is no failure.
+_READY_SECONDS = 300.0
 _VARIABLES = ("DYNAMODB_ENDPOINT", "EVENTBRIDGE_ENDPOINT", "SQS_ENDPOINT", "S3_ENDPOINT", "CLOUDFORMATION_ENDPOINT")
 
 

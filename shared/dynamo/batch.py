@@ -9,6 +9,7 @@ from shared.dynamo.marshal import marshal_item, unmarshal_item
 from shared.dynamo.model import Item, Key
 from shared.dynamo.request import Request, add_projection, key_of
 from shared.errors import Unavailable
+from shared.resilience.slices import in_slices
 
 GET_CHUNK = 100
 WRITE_CHUNK = 25
@@ -44,8 +45,7 @@ async def batch_get(
         while left:
             request = add_projection({"Keys": left, "ConsistentRead": consistent}, attributes, ("PK", "SK"))
             answer = await caller.send("BatchGetItem", {"RequestItems": {table: request}}, again=True)
-            for raw in answer.get("Responses", {}).get(table, ()):
-                item = unmarshal_item(raw)
+            for item in await in_slices(unmarshal_item, answer.get("Responses", {}).get(table, ())):
                 found[item["PK"], item["SK"]] = item
             before, left = len(left), answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
             if left:

@@ -5,6 +5,7 @@ written with repr, the shortest text that reads back as the same float; a whole 
 because DynamoDB stores the number and not how it was written.
 """
 
+import base64
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -63,6 +64,11 @@ def _read_number(text: str) -> int | float:
         return float(text)
 
 
+def _read_binary(content: str | bytes) -> bytes:
+    """DynamoDB sends base64; botocore has decoded it already."""
+    return content if isinstance(content, bytes) else base64.b64decode(content)
+
+
 _MAKE: dict[type, Callable[[Any], AttributeValue]] = {
     str: lambda value: {"S": value if type(value) is str else str.__str__(value)},
     bool: lambda value: {"BOOL": value},
@@ -81,12 +87,12 @@ _MAKE: dict[type, Callable[[Any], AttributeValue]] = {
 _READ: dict[str, Callable[[Any], Any]] = {
     "S": lambda content: content,
     "N": _read_number,
-    "B": lambda content: content,
+    "B": _read_binary,
     "BOOL": lambda content: content,
     "NULL": lambda content: None,
     "L": lambda content: [unmarshal(one) for one in content],
     "M": unmarshal_item,
     "SS": set,
     "NS": lambda content: {_read_number(one) for one in content},
-    "BS": set,
+    "BS": lambda content: set(map(_read_binary, content)),
 }

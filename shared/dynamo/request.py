@@ -5,6 +5,7 @@ from typing import Any
 
 from shared.dynamo.marshal import marshal, marshal_item, unmarshal_item
 from shared.dynamo.model import Check, Condition, Delete, Item, Key, Op, Put, Update
+from shared.resilience.slices import in_slices
 
 Request = dict[str, Any]
 
@@ -157,7 +158,8 @@ def query_request(
     return request
 
 
-def page_of(answer: Mapping[str, Any]) -> tuple[list[Item], Item | None]:
+async def page_of(answer: Mapping[str, Any]) -> tuple[list[Item], Item | None]:
     """The items of an answer to Query, and the key that the next page starts after."""
     last = answer.get("LastEvaluatedKey")
-    return [unmarshal_item(item) for item in answer.get("Items", ())], unmarshal_item(last) if last else None
+    items = await in_slices(unmarshal_item, answer.get("Items", ()))
+    return items, unmarshal_item(last) if last else None

@@ -5,17 +5,15 @@ import hashlib
 import random as _random
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from shared.aws_dynamo import DynamoClient
 from shared.dynamo import batch, request
 from shared.dynamo.calls import Caller, operations
 from shared.dynamo.marshal import marshal_item, unmarshal_item
 from shared.dynamo.model import INDEXES, Condition, Item, Key, Op, Page, Update
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, Rng, Sleep
-
-if TYPE_CHECKING:
-    from types_aiobotocore_dynamodb import DynamoDBClient
 
 __all__ = ["Table", "operations"]
 
@@ -33,7 +31,7 @@ class Table:
 
     def __init__(
         self,
-        client: "DynamoDBClient",
+        client: DynamoClient,
         name: str,
         *,
         breaker: Breaker | None = None,
@@ -126,7 +124,7 @@ class Table:
             return Page((), None, 0)
         asked["TableName"] = self.name
         answer = await self._caller.send("Query", asked, again=True)
-        items, next_start = request.page_of(answer)
+        items, next_start = await request.page_of(answer)
         return Page(items, next_start, answer.get("Count", len(items)))
 
     async def query_pages(

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.local.demo.client import Client, until_stable
+from deploy.local.demo.client import Client
 from deploy.local.demo.tour import SAMPLE
 from deploy.local.importer.jsonlines import JsonLines
 from deploy.local.importer.send import Importer, Stubs
@@ -12,11 +12,12 @@ from deploy.local.stack import Stack
 from shared.grpc.client import Channels
 from tests.support.console import Console, console_of
 from tests.support.stores import fresh_user
+from tests.support.waiting import until_stable
 
 
 @pytest.fixture(scope="session")
 async def channels() -> AsyncIterator[Channels]:
-    async with Channels(timeout=10.0) as found:
+    async with Channels(timeout=100.0) as found:
         yield found
 
 

@@ -69,7 +69,7 @@ async def locked(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lock
         clients = {}
         for user in USERS:
             security = ClientSecurity(token=key_of(user))
-            channels = await stack.enter_async_context(Channels(timeout=10.0, security=security))
+            channels = await stack.enter_async_context(Channels(timeout=100.0, security=security))
             clients[user] = Client(channels, found.addresses, user)
         yield Locked(found, log, clients)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 
-from deploy.local.demo.client import Client, until_stable
+from deploy.local.demo.client import Client
 from deploy.local.importer.jsonlines import JsonLines
 from deploy.local.importer.send import Importer, Stubs
 from deploy.local.stack import Stack
@@ -25,7 +25,7 @@ from tests.support.clock import ManualClock
 from tests.support.stack import whole_stack
 from tests.support.stores import Stores, fresh_user
 from tests.support.traces import traces_of
-from tests.support.waiting import until
+from tests.support.waiting import until, until_stable
 
 TEXTS = {
     "tea": ("Tea", "Tea is brewed from the leaves of camellia sinensis with hot water in a porcelain teapot."),

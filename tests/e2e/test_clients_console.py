@@ -1,6 +1,5 @@
 """The console on the running stack: RPCs as JSON, errors with details, three forms of streams, no foreign page."""
 
-import asyncio
 import base64
 import json
 import struct
@@ -17,6 +16,7 @@ from deploy.local.demo.client import Client
 from deploy.local.stack import Stack
 from protos.node.v1 import node_pb2
 from tests.support.console import Console, console_of
+from tests.support.waiting import within
 
 NODE = "/brain2.node.v1.NodeService/"
 GRAPH = "/brain2.graph.v1.GraphService/"
@@ -24,7 +24,7 @@ GRAPH = "/brain2.graph.v1.GraphService/"
 
 @pytest.fixture
 async def http(console: Console) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=console.url, timeout=20.0) as found:
+    async with httpx2.AsyncClient(base_url=console.url, timeout=100.0) as found:
         yield found
 
 
@@ -144,7 +144,7 @@ async def test_a_subscription_answers_each_change_at_once(http: httpx2.AsyncClie
     accept = {"accept": "text/event-stream"}
     async with http.stream("POST", GRAPH + "WatchEdges", json={"userId": user}, headers=accept) as stream:
         lines = stream.aiter_lines()
-        async with asyncio.timeout(20):
+        async with within(20):
             async for line in lines:
                 if line.startswith("data: "):  # the first message: the subscription has begun
                     break

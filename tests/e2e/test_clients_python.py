@@ -26,6 +26,7 @@ from clients.python.brain2 import (
 )
 from deploy.local.demo.client import until
 from deploy.local.stack import Stack
+from tests.support.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -174,7 +175,7 @@ async def test_watch_continues_after_a_restart_of_the_graph(stack: Stack, brain:
     await stack.children["graph"].stop(30.0)
     await stack.restart("graph")
     await brain.links.create("a", "c", timeout=30.0)
-    assert await asyncio.wait_for(seen, 30.0) == "created"
+    assert await asyncio.wait_for(seen, 30.0 * PATIENCE) == "created"
     await changes.aclose()  # type: ignore[attr-defined]
 
 
@@ -307,6 +308,6 @@ async def test_the_package_stands_alone_and_takes_its_targets_from_the_environme
         **{f"BRAIN2_{name.upper()}_TARGET": address for name, address in stack.addresses.items()},
     }
     run = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", program], cwd="/", env=env, capture_output=True, text=True, timeout=60
+        subprocess.run, [sys.executable, "-c", program], cwd="/", env=env, capture_output=True, text=True, timeout=600
     )
     assert (run.stdout.strip(), run.stderr) == (f"Alone {user}", "")

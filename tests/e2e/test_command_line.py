@@ -14,7 +14,7 @@ import pytest
 
 from deploy.local import stack
 from deploy.local.stores import ROOT
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 # A stack is started, toured and stopped.
 pytestmark = pytest.mark.timeout(300)
@@ -113,7 +113,7 @@ async def test_run_grpcurl_demo_and_ctrl_c(tmp_path: Path) -> None:
         below = descendants(process.pid)
         assert len(below) >= 6
         process.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(process.wait(), 60) == 0
+        assert await asyncio.wait_for(process.wait(), 60 * PATIENCE) == 0
         await until(lambda: not [pid for pid in below if alive(pid)], what="the end of every process")
     assert stack.describe(tmp_path) is None
     assert "stopped; the notes are kept" in lines[-1]

@@ -19,7 +19,7 @@ from protos.node.v1 import node_pb2
 from shared.errors import FailedPrecondition, NotFound
 from shared.grpc.client import Channels
 from tests.support.stores import Stores
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.timeout(300)
 _PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -106,7 +106,7 @@ async def test_a_printed_command_works(stack: Stack, command: str, tmp_path_fact
         "bash", "-ec", command, cwd=folder, env=environment(stack),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    printed, errors = await asyncio.wait_for(process.communicate(), 120)
+    printed, errors = await asyncio.wait_for(process.communicate(), 120 * PATIENCE)
     text = printed.decode() + errors.decode()
     refusal = next((reason for method, reason in _REFUSED.items() if method in command), "")
     assert (process.returncode == 0) is not bool(refusal), text

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 
-from deploy.local.demo.client import Client, until_stable
+from deploy.local.demo.client import Client
 from deploy.local.stack import Stack
 from deploy.local.stores import ROOT
 from protos.cleanup.v1 import cleanup_pb2
@@ -22,7 +22,7 @@ from tests.e2e.test_restart import draft, is_indexed
 from tests.support.stack import whole_stack
 from tests.support.stores import Stores, fresh_user
 from tests.support.traces import table_items
-from tests.support.waiting import until
+from tests.support.waiting import until, until_stable
 
 # What a stopped service's last long poll took along waits until SQS shows it again.
 pytestmark = pytest.mark.timeout(300)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.demo.client import Client, until_stable
+from deploy.local.demo.client import Client
 from deploy.local.stack import SERVICES
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
@@ -18,7 +18,7 @@ from shared.errors import Brain2Error
 from shared.grpc.client import Channels
 from tests.support.stack import whole_stack
 from tests.support.stores import fresh_user
-from tests.support.waiting import until
+from tests.support.waiting import until, until_stable
 
 # Two stacks are started and stopped, and what a killed service held waits until SQS shows it again.
 pytestmark = pytest.mark.timeout(400)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from deploy.local.demo.client import Client, until_stable
+from deploy.local.demo.client import Client
 from deploy.local.stack import Stack
 from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
@@ -16,7 +16,7 @@ from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from shared.errors import FailedPrecondition, NotFound
 from tests.support.stores import Stores
-from tests.support.waiting import until
+from tests.support.waiting import until, until_stable
 
 # What a delete promises is 30 ms; a test on a busy machine allows a second, and still fails if only a purge would help.
 _AT_ONCE = 1.0

@@ -1,6 +1,5 @@
 """The graph view in a real browser, on a running stack through the console: what is drawn is what the API answers."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -13,6 +12,7 @@ from protos.node.v1 import node_pb2, node_pb2_grpc
 from tests.support.browser import MISSING, drive, start
 from tests.support.console import Console
 from tests.support.stores import fresh_user
+from tests.support.waiting import within
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
@@ -99,7 +99,7 @@ async def test_a_person_rejects_confirms_and_makes_links(person: Person) -> None
 async def test_an_edge_that_somebody_else_makes_appears(person: Person) -> None:
     process = await start(person.url, "live", "cat\nuji\nsee_also")
     assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with within(60):
         while b"ready" not in await process.stderr.readline():
             pass
         await person.link("cat", "uji")

@@ -22,11 +22,12 @@ from deploy.docs import services
 from protos.options.rules import traits
 from tests.fuzz.generate import Generator, Input, canary
 from tests.support import http2
+from tests.support.waiting import PATIENCE, within
 
 _BROKEN = frozenset(("INTERNAL", "UNKNOWN", "DATA_LOSS"))
 _LEAK = re.compile(r'\d+\.\d+\.\d+\.\d+:\d+|Traceback|/site-packages/|File "|0x7f[0-9a-f]{6}|localhost:\d+')
 # A call has this long; the generated ones take milliseconds.
-_CALL_SECONDS = 20.0
+_CALL_SECONDS = 20.0 * PATIENCE
 _WATCH_SECONDS = 0.2
 _MOST_ANSWERS = 20
 
@@ -122,7 +123,7 @@ class Attack:
             outcome.internal += 1
             outcome.found("internal", sent, f"{code}: {text}")
         # A stream of bulk work may last; its deadline ends it. A unary call has its answer long before.
-        if time.monotonic() - began > (limit + 10 if method.server_streaming else limit - 1):
+        if time.monotonic() - began > (limit + 10 * PATIENCE if method.server_streaming else limit - 1):
             outcome.hung += 1
             outcome.found("hung", sent, f"{time.monotonic() - began:.1f} s")
         if _LEAK.search(text):
@@ -166,7 +167,7 @@ class Attack:
         self.outcome.count("http2", what)
         try:
             async with (
-                asyncio.timeout(5),
+                within(5),
                 http2.Connection(port, window=self._draw.choice((0, 1, 65_535))) as connection,
             ):
                 await connection.send(data)

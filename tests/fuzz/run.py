@@ -15,6 +15,8 @@ from deploy.local.stack import SERVICES, Options, Stack, running
 from tests.fuzz.attack import Attack, Outcome
 
 _WARM = 0.15
+# The CPU time that one slice of an event loop may take.
+MOST_MS = 20
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Report:
-    """The result. worst_loop_ms: the longest time that each service's event loop was held."""
+    """The result. worst_loop_ms: the CPU time of the longest slice of each service's event loop."""
 
     outcome: Outcome
     crashed: int
@@ -57,7 +59,7 @@ class Report:
     @property
     def defects(self) -> list[str]:
         """What must be empty."""
-        held = [f"the loop of {name} was held {ms} ms" for name, ms in self.worst_loop_ms.items() if ms > 100]
+        held = [f"the loop of {name} was held {ms} ms" for name, ms in self.worst_loop_ms.items() if ms > MOST_MS]
         crashed = [f"{self.crashed} services ended"] if self.crashed else []
         return [*self.outcome.findings, *self.errors, *held, *crashed]
 
@@ -71,7 +73,7 @@ class Watched:
     data: Path
 
     def worst_loop_ms(self) -> dict[str, int]:
-        """The longest time that each service's loop was held since the stack started or forget() was called."""
+        """The CPU time of the longest slice of each service's loop since the stack started or forget() was called."""
         return {name: _worst(self._file(name)) for name in SERVICES}
 
     def forget(self) -> None:
@@ -82,7 +84,11 @@ class Watched:
     def errors(self) -> list[str]:
         """The lines of the log that no request may cause."""
         lines = self.log.getvalue().splitlines()
-        return [line[:2000] for line in lines if re.search(r" CRITICAL |rpc crashed|the loop was held", line)]
+        return [line[:2000] for line in lines if re.search(r" CRITICAL |rpc crashed", line)]
+
+    def slices(self) -> list[str]:
+        """The lines of the log about slices that took long, with the code that ran."""
+        return [line for line in self.log.getvalue().splitlines() if "the loop was held" in line]
 
     def _file(self, name: str) -> Path:
         return self.data / f"lag.{name}"
@@ -108,6 +114,7 @@ async def run(plan: Plan) -> Report:
         warm = int(plan.count * _WARM)
         first = await Attack(stack.addresses, seed=plan.seed, count=warm, workers=plan.workers).run()
         before = _rss(stack)
+        found.forget()  # the first requests of a process load what it needs
         attack = Attack(stack.addresses, seed=plan.seed + 1, count=plan.count - warm, workers=plan.workers)
         outcome = _joined(first, await attack.run())
         grown = max(after - before[name] for name, after in _rss(stack).items())
@@ -143,6 +150,6 @@ def _rss(stack: Stack) -> dict[str, int]:
 
 def _worst(file: Path) -> int:
     try:
-        return round(float(file.read_text()) * 1000)
+        return round(float(file.read_text() or 0) * 1000)
     except FileNotFoundError:
         return 0

@@ -1,7 +1,7 @@
 """The largest legal requests hold no event loop for long, so that they don't make the calls of others wait.
 
-Each request is sent to a whole stack whose loops are watched (entry.py). The bound is above the promised 20 ms, because
-what runs beside the stack on the machine adds to what is measured.
+Each request is sent to a whole stack whose loops are watched by the CPU time of their slices (entry.py), so that other
+work on the machine makes no difference. The first requests of a process load what it needs, and are not measured.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from shared.grpc.client import Channels
-from tests.fuzz.run import Watched, watched
+from tests.fuzz.run import MOST_MS, Watched, watched
+from tests.support.waiting import until, within
 
-MOST_MS = 200
 USER = "lag"
 DRAW = random.Random(11)
 
@@ -47,12 +47,32 @@ class Stubs:
 LONG = words(255_000)
 
 
+async def first_requests(stubs: Stubs) -> None:
+    """Have every service write, publish and handle something."""
+    for name in ("first", "second"):
+        note = node_pb2.NewNode(node_id=name, title=name, content="some words to begin with")
+        await stubs.node.CreateNode(node_pb2.CreateNodeRequest(user_id="warm", node=note))
+    edge = graph_pb2.NewEdge(source_id="first", target_id="second")
+    await stubs.graph.BatchCreateEdges(graph_pb2.BatchCreateEdgesRequest(user_id="warm", edges=[edge]))
+    await stubs.node.DeleteNode(node_pb2.DeleteNodeRequest(user_id="warm", node_id="second"))
+    search = similarity_pb2.SearchNodesRequest(user_id="warm", query="words")
+
+    async def found() -> bool:
+        return bool((await stubs.similarity.SearchNodes(search)).hits)
+
+    async def deleted() -> bool:
+        return bool((await stubs.cleanup.ListDeletions(cleanup_pb2.ListDeletionsRequest(user_id="warm"))).deletions)
+
+    await until(found, what="the first note being found")
+    await until(deleted, what="the first deletion")
+
+
 async def write_and_search_long_note(stubs: Stubs) -> None:
     note = node_pb2.NewNode(node_id="long", title="long", content=LONG)
     await stubs.node.CreateNode(node_pb2.CreateNodeRequest(user_id=USER, node=note))
     word = LONG[:9]
     request = similarity_pb2.SearchNodesRequest(user_id=USER, query=word)
-    async with asyncio.timeout(60):
+    async with within(60):
         while not (await stubs.similarity.SearchNodes(request)).hits:
             await asyncio.sleep(0.05)
 
@@ -70,7 +90,7 @@ async def snippets_of_a_hundred_hits(stubs: Stubs) -> None:
         batch = notes[start : start + 10]
         await stubs.node.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=USER, nodes=batch))
     request = similarity_pb2.SearchNodesRequest(user_id=USER, query="common", page_size=100)
-    async with asyncio.timeout(100):
+    async with within(100):
         while len((await stubs.similarity.SearchNodes(request, timeout=30.0)).hits) < 100:
             await asyncio.sleep(0.2)
 
@@ -118,6 +138,8 @@ async def an_export(stubs: Stubs) -> None:
 @pytest.fixture(scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Watched]:
     async with watched(tmp_path_factory.mktemp("lag")) as found:
+        async with Channels(timeout=100.0) as channels:
+            await first_requests(Stubs(channels, found.stack.addresses))
         yield found
 
 
@@ -137,10 +159,9 @@ LARGEST: list[Callable[[Stubs], Awaitable[None]]] = [
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("send", LARGEST, ids=lambda send: send.__name__)
 async def test_no_loop_is_held(stack: Watched, send: Callable[[Stubs], Awaitable[None]], tmp_path: Path) -> None:
-    async with Channels(timeout=20.0) as channels:
+    async with Channels(timeout=100.0) as channels:
         stubs = Stubs(channels, stack.stack.addresses)
         stack.forget()
         await send(stubs)
     worst = stack.worst_loop_ms()
-    print(worst)
-    assert max(worst.values()) < MOST_MS, stack.errors()[-1:]
+    assert max(worst.values()) <= MOST_MS, (worst, stack.slices()[-3:])

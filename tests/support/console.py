@@ -10,6 +10,7 @@ import httpx2
 
 from deploy.local import processes
 from deploy.local.stores import ROOT
+from tests.support.waiting import within
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ async def console_of(addresses: Mapping[str, str], *arguments: str, **env: str) 
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        async with asyncio.timeout(30), httpx2.AsyncClient() as client:
+        async with within(30), httpx2.AsyncClient() as client:
             while not child.ended.done():
                 with contextlib.suppress(httpx2.TransportError):
                     await client.get(f"{url}/healthz")

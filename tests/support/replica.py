@@ -60,7 +60,7 @@ class Replica:
         # A new channel each time: one that failed waits before it tries again.
         async with plain_channel(self.target) as channel:
             try:
-                state = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1)
+                state = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
             except Exception:
                 return False
             return bool(state.status == health_pb2.HealthCheckResponse.SERVING)

@@ -66,7 +66,7 @@ async def scrape(address: str, accept: str = "text/plain") -> str:
 
     def read() -> str:
         request = urllib.request.Request(f"http://{address}/metrics", headers={"Accept": accept})
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - http, as said above
+        with urllib.request.urlopen(request, timeout=100) as answer:  # noqa: S310 - http, as said above
             return str(answer.read().decode())
 
     return await asyncio.to_thread(read)

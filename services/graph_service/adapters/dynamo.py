@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from protos import table
@@ -44,6 +45,7 @@ from shared.idempotency import Idempotency
 from shared.idempotent import IdempotentRequest
 from shared.ids import Clock, IdFactory
 from shared.quotas import Quotas
+from shared.resilience.slices import in_slices
 
 # How long the visibility record of a restored note is kept, to refuse late events of its deletion.
 _SHOWN_SECONDS = 7 * 86400
@@ -233,7 +235,7 @@ class DynamoEdgeStore:
             first = [item for item in page if _is_first(item["SK"])]
             shown = [item for item in first if with_suppressed or not items.is_suppressed(item)]
             if shown:
-                yield [items.edge_of(user_id, item) for item in shown]
+                yield await in_slices(partial(items.edge_of, user_id), shown)
 
     async def incidences(self, user_id: str) -> AsyncIterator[Sequence[Incidence]]:
         async for page in self._pages(user_id, table.EDGES, items.INCIDENCE_ATTRIBUTES):

@@ -23,6 +23,7 @@ from services.node_service.ports import NodeStore, NodeWrite, Outcome, Position
 from shared.errors import Brain2Error, DataLoss
 from shared.idempotent import IdempotentRequest
 from shared.ids import Clock
+from shared.resilience.slices import in_slices
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class CachedNodeStore:
 
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         held = await self._get(user_id, node_ids)
-        found = self._usable(held, _node, seen)
+        found = await self._usable(held, _node, seen)
         missing = [each for each in node_ids if each not in found]
         return found | await self._miss(self._store.read, user_id, missing, held)
 
@@ -109,25 +110,24 @@ class CachedNodeStore:
         self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]
     ) -> dict[str, Summary]:
         held = await self._get(user_id, node_ids)
-        found = self._usable(held, _summary, seen)
+        found = await self._usable(held, _summary, seen)
         missing = [each for each in node_ids if each not in found]
         return found | await self._miss(self._store.summaries, user_id, missing, held)
 
     async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Title]:
         held = await self._get_many(user_id, node_ids, heads=True)
-        found = self._usable(held, _title, seen)
+        found = await self._usable(held, _title, seen)
         missing = [each for each in node_ids if each not in found]
         leases = {node_id: value for node_id, value in held.items() if value.startswith(_OWN_LEASE)}
         return found | await self._miss(self._store.summaries, user_id, missing, leases)
 
-    def _usable(
+    async def _usable(
         self, held: Mapping[str, bytes], decode: Callable[[bytes], T | None], seen: Mapping[str, Revision]
     ) -> dict[str, T]:
         """The entries that have what the reader asks for and are not stale."""
-        decoded = {node_id: decode(value) for node_id, value in held.items()}
-        usable = {
-            node_id: note for node_id, note in decoded.items() if note is not None and not self._is_stale(note, seen)
-        }
+        # A hundred notes may have megabytes.
+        decoded = zip(held, await in_slices(decode, held.values()), strict=True)
+        usable = {node_id: note for node_id, note in decoded if note is not None and not self._is_stale(note, seen)}
         self.hits += len(usable)
         return usable
 

@@ -87,7 +87,7 @@ def rendered(overlay: str) -> list[dict[str, Any]]:
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed: the overlays cannot be rendered (the files are checked all the same)")
     command = ["kubectl", "kustomize", str(_K8S / "overlays" / overlay)]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert answer.returncode == 0, answer.stderr
     return [document for document in yaml.safe_load_all(answer.stdout) if document]
 

@@ -28,7 +28,7 @@ def promtool(*arguments: str, directory: Path = _PROMETHEUS) -> subprocess.Compl
     if not shutil.which("promtool"):
         pytest.skip("promtool is not installed (Debian: prometheus): the rules can't be run")
     command = ["promtool", *arguments]
-    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=1200, check=False)
 
 
 def queries() -> list[str]:

@@ -18,6 +18,7 @@ from shared.grpc.server import GrpcServer
 from shared.grpc.status import from_rpc_error
 from tests.support import http2
 from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, server_config, serving
+from tests.support.waiting import within
 
 PATH = f"/{NAME}/"
 
@@ -102,7 +103,7 @@ async def test_calls_beyond_the_bytes_in_flight_are_refused_and_may_be_repeated(
                 pass
             return None
 
-        async with asyncio.timeout(10):
+        async with within(10):
             while (error := await refusal()) is None:
                 pass
         assert (error.reason, error.retry_after) == ("SERVER_BUSY", admission.BUSY_SECONDS)
@@ -131,13 +132,13 @@ async def test_answers_that_nobody_reads_are_bounded() -> None:
             for stream in range(1, 81, 2):
                 body = http2.frame(http2.DATA, http2.message(b""), flags=http2.END_STREAM, stream=stream)
                 await connection.send(http2.call_headers(PATH + "GetEcho", stream) + body)
-            async with asyncio.timeout(10):
+            async with within(10):
                 while seen < 40:
                     await asyncio.sleep(0.01)
             assert held.bytes == 180_008  # two answers: half of the budget
             async with Channels(attempts=1) as channels:
                 assert len((await channels.stub(f"127.0.0.1:{port}", SERVICE).GetEcho(Echo())).text) == 90_000
-        async with asyncio.timeout(10):
+        async with within(10):
             while held.bytes:
                 await asyncio.sleep(0.01)
     finally:
@@ -149,7 +150,7 @@ async def test_calls_without_a_message_are_bounded(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("shared.grpc.server.MESSAGE_SECONDS", 0.2)
     async with serving() as target, plain_channel(target) as channel, Channels(attempts=1) as channels:
         silent = [channel.stream_unary(PATH + "GetEcho")() for _ in range(5)]
-        async with asyncio.timeout(10):
+        async with within(10):
             while sum(call.done() for call in silent) < 3:
                 await asyncio.sleep(0.01)
         assert {await call.code() for call in silent if call.done()} == {grpc.StatusCode.DEADLINE_EXCEEDED}
@@ -159,7 +160,7 @@ async def test_calls_without_a_message_are_bounded(monkeypatch: pytest.MonkeyPat
         assert [each.text async for each in stub.ListEchoes(Echo(text="ab"))] == ["a", "b"]
         for call in silent:
             call.cancel()
-        async with asyncio.timeout(10):
+        async with within(10):
             while (await stub.GetEcho(Echo(text="a"))).text != "a":
                 pass
 

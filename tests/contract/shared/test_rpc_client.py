@@ -11,6 +11,7 @@ from shared import errors
 from shared.grpc import deadline
 from shared.grpc.client import Channels
 from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, serving
+from tests.support.waiting import within
 
 
 class Flaky:
@@ -81,10 +82,9 @@ async def test_attempts_are_bounded() -> None:
 
 async def test_a_retry_that_would_come_too_late_is_not_made() -> None:
     flaky = Flaky(1, errors.Unavailable("later", retry_after=60))
-    async with serving(EchoServicer(flaky)) as target, Channels() as channels:
-        async with asyncio.timeout(10):
-            with pytest.raises(errors.Unavailable, match="later"):
-                await channels.stub(target, SERVICE).GetEcho(Echo())
+    async with serving(EchoServicer(flaky)) as target, Channels() as channels, within(10):
+        with pytest.raises(errors.Unavailable, match="later"):
+            await channels.stub(target, SERVICE).GetEcho(Echo())
     assert flaky.calls == 1
 
 
@@ -225,7 +225,7 @@ async def test_a_restarted_server_is_found_again() -> None:
                 except errors.Unavailable:
                     return False
 
-            async with asyncio.timeout(10):
+            async with within(10):
                 while not await answers():
                     await asyncio.sleep(0.01)
 

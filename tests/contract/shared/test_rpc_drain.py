@@ -14,7 +14,7 @@ from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
 from shared.grpc.status import from_rpc_error
 from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, server_config, serving
-from tests.support.waiting import until
+from tests.support.waiting import until, within
 
 
 async def started(servicer: EchoServicer) -> tuple[GrpcServer, str]:
@@ -37,7 +37,7 @@ async def test_subscriptions_end_at_once_and_other_streams_are_finished() -> Non
         assert (await anext(subscription)).text == "open"
         assert (await anext(stream)).text == "1"
         stopping = asyncio.create_task(server.stop(grace=60))
-        async with asyncio.timeout(10):
+        async with within(10):
             with pytest.raises(Unavailable) as caught:
                 await anext(subscription)
         assert caught.value.reason == "SHUTTING_DOWN"
@@ -45,7 +45,7 @@ async def test_subscriptions_end_at_once_and_other_streams_are_finished() -> Non
         assert not stopping.done()
         go.set()
         assert [each.text async for each in stream] == ["2"]
-        async with asyncio.timeout(10):
+        async with within(10):
             await stopping
 
 
@@ -80,7 +80,7 @@ async def test_a_subscription_that_is_just_sending_ends_after_that_message() -> 
                 async for _ in each:
                     pass
             assert from_rpc_error(caught.value).reason == "SHUTTING_DOWN"
-        async with asyncio.timeout(10):
+        async with within(10):
             await draining
 
 

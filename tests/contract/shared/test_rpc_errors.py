@@ -13,7 +13,7 @@ from shared.errors import KINDS, Brain2Error, FieldViolation
 from shared.grpc.client import Channels
 from shared.grpc.status import CODES
 from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, serving
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 def failing(error: BaseException) -> EchoServicer:
@@ -131,7 +131,7 @@ async def test_the_callers_deadline_ends_the_work() -> None:
 
     async with serving(EchoServicer(unary)) as target:
         assert type(await failure(target, Echo(), timeout=0.05)) is errors.DeadlineExceeded
-        assert isinstance(await asyncio.wait_for(ended.get(), 10), asyncio.CancelledError)
+        assert isinstance(await asyncio.wait_for(ended.get(), 10 * PATIENCE), asyncio.CancelledError)
 
 
 async def test_a_caller_without_a_deadline_gets_the_default_one() -> None:
@@ -173,11 +173,11 @@ async def test_a_caller_that_goes_away_cancels_the_work() -> None:
 
     async with serving(EchoServicer(unary)) as target, Channels() as channels:
         call = asyncio.create_task(channels.stub(target, SERVICE).GetEcho(Echo()))
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), 10 * PATIENCE)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await asyncio.wait_for(ended.wait(), 10)
+        await asyncio.wait_for(ended.wait(), 10 * PATIENCE)
 
 
 async def test_a_reader_that_goes_away_closes_the_servicers_stream() -> None:
@@ -194,7 +194,7 @@ async def test_a_reader_that_goes_away_closes_the_servicers_stream() -> None:
         stream = channels.stub(target, SERVICE).ListEchoes(Echo())
         assert (await anext(stream)).text
         await stream.aclose()
-        await asyncio.wait_for(closed.wait(), 10)
+        await asyncio.wait_for(closed.wait(), 10 * PATIENCE)
 
 
 async def test_too_many_calls_are_turned_away_with_advice_and_the_rest_go_on() -> None:
@@ -210,7 +210,7 @@ async def test_too_many_calls_are_turned_away_with_advice_and_the_rest_go_on() -
         stub = channels.stub(target, SERVICE)
         waiting = [asyncio.create_task(stub.GetEcho(Echo(text="in"))) for _ in range(2)]
         for _ in waiting:
-            await asyncio.wait_for(started.get(), 10)
+            await asyncio.wait_for(started.get(), 10 * PATIENCE)
         with pytest.raises(errors.ResourceExhausted) as caught:
             await stub.GetEcho(Echo())
         assert caught.value.reason == "SERVER_BUSY"

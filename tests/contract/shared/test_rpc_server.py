@@ -17,6 +17,7 @@ from shared.grpc.middleware import Handler, MethodInfo
 from shared.grpc.server import BindError, GrpcServer
 from shared.tokens import PAGE, Integer, TokenCodec
 from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, server_config, serving
+from tests.support.waiting import within
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -115,7 +116,7 @@ async def test_health_is_told_per_service_and_for_the_process() -> None:
         assert (await watched.read()).status == SERVING
 
         # A watcher is told and let go: it must not hold up the drain until the grace is over.
-        async with asyncio.timeout(10):
+        async with within(10):
             await server.stop(grace=60)
         assert (await watched.read()).status == NOT_SERVING
         assert await watched.read() is grpc.aio.EOF
@@ -257,7 +258,7 @@ async def test_the_drain_lets_running_calls_end_and_takes_no_new_ones() -> None:
                     return True
                 return False
 
-            async with asyncio.timeout(10):
+            async with within(10):
                 while not await is_refused():
                     await asyncio.sleep(0.01)
         assert not stopping.done()

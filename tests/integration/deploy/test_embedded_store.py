@@ -16,7 +16,7 @@ import redis.asyncio
 from deploy.local import provision, stores
 from deploy.local.console import Console
 from tests.support.stores import Stores
-from tests.support.waiting import until
+from tests.support.waiting import until, within
 
 # Nothing from the environment: this is about the store that we start.
 NO_ENV: dict[str, str] = {}
@@ -148,7 +148,7 @@ async def test_kill_9_in_the_middle_of_writes_and_saves_loses_only_the_newest(ma
     written = 0
     saves = {first}
     # Until several snapshots were published under load; the kill then falls anywhere in the next one.
-    async with before.client("dynamodb") as dynamodb, asyncio.timeout(60):
+    async with before.client("dynamodb") as dynamodb, within(60):
         while len(saves) < 4:
             await dynamodb.put_item(TableName=before.resources.table, Item=item(written))
             written += 1

@@ -1,6 +1,5 @@
 """The template applied for real: events reach the right queues, and applying it again is harmless."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from deploy.local import provision
 from deploy.local.console import LaunchError
 from tests.support.stores import Stores
+from tests.support.waiting import within
 
 # The contract between the services, docs/contracts.md: who hears what.
 HEARD_BY = {
@@ -57,7 +57,7 @@ async def test_each_consumer_gets_the_events_it_hears_and_no_others(stores: Stor
 async def _receive(stores: Stores, queue: str, count: int) -> list[str]:
     """The types of `count` events, and of any further one that is there already."""
     kinds: list[str] = []
-    async with stores.client("sqs") as sqs, asyncio.timeout(30):
+    async with stores.client("sqs") as sqs, within(30):
         while True:
             wait = 5 if len(kinds) < count else 0
             answer = await sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, WaitTimeSeconds=wait)

@@ -24,7 +24,7 @@ from services.graph_service.usecases.edges import EdgePatch
 from shared.errors import Unavailable
 from tests.support.graph_world import Died, Gate, World
 from tests.support.stores import Stores, fresh_user
-from tests.support.waiting import until
+from tests.support.waiting import until, within
 
 NOTES = ("a", "b", "c", "d")
 WEIGHTS = (0.25, 0.5, 1.0)
@@ -61,7 +61,7 @@ class Machine(RuleBasedStateMachine):
 
     def run(self, work: Any) -> Any:
         async def bounded() -> Any:
-            async with asyncio.timeout(20):
+            async with within(20):
                 return await work
 
         return self.runner.run(bounded())

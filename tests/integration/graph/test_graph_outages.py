@@ -174,5 +174,5 @@ async def test_a_cluster_serves(tmp_path: Path, stores: Stores, nodes: FakeNodes
             async def gone(who: str = who) -> bool:
                 return await second.neighbors(who, "n01") == []
 
-            await until(gone, seconds=5)
+            await until(gone, seconds=3)
             assert (await first.page(who, "hub")).total_degree == 39

@@ -1,6 +1,5 @@
 """WatchEdges: changes arrive in order, a token resumes without loss, an old one is refused."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from protos.graph.v1 import graph_pb2
 from shared.errors import InvalidArgument, OutOfRange
 from tests.support.graph_service import GraphService
+from tests.support.waiting import within
 
 Kind = graph_pb2.WatchEdgesResponse.Kind
 
@@ -18,7 +18,7 @@ Kind = graph_pb2.WatchEdgesResponse.Kind
 async def watching(service: GraphService, user: str, token: str = "") -> AsyncIterator[Any]:
     """The stream, its first answer (a token of now) taken."""
     stream = service.stub.WatchEdges(graph_pb2.WatchEdgesRequest(user_id=user, resume_token=token))
-    async with contextlib.aclosing(stream), asyncio.timeout(20):
+    async with contextlib.aclosing(stream), within(20):
         first = await anext(stream)
         assert first.kind == graph_pb2.WatchEdgesResponse.KIND_UNSPECIFIED
         assert first.resume_token

@@ -22,7 +22,7 @@ from shared.ids import SystemClock
 from shared.resilience.breaker import Breaker
 from tests.integration.shared.conftest import Channel, Events
 from tests.support.faults import Faulty, unreachable
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 def consumer_of(client: Any, channel: Channel, handler: Handler, **options: Any) -> Consumer:
@@ -44,7 +44,7 @@ async def running(consumer: Consumer) -> AsyncIterator[Consumer]:
     try:
         yield consumer
         await consumer.drain(timeout=5)
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 5 * PATIENCE)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

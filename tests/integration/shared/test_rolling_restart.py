@@ -61,7 +61,7 @@ class Load:
 async def ours(stack: AsyncExitStack, target: str) -> dict[str, Call]:
     """Through Channels: reads, streams, and writes that nothing but the server could tell to be repeated."""
     # A process starts in a second or two, and on a busy machine in more.
-    channels = await stack.enter_async_context(Channels(timeout=20.0, patience=20.0))
+    channels = await stack.enter_async_context(Channels(timeout=100.0, patience=20.0))
     stub = channels.stub(target, SERVICE)
 
     async def read(text: str) -> Any:

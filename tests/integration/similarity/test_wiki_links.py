@@ -260,11 +260,11 @@ async def test_a_request_whose_write_is_not_indexed_in_time_says_when_to_come_ag
     began = time.monotonic()
     with pytest.raises(Unavailable) as caught:
         await service.stub.SearchNodes(
-            pb.SearchNodesRequest(user_id=user, query="alpha", consistency_token=token), timeout=0.8, idempotent=False
+            pb.SearchNodesRequest(user_id=user, query="alpha", consistency_token=token), timeout=3, idempotent=False
         )
     assert (caught.value.reason, caught.value.metadata["node_ids"]) == ("INDEX_BEHIND", "a")
     assert caught.value.retry_after
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 3
     with pytest.raises(InvalidArgument) as refused:
         await service.stub.SearchNodes(pb.SearchNodesRequest(user_id=user, query="a", consistency_token="x"))
     assert refused.value.reason == "CONSISTENCY_TOKEN_INVALID"

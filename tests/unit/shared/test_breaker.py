@@ -12,6 +12,7 @@ from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.resilience.breaker import Breaker
 from shared.resilience.lag import lateness
 from tests.support.clock import ManualClock, Middle
+from tests.support.waiting import within
 
 
 def fresh(**options: float) -> tuple[Breaker, ManualClock]:
@@ -215,6 +216,6 @@ async def test_lateness_grows_while_the_loop_is_held_up() -> None:
     ends = time.monotonic() + 0.3
     while time.monotonic() < ends:
         pass
-    async with asyncio.timeout(10):
+    async with within(10):
         while lateness() - before < 0.2:
             await asyncio.sleep(0)

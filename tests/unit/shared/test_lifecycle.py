@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from shared.lifecycle import Crashed, Lifecycle
+from tests.support.waiting import within
 
 _ROOT = Path(__file__).parents[3]
 
@@ -134,7 +135,7 @@ async def test_a_stop_during_the_start_calls_it_off() -> None:
         life.stop()
         await asyncio.Event().wait()  # a store that never answers
 
-    async with asyncio.timeout(10):
+    async with within(10):
         await life.run(main)
     assert story.told == ["open aws", "close aws"]
 
@@ -179,7 +180,7 @@ def test_a_signal_drains_and_ends_with_zero(number: signal.Signals) -> None:
         assert running.stdout is not None
         assert running.stdout.readline() == "up\n"
         running.send_signal(number)
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=300)
     assert (out, err, running.returncode) == ("drained\n", "", 0)
 
 
@@ -190,12 +191,12 @@ def test_a_second_signal_ends_at_once() -> None:
         running.send_signal(signal.SIGTERM)
         assert running.stdout.readline() == "draining\n"
         running.send_signal(signal.SIGTERM)
-        assert running.wait(timeout=30) == 130
+        assert running.wait(timeout=300) == 130
 
 
 def test_a_wrong_configuration_is_told_in_plain_lines() -> None:
     with process("load(ServerConfig)") as running:
-        _, err = running.communicate(timeout=30)
+        _, err = running.communicate(timeout=300)
     first, *problems = err.splitlines()
     assert first == "The configuration is wrong:"
     assert [problem.split()[0] for problem in problems] == ["BRAIN2_LISTEN:", "BRAIN2_TRACE_RATIO:"]
@@ -204,7 +205,7 @@ def test_a_wrong_configuration_is_told_in_plain_lines() -> None:
 
 def test_a_taken_address_is_one_line_without_a_traceback() -> None:
     with process("logs.setup('INFO', 'node'); raise BindError('cannot listen on x')") as running:
-        _, err = running.communicate(timeout=30)
+        _, err = running.communicate(timeout=300)
     (line,) = err.splitlines()
     assert json.loads(line)["msg"] == "the service ends: cannot listen on x"
     assert "exception" not in json.loads(line)
@@ -215,7 +216,7 @@ def test_a_crash_is_logged_with_its_traceback_once() -> None:
     with process(
         "logs.setup('INFO', 'node'); life.supervise('consumer', crash()); await life.wait_for_stop()"
     ) as running:
-        _, err = running.communicate(timeout=30)
+        _, err = running.communicate(timeout=300)
     lines = [json.loads(line) for line in err.splitlines()]
     assert [line["msg"] for line in lines if line["level"] == "ERROR"] == [
         "a background task crashed",

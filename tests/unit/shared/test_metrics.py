@@ -80,7 +80,7 @@ def test_open_metrics_has_exemplars_and_an_end() -> None:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_promtool_can_read_the_text_format() -> None:
     text = render(snapshot(), RESOURCE, open_metrics=False)
-    checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, timeout=30)
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True, timeout=300)
     # 3: read, with remarks about names, such as the unit ms.
     assert checked.returncode in (0, 3), checked.stderr
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from services.node_service.usecases.optimistic_concurrency import KeyedLock
+from tests.support.waiting import within
 
 
 async def test_one_at_a_time_in_order_and_nothing_is_kept() -> None:
@@ -27,7 +28,7 @@ async def test_one_at_a_time_in_order_and_nothing_is_kept() -> None:
 
 async def test_another_note_does_not_wait() -> None:
     lock = KeyedLock()
-    async with lock.hold(("u", "a")), asyncio.timeout(5), lock.hold(("u", "b")):
+    async with lock.hold(("u", "a")), within(5), lock.hold(("u", "b")):
         pass
 
 

@@ -1,0 +1,45 @@
+"""Slices of long work: other tasks run in between, and the results are those of the whole."""
+
+import asyncio
+from time import perf_counter
+
+import pytest
+
+from shared.resilience.slices import in_slices
+
+
+def busy(value: int) -> int:
+    ends = perf_counter() + 0.002
+    while perf_counter() < ends:
+        pass
+    return value * 2
+
+
+async def test_other_tasks_run_between_two_slices() -> None:
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    assert await in_slices(busy, range(20)) == list(range(0, 40, 2))
+    task.cancel()
+    assert turns >= 5
+
+
+async def test_little_work_is_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.resilience.slices._SECONDS", 1_000.0)
+    turns: list[int] = []
+    other = asyncio.create_task(asyncio.sleep(0))
+    await in_slices(turns.append, range(3))
+    assert turns == [0, 1, 2]
+    assert not other.done()
+    await other
+
+
+async def test_an_error_ends_the_work() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await in_slices(lambda value: 1 // value, [1, 0])
