@@ -74,7 +74,7 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     clock = SystemClock()
     ids = UlidFactory(clock)
     codec = WireCodec()
-    metrics = await life.enter(Metrics("graph", settings))
+    metrics = await life.enter(Metrics("graph", settings, link=life.link))
 
     use = ("dynamodb", "events", "sqs") if settings.queue_url else ("dynamodb", "events")
     aws = await life.enter(Aws(settings, use=use))
@@ -82,7 +82,9 @@ async def start(life: Lifecycle, settings: GraphConfig) -> int:
     table = Table(aws.dynamodb, settings.table, breaker=dynamodb, measure=metrics.enabled)
     redis = await life.enter(Redis(settings, breaker=Breaker("redis", clock)))
     channels = await life.enter(Channels(timeout=2.0, security=settings, clock=clock))
-    outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=settings.event_bus, clock=clock))
+    outbox = await life.enter(
+        Outbox(table, aws.events, service="graph", bus=settings.event_bus, clock=clock, shards=settings.outbox_shards)
+    )
 
     store = DynamoEdgeStore(table, outbox, Idempotency(table, "graph", clock), ids, clock)
     cache = RedisLists(
