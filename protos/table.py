@@ -27,6 +27,7 @@ INDEXES = {
 }
 
 # Shard counts. Items of all users share these partitions, spread over so many; none of the counts can be lowered.
+# Of the outboxes this is the least: BRAIN2_OUTBOX_SHARDS raises it (docs/outbox.md).
 OUTBOX_SHARDS = 8
 JOURNAL_SHARDS = 4
 DELETION_SHARDS = 16

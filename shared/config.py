@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit
 
+from protos.table import OUTBOX_SHARDS
+
 MISSING = dataclasses.MISSING
 T = TypeVar("T")
 # A check returns None for an allowed value, and else a text that says what is allowed.
@@ -306,8 +308,8 @@ class ServerConfig(ServerSecurity):
     max_inflight_bytes: int = env_field(
         0,
         env="BRAIN2_MAX_INFLIGHT_BYTES",
-        why="bytes of requests and answers of all running calls; 0 = a quarter of the container's memory limit, or "
-        "256 MiB without one",
+        why="bytes of requests and answers of all running calls of a process; 0 = a quarter of the container's memory "
+        "limit, or of 1 GiB without one, divided by BRAIN2_WORKERS",
         check=at_least(0),
     )
     max_message_bytes: int = env_field(
@@ -346,6 +348,12 @@ class ServerConfig(ServerSecurity):
         env="BRAIN2_MAX_CONNECTION_AGE_GRACE_SECONDS",
         why="how long calls on an aged connection may still run",
         check=between(1, 86400),
+    )
+    workers: int = env_field(
+        1,
+        env="BRAIN2_WORKERS",
+        why="processes of this service that share its port, each with its own memory and one core; needs Linux",
+        check=between(1, 64),
     )
     reuse_port: bool = env_field(
         False,
@@ -418,6 +426,13 @@ class StoreConfig:
         "", env="S3_ENDPOINT", why="S3's address; empty = AWS's own", check=url("http", "https")
     )
     table: str = env_field("Brain2-Main", env="BRAIN2_TABLE", why="the DynamoDB table that holds everything")
+    outbox_shards: int = env_field(
+        OUTBOX_SHARDS,
+        env="BRAIN2_OUTBOX_SHARDS",
+        why="partitions of each service's outbox, the same for all services; it may be raised, cleanup first, and is "
+        "never lowered (docs/outbox.md)",
+        check=between(OUTBOX_SHARDS, 1024),
+    )
     event_bus: str = env_field(env="BRAIN2_EVENT_BUS", why="the EventBridge bus that carries the events")
     redis_url: str = env_field(
         env="REDIS_URL",

@@ -30,6 +30,7 @@ from typing import Any, NoReturn, TypeVar
 import uvloop
 
 from shared.config import ConfigError
+from shared.workers.link import Link, inherited
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,9 +46,13 @@ class Crashed(Exception):
 
 
 class Lifecycle:
-    """The resources, tasks and drain functions of a process. A service's main() registers them."""
+    """The resources, tasks and drain functions of a process. A service's main() registers them.
 
-    def __init__(self) -> None:
+    link: of a worker, to its supervisor (shared/workers); None in a process that has none.
+    """
+
+    def __init__(self, link: Link | None = None) -> None:
+        self.link = link
         self._stack = contextlib.AsyncExitStack()
         self._drains: list[Drain] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -75,6 +80,8 @@ class Lifecycle:
         self._ready = True
         _tune_garbage_collection()
         log.info("serving")
+        if self.link is not None:
+            self.link.serving()
         await self._stop.wait()
 
     def stop(self) -> None:
@@ -152,8 +159,7 @@ def run(main: Callable[[Lifecycle], Awaitable[None]]) -> NoReturn:
     try:
         uvloop.run(_main(main))
     except ConfigError as error:
-        print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
-        sys.exit(_CONFIG_EXIT)
+        exit_misconfigured(error)
     except KeyboardInterrupt:
         sys.exit(130)
     except (Crashed, OSError) as error:
@@ -166,9 +172,24 @@ def run(main: Callable[[Lifecycle], Awaitable[None]]) -> NoReturn:
     sys.exit(0)
 
 
+def exit_misconfigured(error: ConfigError) -> NoReturn:
+    """Print what is wrong with the configuration, one variable a line, and exit."""
+    print("The configuration is wrong:", *error.problems, sep="\n  ", file=sys.stderr)
+    sys.exit(_CONFIG_EXIT)
+
+
 async def _main(main: Callable[[Lifecycle], Awaitable[None]]) -> None:
-    life = Lifecycle()
+    link = inherited()
+    life = Lifecycle(link)
     loop = asyncio.get_running_loop()
+    if link is not None:
+        life.supervise("supervisor", _follow(link, life))
+        # A terminal or a service manager signals all processes at once, and the supervisor passes the signal on: to be
+        # told twice means nothing here. The supervisor kills its workers when they are to end at once.
+        loop.add_signal_handler(signal.SIGTERM, life.stop)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        await life.run(main)
+        return
 
     def stop(name: str) -> None:
         if life.stopping:
@@ -180,3 +201,10 @@ async def _main(main: Callable[[Lifecycle], Awaitable[None]]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number.name)
     await life.run(main)
+
+
+async def _follow(link: Link, life: Lifecycle) -> None:
+    await link.run()
+    if not life.stopping:
+        log.error("the supervisor has ended; this worker ends, too")
+        life.stop()

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from importlib import import_module
@@ -50,6 +51,14 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     up.add_argument("--trace-ratio", type=float, default=1.0, help="share of traces kept, 0 to 1 (default: all)")
     up.add_argument("--save-seconds", type=float, default=3.0, help="how often the embedded store is saved")
+    up.add_argument(
+        "--processes",
+        type=int,
+        choices=range(1, 65),
+        metavar="N",
+        default=os.environ.get("BRAIN2_WORKERS", "1"),
+        help="processes of each service, which share its port; Linux only (default: BRAIN2_WORKERS, or 1)",
+    )
     up.add_argument("--no-console", action="store_true", help="do not start the console (HTTP, graph view, MCP)")
     trace = commands.add_parser("trace", parents=[data], help="print one trace as a tree, by service")
     trace.add_argument("trace_id", help="as in the logs; the first digits will do")
@@ -67,6 +76,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         trace_ratio=arguments.trace_ratio,
         save_seconds=arguments.save_seconds,
         web=not arguments.no_console,
+        workers=arguments.processes,
     )
 
 

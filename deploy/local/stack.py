@@ -49,6 +49,8 @@ class Options:
     # On one machine every trace is kept; a bulk import asks for less.
     trace_ratio: float = 1.0
     save_seconds: float = 3.0
+    # Processes of each service, on one port (BRAIN2_WORKERS).
+    workers: int = 1
     # Start the console, too: RPCs over HTTP, the graph view and the MCP server.
     web: bool = False
     # Added to the environment of every service.
@@ -115,7 +117,8 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
             env.setdefault("BRAIN2_METRICS_LISTEN", metrics[name])
             child = await processes.start(name, options.command(name), env=env, on_line=console.log, cwd=stores.ROOT)
             children[name] = child
-            await _wait_until_serving(child, addresses[name])
+            # All processes load their code at the same time.
+            await _wait_until_serving(child, addresses[name], _HEALTHY_SECONDS * options.workers)
 
         async def stop_services() -> None:
             await asyncio.gather(*(children[name].stop(_DRAIN_SECONDS) for name in SERVICES if name in children))
@@ -237,6 +240,7 @@ def _environment(
         "BRAIN2_LOG_LEVEL": options.log_level,
         # So that grpcurl needs no .proto files here; the stack listens on loopback alone.
         "BRAIN2_REFLECTION": "1",
+        "BRAIN2_WORKERS": str(options.workers),
         # Anything that is set for Brain2 itself reaches every service: BRAIN2_RETENTION_SECONDS=5 make run
         **{key: value for key, value in os.environ.items() if key.startswith("BRAIN2_") and key not in _OURS},
         **options.extra_env,
@@ -246,16 +250,16 @@ def _environment(
 # Set by the launcher for each service: one value from the shell for all four would be wrong.
 _OURS = {
     "BRAIN2_LISTEN", "BRAIN2_METRICS_LISTEN", "BRAIN2_TABLE", "BRAIN2_EVENT_BUS", "BRAIN2_QUEUE_URL", "BRAIN2_DLQ_URL",
-    "BRAIN2_ARCHIVE_BUCKET",
+    "BRAIN2_ARCHIVE_BUCKET", "BRAIN2_WORKERS",
     "BRAIN2_TRACE_RATIO", "BRAIN2_LOG_LEVEL", *(f"BRAIN2_{name.upper()}_TARGET" for name in SERVICES),
 }  # fmt: skip
 
 
-async def _wait_until_serving(child: processes.Child, address: str) -> None:
+async def _wait_until_serving(child: processes.Child, address: str, seconds: float) -> None:
     async with Outgoing(load(ClientSecurity)).channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         try:
-            async with asyncio.timeout(_HEALTHY_SECONDS):
+            async with asyncio.timeout(seconds):
                 while not child.ended.done():
                     try:
                         answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
@@ -266,7 +270,7 @@ async def _wait_until_serving(child: processes.Child, address: str) -> None:
                         pass
                     await asyncio.wait({child.ended}, timeout=0.05)
         except TimeoutError:
-            raise LaunchError(f"{child.name} was not SERVING within {_HEALTHY_SECONDS:.0f} s") from None
+            raise LaunchError(f"{child.name} was not SERVING within {seconds:.0f} s") from None
     raise LaunchError(child.obituary())
 
 

@@ -8,11 +8,21 @@
 """
 
 import sys
+from collections.abc import Awaitable, Callable
 
 from services.cleanup_service.adapters import command, export_command, restore_command
-from services.cleanup_service.app import serve
 from services.cleanup_service.config import CleanupConfig
-from shared import config, lifecycle
+from shared import config
+from shared.lifecycle import Lifecycle
+from shared.workers import supervisor
+
+
+def main() -> Callable[[Lifecycle], Awaitable[None]]:
+    """The service. Imported here, because a supervisor doesn't need its code."""
+    from services.cleanup_service.app import serve
+
+    return serve
+
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["reconcile"]:
@@ -24,4 +34,4 @@ if __name__ == "__main__":
     elif "--help" in sys.argv:
         print(__doc__, config.describe(CleanupConfig), sep="\n\n")
     else:
-        lifecycle.run(serve)
+        supervisor.run(CleanupConfig, "cleanup", main)

@@ -71,13 +71,15 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     # The name of this process in leases. A restarted process has another one, so that it never takes a lease for its
     # own.
     owner = f"{socket.gethostname()}-{os.getpid()}-{ids.new_id()[-6:]}"
-    metrics = await life.enter(Metrics("cleanup", config))
+    metrics = await life.enter(Metrics("cleanup", config, link=life.link))
 
     aws = await life.enter(Aws(config))
     dynamodb = Breaker("dynamodb", clock)
     table = Table(aws.dynamodb, config.table, breaker=dynamodb, measure=metrics.enabled)
     channels = await life.enter(Channels(timeout=10.0, security=config, clock=clock))
-    outbox = await life.enter(Outbox(table, aws.events, service="cleanup", bus=config.event_bus, clock=clock))
+    outbox = await life.enter(
+        Outbox(table, aws.events, service="cleanup", bus=config.event_bus, clock=clock, shards=config.outbox_shards)
+    )
 
     # Clients of the other services, and the stores of this one.
     peers = connect(channels, config.node_target, config.graph_target, config.similarity_target)
@@ -119,7 +121,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         policy=policy,
         tracer=telemetry,
     )
-    workers = Workers(runner.run_deletion, config.workers)
+    workers = Workers(runner.run_deletion, config.deletion_workers)
     pace = IdlePace(after=6, rests=11)
     deletions = Deletions(
         store=sagas,
@@ -146,7 +148,11 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         store=erasures,
         ledger=S3ErasureLedger(aws.s3, config.archive_bucket) if config.archive_bucket else None,
         partition=StoredUserPartition(
-            table, aws.s3, config.archive_bucket, UserCache(config.redis_url, cluster=config.redis_cluster)
+            table,
+            aws.s3,
+            config.archive_bucket,
+            UserCache(config.redis_url, cluster=config.redis_cluster),
+            config.outbox_shards,
         ),
         nodes=nodes,
         graph=graph,
@@ -160,7 +166,10 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     )
     bus = Bus(aws.events, config.event_bus, Breaker("eventbridge", clock))
     reconciler = UserReconciler(
-        store=DynamoReconcileStore(table, bus), peers=GrpcPeerRepairs(peers), deletions=deletions, tracer=telemetry
+        store=DynamoReconcileStore(table, bus, config.outbox_shards),
+        peers=GrpcPeerRepairs(peers),
+        deletions=deletions,
+        tracer=telemetry,
     )
 
     servicer = CleanupServicer(

@@ -30,7 +30,7 @@ class CleanupConfig(ServerConfig, StoreConfig):
         why="seconds between two polls of the queues; a deletion starts at most about this late",
         check=between(0.05, 3600),
     )
-    workers: int = env_field(
+    deletion_workers: int = env_field(
         8, env="BRAIN2_CLEANUP_WORKERS", why="deletions that a process runs at once", check=between(1, 256)
     )
     max_attempts: int = env_field(

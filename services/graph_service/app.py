@@ -77,7 +77,7 @@ async def start(life: Lifecycle, config: GraphConfig) -> int:
     clock = SystemClock()
     ids = UlidFactory(clock)
     codec = WireCodec()
-    metrics = await life.enter(Metrics("graph", config))
+    metrics = await life.enter(Metrics("graph", config, link=life.link))
 
     use = ("dynamodb", "events", "sqs") if config.queue_url else ("dynamodb", "events")
     aws = await life.enter(Aws(config, use=use))
@@ -85,7 +85,9 @@ async def start(life: Lifecycle, config: GraphConfig) -> int:
     table = Table(aws.dynamodb, config.table, breaker=dynamodb, measure=metrics.enabled)
     redis = await life.enter(Redis(config, breaker=Breaker("redis", clock)))
     channels = await life.enter(Channels(timeout=2.0, security=config, clock=clock))
-    outbox = await life.enter(Outbox(table, aws.events, service="graph", bus=config.event_bus, clock=clock))
+    outbox = await life.enter(
+        Outbox(table, aws.events, service="graph", bus=config.event_bus, clock=clock, shards=config.outbox_shards)
+    )
 
     quotas = Quotas(table, "graph", clock, {"edges": config.quota_edges}, StoredEdges(table))
     store = DynamoEdgeStore(table, outbox, Idempotency(table, "graph", clock), ids, clock, quotas)

@@ -4,11 +4,21 @@
 """
 
 import sys
+from collections.abc import Awaitable, Callable
 
 from services.node_service.adapters import replay_command
-from services.node_service.app import serve
 from services.node_service.config import NodeConfig
-from shared import config, lifecycle
+from shared import config
+from shared.lifecycle import Lifecycle
+from shared.workers import supervisor
+
+
+def main() -> Callable[[Lifecycle], Awaitable[None]]:
+    """The service. Imported here, because a supervisor doesn't need its code."""
+    from services.node_service.app import serve
+
+    return serve
+
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["replay"]:
@@ -16,4 +26,4 @@ if __name__ == "__main__":
     elif "--help" in sys.argv:
         print(__doc__, config.describe(NodeConfig), sep="\n\n")
     else:
-        lifecycle.run(serve)
+        supervisor.run(NodeConfig, "node", main)

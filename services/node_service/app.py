@@ -58,7 +58,7 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     """Wire everything, serve, and return the port. Tests start the service by this, too."""
     clock = SystemClock()
     ids = UlidFactory(clock)
-    metrics = await life.enter(Metrics("node", config))
+    metrics = await life.enter(Metrics("node", config, link=life.link))
 
     aws = await life.enter(Aws(config, use=("dynamodb", "events")))
     dynamodb = Breaker("dynamodb", clock)
@@ -67,7 +67,9 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     channels = await life.enter(Channels(timeout=1.0, security=config, clock=clock))
 
     # The outbox publishes events: its item is in the write's transaction, the publishing follows.
-    outbox = await life.enter(Outbox(table, aws.events, service="node", bus=config.event_bus, clock=clock))
+    outbox = await life.enter(
+        Outbox(table, aws.events, service="node", bus=config.event_bus, clock=clock, shards=config.outbox_shards)
+    )
     idempotency = Idempotency(table, "node", clock)
 
     # The table holds the notes, and Redis is a cache around it.

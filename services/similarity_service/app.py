@@ -80,7 +80,7 @@ async def serve(life: Lifecycle) -> None:
 async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     """Connect all components and serve."""
     clock = SystemClock()
-    metrics = await life.enter(Metrics("similarity", config))
+    metrics = await life.enter(Metrics("similarity", config, link=life.link))
 
     aws = await life.enter(Aws(config, use=("dynamodb", "sqs")))
     dynamodb = Breaker("dynamodb", clock)

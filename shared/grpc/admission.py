@@ -119,7 +119,7 @@ class Admission:
 
     def __init__(self, config: ServerConfig) -> None:
         self.limit = config.max_concurrent_rpcs
-        self.max_bytes = config.max_inflight_bytes or default_inflight_bytes()
+        self.max_bytes = config.max_inflight_bytes or default_inflight_bytes() // config.workers
         if self.max_bytes < 2 * config.max_message_bytes:
             # One call must always fit, with its request and its answer.
             self.max_bytes = 2 * config.max_message_bytes

@@ -295,7 +295,7 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         # The chain checks the length and answers with a reason; gRPC's check would only break the call.
         ("grpc.max_send_message_length", -1),
         # gRPC's default is on: two servers that are given one port by mistake would then share it without an error.
-        ("grpc.so_reuseport", int(config.reuse_port)),
+        ("grpc.so_reuseport", int(config.reuse_port or config.workers > 1)),
         # Clients may ping every 10 s, also without calls; one that pings more often is cut off. Dead peers are found
         # within 40 s.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

@@ -21,12 +21,19 @@ class Kind(StrEnum):
     HISTOGRAM = "histogram"
 
 
+class Across(StrEnum):
+    """How the numbers of several workers become the one of their pod. Counters and histograms are always added up."""
+
+    SUM = "sum"
+    MAX = "max"
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """All series of one name.
 
     name: OpenTelemetry's name. unit: in UCUM, as OpenTelemetry writes it. labels: the names of the labels. description:
-    one sentence, without quotes.
+    one sentence, without quotes. across: how a gauge of several workers becomes one.
     """
 
     name: str
@@ -34,6 +41,7 @@ class Family:
     unit: str
     labels: tuple[str, ...]
     description: str
+    across: Across = Across.SUM
 
 
 class Exemplar(NamedTuple):

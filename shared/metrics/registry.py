@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter
 
 from shared.metrics import loop_lag, otlp, prometheus
 from shared.metrics.hit_rate import Counts, HitRate
-from shared.metrics.model import Family, Histogram, Kind, Points, Snapshot
+from shared.metrics.model import Across, Family, Histogram, Kind, Points, Snapshot
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Sleep
 from shared.resource import resource
@@ -36,6 +36,9 @@ Read = Callable[[], Reading | Awaitable[Reading]]
 # A store that doesn't answer in this many seconds must not delay the other metrics.
 _READ_SECONDS = 5.0
 BREAKER_STATES: Mapping[str, int] = {"closed": 0, "half_open": 1, "open": 2}
+CACHE_HITS = "cache_hits_total"
+CACHE_MISSES = "cache_misses_total"
+CACHE_HIT_RATE = "cache_hit_rate"
 
 
 class MetricsConfig(Protocol):
@@ -49,8 +52,17 @@ class MetricsConfig(Protocol):
     def metrics_listen(self) -> str: ...
 
 
+class SnapshotReader(Protocol):
+    """What reads the metrics of a worker for its supervisor: shared/workers/link.py."""
+
+    snapshot: Callable[[], Awaitable[Snapshot]] | None
+
+
 class Metrics:
-    """The metrics of a process. exporter: replaces OTLP over gRPC to config.otlp_endpoint.
+    """The metrics of a process.
+
+    link: of a worker, to the supervisor, whose Prometheus endpoint has the numbers of all workers.
+    exporter: replaces OTLP over gRPC to config.otlp_endpoint.
 
     Entering it opens the Prometheus endpoint, if the config has one; OSError when its address is taken.
     """
@@ -60,6 +72,7 @@ class Metrics:
         service: str,
         config: MetricsConfig,
         *,
+        link: SnapshotReader | None = None,
         exporter: MetricExporter | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -70,7 +83,12 @@ class Metrics:
             insecure = not config.otlp_endpoint.startswith("https://")
             exporter = OTLPMetricExporter(endpoint=config.otlp_endpoint, insecure=insecure, timeout=5)
         self._exporter = exporter
-        self._endpoint = prometheus.Endpoint(config.metrics_listen, self.scrape) if config.metrics_listen else None
+        # The supervisor has the endpoint of a worker.
+        alone = link is None and bool(config.metrics_listen)
+        self._endpoint = prometheus.Endpoint(config.metrics_listen, self.scrape) if alone else None
+        self._merged = link is not None and bool(config.metrics_listen)
+        if link is not None and self._merged:
+            link.snapshot = self.snapshot
         self._seconds = config.metrics_seconds
         self._sleep = sleep
         self._resource = resource(service)
@@ -87,7 +105,7 @@ class Metrics:
     @property
     def enabled(self) -> bool:
         """Whether anything reads the metrics."""
-        return self._exporter is not None or self._endpoint is not None
+        return self._exporter is not None or self._endpoint is not None or self._merged
 
     async def __aenter__(self) -> "Metrics":
         if self._endpoint is not None:
@@ -135,12 +153,14 @@ class Metrics:
         by: str | Sequence[str] = (),
         what: str = "",
         fresh_for: float = 0.0,
+        across: Across = Across.SUM,
     ) -> None:
         """Register a number that may grow and shrink. The other parameters are those of counter().
 
         fresh_for: seconds for which a reading that awaits a store is used again; at least the interval of OTLP.
+        across: how the numbers of several workers become one; MAX for what all of them see alike.
         """
-        self._register(Family(name, Kind.GAUGE, unit, _names(by), what), read)
+        self._register(Family(name, Kind.GAUGE, unit, _names(by), what, across), read)
         self._fresh_for[name] = fresh_for
 
     def histogram(
@@ -167,6 +187,7 @@ class Metrics:
             states,
             by="brain2.dependency",
             what="State of a circuit breaker: 0 closed, 1 half open, 2 open.",
+            across=Across.MAX,
         )
 
     def caches(self, caches: Mapping[str, Callable[[], Counts]]) -> None:
@@ -177,21 +198,21 @@ class Metrics:
             return {name: found for name, rate in rates.items() if (found := rate()) is not None}
 
         self.counter(
-            "cache_hits_total",
+            CACHE_HITS,
             "",
             lambda: {name: read()[0] for name, read in caches.items()},
             by="cache",
             what="Lookups that the cache answered.",
         )
         self.counter(
-            "cache_misses_total",
+            CACHE_MISSES,
             "",
             lambda: {name: read()[1] for name, read in caches.items()},
             by="cache",
             what="Lookups that the cache couldn't answer.",
         )
         self.gauge(
-            "cache_hit_rate",
+            CACHE_HIT_RATE,
             "",
             hit_rates,
             by="cache",
@@ -222,13 +243,17 @@ class Metrics:
         exporter = self._exporter
         if exporter is None:
             return
-        snapshot = await self._collect(list(self._families))
+        snapshot = await self.snapshot()
         data = otlp.metrics_data(snapshot, self._resource, self._start_ns, time.time_ns())
         await asyncio.to_thread(exporter.export, data)
 
     async def scrape(self, open_metrics: bool) -> str:
         """The answer to a scrape of the Prometheus endpoint."""
-        return prometheus.render(await self._collect(list(self._families)), self._resource, open_metrics=open_metrics)
+        return prometheus.render(await self.snapshot(), self._resource, open_metrics=open_metrics)
+
+    async def snapshot(self) -> Snapshot:
+        """All metrics as they are now."""
+        return await self._collect(list(self._families))
 
     def _register(self, family: Family, read: Read) -> None:
         self._families[family.name] = family

@@ -21,11 +21,12 @@ _ENTRY = ("SK", "v", "s", "vis", "gone")
 
 
 class DynamoReconcileStore:
-    """Strongly consistent reads of keys and few attributes."""
+    """Strongly consistent reads of keys and few attributes. outbox_shards: the partitions of each outbox."""
 
-    def __init__(self, items: Table, bus: Bus) -> None:
+    def __init__(self, items: Table, bus: Bus, outbox_shards: int = table.OUTBOX_SHARDS) -> None:
         self._table = items
         self._bus = bus
+        self._outbox_shards = outbox_shards
 
     async def notes(self, user_id: str) -> AsyncIterator[list[StoredNote]]:
         async for items in self._pages(user_id, table.NODES, _NOTE):
@@ -113,7 +114,7 @@ class DynamoReconcileStore:
     async def _outbox_events(self, user_id: str) -> list[tuple[Key, Event]]:
         found = []
         for service in table.SERVICES:
-            for shard in range(table.OUTBOX_SHARDS):
+            for shard in range(self._outbox_shards):
                 async for item in self._table.query_all(table.outbox_partition(service, shard), consistent=True):
                     event = stored_event(item)
                     if event.user_id == user_id:

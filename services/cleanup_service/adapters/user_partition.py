@@ -28,10 +28,21 @@ _INDEX = (table.POSTINGS, table.TERMS, table.SIMILARITY)
 
 
 class StoredUserPartition:
-    """bucket: "" when no bucket is configured; then archives of an earlier configuration are not removed."""
+    """bucket: "" when no bucket is configured; then archives of an earlier configuration are not removed.
 
-    def __init__(self, items: Table, s3: "S3Client", bucket: str, cache: UserCache) -> None:
+    outbox_shards: the partitions of each outbox.
+    """
+
+    def __init__(
+        self,
+        items: Table,
+        s3: "S3Client",
+        bucket: str,
+        cache: UserCache,
+        outbox_shards: int = table.OUTBOX_SHARDS,
+    ) -> None:
         self._table = items
+        self._outbox_shards = outbox_shards
         self._s3 = s3
         self._bucket = bucket
         self._cache = cache
@@ -83,7 +94,7 @@ class StoredUserPartition:
         count = await self._remove(table.user_partition(user_id), "", keep=lambda item: item["SK"] == table.ERASING)
         for service in table.SERVICES:
             count += await self._remove(table.idempotency_partition(service, user_id), "")
-            for shard in range(table.OUTBOX_SHARDS):
+            for shard in range(self._outbox_shards):
                 count += await self._remove(
                     table.outbox_partition(service, shard),
                     "",

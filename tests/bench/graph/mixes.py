@@ -19,6 +19,7 @@ from protos.node.v1 import node_pb2, node_pb2_grpc
 from tests.bench.graph import seed
 from tests.bench.graph.openloop import mix
 from tests.bench.graph.world import LOAD_CORE, Bench
+from tests.support.stores import Stores
 
 LINKBENCH = {
     "addlink": 8.99,
@@ -65,7 +66,11 @@ class Workload:
         # What is linked to each note, as far as this load knows.
         self._links: dict[int, set[int]] = {number: set() for number in range(notes)}
 
-    async def fill(self, bench: Bench) -> int:
+    def connect(self, nodes: Any, graph: Any) -> None:
+        """Make further calls by these stubs."""
+        self._nodes, self._graph = nodes, graph
+
+    async def fill(self, stores: Stores) -> int:
         """Notes through the API, edges straight; answers how many edges. Few notes have many, many have few."""
         for start in range(0, self._notes, 100):
             news = [self._note(number) for number in range(start, min(start + 100, self._notes))]
@@ -79,8 +84,8 @@ class Workload:
         for a, b in pairs:
             self._links[a].add(b)
             self._links[b].add(a)
-        edges = await seed.write(bench.stores, self._user, ((a, b, self._weight()) for a, b in sorted(pairs)))
-        await _until_quiet(bench)
+        edges = await seed.write(stores, self._user, ((a, b, self._weight()) for a, b in sorted(pairs)))
+        await _until_quiet(stores)
         # LinkBench, too, measures warm caches.
         await self._graph.WarmCache(graph_pb2.WarmCacheRequest(user_id=self._user, max_nodes=self._notes), timeout=600)
         return edges
@@ -198,11 +203,11 @@ class Workload:
         return node_pb2.NewNode(node_id=seed.name(number), title=f"Note {number}", content=self._content())
 
 
-async def _until_quiet(bench: Bench) -> None:
+async def _until_quiet(stores: Stores) -> None:
     """Wait until the news of all the notes that were made have been heard: they aren't part of the mix."""
-    url = bench.stores.environment("graph")["BRAIN2_QUEUE_URL"]
+    url = stores.environment("graph")["BRAIN2_QUEUE_URL"]
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    async with bench.stores.client("sqs") as sqs:
+    async with stores.client("sqs") as sqs:
         quiet = 0
         for _ in range(300):
             await asyncio.sleep(1)
@@ -231,7 +236,7 @@ async def _one(bench: Bench, shares: dict[str, float], size: int, rate: float, s
             nodes: Any = node_pb2_grpc.NodeServiceStub(to_node)
             graphs: Any = graph_pb2_grpc.GraphServiceStub(to_graph)
             work = Workload(f"bench-{len(shares)}-{size}", size, nodes, graphs, rng)
-            edges = await work.fill(servers)
+            edges = await work.fill(servers.stores)
             names, weights = list(shares), list(shares.values())
 
             def pick() -> tuple[str, Awaitable[Any]]:

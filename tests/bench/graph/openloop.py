@@ -63,7 +63,7 @@ async def mix(pick: Callable[[], tuple[str, Awaitable[Any]]], rate: float, secon
         try:
             await work
         except grpc.aio.AioRpcError as error:
-            if error.code() in _ANSWERS:
+            if error.code() in ANSWERS:
                 refused[name] += 1
             else:
                 errors[name] += 1
@@ -89,7 +89,7 @@ async def mix(pick: Callable[[], tuple[str, Awaitable[Any]]], rate: float, secon
     }
 
 
-_ANSWERS = (
+ANSWERS = (
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.ABORTED,

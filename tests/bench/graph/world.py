@@ -38,7 +38,8 @@ class Bench:
         async with contextlib.AsyncExitStack() as stack:
             yield Bench(self.stores, stack)
 
-    async def _start(self, name: str, argv: list[str], env: Mapping[str, str], port: int) -> None:
+    async def _start(self, name: str, argv: list[str], env: Mapping[str, str], port: int) -> int:
+        """Start a server and wait until it listens; its pid."""
         import os
 
         merged = {**os.environ, **env, "PYTHONPATH": str(ROOT)}
@@ -49,6 +50,7 @@ class Bench:
             await asyncio.wait_for(channel.channel_ready(), 30)
         finally:
             await channel.close()
+        return child.pid
 
     async def service(self, context: str, *, core: int = SERVER_CORE, **env: str) -> int:
         """A service as in production, tracing on at 1 %; answers its port."""
@@ -67,16 +69,22 @@ class Bench:
     async def bare(self, answer: bytes, *, loop: str = "asyncio", command: list[str] | None = None) -> int:
         """A comparison server; answers its port."""
         (port,) = processes.free_ports(1)
+        await self._start("bare", pinned(SERVER_CORE, *self._bare(answer, port, loop, command)), {}, port)
+        return port
+
+    async def bare_process(self, answer: bytes, port: int, *, loop: str) -> int:
+        """A comparison server on any core; answers its pid."""
+        return await self._start("bare", self._bare(answer, port, loop, None), {}, port)
+
+    def _bare(self, answer: bytes, port: int, loop: str, command: list[str] | None) -> list[str]:
         config = {
             "port": port,
             "loop": loop,
             "answer": answer.hex(),
-            "redis_url": self.stores.redis_url,
+            "redis_url": self.stores.redis_url if command else "",
             "command": command or [],
         }
-        module = bare.__name__
-        await self._start("bare", pinned(SERVER_CORE, sys.executable, "-m", module, json.dumps(config)), {}, port)
-        return port
+        return [sys.executable, "-m", bare.__name__, json.dumps(config)]
 
     async def sink(self) -> str:
         """Where spans go; answers its address."""

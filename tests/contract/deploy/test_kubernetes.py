@@ -83,10 +83,10 @@ def labels_match(selector: dict[str, str], labels: dict[str, str]) -> bool:
     return bool(selector) and selector.items() <= labels.items()
 
 
-def rendered(overlay: str) -> list[dict[str, Any]]:
+def rendered(overlay: str, folder: Path = _K8S) -> list[dict[str, Any]]:
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed: the overlays cannot be rendered (the files are checked all the same)")
-    command = ["kubectl", "kustomize", str(_K8S / "overlays" / overlay)]
+    command = ["kubectl", "kustomize", str(folder / "overlays" / overlay)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert answer.returncode == 0, answer.stderr
     return [document for document in yaml.safe_load_all(answer.stdout) if document]
@@ -124,6 +124,27 @@ def test_an_overlay_renders_to_valid_resources(overlay: str) -> None:
         assert document["kind"] in _CLUSTER_WIDE or document["metadata"]["namespace"] == "brain2"
     names = {document["metadata"]["name"] for document in found if document["kind"] == "Deployment"}
     assert {f"brain2-{context}" for context in _CONTEXTS} <= names
+
+
+def test_several_workers_of_a_pod_ask_for_a_core_and_the_memory_of_a_process_each(tmp_path: Path) -> None:
+    shutil.copytree(_K8S, tmp_path / "k8s")
+    shutil.copytree(_COLLECTOR, tmp_path / "collector")
+    overlay = tmp_path / "k8s" / "overlays" / "production" / "kustomization.yaml"
+    overlay.write_text(overlay.read_text().replace("components:\n", "components:\n  - ../../components/workers\n"))
+    for document in rendered("production", tmp_path / "k8s"):
+        validate(document)
+        name = document["metadata"]["name"].removeprefix("brain2-")
+        if document["kind"] == "Deployment" and name in ("node", "graph"):
+            [found] = document["spec"]["template"]["spec"]["containers"]
+            assert {"name": "BRAIN2_WORKERS", "value": "2"} in found["env"]
+            one = container(name)["resources"]
+            assert found["resources"]["requests"]["cpu"] == "2"
+            for part in ("requests", "limits"):
+                assert bytes_of(found["resources"][part]["memory"]) == 2 * bytes_of(one[part]["memory"])
+
+
+def bytes_of(quantity: str) -> int:
+    return int(quantity[:-2]) * {"Mi": 2**20, "Gi": 2**30}[quantity[-2:]]
 
 
 @pytest.mark.parametrize("overlay", _OVERLAYS)

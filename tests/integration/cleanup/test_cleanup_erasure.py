@@ -45,13 +45,16 @@ def items_of(user: str) -> list[Item]:
         *({"PK": f"IDEMP#{service}#{user}", "SK": "r1"} for service in ("node", "graph", "similarity", "cleanup")),
         {"PK": "GRAPH#JOURNAL#2", "SK": event.id, "user": user},
         {"PK": "OUTBOX#node#3", "SK": event.id, "event": event.to_json(), "at": event.time_ms},
+        # In a shard that there is with BRAIN2_OUTBOX_SHARDS above its default.
+        {"PK": "OUTBOX#graph#15", "SK": event.id, "event": event.to_json(), "at": event.time_ms},
     ]
 
 
 @pytest.fixture(scope="module")
 async def service(stores: Stores, peers: FakePeers) -> AsyncIterator[CleanupService]:
     """On a table of its own: the proof reads all of it."""
-    async with stores.fresh_table() as table, running(stores, peers, BRAIN2_TABLE=table) as found:
+    settings = {"BRAIN2_OUTBOX_SHARDS": "16"}
+    async with stores.fresh_table() as table, running(stores, peers, BRAIN2_TABLE=table, **settings) as found:
         yield found
 
 

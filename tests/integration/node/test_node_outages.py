@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from protos.node.v1 import node_pb2
+from protos.table import outbox_partition
 from services.node_service.adapters.dynamo import DynamoNodeStore
 from services.node_service.adapters.envelope import Enveloper
 from services.node_service.model import Node, NodeEvent, NodeEventType, text
@@ -200,3 +201,19 @@ async def test_a_call_that_is_given_up_is_done_whole_or_not_at_all(
     await listener.wait_for(len(answered))
     await until(relayed, what="an event for each stored note")
     assert answered <= set(await service.listed(user))
+
+
+async def test_events_are_spread_over_as_many_shards_as_the_configuration_has(stores: Stores, user: str) -> None:
+    dead = {"EVENTBRIDGE_ENDPOINT": "http://127.0.0.1:9", "BRAIN2_OUTBOX_SHARDS": "64"}
+    async with stores.fresh_table() as name, running(stores, BRAIN2_TABLE=name, **dead) as service:
+        for number in range(30):
+            await service.create(user, f"n{number}")
+        async with Aws(service.config, use=("dynamodb",)) as aws:
+            table = Table(aws.dynamodb, name)
+            used = {
+                shard
+                for shard in range(64)
+                if (await table.query(outbox_partition("node", shard), limit=1, consistent=True)).items
+            }
+    # By chance all of 30 events are in the lower 8 of 64 shards once in 10^27 runs.
+    assert max(used) >= 8

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from deploy.docs import CONTEXTS, config_class
 from shared.config import (
     ConfigError,
     ServerConfig,
@@ -131,3 +132,10 @@ def test_bounds() -> None:
     assert at_least(1)(0) == at_least(1)(float("inf")) == "at least 1"
     assert one_of("a", "b")("b") is None
     assert one_of("a", "b")("c") == "one of a, b"
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_service_does_not_take_the_name_of_a_field_that_all_have(context: str) -> None:
+    """It would replace the common field, and the code that all services share would read the service's own."""
+    common = {field.name for base in (ServerConfig, StoreConfig) for field in dataclasses.fields(base)}
+    assert common & set(config_class(context).__annotations__) == set()
