@@ -27,6 +27,11 @@ class BatchHandler:
     most: int = 100
     at_once: int = 1
 
+    async def __call__(self, event: Event) -> None:
+        """Handle one event by itself, or raise its error."""
+        for error in (await self.handle([event])).values():
+            raise error
+
     async def errors(self, events: Sequence[Event], seconds: float) -> Mapping[str, Exception]:
         """The error of each event that failed, by event id.
 

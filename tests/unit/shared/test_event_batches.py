@@ -10,7 +10,7 @@ from shared.events.consumer import Consumer
 from shared.events.envelope import Event
 from shared.events.handlers import BatchHandler
 from shared.resilience.breaker import Breaker
-from tests.support.clock import ManualClock, Middle, settle
+from tests.support.clock import ManualClock, Middle, run_ready
 
 
 class Sqs:
@@ -95,7 +95,7 @@ async def consume(sqs: Sqs, batches: Batches, **options: Any) -> Consumer:
 
 async def ran(consumer: Consumer) -> None:
     running = asyncio.create_task(consumer.run())
-    await settle()
+    await run_ready()
     await consumer.drain()
     await running
 
@@ -114,11 +114,11 @@ async def test_while_a_batch_is_handled_the_next_events_gather() -> None:
     first = batches.wait = asyncio.Event()
     consumer = await consume(sqs, batches, most=2)
     running = asyncio.create_task(consumer.run())
-    await settle()
+    await run_ready()
     assert batches.seen == [["a"]]
 
     first.set()
-    await settle()
+    await run_ready()
 
     assert batches.seen == [["a"], ["b", "c"], ["d"]]
     await consumer.drain()
@@ -191,14 +191,14 @@ async def test_while_the_breaker_is_open_one_event_is_tried() -> None:
         breaker=breaker,
     )
     running = asyncio.create_task(consumer.run())
-    await settle()
+    await run_ready()
     wait.set()
-    await settle()
+    await run_ready()
     assert batches.seen == [["a"]]
     assert breaker.state == "open"
 
     await clock.advance(breaker.retry_after + 1)
-    await settle()
+    await run_ready()
 
     assert batches.seen[1] == ["b"]
     await consumer.drain()
