@@ -115,7 +115,7 @@ proto-check: venv
 	@cd .brain2/proto-check && find . -type f | sort | while read -r f; do \
 	  cmp -s "$$f" "../../$$f" || { echo "brain2: $$f is stale, run 'make proto'" >&2; exit 1; }; done
 
-.PHONY: perf bench-fairness bench-throughput bench-graph bench-similarity bench-view bench-cost plots eval chaos fuzz audit
+.PHONY: perf bench-fairness bench-import bench-throughput bench-graph bench-similarity bench-view bench-cost plots eval chaos fuzz audit
 perf: venv ## Measure the promised latencies on the whole stack; fails when one is broken (ARGS=--quick)
 	@exec $(PY) -m tests.bench.perf $(ARGS)
 
@@ -124,6 +124,9 @@ bench-fairness: venv ## Measure how soon a single note is found while another us
 
 bench-throughput: venv ## Measure calls a second and processor a call, with one and two processes a service (ARGS=--quick)
 	@exec $(PY) -m tests.bench.throughput $(ARGS)
+
+bench-import: venv ## Measure the processor time of an import, by service (BASE=<git ref>: beside an earlier tree)
+	@exec $(PY) -m tests.bench.imports $(if $(BASE),--base $(BASE)) $(ARGS)
 
 bench-graph: venv ## Measure edge lookups and traversals
 	@exec $(PY) -m tests.bench.graph $(ARGS)

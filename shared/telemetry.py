@@ -244,14 +244,19 @@ def span(
     try:
         yield started
     except Exception as error:
-        if "error.type" not in (getattr(started, "attributes", None) or ()):
-            started.set_attribute("error.type", type(error).__qualname__)
-        started.set_status(Status(StatusCode.ERROR, str(error)))
+        mark_failed(started, error)
         raise
     finally:
         otel_context.detach(token)
         unsampled.reset(before)
         started.end()
+
+
+def mark_failed(span: Span, error: Exception) -> None:
+    """Set a span's status to ERROR. An exception that leaves the block of span() does so by itself."""
+    if "error.type" not in (getattr(span, "attributes", None) or ()):
+        span.set_attribute("error.type", type(error).__qualname__)
+    span.set_status(Status(StatusCode.ERROR, str(error)))
 
 
 def inject() -> dict[str, str]:

@@ -42,6 +42,7 @@ from shared.config import load as load_config
 from shared.dynamo import Table
 from shared.dynamo.metered import watch_table
 from shared.events.consumer import Consumer
+from shared.events.handlers import BatchHandler, Handler
 from shared.events.metered import watch_consumer
 from shared.grpc import deadline
 from shared.grpc.client import Channels
@@ -65,7 +66,7 @@ class Components:
     port: int
     cache: IndexCache
     relinker: Relinker
-    handlers: Mapping[str, subscriber.Handler]
+    handlers: Mapping[str, Handler | BatchHandler]
 
 
 async def serve(life: Lifecycle) -> None:

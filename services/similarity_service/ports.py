@@ -1,6 +1,6 @@
 """What the use cases need from stores and other services, and which guarantees they get."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -26,6 +26,12 @@ class Records(Protocol):
 
         False when another writer changed the record after get(). An error leaves open what was done: repair_postings()
         completes it.
+        """
+
+    async def put_many(self, user_id: str, changes: Mapping[str, tuple[Stored, Stored]]) -> Collection[str]:
+        """put() for several notes, each by itself: (old, new) by node id. Returns the notes whose record was replaced.
+
+        After an error, it is open for each of them what was done.
         """
 
     async def repair_postings(self, user_id: str, node_id: str, stored: Stored) -> None:
@@ -193,16 +199,18 @@ class Graph(Protocol):
     async def rejected(self, user_id: str, node_id: str) -> frozenset[str]:
         """The notes to which a person has rejected a link of a note (a consistent read)."""
 
-    async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
-        """Make automatic links. An existing one gets a new score and new reasons if its score differs by RENEWED or
-        more; a link that a person rejected is not made.
+    async def link(self, user_id: str, links: Mapping[str, Sequence[Link]], method: str) -> Collection[str]:
+        """Make the automatic links of notes, by node id. An existing one gets a new score and new reasons if its score
+        differs by RENEWED or more; a link that a person rejected is not made.
+
+        Returns the notes of which a link could not be made now.
         """
 
-    async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
-        """Remove links that are automatic and not confirmed by a person."""
+    async def unlink(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
+        """Remove the links between these notes that are automatic and not confirmed by a person."""
 
-    async def text_links(self, user_id: str, node_id: str) -> Mapping[str, Direction]:
-        """The notes to which a note has an edge of the type of wiki links, whoever made it."""
+    async def text_links(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, Direction]]:
+        """For each note, the notes to which it has an edge of the type of wiki links, whoever made it."""
 
     async def link_texts(self, user_id: str, links: Sequence[TextLink]) -> Sequence[tuple[str, str]]:
         """Make edges for wiki links, or give them another direction. An edge that a person made stays as it is.

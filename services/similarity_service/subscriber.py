@@ -1,19 +1,18 @@
 """Handles the events of the node service. They may come twice and in any order (model/stored.py)."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 from services.similarity_service import convert
-from services.similarity_service.ports import Nodes
+from services.similarity_service.ports import Nodes, NodeText
 from services.similarity_service.usecases.index_node import IndexNode
 from services.similarity_service.usecases.link_node import LinkNode
 from services.similarity_service.usecases.link_texts import LinkTexts
 from services.similarity_service.usecases.relink import Relinker
 from services.similarity_service.usecases.remove_node import RemoveNode
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
-from shared.errors import Aborted
+from shared.errors import Aborted, Brain2Error, InvalidArgument, Unavailable
 from shared.events.envelope import Event
-
-Handler = Callable[[Event], Awaitable[None]]
+from shared.events.handlers import BatchHandler, Handler
 
 
 def handlers(
@@ -24,23 +23,23 @@ def handlers(
     link_node: LinkNode,
     relinker: Relinker,
     nodes: Nodes,
-) -> Mapping[str, Handler]:
-    """The handler of each event type."""
+) -> Mapping[str, Handler | BatchHandler]:
+    """The handler of each event type. What was written is indexed and linked together."""
 
-    async def written(event: Event) -> None:
-        text, omitted = convert.written(event)
-        if omitted:
-            found = (await nodes.texts(event.user_id, [event.node_id])).get(event.node_id)
-            if found is None:
-                return  # the note was deleted after the event, and its deletion has an event of its own
-            text = found
-        # The note is linked also if it was indexed before: a process may have died between the two steps. Links to a
+    async def written(events: Sequence[Event]) -> Mapping[str, Exception]:
+        user_id = events[0].user_id
+        texts, failed = await _texts(nodes, events)
+        # Notes are linked also if they were indexed before: a process may have died between the two steps. Links to a
         # restored note may have been written while it was hidden.
-        before = await link_texts.before(event.user_id, event.node_id)
-        indexed = await index_node(event.user_id, text)
-        known = before if indexed and event.type != "node.restored" else None
-        await link_texts(event.user_id, event.node_id, known, whole=not indexed)
-        await link_node(event.user_id, event.node_id, event.time_ms)
+        restored = {event.node_id for event in events if event.type == "node.restored"}
+        before = await link_texts.before(user_id, texts)
+        indexed = await index_node(user_id, list(texts.values()))
+        known = {each: before[each] if each in indexed - restored else None for each in texts}
+        failed |= await link_texts(user_id, known, whole=texts.keys() - indexed)
+        linked = [each for each in texts if each not in failed]
+        for node_id in await link_node(user_id, linked, min(event.time_ms for event in events)):
+            failed[node_id] = Unavailable("the graph service could not make a link now")
+        return {event.id: failed[event.node_id] for event in events if event.node_id in failed}
 
     async def deleted(event: Event) -> None:
         incarnation = convert.incarnation_of(event)
@@ -57,10 +56,36 @@ def handlers(
                 raise
             # A newer version is indexed: the purge was of an earlier note with the same id.
 
+    together = BatchHandler(written)
     return {
-        "node.created": written,
-        "node.updated": written,
-        "node.restored": written,
+        "node.created": together,
+        "node.updated": together,
+        "node.restored": together,
         "node.deleted": deleted,
         "node.purged": purged,
     }
+
+
+async def _texts(nodes: Nodes, events: Sequence[Event]) -> tuple[dict[str, NodeText], dict[str, Exception]]:
+    """The texts by node id, and the errors of malformed events. A note that was deleted after its event may be missing:
+    its deletion has an event of its own.
+    """
+    texts: dict[str, NodeText] = {}
+    failed: dict[str, Exception] = {}
+    omitted = []
+    for event in events:
+        try:
+            text, is_omitted = convert.written(event)
+        except InvalidArgument as error:
+            failed[event.node_id] = error
+            continue
+        if is_omitted:
+            omitted.append(event.node_id)
+        else:
+            texts[event.node_id] = text
+    if omitted:
+        try:
+            texts |= await nodes.texts(events[0].user_id, omitted)
+        except Brain2Error as error:
+            failed |= dict.fromkeys(omitted, error)
+    return texts, failed

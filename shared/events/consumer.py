@@ -9,7 +9,10 @@ Delivery is at least once and in any order: handlers compare versions.
 
 Users share the consumer fairly: messages are received ahead of what is handled, wait in one line for each user, and are
 handed out to the handlers user by user in turn. So one user's import delays the single write of another by one handler
-at most, as long as the line of the import fits into memory (docs/adr/0074).
+at most, as long as the line of the import fits into memory (docs/adr/0076).
+
+A batch handler gets the events that wait in a user's line together. While its call runs, the next ones gather, so a
+batch is as large as the backlog: one event when there is none.
 
 Library considered: loafer has neither a breaker nor a drain that makes unfinished messages visible again.
 """
@@ -21,13 +24,17 @@ import logging
 import random as _random
 import re
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import Span
 
 from shared import telemetry
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.envelope import Event
+from shared.events.handlers import BatchHandler, Handler, each_alone
 from shared.events.queue import BATCH, Message, Queue
 from shared.ids import Clock
 from shared.resilience.breaker import Breaker, Permit, unreachable
@@ -38,7 +45,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Event], Awaitable[None]]
+# A message, and the event in it or why it has none.
+Received = tuple[Message, Event | InvalidArgument]
 
 # Seconds for which a message is hidden after its first, second ... failure. After the fifth, SQS moves it to the
 # dead-letter queue (maxReceiveCount), so an outage of five minutes loses no message.
@@ -51,6 +59,8 @@ _NEAR = 1_000
 _FAR_TIMES = 4
 _EXTENDED_AT_ONCE = 80
 _AHEAD_BYTES = 32 * 1024 * 1024
+# Traces that the span of a batch is linked to at most.
+_MOST_LINKED = 100
 # Characters that XML 1.0 does not allow; SQS refuses them in an attribute.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -58,8 +68,10 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 class Consumer:
     """`supervise("consumer", consumer.run())` and `on_drain(consumer.drain)`.
 
-    handlers: event type -> function that handles the event; it runs in the trace of the event.
-    concurrency: messages that are handled at once, at most; those of one user: a quarter of it, at most.
+    handlers: event type -> what handles its events. A function of one event runs in the trace of the event. Event types
+        with the same BatchHandler are handled together, in the trace of the event if it is one; a batch of several is
+        linked to their traces.
+    concurrency: calls of handlers at once, at most; those for one user: a quarter of it, at most.
     ahead: messages that are received and wait for a handler, at most.
     receivers: long polls at once.
     wait_seconds: how long a poll waits for the first message.
@@ -75,7 +87,7 @@ class Consumer:
         self,
         sqs_client: "SQSClient",
         queue_url: str,
-        handlers: Mapping[str, Handler],
+        handlers: Mapping[str, Handler | BatchHandler],
         *,
         service: str,
         dlq_url: str,
@@ -92,16 +104,21 @@ class Consumer:
         sleep: Sleep = asyncio.sleep,
         rng: Rng = _random,
     ) -> None:
-        self._handlers = handlers
+        self._per_user = max(1, concurrency // 4)
+        self._handlers = {
+            type: each if isinstance(each, BatchHandler) else each_alone(each, self._per_user)
+            for type, each in handlers.items()
+        }
         self._service = service
         self._dlq_url = dlq_url
         self._clock = clock
         self._concurrency = concurrency
-        self._per_user = max(1, concurrency // 4)
         self._ahead = ahead
-        self._lines: OrderedDict[str, deque[tuple[Message, Event | InvalidArgument]]] = OrderedDict()
+        self._lines: OrderedDict[str, deque[Received]] = OrderedDict()
         self._waiting_bytes = 0
         self._busy: Counter[str] = Counter()
+        # Calls of each batch handler that run for each user.
+        self._batches: Counter[tuple[str, int]] = Counter()
         self._receivers = receivers
         self._wait_seconds = wait_seconds
         self._visibility = visibility
@@ -114,7 +131,7 @@ class Consumer:
         self._backoff = Backoff(base=0.2, cap=10.0)
         self._queue = Queue(sqs_client, queue_url, visibility=visibility, backoff=self._backoff, sleep=sleep, rng=rng)
         self._in_flight: set[Message] = set()
-        self._tasks: dict[asyncio.Task[None], Message] = {}
+        self._tasks: dict[asyncio.Task[None], list[Message]] = {}
         self._reserved = 0
         self._room = asyncio.Event()
         self._receiving: list[asyncio.Task[None]] = []
@@ -193,7 +210,8 @@ class Consumer:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
         # A message that has left _in_flight was handled in the last moment: it is deleted, not given back.
-        await self._queue.extend([message for message in unfinished.values() if message in self._in_flight], 0)
+        unhandled = [message for messages in unfinished.values() for message in messages if message in self._in_flight]
+        await self._queue.extend(unhandled, 0)
         self._in_flight.clear()
         if not self._stopped.is_set() and self._receiving:
             with contextlib.suppress(TimeoutError):
@@ -216,7 +234,8 @@ class Consumer:
                 self._reserved -= most
                 self._room.set()
             for message in found:
-                self._start(message)
+                self._queue_up(message)
+            self._hand_out()
             if attempt:
                 await self._sleep(self._backoff.delay(attempt, self._rng))
 
@@ -239,7 +258,7 @@ class Consumer:
             self._room.clear()
             await self._room.wait()
 
-    def _start(self, message: Message) -> None:
+    def _queue_up(self, message: Message) -> None:
         self.counts["received"] += 1
         message.extend_at = self._clock.monotonic() + self._visibility / 2
         self._in_flight.add(message)
@@ -252,71 +271,95 @@ class Consumer:
             found = error
         self._lines.setdefault(user_id, deque()).append((message, found))
         self._waiting_bytes += len(message.body)
-        self._hand_out()
 
     def _hand_out(self) -> None:
-        """Give waiting messages to handlers, one of each user in turn."""
+        """Give waiting messages to handlers, one call for each user in turn."""
         while len(self._tasks) < self._concurrency and not self._draining:
-            user_id = next((each for each in self._lines if self._busy[each] < self._per_user), None)
+            user_id = next((each for each in self._lines if self._may_begin(each)), None)
             if user_id is None:
                 return
-            line = self._lines[user_id]
-            message, found = line.popleft()
-            self._waiting_bytes -= len(message.body)
+            group, handler = self._take(user_id)
             self._lines.move_to_end(user_id)
-            if not line:
+            if not self._lines[user_id]:
                 del self._lines[user_id]
+            running = (user_id, id(handler))
             self._busy[user_id] += 1
-            task = asyncio.get_running_loop().create_task(self._process(message, found))
-            self._tasks[task] = message
-            task.add_done_callback(functools.partial(self._finished, user_id))
+            self._batches[running] += 1
+            task = asyncio.get_running_loop().create_task(self._process(group, handler))
+            self._tasks[task] = [message for message, _ in group]
+            task.add_done_callback(functools.partial(self._finished, running))
 
-    def _finished(self, user_id: str, task: asyncio.Task[None]) -> None:
+    def _may_begin(self, user_id: str) -> bool:
+        """Whether the first message in the user's line may be handled now."""
+        handler = self._handler_of(self._lines[user_id][0])
+        most = self._per_user if handler is None else min(self._per_user, handler.at_once)
+        return self._busy[user_id] < self._per_user and self._batches[user_id, id(handler)] < most
+
+    def _handler_of(self, received: Received) -> BatchHandler | None:
+        event = received[1]
+        return self._handlers.get(event.type) if isinstance(event, Event) else None
+
+    def _take(self, user_id: str) -> tuple[list[Received], BatchHandler | None]:
+        """Remove what one call of a handler gets from the user's line: its first events, each of another note."""
+        line = self._lines[user_id]
+        handler = self._handler_of(line[0])
+        # While the breaker is not closed, one event is enough to find out.
+        most = handler.most if handler is not None and self._breaker.state == "closed" else 1
+        group: list[Received] = []
+        nodes: set[str] = set()
+        while line and len(group) < most and self._handler_of(line[0]) is handler:
+            message, event = line[0]
+            if isinstance(event, Event):
+                if event.node_id in nodes:
+                    break
+                nodes.add(event.node_id)
+            group.append(line.popleft())
+            self._waiting_bytes -= len(message.body)
+        return group, handler
+
+    def _finished(self, running: tuple[str, int], task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
-        self._busy[user_id] -= 1
-        if not self._busy[user_id]:
-            del self._busy[user_id]
+        self._busy -= Counter([running[0]])
+        self._batches -= Counter([running])
         self._hand_out()
         self._room.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a message could not be processed, it will be received again", exc_info=error)
+            log.error("messages could not be processed, they will be received again", exc_info=error)
 
-    async def _process(self, message: Message, event: Event | InvalidArgument) -> None:
+    async def _process(self, group: Sequence[Received], handler: BatchHandler | None) -> None:
+        """Handle messages that have the same handler; those without one are not of one kind, so each comes alone."""
         try:
-            if isinstance(event, InvalidArgument):
-                await self._send_to_dead_letters(message, event, "")
+            if handler is not None:
+                await self._handle([(message, event) for message, event in group if isinstance(event, Event)], handler)
                 return
-            handler = self._handlers.get(event.type)
-            if handler is None:
-                self.counts["unknown"] += 1
-                self._delete(message)
-                return
-            await self._handle(message, event, handler)
+            for message, event in group:
+                if isinstance(event, InvalidArgument):
+                    await self._send_to_dead_letters(message, event, "")
+                else:
+                    self.counts["unknown"] += 1
+                    self._delete(message)
         finally:
             if not self._draining:
-                self._in_flight.discard(message)
+                self._in_flight.difference_update(message for message, _ in group)
 
-    async def _handle(self, message: Message, event: Event, handler: Handler) -> None:
+    async def _handle(self, group: Sequence[tuple[Message, Event]], handler: BatchHandler) -> None:
+        events = [event for _, event in group]
         with await self._permit() as permit:
-            self._lag = max(self._lag, (self._clock.now_ms() - event.time_ms) / 1000)
-            try:
-                with telemetry.span(
-                    f"process {event.type}",
-                    kind="consumer",
-                    carrier=event.carrier,
-                    attributes=_attributes(message, event) if telemetry.is_sampled(event.traceparent) else None,
-                ):
-                    async with asyncio.timeout(self._handler_timeout):
-                        await handler(event)
-            except self._permanent as error:
-                permit.end(True)
-                await self._send_to_dead_letters(message, error, event.type)
-            except Exception as error:
-                permit.end(not unreachable(error))
-                await self._postpone(message, event, error)
-            else:
+            self._lag = max(self._lag, (self._clock.now_ms() - min(event.time_ms for event in events)) / 1000)
+            with _span(group) as span:
+                errors = await handler.errors(events, self._handler_timeout)
+                for failure in errors.values():
+                    telemetry.mark_failed(span, failure)
+            permit.end(not any(unreachable(error) for error in errors.values()))
+        for message, event in group:
+            error = errors.get(event.id)
+            if error is None:
                 self.counts["handled"] += 1
                 self._delete(message)
+            elif isinstance(error, self._permanent):
+                await self._send_to_dead_letters(message, error, event.type)
+            else:
+                await self._postpone(message, event, error)
 
     async def _permit(self) -> Permit:
         """Wait until the breaker lets a message through. Meanwhile the message stays in flight and hidden."""
@@ -382,6 +425,27 @@ class Consumer:
                     for message in still:
                         message.extend_at = now + seconds / 2
                     await self._queue.extend(still, seconds)
+
+
+def _span(group: Sequence[tuple[Message, Event]]) -> AbstractContextManager[Span]:
+    """The span in which events are handled: it continues the trace of one event, or is linked to those of several."""
+    message, event = group[0]
+    if len(group) == 1:
+        attributes = _attributes(message, event) if telemetry.is_sampled(event.traceparent) else None
+        return telemetry.span(f"process {event.type}", kind="consumer", carrier=event.carrier, attributes=attributes)
+    types = {each.type for _, each in group}
+    return telemetry.span(
+        f"process {event.type}" if len(types) == 1 else "process events",
+        kind="consumer",
+        links=[each.carrier for _, each in group[:_MOST_LINKED] if telemetry.is_sampled(each.traceparent)],
+        attributes={
+            "messaging.system": "aws_sqs",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.batch.message_count": len(group),
+        },
+        root=True,
+    )
 
 
 def _attributes(message: Message, event: Event) -> dict[str, str | int]:

@@ -1,7 +1,7 @@
 """The ports of similarity in memory, as far as their contract suites ask (tests/contract/similarity)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.similarity_service.model.analysis import analyser
@@ -49,11 +49,16 @@ class FakeRecords:
         if self.contended:
             self.contended -= 1
             return False
-        if (await self.get(user_id, node_id)).revision != old.revision:
+        if self.items.get((user_id, node_id), Stored()).revision != old.revision:
             return False
         self.items[user_id, node_id] = new
         self.times[user_id, node_id] = self.clock.now_ms()
         return True
+
+    async def put_many(self, user_id: str, changes: Mapping[str, tuple[Stored, Stored]]) -> Collection[str]:
+        self.reads.append("put_many")
+        await asyncio.sleep(0)
+        return [node_id for node_id, (old, new) in changes.items() if await self.put(user_id, node_id, old, new)]
 
     async def repair_postings(self, user_id: str, node_id: str, stored: Stored) -> None:
         self.reads.append("repair_postings")  # the postings here are the records themselves
@@ -242,6 +247,8 @@ class FakeGraph:
     texts: dict[str, dict[tuple[str, str], TextLink]] = field(default_factory=dict)
     # Notes that graph does not know.
     unknown: set[str] = field(default_factory=set)
+    # Notes whose automatic links can't be made now.
+    busy: set[str] = field(default_factory=set)
     down: bool = False
     # Edges for wiki links that were written or removed.
     calls: int = 0
@@ -261,7 +268,10 @@ class FakeGraph:
             for each in node_ids
         }
 
-    async def text_links(self, user_id: str, node_id: str) -> Mapping[str, Direction]:
+    async def text_links(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, Direction]]:
+        return {node_id: self._text_links(user_id, node_id) for node_id in node_ids}
+
+    def _text_links(self, user_id: str, node_id: str) -> Mapping[str, Direction]:
         found = {}
         for (a, b), link in self.texts.get(user_id, {}).items():
             if node_id in (a, b):
@@ -296,19 +306,21 @@ class FakeGraph:
     async def rejected(self, user_id: str, node_id: str) -> frozenset[str]:
         return frozenset()
 
-    async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
+    async def link(self, user_id: str, links: Mapping[str, Sequence[Link]], method: str) -> Collection[str]:
         if self.down:
             raise Unavailable("the graph service is down")
-        for link in links:
-            pair = frozenset((node_id, link.node_id))
-            if pair not in self.firm.get(user_id, set()):
-                auto = self.auto.setdefault(user_id, {})
-                if pair not in auto or abs(auto[pair].score - link.score) >= RENEWED:
-                    auto[pair] = link
+        for node_id, some in links.items():
+            for link in some:
+                pair = frozenset((node_id, link.node_id))
+                if pair not in self.firm.get(user_id, set()):
+                    auto = self.auto.setdefault(user_id, {})
+                    if pair not in auto or abs(auto[pair].score - link.score) >= RENEWED:
+                        auto[pair] = link
+        return links.keys() & self.busy
 
-    async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
-        for other in others:
-            self.auto.get(user_id, {}).pop(frozenset((node_id, other)), None)
+    async def unlink(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
+        for pair in pairs:
+            self.auto.get(user_id, {}).pop(frozenset(pair), None)
 
     @staticmethod
     def _others(pairs: Mapping[frozenset[str], object], node_id: str) -> set[str]:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping
 
 from services.similarity_service.ports import NodeText
-from services.similarity_service.subscriber import Handler, handlers
+from services.similarity_service.subscriber import handlers
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.index_node import IndexNode
 from services.similarity_service.usecases.link_node import LinkNode
@@ -15,6 +15,7 @@ from services.similarity_service.usecases.relink_leases import RelinkLeases
 from services.similarity_service.usecases.remove_node import RemoveNode
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
 from services.similarity_service.usecases.user_settings import UserSettingsCache
+from shared.events.handlers import BatchHandler, Handler
 from tests.support.clock import ManualClock
 from tests.support.similarity_fakes import (
     FakeGraph,
@@ -61,7 +62,7 @@ class Process:
         self.link_texts = LinkTexts(world.records, self.cache, world.graph)
 
     @property
-    def handlers(self) -> Mapping[str, Handler]:
+    def handlers(self) -> Mapping[str, Handler | BatchHandler]:
         """What it does with events; no event leaves out its text."""
         return handlers(
             self.index_node,
@@ -75,8 +76,8 @@ class Process:
 
     async def hear(self, text: NodeText) -> None:
         since_ms = self.clock.now_ms()
-        await self.index_node(U, text)
-        await self.link_node(U, text.node_id, since_ms)
+        await self.index_node(U, [text])
+        await self.link_node(U, [text.node_id], since_ms)
 
 
 class World:

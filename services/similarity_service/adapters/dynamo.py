@@ -4,13 +4,13 @@ USER#u / TERMS#n       the record: i, v, s (incarnation, versions of text and st
                        written, ms), rec (codec.py), lnk (aliases, path, earlier names and targets of links: codec.py)
 USER#u / KW#n#k        a posting of one of its keywords: weight; GSI1 USER#u#KW#k / NODE#n
 USER#u / SETTINGS#similarity
-A record is written on the condition that it is as it was read, and the postings that differ after it, each by itself:
-the record is the truth. A writer that has written postings reads the record once more, and if another writer came
-meanwhile it makes the postings those of the record. What a crash leaves undone, the same event makes good when it is
-delivered again.
+A record is written on the condition that it is as it was read (those of a burst in one transaction, without those whose
+condition fails), and the postings that differ after it, each by itself: the record is the truth. A writer that has
+written postings reads the record once more, and if another writer came meanwhile it makes the postings those of the
+record. What a crash leaves undone, the same event makes good when it is delivered again.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from protos import table
@@ -25,15 +25,21 @@ from shared.dynamo import (
     Condition,
     ConditionFailed,
     Item,
+    Key,
+    Put,
     Table,
+    TransactionCancelled,
     Update,
 )
+from shared.dynamo.size import item_bytes
 from shared.ids import Clock
 
 _SERVICE = "similarity"
 _STAMP = ("SK", "i", "v", "s", "vis", "gone", "rev")
 # A purged note keeps its record for this time, which is how long queues keep messages, so that late events are ignored.
 _GONE_SECONDS = 14 * 24 * 3600
+# What one transaction of records holds, at most: operations, and bytes of the items.
+_TOGETHER, _TOGETHER_BYTES = 100, 1024 * 1024
 # Records in one page. Parsing a page holds the event loop, for a tenth of a second at 1 MB.
 _PAGE = 200
 
@@ -55,16 +61,46 @@ class DynamoRecords:
         return {table.terms_of(sk): _stored(table.terms_of(sk), item) for (_, sk), item in items.items()}
 
     async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
+        return bool(await self.put_many(user_id, {node_id: (old, new)}))
+
+    async def put_many(self, user_id: str, changes: Mapping[str, tuple[Stored, Stored]]) -> Collection[str]:
+        puts = [
+            Put(self.item(user_id, node_id, new), condition=_unchanged(old)) for node_id, (old, new) in changes.items()
+        ]
+        written: list[str] = []
+        for group in _groups(puts):
+            written += [table.terms_of(put.item["SK"]) for put in await self._put_where_unchanged(group)]
+        postings: dict[str, tuple[Mapping[str, int], Mapping[str, int]]] = {}
+        for node_id in written:
+            old, new = changes[node_id]
+            if old.note is not None and new.note is not None and old.stamp == new.stamp:
+                # Indexed anew, perhaps because postings are wrong.
+                await self.repair_postings(user_id, node_id, new)
+            else:
+                postings[node_id] = _postings(old.note), _postings(new.note)
+        posted = await self._write_postings(user_id, postings)
+        await self._follow(user_id, {node_id: changes[node_id][1] for node_id in posted})
+        return written
+
+    async def _put_where_unchanged(self, puts: Sequence[Put]) -> Sequence[Put]:
+        """Write the items whose condition holds. A transaction saves requests, and costs twice the units."""
+        left = list(puts)
+        while len(left) > 1:
+            try:
+                await self._table.transact(left)
+            except TransactionCancelled as error:
+                kept = [put for put, reason in zip(left, error.reasons, strict=True) if not reason.failed]
+                if len(kept) == len(left):
+                    raise
+                left = kept
+            else:
+                return left
         try:
-            await self._table.put(self.item(user_id, node_id, new), condition=_unchanged(old))
+            for put in left:
+                await self._table.put(put.item, condition=put.condition)
         except ConditionFailed:
-            return False
-        if old.note is not None and new.note is not None and old.stamp == new.stamp:
-            # Indexed anew, perhaps because postings are wrong.
-            await self.repair_postings(user_id, node_id, new)
-        elif await self._write_postings(user_id, node_id, _postings(old.note), _postings(new.note)):
-            await self._follow(user_id, node_id, new)
-        return True
+            return []
+        return left
 
     async def repair_postings(self, user_id: str, node_id: str, stored: Stored) -> None:
         if stored.note is None and not stored.gone:
@@ -73,26 +109,42 @@ class DynamoRecords:
         there: dict[str, int] = {}
         async for page in self._table.query_pages(table.user_partition(user_id), begins_with=prefix):
             there |= {item["SK"].removeprefix(prefix): int(item["weight"]) for item in page}
-        if await self._write_postings(user_id, node_id, there, _postings(stored.note)):
-            await self._follow(user_id, node_id, stored)
+        if await self._write_postings(user_id, {node_id: (there, _postings(stored.note))}):
+            await self._follow(user_id, {node_id: stored})
 
     async def _write_postings(
-        self, user_id: str, node_id: str, before: Mapping[str, int], after: Mapping[str, int]
-    ) -> bool:
-        """Make the postings `before` those of `after`; False when there is nothing to write."""
-        puts = [
-            _posting(user_id, node_id, term, weight) for term, weight in after.items() if before.get(term) != weight
-        ]
-        deletes = [table.posting_key(user_id, node_id, term) for term in before if term not in after]
-        if puts or deletes:
+        self, user_id: str, changes: Mapping[str, tuple[Mapping[str, int], Mapping[str, int]]]
+    ) -> list[str]:
+        """Make the postings (before, after) of notes those that are after; the notes with something to write."""
+        puts: list[Item] = []
+        deletes: list[Key] = []
+        written = []
+        for node_id, (before, after) in changes.items():
+            number = len(puts) + len(deletes)
+            puts += [
+                _posting(user_id, node_id, term, weight) for term, weight in after.items() if before.get(term) != weight
+            ]
+            deletes += [table.posting_key(user_id, node_id, term) for term in before if term not in after]
+            if len(puts) + len(deletes) > number:
+                written.append(node_id)
+        if written:
             await self._table.batch_write(puts, deletes)
-        return bool(puts or deletes)
+        return written
 
-    async def _follow(self, user_id: str, node_id: str, written: Stored) -> None:
-        """After writing the postings of a record: write those of the next one, if there is one by now."""
-        current = await self.get(user_id, node_id)
-        if current.revision != written.revision:
-            await self.repair_postings(user_id, node_id, current)
+    async def _follow(self, user_id: str, written: Mapping[str, Stored]) -> None:
+        """After writing the postings of records: write those of the next ones, where there is one by now."""
+        if not written:
+            return
+        keys = [table.terms_key(user_id, node_id) for node_id in written]
+        if len(keys) == 1:
+            item = await self._table.get(keys[0], consistent=True, attributes=_STAMP)
+            items = {} if item is None else {keys[0]: item}
+        else:
+            items = await self._table.batch_get(keys, consistent=True, attributes=_STAMP)
+        for key, (node_id, stored) in zip(keys, written.items(), strict=True):
+            item = items.get(key)
+            if (0 if item is None else int(item["rev"])) != stored.revision:
+                await self.repair_postings(user_id, node_id, await self.get(user_id, node_id))
 
     async def set_visibility(
         self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
@@ -208,6 +260,21 @@ class DynamoUserSettings:
                 "updated_ms": saved.updated_ms,
             }
         )
+
+
+def _groups(puts: Sequence[Put]) -> Iterator[Sequence[Put]]:
+    """The puts, so many together as one transaction may hold."""
+    group: list[Put] = []
+    size = 0
+    for put in puts:
+        more = item_bytes(put.item)
+        if group and (len(group) == _TOGETHER or size + more > _TOGETHER_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(put)
+        size += more
+    if group:
+        yield group
 
 
 def _unchanged(old: Stored) -> Condition:

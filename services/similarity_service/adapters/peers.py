@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any
 
 from grpc import StatusCode
@@ -107,10 +107,8 @@ class GraphPeer:
     async def related(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Related]:
         if not node_ids:
             return {}
-        request = graph_pb2.BatchGetNeighborsRequest(user_id=user_id, node_ids=node_ids, limit=_NEIGHBOURS)
-        answer = await self._stub.BatchGetNeighbors(request)
         found = {}
-        for result in answer.results:
+        for result in await self._first_neighbours(user_id, node_ids):
             neighbours = result.neighbors
             if result.total_degree > len(neighbours):
                 neighbours = await self._neighbours(user_id, result.node_id)
@@ -127,33 +125,55 @@ class GraphPeer:
         request = graph_pb2.ListSuppressedEdgesRequest(user_id=user_id, node_id=node_id)
         return frozenset((await self._stub.ListSuppressedEdges(request)).node_ids)
 
-    async def link(self, user_id: str, node_id: str, links: Sequence[Link], method: str) -> None:
-        for start in range(0, len(links), _EDGES_A_CALL):
-            part = links[start : start + _EDGES_A_CALL]
+    async def link(self, user_id: str, links: Mapping[str, Sequence[Link]], method: str) -> Collection[str]:
+        # Two notes of one burst may each have the other among their best: that is one edge.
+        edges: dict[tuple[str, str], tuple[str, Link]] = {}
+        for node_id, some in links.items():
+            for link in some:
+                edges[min(node_id, link.node_id), max(node_id, link.node_id)] = node_id, link
+        wanted = list(edges.values())
+        failed: set[str] = set()
+        for start in range(0, len(wanted), _EDGES_A_CALL):
+            part = wanted[start : start + _EDGES_A_CALL]
             request = graph_pb2.BatchCreateEdgesRequest(
-                user_id=user_id, edges=[convert.new_edge(node_id, link, method) for link in part]
+                user_id=user_id, edges=[convert.new_edge(node_id, link, method) for node_id, link in part]
             )
             # Making the same edge again changes nothing.
             answer = await self._stub.BatchCreateEdges(request, idempotent=True)
             self.made += sum(result.created for result in answer.results)
-            for link, result in zip(part, answer.results, strict=True):
+            for (node_id, link), result in zip(part, answer.results, strict=True):
                 if _is_transient(result):
-                    raise Unavailable(f"the graph service could not make a link: {result.message}")
-                if result.code != StatusCode.OK.value[0]:
+                    failed |= {node_id, link.node_id} & links.keys()
+                elif result.code != StatusCode.OK.value[0]:
                     # A person rejected the link, the note has too many edges, or the other note was deleted.
                     log.debug(
                         "link not made", extra={"node_id": node_id, "other_id": link.node_id, "reason": result.reason}
                     )
+        return failed
 
-    async def unlink(self, user_id: str, node_id: str, others: Sequence[str]) -> None:
-        for start in range(0, len(others), _UNLINK_AT_ONCE):
-            await asyncio.gather(
-                *(self._unlink(user_id, node_id, other) for other in others[start : start + _UNLINK_AT_ONCE])
-            )
+    async def unlink(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
+        for start in range(0, len(pairs), _UNLINK_AT_ONCE):
+            await asyncio.gather(*(self._unlink(user_id, *pair) for pair in pairs[start : start + _UNLINK_AT_ONCE]))
 
-    async def text_links(self, user_id: str, node_id: str) -> Mapping[str, Direction]:
-        found = await self._neighbours(user_id, node_id, types=(convert.LINKS_TO,))
-        return {each.node_id: convert.direction(each.direction) for each in found}
+    async def text_links(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, Direction]]:
+        found: dict[str, Sequence[Any]] = {}
+        if len(node_ids) > 1:
+            for start in range(0, len(node_ids), _NODES_A_CALL):
+                for each in await self._first_neighbours(user_id, node_ids[start : start + _NODES_A_CALL]):
+                    if each.total_degree <= len(each.neighbors):
+                        found[each.node_id] = each.neighbors
+        for node_id in node_ids:
+            if node_id not in found:
+                found[node_id] = await self._neighbours(user_id, node_id, types=(convert.LINKS_TO,))
+        return {
+            node_id: {each.node_id: convert.direction(each.direction) for each in some if each.type == convert.LINKS_TO}
+            for node_id, some in found.items()
+        }
+
+    async def _first_neighbours(self, user_id: str, node_ids: Sequence[str]) -> Sequence[Any]:
+        request = graph_pb2.BatchGetNeighborsRequest(user_id=user_id, node_ids=node_ids, limit=_NEIGHBOURS)
+        results: Sequence[Any] = (await self._stub.BatchGetNeighbors(request)).results
+        return results
 
     async def link_texts(self, user_id: str, links: Sequence[TextLink]) -> Sequence[tuple[str, str]]:
         refused = []

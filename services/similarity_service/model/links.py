@@ -103,6 +103,20 @@ class Linker:
         return self._best[doc]
 
 
+class Linkers:
+    """The linker of an index, made anew only when the index is another object: the user was loaded again."""
+
+    def __init__(self, settings: UserSettings) -> None:
+        self._settings = settings
+        self._linker: Linker | None = None
+
+    def of(self, index: UserIndex) -> Linker:
+        """The linker of this index."""
+        if self._linker is None or self._linker.index is not index:
+            self._linker = Linker(index, self._settings)
+        return self._linker
+
+
 def threshold(settings: UserSettings, notes: int, match: Match) -> float:
     """The score that two notes need to be linked: the user's, or by default one that follows the evidence."""
     if settings.link_threshold:

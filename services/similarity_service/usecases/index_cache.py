@@ -28,6 +28,7 @@ from shared.resilience.singleflight import SingleFlight
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+K = TypeVar("K")
 
 # After this many applied notes, other tasks may run on the event loop.
 _STEP = 8
@@ -113,9 +114,30 @@ class IndexCache:
         """As query(), of both indexes in the same state."""
         cached = await self._fresh(user_id)
         async with cached.lock:
-            if long or cached.index.live > _LARGE or cached.bytes > _LONG_NOTE_BYTES * cached.index.live:
+            if long or _is_slow(cached):
                 return await text_worker.run(lambda: read(cached.index, cached.links))
             return read(cached.index, cached.links)
+
+    async def query_each(
+        self,
+        user_id: str,
+        items: Sequence[K],
+        read: Callable[[UserIndex, K], T],
+        *,
+        long: Callable[[K], bool] = lambda _: False,
+    ) -> list[T]:
+        """read(index, item) of each item, as query(), with one look at the log. Other tasks run between two items."""
+        cached = await self._fresh(user_id)
+        found: list[T] = []
+        for item in items:
+            if found:
+                await asyncio.sleep(0)
+            async with cached.lock:
+                if long(item) or _is_slow(cached):
+                    found.append(await text_worker.run(partial(read, cached.index, item)))
+                else:
+                    found.append(read(cached.index, item))
+        return found
 
     async def query_links(self, user_id: str, read: Callable[[LinkIndex], T]) -> T:
         """As query(), of the index of wiki links."""
@@ -309,6 +331,11 @@ class IndexCache:
                 return
             if other != user_id and not self._cached[other].lock.locked():
                 used -= self._cached.pop(other).bytes
+
+
+def _is_slow(cached: CachedIndex) -> bool:
+    """Whether any query of this index would hold the event loop for milliseconds."""
+    return cached.index.live > _LARGE or cached.bytes > _LONG_NOTE_BYTES * cached.index.live
 
 
 def is_long(note: Note) -> bool:

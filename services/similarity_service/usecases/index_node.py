@@ -1,5 +1,7 @@
-"""A note was written: its text is analysed, and the record and the index get the result."""
+"""Notes were written: their texts are analysed, and the records and the index get the results."""
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from services.similarity_service.model import keywords
@@ -9,7 +11,7 @@ from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import NodeText
 from services.similarity_service.usecases import text_worker
 from services.similarity_service.usecases.index_cache import IndexCache, is_long
-from services.similarity_service.usecases.record_changes import RecordChanges
+from services.similarity_service.usecases.record_changes import Change, RecordChanges
 from services.similarity_service.usecases.user_settings import UserSettingsCache
 
 
@@ -21,22 +23,22 @@ class IndexNode:
     cache: IndexCache
     settings: UserSettingsCache
 
-    async def __call__(self, user_id: str, text: NodeText, *, again: bool = False) -> bool:
-        """Index a note. False when a newer version is known.
+    async def __call__(self, user_id: str, texts: Sequence[NodeText], *, again: bool = False) -> set[str]:
+        """Index notes, each once. Returns the ids of those that were indexed: of the others a newer version is known.
 
-        again: index it also when this version is known (another analysis or another language).
+        again: index them also when their version is known (another analysis or another language).
         """
         language = (await self.settings.get(user_id)).indexed_language
-        note = await _analyse(text, language)
-        salient = await self.cache.query(user_id, lambda index: keywords.salient(index, note), long=is_long(note))
-        note = replace(note, salient=salient)
-        # Nearly every first version is new: the conditional write finds out at no cost, a read would be one call more.
-        guess = Stored() if note.version == 1 and not again else None
+        notes = [await _analyse(text, language) for text in texts]
+        salient = await self.cache.query_each(user_id, notes, keywords.salient, long=is_long)
+        found = [replace(note, salient=best) for note, best in zip(notes, salient, strict=True)]
+        return await self.changes.change_many(user_id, {note.node_id: _change(note, again) for note in found})
 
-        def change(old: Stored) -> Stored | None:
-            return old.written(_with_former_names(note, old.note), again=again)
 
-        return await self.changes.change(user_id, text.node_id, change, guess)
+def _change(note: Note, again: bool) -> Change:
+    # Nearly every first version is new: the conditional write finds out at no cost, a read would be one call more.
+    guess = Stored() if note.version == 1 and not again else None
+    return Change(lambda old: old.written(_with_former_names(note, old.note), again=again), guess)
 
 
 def _with_former_names(note: Note, old: Note | None) -> Note:
@@ -61,4 +63,5 @@ async def _analyse(text: NodeText, language: str) -> Note:
             properties=text.properties,
         )
 
+    await asyncio.sleep(0)  # between the notes of a burst, others have their turn
     return await text_worker.run_if_long(len(text.text), work)

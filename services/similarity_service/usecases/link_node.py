@@ -1,8 +1,9 @@
-"""The first step of automatic linking: a note that was just indexed is linked to its best notes."""
+"""The first step of automatic linking: notes that were just indexed are linked to their best notes."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from services.similarity_service.model.links import Linker
+from services.similarity_service.model.links import Linkers
 from services.similarity_service.model.score import METHOD
 from services.similarity_service.ports import Graph
 from services.similarity_service.usecases.index_cache import IndexCache
@@ -23,16 +24,20 @@ class LinkNode:
     relinker: Relinker
     matches: int = field(default=0, init=False)
 
-    async def __call__(self, user_id: str, node_id: str, since_ms: int) -> None:
-        """Link a note to its best notes. It will be relinked even if this process dies after the call returns.
+    async def __call__(self, user_id: str, node_ids: Sequence[str], since_ms: int) -> Collection[str]:
+        """Link notes to their best notes. They will be relinked even if this process dies after the call returns.
 
-        since_ms: a time at or before which the note was written, in milliseconds since 1970.
+        since_ms: a time at or before which the notes were written, in milliseconds since 1970.
+
+        Returns the notes of which a link could not be made now.
         """
         settings = (await self.settings.get(user_id)).settings
-        if not settings.auto_link:
-            return
-        found = await self.cache.query(user_id, lambda index: Linker(index, settings).best(node_id))
-        self.matches += len(found)
-        await self.relinker.schedule(user_id, [node_id, *(link.node_id for link in found)], since_ms)
-        if found:
-            await self.graph.link(user_id, node_id, found, METHOD)
+        if not settings.auto_link or not node_ids:
+            return ()
+        linkers = Linkers(settings)
+        found = await self.cache.query_each(user_id, node_ids, lambda index, node_id: linkers.of(index).best(node_id))
+        links = {node_id: best for node_id, best in zip(node_ids, found, strict=True) if best}
+        self.matches += sum(map(len, links.values()))
+        others = [link.node_id for best in links.values() for link in best]
+        await self.relinker.schedule(user_id, [*node_ids, *others], since_ms)
+        return await self.graph.link(user_id, links, METHOD) if links else ()

@@ -1,11 +1,11 @@
-"""Wiki links: the edges at a note are made what the texts say, after the note was written, hidden or shown.
+"""Wiki links: the edges at notes are made what the texts say, after the notes were written, hidden or shown.
 
 Two notes have one edge for all links between them. Which edges there should be follows from the index alone, so the
 work may be done twice, late, or by two processes at once: after the edges are written, they are compared with the index
 again, until both agree. What a crash leaves undone is done when the event is delivered again.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.similarity_service.model.link_index import LinkIndex, LinkingNote, linking_note
@@ -29,46 +29,73 @@ class LinkTexts:
     cache: IndexCache
     graph: Graph
 
-    async def before(self, user_id: str, node_id: str) -> LinkingNote | None:
-        """The note as the index has it, to be passed on when it has been changed."""
-        return await self.cache.query_links(user_id, lambda index: index.note(node_id))
+    async def before(self, user_id: str, node_ids: Collection[str]) -> dict[str, LinkingNote | None]:
+        """The notes as the index has them, to be passed on when they have been changed."""
+        return await self.cache.query_links(user_id, lambda index: {each: index.note(each) for each in node_ids})
 
-    async def __call__(self, user_id: str, node_id: str, before: LinkingNote | None, *, whole: bool = False) -> None:
-        """Make the edges of a note, and of the notes whose links say its names, what the texts say.
+    async def __call__(
+        self, user_id: str, notes: Mapping[str, LinkingNote | None], whole: Collection[str] = ()
+    ) -> dict[str, Exception]:
+        """Make the edges of notes, and of the notes whose links say their names, what the texts say.
 
-        before: the note before it was changed. whole: look at the edges that the note has, even if neither its text
-        nor any other has a link, because what was there before is not known.
+        notes: the notes before they were changed. whole: of these look at the edges that the note has, even if neither
+        its text nor any other has a link, because what was there before is not known.
 
-        Aborted (LINKS_CONTENDED) when others kept writing the same notes; Unavailable when graph can't be reached.
+        Returns the error of each note whose edges are not right: Aborted (LINKS_CONTENDED) when others kept writing the
+        same notes. Unavailable when graph can't be reached.
         """
-        if not whole and not await self.cache.query_links(user_id, lambda index: _may_differ(index, node_id, before)):
-            return
+
+        def differing(index: LinkIndex) -> list[str]:
+            return [each for each, before in notes.items() if each in whole or _may_differ(index, each, before)]
+
+        left = await self.cache.query_links(user_id, differing) if notes.keys() - set(whole) else list(notes)
         refused: Collection[Pair] = ()
         for _ in range(_ROUNDS):
-            there = await self.graph.text_links(user_id, node_id)
-            due = await self._due(user_id, node_id, before, there)
-            links, gone = _differences(node_id, due, there)
-            if not links and not gone:
-                return
-            refused = await self.graph.link_texts(user_id, links)
-            await self.graph.unlink_texts(user_id, gone)
+            if not left:
+                return {}
+            there = await self.graph.text_links(user_id, left)
+            due = await self._due(user_id, left, notes, there)
+            links: dict[Pair, TextLink] = {}
+            gone: set[Pair] = set()
+            changed = []
+            for node_id in left:
+                made, removed = _differences(node_id, due[node_id], there[node_id])
+                if made or removed:
+                    changed.append(node_id)
+                links |= {_pair(link.source, link.target): link for link in made}
+                gone |= set(removed)
+            if not changed:
+                return {}
+            refused = {_pair(*pair) for pair in await self.graph.link_texts(user_id, list(links.values()))}
+            await self.graph.unlink_texts(user_id, sorted(gone))
             # A text that another process has indexed meanwhile is seen here, or that process has seen these edges.
-            if not refused and await self._due(user_id, node_id, before, there) == due:
-                return
-        raise Aborted(
+            now = await self._due(user_id, changed, notes, there)
+            left = [each for each in changed if now[each] != due[each] or not refused.isdisjoint(due[each])]
+        error = Aborted(
             "the links of the note are being changed by others, or graph does not know a note yet",
             reason="LINKS_CONTENDED",
-            metadata={"pairs": " ".join("-".join(pair) for pair in refused)},
+            metadata={"pairs": " ".join("-".join(pair) for pair in sorted(refused))},
         )
+        return dict.fromkeys(left, error)
 
-    async def _due(self, user_id: str, node_id: str, before: LinkingNote | None, there: Mapping[str, Direction]) -> Due:
-        return await self.cache.query_links(user_id, lambda index: _due(index, node_id, before, there))
+    async def _due(
+        self,
+        user_id: str,
+        node_ids: Sequence[str],
+        notes: Mapping[str, LinkingNote | None],
+        there: Mapping[str, Mapping[str, Direction]],
+    ) -> dict[str, Due]:
+        def due(index: LinkIndex) -> dict[str, Due]:
+            return {each: _due(index, each, notes[each], there[each]) for each in node_ids}
+
+        return await self.cache.query_links(user_id, due)
 
     async def after_hiding(self, user_id: str, node_id: str) -> None:
         """A note was hidden: links that say its names lead to other notes with these names, if there are such notes."""
         note = (await self.records.get(user_id, node_id)).note
         if note is not None:
-            await self(user_id, node_id, linking_note(node_id, note.title, note.links))
+            for error in (await self(user_id, {node_id: linking_note(node_id, note.title, note.links)})).values():
+                raise error
 
 
 def _may_differ(index: LinkIndex, node_id: str, before: LinkingNote | None) -> bool:

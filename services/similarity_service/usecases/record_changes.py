@@ -3,7 +3,7 @@
 A change may come twice, late or in any order; model/stored.py decides what it means.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from services.similarity_service.model.stored import Stored
@@ -21,11 +21,47 @@ class _Contended(Aborted):
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """A change of one record. apply: the new record, or None when a newer state is known.
+
+    guess: what is probably stored; the first attempt then does not read.
+    """
+
+    apply: Callable[[Stored], Stored | None]
+    guess: Stored | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RecordChanges:
     """Writes the records, with optimistic concurrency."""
 
     records: Records
     cache: IndexCache
+
+    async def change_many(self, user_id: str, changes: Mapping[str, Change]) -> set[str]:
+        """change() for the texts of several notes, by node id: the notes whose record was replaced.
+
+        Their records are read, written and published together; one that meets another writer is changed by itself.
+        """
+        stored = {node_id: change.guess for node_id, change in changes.items() if change.guess is not None}
+        if unknown := [node_id for node_id in changes if node_id not in stored]:
+            found = await self.records.get_many(user_id, unknown)
+            stored |= {node_id: found.get(node_id, Stored()) for node_id in unknown}
+        wanted: dict[str, tuple[Stored, Stored]] = {}
+        for node_id, change in changes.items():
+            old = stored[node_id]
+            if (new := change.apply(old)) is not None:
+                wanted[node_id] = old, replace(new, revision=old.revision + 1)
+        replaced = set(await self.records.put_many(user_id, wanted)) if wanted else set()
+        if replaced:
+            # After the records and before anything is linked: whoever reads the log then finds the records.
+            await self.cache.publish(
+                user_id, [(node_id, new) for node_id, (_, new) in wanted.items() if node_id in replaced]
+            )
+        for node_id, change in changes.items():
+            if node_id not in replaced and await self.change(user_id, node_id, change.apply):
+                replaced.add(node_id)
+        return replaced
 
     async def change(
         self,

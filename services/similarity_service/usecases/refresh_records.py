@@ -14,7 +14,7 @@ from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.index_node import IndexNode
 from services.similarity_service.usecases.link_node import LinkNode
 from services.similarity_service.usecases.link_texts import LinkTexts
-from shared.errors import Brain2Error
+from shared.errors import Brain2Error, Unavailable
 from shared.ids import Clock
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,14 @@ class RefreshRecords:
         old = [node_id for node_id, record in stored.items() if record.note and _is_outdated(record.note)]
         # Another process was faster with these.
         await self.cache.adopt(user_id, [each for each in stored.items() if each[0] not in old])
-        for node_id, text in (await self.nodes.texts(user_id, old) if old else {}).items():
-            await self.index_node(user_id, text, again=True)
-            await self.link_texts(user_id, node_id, None, whole=True)
-            await self.link_node(user_id, node_id, since_ms)
+        texts = await self.nodes.texts(user_id, old) if old else {}
+        if not texts:
+            return
+        await self.index_node(user_id, list(texts.values()), again=True)
+        for error in (await self.link_texts(user_id, dict.fromkeys(texts), whole=texts)).values():
+            raise error
+        if await self.link_node(user_id, list(texts), since_ms):
+            raise Unavailable("the graph service could not make some links now")
 
 
 def _is_outdated(note: Note) -> bool:

@@ -48,16 +48,15 @@ class ReindexUser:
         for start in range(0, total, _BATCH):
             batch = node_ids[start : start + _BATCH]
             texts = await self.nodes.texts(user_id, batch)
-            for node_id in batch:
-                if node_id in texts:
-                    await self.index_node(user_id, texts[node_id], again=True)
+            await self.index_node(user_id, list(texts.values()), again=True)
             done += len(batch)
             yield Progress(done, total, False)
         await self._hide_orphans(user_id, set(node_ids))
         await self.cache.invalidate_everywhere(user_id)
         for start in range(0, total, _BATCH):
-            for node_id in node_ids[start : start + _BATCH]:
-                await self.link_texts(user_id, node_id, None, whole=relink)
+            batch = node_ids[start : start + _BATCH]
+            for error in (await self.link_texts(user_id, dict.fromkeys(batch), batch if relink else ())).values():
+                raise error
             yield Progress(total, total, False)
         if relink:
             for start in range(0, total, _BATCH):

@@ -12,14 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from services.similarity_service.model.engine.index import UserIndex
-from services.similarity_service.model.links import RENEWED, Link, Linker
+from services.similarity_service.model.links import RENEWED, Link, Linkers
 from services.similarity_service.model.score import METHOD
-from services.similarity_service.model.user_settings import UserSettings
 from services.similarity_service.ports import Graph, PendingRelink, Records, Related
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.relink_leases import RelinkLease, RelinkLeases
 from services.similarity_service.usecases.user_settings import UserSettingsCache
-from shared.errors import Brain2Error
+from shared.errors import Brain2Error, Unavailable
 from shared.ids import Clock
 from shared.tracer import NoTracer, Tracer
 
@@ -231,52 +230,51 @@ class Relinker:
 
     async def relink(self, user_id: str, node_ids: Sequence[str]) -> None:
         """Make the automatic links of some notes what the rule says over the notes as they are now."""
-        settings = (await self._settings.get(user_id)).settings
-        linker: list[Linker] = []
+        linkers = Linkers((await self._settings.get(user_id)).settings)
         asked = set(node_ids)
         # A note that takes a place in another's list takes it from a third one: so partners are considered, too.
         partners: dict[str, None] = {}
         for start in range(0, len(node_ids), _BATCH):
-            for other in await self._relink_batch(user_id, node_ids[start : start + _BATCH], settings, linker):
+            for other in await self._relink_batch(user_id, node_ids[start : start + _BATCH], linkers):
                 if other not in asked:
                     partners[other] = None
         others = list(partners)
         for start in range(0, len(others), _BATCH):
-            await self._relink_batch(user_id, others[start : start + _BATCH], settings, linker)
+            await self._relink_batch(user_id, others[start : start + _BATCH], linkers)
 
-    async def _relink_batch(
-        self, user_id: str, batch: Sequence[str], settings: UserSettings, linker: list[Linker]
-    ) -> set[str]:
+    async def _relink_batch(self, user_id: str, batch: Sequence[str], linkers: Linkers) -> set[str]:
         """Relink some notes. Returns the notes at the other ends of their links."""
-        due = {node_id: await self._due(user_id, node_id, settings, linker) for node_id in batch}
+
+        def links(index: UserIndex, node_id: str) -> Sequence[Link] | None:
+            # The lists that the rule compares are kept from note to note, as long as the index stays the same.
+            return linkers.of(index).links(node_id) if node_id in index else None
+
+        due = dict(zip(batch, await self._cache.query_each(user_id, batch, links), strict=True))
         there = await self._graph.related(user_id, batch)
         others: set[str] = set()
-        for node_id, links in due.items():
-            if links is None:
+        changed: dict[str, Sequence[Link]] = {}
+        undue: set[tuple[str, str]] = set()
+        kept: set[tuple[str, str]] = set()
+        for node_id, wished in due.items():
+            if wished is None:
                 continue  # the note was hidden meanwhile: its edges are hidden too, and are shown again with it
             related = there.get(node_id, _NOTHING)
             known = related.automatic
             # A link between notes that a person has linked says nothing new.
-            links = [link for link in links if link.node_id not in related.linked]
-            wanted = {link.node_id for link in links}
-            if changed := [link for link in links if abs(known.get(link.node_id, math.inf) - link.score) >= RENEWED]:
-                await self._graph.link(user_id, node_id, changed, METHOD)
-            if undue := sorted(known.keys() - wanted):
-                await self._graph.unlink(user_id, node_id, undue)
-            others |= wanted
+            wanted = {link.node_id: link for link in wished if link.node_id not in related.linked}
+            new = [link for link in wanted.values() if abs(known.get(link.node_id, math.inf) - link.score) >= RENEWED]
+            if new:
+                changed[node_id] = new
+            undue |= {_pair(node_id, other) for other in known.keys() - wanted.keys()}
+            kept |= {_pair(node_id, other) for other in wanted}
+            others |= wanted.keys()
+        if changed and await self._graph.link(user_id, changed, METHOD):
+            raise Unavailable("the graph service could not make some links now")
+        # The index may have changed between two notes: what the later one wants is right.
+        if undue := undue - kept:
+            await self._graph.unlink(user_id, sorted(undue))
         return others
 
-    async def _due(
-        self, user_id: str, node_id: str, settings: UserSettings, linker: list[Linker]
-    ) -> Sequence[Link] | None:
-        """The links that a note should have; None if it is not in the index. Other tasks run in between."""
 
-        def links(index: UserIndex) -> Sequence[Link] | None:
-            # The lists that the rule compares are kept from note to note, as long as the index stays the same.
-            if not linker or linker[0].index is not index:
-                linker[:] = [Linker(index, settings)]
-            return linker[0].links(node_id) if node_id in index else None
-
-        found = await self._cache.query(user_id, links)
-        await asyncio.sleep(0)
-        return found
+def _pair(a: str, b: str) -> tuple[str, str]:
+    return (a, b) if a < b else (b, a)

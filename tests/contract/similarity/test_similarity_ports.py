@@ -353,3 +353,34 @@ async def test_an_index_that_lags_takes_nobody_for_dead(table: Table, user: str,
     query = table.query
     monkeypatch.setattr(table, "query", lambda pk, before, **asked: query(pk, **asked))
     assert await of_user(pending_relinks, user, 2_000) == []
+
+
+async def test_of_many_records_those_that_another_writer_changed_are_left_out(records: Any, user: str) -> None:
+    theirs = stored("n7", "theirs")
+    assert await records.put(user, "n7", Stored(), theirs)
+    mine = {f"n{n}": (Stored(), stored(f"n{n}", f"sea word{n}")) for n in range(130)}
+    written = await records.put_many(user, mine)
+    assert set(written) == mine.keys() - {"n7"}
+    found = await records.get_many(user, list(mine))
+    assert found == {node_id: new for node_id, (_, new) in mine.items()} | {"n7": theirs}
+
+
+async def test_postings_of_many_records_are_those_of_the_last_ones(table: Table, user: str) -> None:
+    """Another writer comes between the records and the postings of a burst."""
+    records = DynamoRecords(table, SystemClock())
+    one, two, three = stored("a", "sea stone"), stored("b", "wind"), stored("a", "tree", version=2, revision=2)
+    came = False
+
+    async def another() -> None:
+        nonlocal came
+        if not came:
+            came = True
+            assert await records.put(user, "a", one, three)
+
+    late: Any = Broken(table, another)
+    changes = {"a": (Stored(), one), "b": (Stored(), two)}
+    assert set(await DynamoRecords(late, SystemClock()).put_many(user, changes)) == {"a", "b"}
+    assert two.note is not None
+    assert three.note is not None
+    assert await postings(table, user, "a") == set(three.note.terms)
+    assert await postings(table, user, "b") == set(two.note.terms)

@@ -15,8 +15,9 @@ from shared import telemetry
 from shared.aws import Aws
 from shared.dynamo import Table
 from shared.errors import Internal, InvalidArgument, Unavailable
-from shared.events.consumer import Consumer, Handler
+from shared.events.consumer import Consumer
 from shared.events.envelope import Event
+from shared.events.handlers import Handler
 from shared.events.outbox import Outbox
 from shared.ids import SystemClock
 from shared.resilience.breaker import Breaker

@@ -156,7 +156,7 @@ async def test_what_a_crash_left_undone_is_done_when_the_event_comes_again() -> 
     await vault.hear(text("t", "Tea"))
     await vault.hear(text("a", "Diary", "[[Tea]]"))
     process = vault.world.processes[0]
-    await process.index_node(U, text("a", "Diary", "", 2))
+    await process.index_node(U, [text("a", "Diary", "", 2)])
     vault.world.crash(0)
     assert vault.arrows == {"a>t"}
     await vault.hear(text("a", "Diary", "", 2))

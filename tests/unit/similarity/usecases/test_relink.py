@@ -99,7 +99,7 @@ async def test_the_event_of_a_deletion_schedules_a_relink() -> None:
     world = World()
     process = world.processes[0]
     for text in burst(2):
-        await process.index_node(U, text)
+        await process.index_node(U, [text])
     deleted = event_of(node_pb2.Node(user_id=U, node_id="n000", version=2, incarnation=1), "node.deleted")
     await process.handlers["node.deleted"](deleted)
     assert process.relinker.users == [U]
@@ -109,7 +109,7 @@ async def test_the_event_of_a_deletion_schedules_a_relink() -> None:
 async def test_a_user_without_notes_has_nothing_to_relink() -> None:
     world = World()
     (text,) = burst(1)
-    await world.processes[0].index_node(U, text)
+    await world.processes[0].index_node(U, [text])
     await world.processes[0].set_visibility(U, text.node_id, 2, False)
     await world.processes[0].relinker.schedule_after_removal(U, world.clock.now_ms())
     assert world.pending_relinks.items == {}

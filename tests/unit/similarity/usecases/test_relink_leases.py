@@ -156,7 +156,7 @@ async def test_a_known_version_is_published_again_because_its_writer_may_have_di
     await one.hear(first)
     assert await three.cache.query(U, len) == 1
     world.log.down = True
-    await one.index_node(U, second)
+    await one.index_node(U, [second])
     world.log.down = False
     assert await three.cache.query(U, len) == 1  # nothing was published
     await two.hear(second)
