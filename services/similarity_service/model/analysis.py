@@ -28,7 +28,9 @@ from services.similarity_service.model.variants import variant_of
 
 VERSION = 3
 DEFAULT_LANGUAGE = "english"
-LANGUAGES = frozenset({*snowballstemmer.algorithms(), "none"})
+# Languages whose own words are pairs of characters; words in other scripts among them are analysed as English.
+_UNSPACED_LANGUAGES = frozenset({"chinese", "japanese", "korean", "thai"})
+LANGUAGES = frozenset({*snowballstemmer.algorithms(), *_UNSPACED_LANGUAGES, "none"})
 # Terms longer than this are encoded data, not words.
 LONGEST_TERM = 64
 # A longer run of letters, digits and joints is no name of parts either.
@@ -77,6 +79,8 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+# Chinese and Japanese particles that are rarely part of a word.
+_PARTICLE = re.compile("[的了着吗呢吧啊嘛么を]")
 _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+|[^{_UNSPACED}]+")
 _HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _CODE_NAME = re.compile(r"[a-z]+(?:[A-Z][a-z0-9]*)+|(?:[A-Z]+[a-z0-9]+){3,}")
@@ -127,16 +131,18 @@ class Analyser:
         if language not in LANGUAGES:
             raise ValueError(f"no stemmer for {language!r}")
         self.language = language
-        self.stopwords = STOPWORDS.get(language, frozenset())
-        self._own = _Stemmer(language)
+        # Whose words are stemmed.
+        self.stemmed = "english" if language in _UNSPACED_LANGUAGES else language
+        self.stopwords = STOPWORDS.get(self.stemmed, frozenset())
+        self._own = _Stemmer(self.stemmed)
         # The English stemmer knows ASCII only, so "cafés" must lose its accent first; others need theirs for endings.
-        self._accents_first = language in ("english", "porter", "none")
+        self._accents_first = self.stemmed in ("english", "porter", "none")
         self._splits_apostrophes = language in ("french", "italian", "catalan")
         self._known: dict[str, tuple[tuple[str, str], ...]] = {}
         self._variants: dict[tuple[str, str], int] = {}
         self.stop_terms = frozenset(term for word in self.stopwords for term, _ in self.resolve(word))
         self._beside_numbers = frozenset(
-            term for word in words_beside_numbers(language) for term, _ in self.resolve(word)
+            term for word in words_beside_numbers(self.stemmed) for term, _ in self.resolve(word)
         )
 
     def terms(self, text: str) -> list[str]:
@@ -182,7 +188,7 @@ class Analyser:
             term, form = pair
             word = _fold(form)
             # A term that is not the stem of its form as a word, as "email" of "e-mail", has no other words.
-            found = variant_of(self.language, term, word if word.isalpha() and self._stemmed(word) == term else term)
+            found = variant_of(self.stemmed, term, word if word.isalpha() and self._stemmed(word) == term else term)
             if len(self._variants) >= _CACHED_TOKENS:
                 self._variants.clear()
             self._variants[pair] = found
@@ -371,6 +377,11 @@ def is_numeric(term: str) -> bool:
 def is_unspaced(term: str) -> bool:
     """Whether a term is of a script without spaces, where a term is two characters and no word."""
     return _HAS_UNSPACED.match(term) is not None
+
+
+def is_particle(term: str) -> bool:
+    """Whether a term is two characters of which one is a grammatical particle: a pair that is frequent, and no word."""
+    return _PARTICLE.search(term) is not None and is_unspaced(term)
 
 
 def fold_tag(tag: str) -> str:

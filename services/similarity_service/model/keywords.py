@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.similarity_service.model.analysis import is_numeric
+from services.similarity_service.model.analysis import is_numeric, is_particle
 from services.similarity_service.model.engine.index import LOG_TF, UserIndex
 from services.similarity_service.model.note import NARROW, WIDE, Note
 
@@ -67,7 +67,7 @@ def _weights(index: UserIndex, note: Note) -> "np.ndarray[tuple[int], np.dtype[n
     idf = np.log1p((index.live + 1 - inside) / (np.maximum(df - inside, 0) + 1))
     weights = LOG_TF[np.frombuffer(note.codes, np.uint8)] * idf
     silent = index.analyser.stop_terms
-    stop = np.array([term in silent or is_numeric(term) for term in note.terms], np.bool_)
+    stop = np.array([term in silent or is_numeric(term) or is_particle(term) for term in note.terms], np.bool_)
     return np.where(stop, 0, weights).astype(np.float32)
 
 

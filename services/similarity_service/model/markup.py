@@ -1,15 +1,18 @@
 """The parts of a note's text that are not prose: code, formulas, markup, addresses, properties, embedded files.
 
-A quiet part is searched, but is no reason for a link and gives no keyword. A dropped part is not indexed at all: it is
-written for programs (tags, encoded images). The scanner reads Markdown, the HTML in it, and the properties of Dataview
+A quiet part is searched, but is no reason for a link and gives no keyword. So is the value of a property, except that
+it may name another note by several words ("author:: Ana Quartz"). A dropped part is not indexed at all: it is written
+for programs (tags, encoded images). The scanner reads Markdown, the HTML in it, and the properties of Dataview
 and Logseq. It goes through the text once; what does not close where it must is text.
 """
 
 import re
 from collections.abc import Iterator
 
-# A part of the text; its start and end, and whether it is dropped (True) or quiet (False).
-Part = tuple[int, int, bool]
+# The kinds of parts.
+LOUD, VALUE, QUIET, DROPPED = range(4)
+# A part of the text that is not LOUD: its start, its end and its kind.
+Part = tuple[int, int, int]
 
 _HTML_NAMES = """
     a abbr acronym address area article aside audio b base bdi bdo big blockquote body br button canvas caption
@@ -59,22 +62,24 @@ _DATA = re.compile(r"[^\s()<>\"'\]]*")
 _ADDRESS = re.compile(r"(?:[^()\n]++|\([^()\n]*+\))*+\)")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n")
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+]|\d{1,9}[.)])[ \t]")
+# What no name of a note has: code, formulas, addresses, tags, encoded data.
+_NO_NAME = re.compile(r"[`<$\\]|://|www\.|data:")
 # Most characters of a formula in a line of text.
 _FORMULA = 400
 _BLOCK = 20_000
 
 
-def segments(text: str) -> Iterator[tuple[str, bool]]:
-    """The text without its dropped parts, in pieces; with each, whether it is quiet."""
+def segments(text: str) -> Iterator[tuple[str, int]]:
+    """The text without its dropped parts, in pieces, each with its kind: LOUD, VALUE or QUIET."""
     at = 0
-    for start, end, dropped in _parts(text):
+    for start, end, kind in _parts(text):
         if start > at:
-            yield text[at:start], False
-        if not dropped:
-            yield text[start:end], True
+            yield text[at:start], LOUD
+        if kind != DROPPED:
+            yield text[start:end], kind
         at = end
     if at < len(text):
-        yield text[at:], False
+        yield text[at:], LOUD
 
 
 def _parts(text: str) -> Iterator[Part]:
@@ -84,7 +89,7 @@ def _parts(text: str) -> Iterator[Part]:
     at = 0
     if text.startswith(("---", "\ufeff---")) and (front := _FRONT_MATTER.match(text)):
         at = front.end()
-        yield 0, at, False
+        yield 0, at, QUIET
     while match := _START.search(text, at):
         part = scanner.part(match)
         if part is None:
@@ -114,13 +119,13 @@ class _Scanner:
         kind = match.lastgroup if match.lastgroup != "name" else "tag"
         start, end = match.span()
         if kind == "fence":
-            return start, self._fence(match), False
+            return start, self._fence(match), QUIET
         if kind == "ticks":
             return self._code(start, end - start)
         if kind == "tag":
             return self._tag(start, match)
         if kind == "entity":
-            return start, end, True
+            return start, end, DROPPED
         if kind == "math":
             return self._math(start, match.group())
         if kind == "image":
@@ -129,15 +134,17 @@ class _Scanner:
             return self._bracketed(start, end, kind)
         if kind == "target":
             close = self._target(end)
-            return None if close < 0 else (start + 1, close, False)
+            return None if close < 0 else (start + 1, close, QUIET)
         if kind == "url":
             found = _URL.match(self._text, start)
-            return (start, found.end() if found else end, False)
+            return (start, found.end() if found else end, QUIET)
         if kind == "data":
             found = _DATA.match(self._text, start)
-            return start, found.end() if found else end, True
-        if kind in ("property", "definition", "drawer"):
-            return start, self._line_end(end), False
+            return start, found.end() if found else end, DROPPED
+        if kind == "property":
+            return self._property(start, end, self._line_end(end))
+        if kind in ("definition", "drawer"):
+            return start, self._line_end(end), QUIET
         if kind == "indented":
             return self._indented(end)
         return None
@@ -175,12 +182,12 @@ class _Scanner:
             runs.pop()
         if not runs or runs[-1] - start > _BLOCK or _BLANK_LINE.search(self._text, start, runs[-1]):
             return None
-        return start, runs[-1] + length, False
+        return start, runs[-1] + length, QUIET
 
     def _tag(self, start: int, match: re.Match[str]) -> Part | None:
         if match.group() == "<!--":
             close = self._find("-->", match.end())
-            return None if close < 0 else (start, close + 3, True)
+            return None if close < 0 else (start, close + 3, DROPPED)
         name = match["name"].lower()
         if name not in _HTML and name not in _CODE_ELEMENTS:
             return None
@@ -201,12 +208,12 @@ class _Scanner:
             if self._missing.get(mark, len(self._text) + 1) > open_end:
                 close = self._lower.find(mark, open_end)
                 if close >= 0 and name in _PROGRAM_ELEMENTS:
-                    return start, close, True
+                    return start, close, DROPPED
                 if close >= 0:
-                    self.next = open_end + 1, close, False
-                    return start, open_end + 1, True
+                    self.next = open_end + 1, close, QUIET
+                    return start, open_end + 1, DROPPED
                 self._missing[mark] = open_end
-        return start, open_end + 1, True
+        return start, open_end + 1, DROPPED
 
     def _math(self, start: int, mark: str) -> Part | None:
         text, after = self._text, start + len(mark)
@@ -215,11 +222,11 @@ class _Scanner:
             if name_end < 0:
                 return None
             close = self._find("\\end{" + text[after : name_end + 1], name_end)
-            return None if close < 0 else (start, close + name_end - after + 6, False)
+            return None if close < 0 else (start, close + name_end - after + 6, QUIET)
         if mark != "$":
             closing = {"$$": "$$", "\\(": "\\)", "\\[": "\\]"}[mark]
             close = self._find(closing, after)
-            return None if close < 0 or close - after > _BLOCK else (start, close + 2, False)
+            return None if close < 0 or close - after > _BLOCK else (start, close + 2, QUIET)
         # One dollar: no space inside of either, and no digit after the second, or it is money.
         if start and (text[start - 1].isalnum() or text[start - 1] == "$"):
             return None
@@ -229,7 +236,7 @@ class _Scanner:
         close = text.find("$", after, line)
         if close < 0 or text[close - 1].isspace() or text[close + 1 : close + 2].isdigit():
             return None
-        return start, close + 1, False
+        return start, close + 1, QUIET
 
     def _target(self, after: int) -> int:
         """The end of a link's address that begins after "](", with its title; -1 if it has none."""
@@ -245,7 +252,7 @@ class _Scanner:
         end = self._target(close + 2)
         if end < 0:
             return None
-        return start, end, text.startswith("data:", close + 2)
+        return start, end, DROPPED if text.startswith("data:", close + 2) else QUIET
 
     def _bracketed(self, start: int, after: int, kind: str) -> Part | None:
         """[[image.png]], which is quiet when it names a file, or [property:: value]."""
@@ -253,11 +260,20 @@ class _Scanner:
         line = min(self._line_end(after), after + 1_000)
         if kind == "inline":
             close = text.find("]" if text[start] == "[" else ")", after, line)
-            return None if close < 0 else (start, close + 1, False)
+            if close < 0:
+                return None
+            return self._property(start, text.find("::", after) + 2, close + 1)
         close = text.find("]]", after, line)
         if close < 0 or not _FILE.search(text[after:close].split("|", 1)[0]):
             return None
-        return start, close + 2, False
+        return start, close + 2, QUIET
+
+    def _property(self, start: int, value: int, end: int) -> Part:
+        """The name of a property; its value, which begins at `value`, becomes the next part."""
+        if value >= end or _NO_NAME.search(self._text, value, end):
+            return start, end, QUIET
+        self.next = value, end, VALUE
+        return start, value, QUIET
 
     def _indented(self, after: int) -> Part | None:
         """A block that is indented by four spaces after a blank line, and does not continue a list."""
@@ -273,4 +289,4 @@ class _Scanner:
             if line.strip() and not line.startswith(("    ", "\t")):
                 break
             at = min(len(text), end + 1)
-        return (after, at, False) if at > after else None
+        return (after, at, QUIET) if at > after else None

@@ -130,14 +130,15 @@ def analyse(
     quiet: Set[int] = set(analyser.quiet_places(title_pairs))
     counts: dict[str, int] = {}
     variants: dict[str, int] = {}
-    _count(analyser, title_pairs, quiet, 2, counts, variants)
+    for _ in range(2):
+        _count(analyser, title_pairs, quiet, set(), counts, variants)
     text_pairs: list[tuple[str, str]] = []
     pieces: list[tuple[int, int]] = []
     for parts in _sentences(analysis.normalise(text)):
-        pairs, quiet = _read(analyser, parts, _MOST_OCCURRENCES - len(text_pairs))
+        pairs, quiet, values = _read(analyser, parts, _MOST_OCCURRENCES - len(text_pairs))
         text_pairs += pairs
-        pieces += _pieces(pairs, quiet, next((text for text, silent in parts if not silent), ""))
-        _count(analyser, pairs, quiet, 1, counts, variants)
+        pieces += _pieces(pairs, quiet, values, next((text for text, kind in parts if kind == markup.LOUD), ""))
+        _count(analyser, pairs, quiet, values, counts, variants)
         if len(text_pairs) >= _MOST_OCCURRENCES:
             break
     for value in (*properties, posixpath.splitext(posixpath.basename(path))[0]):
@@ -192,64 +193,71 @@ def called(title: str) -> list[str]:
     return [title, name, alias]
 
 
-def _sentences(text: str) -> Iterator[list[tuple[str, bool]]]:
-    """The sentences and lines of a text, each as its parts; with each part, whether it is quiet (markup.py)."""
-    parts: list[tuple[str, bool]] = []
-    for segment, quiet in markup.segments(text):
-        if quiet:
-            parts.append((segment, True))
+def _sentences(text: str) -> Iterator[list[tuple[str, int]]]:
+    """The sentences and lines of a text, each as its parts; with each part its kind (markup.py)."""
+    parts: list[tuple[str, int]] = []
+    for segment, kind in markup.segments(text):
+        if kind != markup.LOUD:
+            parts.append((segment, kind))
             continue
         first, *others = analysis.sentences(segment)
         if first:
-            parts.append((first, False))
+            parts.append((first, markup.LOUD))
         for other in others:
             if parts:
                 yield parts
-            parts = [(other, False)] if other else []
+            parts = [(other, markup.LOUD)] if other else []
     if parts:
         yield parts
 
 
-def _read(analyser: Analyser, parts: Sequence[tuple[str, bool]], most: int) -> tuple[list[tuple[str, str]], Set[int]]:
-    """The terms of a sentence with their forms, at most so many, and the places of those that are quiet."""
-    if len(parts) == 1 and not parts[0][1]:
+def _read(
+    analyser: Analyser, parts: Sequence[tuple[str, int]], most: int
+) -> tuple[list[tuple[str, str]], Set[int], Set[int]]:
+    """The terms of a sentence with their forms, at most so many, and the places of quiet ones and of values."""
+    if len(parts) == 1 and parts[0][1] == markup.LOUD:
         pairs = analyser.pairs(parts[0][0])[:most]
-        return pairs, set(analyser.quiet_places(pairs))
+        return pairs, set(analyser.quiet_places(pairs)), set()
     pairs = []
-    quiet: set[int] = set()
-    for text, silent in parts:
+    places: dict[int, set[int]] = {markup.LOUD: set(), markup.VALUE: set(), markup.QUIET: set()}
+    for text, kind in parts:
         start = len(pairs)
         pairs += analyser.pairs(text)
-        if silent:
-            quiet.update(range(start, len(pairs)))
-    quiet.update(analyser.quiet_places(pairs))
-    return pairs[:most], quiet
+        places[kind].update(range(start, len(pairs)))
+    quiet = places[markup.QUIET] | set(analyser.quiet_places(pairs))
+    return pairs[:most], quiet, places[markup.VALUE] - quiet
 
 
 def _count(
     analyser: Analyser,
     pairs: Sequence[tuple[str, str]],
     quiet: Set[int],
-    times: int,
+    values: Set[int],
     counts: dict[str, int],
     variants: dict[str, int],
 ) -> None:
-    """Add the occurrences that are not quiet to the counts and the variants of their terms. times: what each counts."""
+    """Add the loud occurrences to the counts of their terms, and those that are not quiet to the variants."""
     for place, pair in enumerate(pairs):
         term = pair[0]
-        loud = place not in quiet
-        counts[term] = counts.get(term, 0) + times * loud
-        variants[term] = variants.get(term, 0) | (analyser.variant(pair) if loud else 0)
+        heard = place not in quiet
+        counts[term] = counts.get(term, 0) + (heard and place not in values)
+        variants[term] = variants.get(term, 0) | (analyser.variant(pair) if heard else 0)
 
 
-def _pieces(pairs: Sequence[tuple[str, str]], quiet: Set[int], beginning: str) -> list[tuple[int, int]]:
-    """A sentence as pieces (hash, occurrences of terms); the quiet ones have the hash QUIET. beginning: of its text."""
-    code = _hash([term for place, (term, _) in enumerate(pairs) if place not in quiet], beginning)
-    if not quiet:
+def _pieces(
+    pairs: Sequence[tuple[str, str]], quiet: Set[int], values: Set[int], beginning: str
+) -> list[tuple[int, int]]:
+    """A sentence as pieces (hash, occurrences of terms); the quiet ones have the hash QUIET, values have none.
+
+    beginning: of its text.
+    """
+    left_out = quiet | values
+    code = _hash([term for place, (term, _) in enumerate(pairs) if place not in left_out], beginning)
+    if not quiet and not values:
         return [(code, len(pairs))]
     pieces: list[tuple[int, int]] = []
     for place in range(len(pairs)):
-        kind = QUIET if place in quiet else code
+        kind = QUIET if place in quiet else 0 if place in values else code
         if pieces and pieces[-1][0] == kind:
             pieces[-1] = (kind, pieces[-1][1] + 1)
         else:

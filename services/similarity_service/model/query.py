@@ -1,7 +1,7 @@
 """Queries for similar notes: the weighted terms of a note that is in the index, or of a text that is not."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,6 +58,11 @@ class Query:
     def words(self) -> Mapping[int, int]:
         """Its variants by term."""
         return dict(zip(self.numbers.tolist(), self.variants.tolist(), strict=True))
+
+    @cached_property
+    def loud(self) -> Set[int]:
+        """Its terms that count."""
+        return set(self.numbers[self.tf > 0].tolist())
 
     @cached_property
     def ascending(self) -> tuple[Ints, Floats, Floats]:

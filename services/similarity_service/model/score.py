@@ -237,10 +237,13 @@ def _mentioned(index: UserIndex, query: Query) -> dict[int, Mention]:
     """The notes that the query mentions by name, with the best mention of each."""
     found: dict[int, Mention] = {}
     for number, covered in query.mentioned.items():
+        name = index.vocabulary.word(number)
+        # One word names a note only where it counts: not as the value of a property.
+        if " " not in name and number not in query.loud:
+            continue
         for doc in index.titles.titled(number):
             weight = index.mention_weight(number, doc) * (COVERED if covered else 1.0) if doc != query.doc else 0.0
             if weight and all(query.words[term] & variants for term, variants in index.name_words(number, doc)):
-                name = index.vocabulary.word(number)
                 found[doc] = _better(found.get(doc, NONE), Mention(weight, name.count(" ") + 1, name))
     return found
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.similarity_service.model import keywords, search
+from services.similarity_service.model import keywords, score, search
+from services.similarity_service.model.analysis import analyser
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.links import Link, Linker
 from services.similarity_service.model.note import Note
@@ -108,3 +109,42 @@ def test_an_encoded_image_gives_no_keyword() -> None:
     notes = notes_of("inline-image")
     found = [each.form for each in keywords.keywords(index_of(*notes), notes[0], 20)]
     assert found == ["prime sieve", "Eratosthenes", "finds", "numbers"]
+
+
+PROPERTIES = [
+    note("ana", "Ana Quartz", "Writes about rivers."),
+    note("book", "Low water", "author:: Ana Quartz\nstatus:: reading slowly\nA summer of drought."),
+    note("other", "Upland", "status:: reading slowly\nmood:: glad\nSheep, and more sheep."),
+    note("glad", "Glad", "A short word."),
+]
+
+
+def test_the_value_of_a_property_may_name_a_note_and_is_no_other_reason() -> None:
+    for index in (index_of(*PROPERTIES), loaded(*PROPERTIES)):
+        assert score.compare(index, index.doc("book"), index.doc("ana")).mentions > 0
+        assert score.compare(index, index.doc("ana"), index.doc("book")).mentioned_by > 0
+        # The value that two notes share, and the name of one word, are none.
+        assert score.compare(index, index.doc("book"), index.doc("other")).score == 0
+        for one, another in (("other", "glad"), ("glad", "other")):
+            assert score.compare(index, index.doc(one), index.doc(another)).score == 0
+    assert links_of(*PROPERTIES).keys() == {"ana-book"}
+
+
+def test_pairs_with_a_particle_are_no_likeness_but_parts_of_names() -> None:
+    notes = [
+        note("a", "山", "你的茶, 喝了"),
+        note("b", "河", "我的茶, 来了"),
+        note("c", "目的地图", "路"),
+        note("d", "旅行", "目的地图在这里"),
+    ]
+    for index in (index_of(*notes), loaded(*notes)):
+        assert score.compare(index, index.doc("a"), index.doc("b")).score == 0
+        assert score.compare(index, index.doc("d"), index.doc("c")).mentions > 0
+        assert "a" in first(index, "你的")
+
+
+@pytest.mark.parametrize("language", ["chinese", "japanese", "korean", "thai"])
+def test_a_language_without_spaces_reads_other_words_as_english(language: str) -> None:
+    chosen = analyser(language)
+    assert chosen.terms("the networks 书籍") == analyser("english").terms("the networks 书籍")
+    assert chosen.stop_terms == analyser("english").stop_terms

@@ -165,7 +165,7 @@ class UserIndex:
         for text in called(title):
             pairs = self.analyser.pairs(text)
             if [term for term, _ in pairs] == terms:
-                found = [mentioning(self.analyser.language, self.analyser.variant(pair)) for pair in pairs]
+                found = [mentioning(self.analyser.stemmed, self.analyser.variant(pair)) for pair in pairs]
                 variants = [one | other for one, other in zip(variants, found, strict=True)]
         if all(each in (0, ANY) for each in variants):
             return ()

@@ -8,14 +8,15 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from services.similarity_service.model.analysis import Analyser, fold_tag, is_numeric, is_unspaced
+from services.similarity_service.model.analysis import Analyser, fold_tag, is_numeric, is_particle, is_unspaced
 from services.similarity_service.model.engine.arrays import Floats, Growing, Ints
 from services.similarity_service.model.engine.strings import SparseStrings, Strings
 from services.similarity_service.model.variants import ANY, VARIANTS
 
 # NUMBER: of digits (analysis.is_numeric()): searched, but of no weight. UNSPACED: of a script without spaces.
 # PLAIN: the term is a word that some note has.
-STOP, TAG, PHRASE, NUMBER, UNSPACED, PLAIN = 1, 2, 4, 8, 16, 32
+# PARTICLE: of no weight, but part of names (analysis.is_particle()).
+STOP, TAG, PHRASE, NUMBER, UNSPACED, PLAIN, PARTICLE = 1, 2, 4, 8, 16, 32, 64
 # Terms that make no name and have no weight.
 WEIGHTLESS = STOP | TAG | NUMBER
 TAG_PREFIX = "\x00"
@@ -154,10 +155,10 @@ class Vocabulary:
         self._surveyed = len(self)
 
     def idf(self, numbers: NDArray[np.integer], notes: int) -> Floats:
-        """ln(1 + (N + OTHERS) / df) of live terms; 0 for stop words, tags, numbers and terms that no live note has."""
+        """ln(1 + (N + OTHERS) / df) of live terms; 0 for terms that no live note has, WEIGHTLESS ones and particles."""
         df = self.df.data[numbers]
         weights: Floats = np.log1p((notes + OTHERS) / np.maximum(df, 1)).astype(np.float32)
-        weights *= (df > 0) & ((self.flags.data[numbers] & WEIGHTLESS) == 0)
+        weights *= (df > 0) & ((self.flags.data[numbers] & (WEIGHTLESS | PARTICLE)) == 0)
         return weights
 
     def _bisect(self, word: str) -> int:
@@ -186,4 +187,4 @@ class Vocabulary:
             elif is_numeric(word):
                 self.flags.data[number] = NUMBER
             elif not word.isascii() and is_unspaced(word):
-                self.flags.data[number] = UNSPACED
+                self.flags.data[number] = UNSPACED | (PARTICLE if is_particle(word) else 0)

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from services.similarity_service.model.analysis import analyser
-from services.similarity_service.model.markup import segments
+from services.similarity_service.model.markup import LOUD, QUIET, VALUE, segments
 
 
 def quiet(text: str) -> list[str]:
@@ -29,8 +29,8 @@ def loud(text: str) -> str:
         ("![image.png](../a.png) ![[p.png]] ![[Note]] [[Note]]", ["![image.png]("+ "../a.png)", "![[p.png]]"]),
         ("[text](http://x.y/z (1)) on", ["(http://x.y/z (1))"]),
         ("$5 and $10, $x^2$ $$y$$ \\(z\\)", ["$x^2$", "$$y$$", "\\(z\\)"]),
-        ("Status:: open\nstd::vector x", ["Status:: open"]),
-        ("due [day:: now] or (a:: b)", ["[day:: now]", "(a:: b)"]),
+        ("Status:: open\nstd::vector x", ["Status::", " open"]),
+        ("due [day:: now] or (a:: b)", ["[day::", " now]", "(a::", " b)"]),
         ("---\ntitle: x\n---\nbody", ["---\ntitle: x\n---\n"]),
         ("see https://a.b/c?d=e and www.foo.com/x", ["https://a.b/c?d=e", "www.foo.com/x"]),
         ("<pre>code</pre> text", ["code"]),
@@ -84,3 +84,13 @@ def test_linear(unit: str) -> None:
 
     # A quadratic expression takes minutes for the longer one.
     assert seconds(200_000) < 20 * max(seconds(20_000), 0.05)
+
+
+def test_the_value_of_a_property_is_a_part_of_its_own() -> None:
+    assert list(segments("up:: Ana Quartz\nprose")) == [("up::", QUIET), (" Ana Quartz", VALUE), ("\nprose", LOUD)]
+    assert list(segments("a (by:: Ana Quartz) b")) == [
+        ("a ", LOUD), ("(by::", QUIET), (" Ana Quartz)", VALUE), (" b", LOUD),
+    ]  # fmt: skip
+    # A value that holds an address or code names nothing.
+    for line in ("source:: https://example.org/ana-quartz", "query:: `ana quartz`"):
+        assert list(segments(line)) == [(line, QUIET)]
