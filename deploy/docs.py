@@ -13,6 +13,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 
+from deploy import capacity
 from protos import table
 from protos.options.rules import traits
 from shared import config
@@ -191,6 +192,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "table": table_items,
     "rpcs": rpcs,
     "limits": limits,
+    "capacity-plans": capacity.plans,
+    "capacity-limits": capacity.limits,
+    "capacity-inputs": capacity.inputs_table,
 }
 # Files that are generated as a whole.
 FILES: dict[str, Callable[[], str]] = {

@@ -7,13 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deploy import docs
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "performance.md"
 FOLDER = ROOT / "docs" / "bench"
 
 
 def write(name: str, title: str, numbers: Mapping[str, Any], table: str, folder: Path | None = None) -> None:
-    """Replace NAME.json and the section of that name, or add it as the last. folder: elsewhere than in docs."""
+    """Replace NAME.json and the section of that name, or add it as the last, and refresh what the docs take from it.
+
+    folder: elsewhere than in docs, where nothing is refreshed.
+    """
     json_file, page = (
         (folder / f"{name}.json", folder / "performance.md") if folder else (FOLDER / f"{name}.json", PAGE)
     )
@@ -25,6 +30,9 @@ def write(name: str, title: str, numbers: Mapping[str, Any], table: str, folder:
         text = f"{text.rstrip()}\n\n## {title}\n{begin}\n{end}\n"
     head, _, rest = text.partition(begin)
     page.write_text(f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+    if folder is None:
+        # The plans of docs/capacity.md are computed from these numbers.
+        docs.main()
 
 
 def show(name: str, images: Mapping[str, str]) -> None:

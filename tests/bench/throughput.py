@@ -33,8 +33,10 @@ from deploy.local.stack import running as stack_running
 from protos.graph.v1 import graph_pb2, graph_pb2_grpc
 from protos.node.v1 import node_pb2, node_pb2_grpc
 from protos.table import user_partition
+from shared.dynamo import Table
+from shared.dynamo.size import item_bytes
 from tests.bench import page
-from tests.bench.cost.units import indexes_of, item_size
+from tests.bench.cost.units import indexes_of
 from tests.bench.graph import bare, seed
 from tests.bench.graph.hot import GET
 from tests.bench.graph.load import rate
@@ -128,7 +130,7 @@ class World:
                 made.append(Rotation([stub(channel) for channel in channels]))
             yield made[0], made[1]
 
-    async def settled(self) -> None:
+    async def until_quiet(self) -> None:
         """Wait until the events are handled and the links are made."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         quiet = 0.0
@@ -226,23 +228,29 @@ async def mix(
     async with world.stubs(max(IN_FLIGHT)) as (nodes, graph):
         work = Workload(f"bench-{len(shares)}-{world.count}", notes, nodes, graph, rng)
         await work.fill(world.stores)
-        await world.settled()
+        await world.until_quiet()
     names, weights = list(shares), list(shares.values())
     for in_flight in IN_FLIGHT:
         async with world.stubs(in_flight) as (nodes, graph):
             work.connect(nodes, graph)
+            commands = await redis_info(world, "total_commands_processed")
             world.meter.start()
             calls, took, refused = await closed(
                 lambda: work.operation(rng.choices(names, weights)[0]), in_flight * world.count, seconds
             )
             if writes:
-                await world.settled()
+                await world.until_quiet()
             found[str(in_flight)] = cell(calls, took, world.meter.used(), refused)
+            commands = await redis_info(world, "total_commands_processed") - commands
+            found[str(in_flight)]["redis_commands"] = round(commands / calls, 2)
     return found
 
 
 async def creates(world: World, samples: Sequence[Sample], seconds: float) -> tuple[dict[str, Cell], float]:
-    """CreateNode of real notes; the processor includes that they are indexed and linked. And the bytes stored a note."""
+    """CreateNode of real notes; the processor includes that they are indexed and linked.
+
+    Also returns the bytes that DynamoDB stores a note.
+    """
     found: dict[str, Any] = {}
     numbers = itertools.count()
     for in_flight in IN_FLIGHT:
@@ -259,7 +267,7 @@ async def creates(world: World, samples: Sequence[Sample], seconds: float) -> tu
 
             world.meter.start()
             calls, took, refused = await closed(create, in_flight * world.count, seconds)
-            await world.settled()
+            await world.until_quiet()
             found[str(in_flight)] = cell(calls, took, world.meter.used(), refused)
     return found, await table_bytes(world, user) / calls
 
@@ -270,27 +278,22 @@ async def table_bytes(world: World, user: str) -> int:
     async with world.stores.client("dynamodb") as dynamodb:
         name = world.stack.resources.table
         indexes = indexes_of((await dynamodb.describe_table(TableName=name))["Table"])
-        pages = dynamodb.get_paginator("query").paginate(
-            TableName=name,
-            KeyConditionExpression="PK = :user",
-            ExpressionAttributeValues={":user": {"S": user_partition(user)}},
-        )
-        async for part in pages:
-            for item in part["Items"]:
-                entries = [entry for index in indexes if (entry := index.entry(item)) is not None]
-                found += sum(item_size(each) + _ENTRY_BYTES for each in (item, *entries))
+        async for item in Table(dynamodb, name).query_all(user_partition(user)):
+            entries = [entry for index in indexes if (entry := index.entry(item)) is not None]
+            found += sum(item_bytes(dict(each)) + _ENTRY_BYTES for each in (item, *entries))
     return found
 
 
-async def redis_bytes(world: World) -> int:
-    """The memory that Redis uses."""
+async def redis_info(world: World, name: str) -> int:
+    """A number of Redis about itself, as its INFO names it."""
     async with redis_py.Redis.from_url(world.stores.redis_url) as redis:
-        return int((await redis.info("memory"))["used_memory"])
+        return int((await redis.info())[name])
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All of it; see table() for what comes out."""
     found: dict[str, Any] = {name: {} for name in ("lookup", "linkbench", "tao", "create")}
+    found["shares"] = {"linkbench": LINKBENCH, "tao": TAO}
     samples = read(collection())
     for count in PROCESSES:
         with tempfile.TemporaryDirectory(prefix="brain2-bench-") as folder:
@@ -312,9 +315,10 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                         found[name] = {key: await echo(options.calls, size, loop)}
                 # Reads first: no work of writes is left behind then.
                 _say("TAO's mix")
-                before = await redis_bytes(world)
+                before = await redis_info(world, "used_memory")
                 found["tao"][key] = await mix(world, TAO, options.notes, options.seconds, writes=False)
-                found["redis_bytes_a_note"] = round((await redis_bytes(world) - before) / options.notes)
+                taken = await redis_info(world, "used_memory") - before
+                found["redis_bytes_a_note"] = round(taken / options.notes)
                 _say("LinkBench's mix")
                 found["linkbench"][key] = await mix(world, LINKBENCH, options.notes, options.seconds, writes=True)
                 _say("creates")
@@ -368,8 +372,8 @@ def table(found: Mapping[str, Any]) -> str:
             lines.append(f"| {title} | {count} | {' | '.join(shown)} |")
     lines += [
         "",
-        f"A note of {found['corpus']} takes {found['stored_bytes_a_note']:,} bytes of DynamoDB with its index record, its "
-        f"keywords and its links; a note of a mix with five links takes {found['redis_bytes_a_note']:,} bytes of Redis.",
+        f"A note of {found['corpus']} takes {found['stored_bytes_a_note']:,} bytes of DynamoDB with its index record, "
+        f"keywords and links; a note of a mix with five links takes {found['redis_bytes_a_note']:,} bytes of Redis.",
         "",
         f"Calls by processor, a lookup from memory against the bare echo: {found['lookup_vs_echo']} (goal >= 1); "
         f"against the echo on uvloop: {found['lookup_vs_echo_uvloop']}.",

@@ -202,6 +202,8 @@ def test_the_default_budget_is_a_quarter_of_the_containers_limit(
     assert default_inflight_bytes() == 134_217_728
     limit.write_text("max\n")
     assert default_inflight_bytes() == 256 * 1024 * 1024
+    # The workers of a pod share its memory.
+    assert Admission(server_config()).max_bytes == 4 * Admission(server_config(workers=4)).max_bytes
 
 
 def test_one_call_always_fits() -> None:

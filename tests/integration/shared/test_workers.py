@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from deploy.local import processes
 from shared.grpc.client import Channels
 from tests.support.echo import NAME, SERVICE, Echo, plain_channel
 from tests.support.scrape import Scraped, documented, parse, scrape
@@ -33,6 +35,20 @@ async def test_every_worker_answers_and_a_killed_one_is_replaced() -> None:
 
         await until(reported, what="two workers in the metrics")
     assert running.child.ended.result() == 0
+
+
+async def test_health_is_served_while_one_worker_serves() -> None:
+    [port] = processes.free_ports(1)
+    async with pod(2, {"BRAIN2_HEALTH_LISTEN": f"127.0.0.1:{port}"}) as running:
+        victim, *_ = await running.pids(2)
+        os.kill(victim, signal.SIGKILL)
+        await until(lambda: not alive(victim), what="the end of the worker")
+        for target in (running.target, f"127.0.0.1:{port}"):
+            for service in ("", NAME):
+                async with plain_channel(target) as channel:
+                    request = health_pb2.HealthCheckRequest(service=service)
+                    answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=20)
+                    assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_a_drain_loses_no_call() -> None:

@@ -1,0 +1,263 @@
+"""What a rate of calls takes: pods, shards, units, quotas and dollars, from measurements and from inputs.
+
+Measured: docs/bench/throughput.json (processor, Redis, bytes; `make bench-throughput`) and docs/bench/cost.json (units,
+events; `make bench-cost`). Inputs: docs/capacity.json, with prices, quotas and assumptions. `make docs` writes the
+tables into docs/capacity.md.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protos.table import OUTBOX_SHARDS, RELINK_SHARDS
+
+_DOCS = Path(__file__).resolve().parents[1] / "docs"
+_SERVICES = ("node", "graph", "similarity", "cleanup")
+_HOURS = 730
+_SECONDS = _HOURS * 3600
+_OUTBOX = "event in the outbox"
+_RELINK = "DeletionQueue: links to make"
+# The cells with the most calls in flight for one process.
+_CELL = "32"
+_TITLES = {"tao": "TAO's reads", "linkbench": "LinkBench"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What one operation costs at the stores. user_units: write units in the partition of its user."""
+
+    write_units: float
+    read_units: float
+    outbox_units: float
+    user_units: float
+    chunks: float
+
+    def __sub__(self, other: "Operation") -> "Operation":
+        return Operation(*(a - b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def times(self, factor: float) -> "Operation":
+        """So many of it."""
+        return Operation(*(value * factor for value in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a plan is made from, as the files hold it."""
+
+    given: Mapping[str, Any]
+    throughput: Mapping[str, Any]
+    cost: Mapping[str, Any]
+
+    def operation(self, name: str) -> Operation:
+        """An operation of docs/bench/cost.json on a note of 1 KB; "link": what one link adds to a creation."""
+        if name == "link":
+            linked = self.cost["now"]["1 KB"]["create_linked"]
+            return (self.operation("create_linked") - self.operation("create")).times(1 / linked["links"])
+        found = self.cost["now"]["1 KB"][name]
+        by = found.get("write_units_by", {})
+        outbox = by.get(_OUTBOX, 0)
+        indexes = sum(units for item, units in by.items() if ":" in item)
+        chunks = found["event_chunks"]
+        return Operation(
+            found["write_units"], found["read_units"], outbox, found["write_units"] - outbox - indexes, chunks
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rate of a mix takes. Numbers without a unit in their name are a second's."""
+
+    mix: str
+    rate: int
+    cores: Mapping[str, float]
+    pods: Mapping[str, int]
+    write_units: float
+    read_units: float
+    outbox_shards: Mapping[str, int]
+    users: int
+    events: float
+    invocations: float
+    cache_shards: int
+    storage_gb: float
+    dollars: Mapping[str, float]
+
+
+def load() -> Inputs:
+    """The files of the checkout."""
+    files = (_DOCS / "capacity.json", _DOCS / "bench" / "throughput.json", _DOCS / "bench" / "cost.json")
+    return Inputs(*(json.loads(file.read_text(encoding="utf-8")) for file in files))
+
+
+def plan(inputs: Inputs, mix: str, rate: int) -> Plan:
+    """The plan for so many operations of the mix a second, all the time."""
+    given, assumed, prices = inputs.given, inputs.given["assumed"], inputs.given["prices"]
+    shares = {name: share / 100 for name, share in inputs.throughput["shares"][mix].items()}
+    cores = _cores(inputs, mix, shares, rate)
+    pods = {
+        name: max(assumed["least_pods"][name], math.ceil(each / assumed["pod_cores_used"]))
+        for name, each in cores.items()
+    }
+    units = {"write": 0.0, "read": 0.0, "user": 0.0, "node": 0.0, "graph": 0.0}
+    events = invocations = 0.0
+    for name, share in shares.items():
+        kind = given["operations"][name]
+        one = inputs.operation(kind)
+        calls = rate * share * (1 - assumed["reads_cached"] if kind.endswith("_miss") else 1.0)
+        units["write"] += calls * one.write_units
+        units["read"] += calls * one.read_units
+        units["user"] += calls * one.user_units
+        units["graph" if kind == "link" else "node"] += calls * one.outbox_units
+        events += calls * one.chunks
+        invocations += calls * one.chunks * given["targets"].get(kind, 0)
+    usable = inputs.given["quotas"]["partition_write_units"] * assumed["partition_share_used"]
+    storage = assumed["notes"] * inputs.throughput["stored_bytes_a_note"] / 1e9
+    cache_shards = _cache_shards(inputs, mix, rate)
+    month = _SECONDS / 1e6
+    dollars = {
+        "write units, on demand": units["write"] * month * prices["write_units_million"],
+        "read units, on demand": units["read"] * month * prices["read_units_million"],
+        "storage": storage * prices["storage_gb_month"],
+        "events": events * month * prices["events_million"],
+        "queue requests": invocations * assumed["queue_requests_a_message"] * month * prices["queue_requests_million"],
+        "cores": sum(pods.values()) * _HOURS * prices["core_hour"],
+        "cache": cache_shards * assumed["cache_nodes_a_shard"] * _HOURS * prices["cache_node_hour"],
+    }
+    return Plan(
+        mix=mix,
+        rate=rate,
+        cores=cores,
+        pods=pods,
+        write_units=units["write"],
+        read_units=units["read"],
+        outbox_shards={name: max(OUTBOX_SHARDS, math.ceil(units[name] / usable)) for name in ("node", "graph")},
+        users=math.ceil(units["user"] / usable),
+        events=events,
+        invocations=invocations,
+        cache_shards=cache_shards,
+        storage_gb=storage,
+        dollars=dollars,
+    )
+
+
+def _cores(inputs: Inputs, mix: str, shares: Mapping[str, float], rate: int) -> dict[str, float]:
+    """Cores by service.
+
+    The notes of LinkBench are one letter, many times. What it takes to index and link real notes is taken from the
+    measurement of creations instead, where that is more.
+    """
+    us = inputs.throughput[mix]["1"][_CELL]["us"]
+    create = inputs.throughput["create"]["1"][_CELL]["us"]
+    written = sum(shares.get(name, 0.0) for name in ("addnode", "updatenode"))
+    found = {}
+    for name in _SERVICES:
+        measured = us.get(name, 0.0)
+        if name == "similarity":
+            measured = max(measured, written * create[name])
+        if name == "graph":
+            measured += written * create[name]
+        found[name] = rate * measured / 1e6
+    return found
+
+
+def _cache_shards(inputs: Inputs, mix: str, rate: int) -> int:
+    assumed = inputs.given["assumed"]
+    commands: float = rate * inputs.throughput[mix]["1"][_CELL]["redis_commands"]
+    held: float = assumed["notes"] * assumed["notes_cached"] * inputs.throughput["redis_bytes_a_note"]
+    by_commands = math.ceil(commands / float(assumed["cache_node_commands"]))
+    return max(1, by_commands, math.ceil(held / float(assumed["cache_node_bytes"])))
+
+
+def plans() -> str:
+    """The table of the plans."""
+    inputs = load()
+    made = [plan(inputs, each["mix"], each["rate"]) for each in inputs.given["plans"]]
+    quotas = inputs.given["quotas"]
+    rows: list[tuple[str, list[str]]] = [
+        (f"pods of {name}, one process each", [f"{each.pods[name]:,}" for each in made]) for name in _SERVICES
+    ]
+    rows += [
+        ("cores that they use", [f"{sum(each.cores.values()):,.0f}" for each in made]),
+        ("DynamoDB write units", [f"{each.write_units:,.0f}" for each in made]),
+        ("... of the table's default quota", [_share(each.write_units, quotas["table_write_units"]) for each in made]),
+        ("DynamoDB read units", [f"{each.read_units:,.0f}" for each in made]),
+        ("users among whom the writes must be spread, at least", [f"{each.users:,}" for each in made]),
+        ("outbox shards of node", [f"{each.outbox_shards['node']:,}" for each in made]),
+        ("outbox shards of graph", [f"{each.outbox_shards['graph']:,}" for each in made]),
+        ("events", [f"{each.events:,.0f}" for each in made]),
+        ("... of the quota, if each went alone", [_share(each.events, quotas["put_events"]) for each in made]),
+        ("invocations (messages to queues)", [f"{each.invocations:,.0f}" for each in made]),
+        ("... of the quota", [_share(each.invocations, quotas["invocations"]) for each in made]),
+        ("Redis shards", [f"{each.cache_shards:,}" for each in made]),
+        ("GB in DynamoDB", [f"{each.storage_gb:,.0f}" for each in made]),
+    ]
+    rows += [(f"dollars a month: {name}", [f"{each.dollars[name]:,.0f}" for each in made]) for name in made[0].dollars]
+    rows.append(("**dollars a month**", [f"**{sum(each.dollars.values()):,.0f}**" for each in made]))
+    rows.append(("... with provisioned units", [f"{_provisioned(inputs, each):,.0f}" for each in made]))
+    head = " | ".join(f"{each.rate:,} of {_TITLES[each.mix]}" for each in made)
+    lines = [f"| a second | {head} |", "|---|" + "---:|" * len(made)]
+    lines += [f"| {title} | {' | '.join(values)} |" for title, values in rows]
+    return "\n".join(lines)
+
+
+def limits() -> str:
+    """The table of what one partition and one pod limit."""
+    inputs = load()
+    usable = inputs.given["quotas"]["partition_write_units"]
+    linked, create, link = (inputs.operation(name) for name in ("create_linked", "create", "link"))
+    lines = ["| limit | a second |", "|---|---:|"]
+    rows = [
+        ("notes of one user, created and indexed (one partition)", usable / create.user_units),
+        ("links of one user (one partition)", usable / link.user_units),
+        ("notes of all users by node's outbox, for each shard", usable / create.outbox_units),
+        ("batches of links of all users by graph's outbox, for each shard", usable / (linked - create).outbox_units),
+    ]
+    if relink := inputs.cost["now"]["1 KB"]["create"]["write_units_by"].get(_RELINK):
+        rows.append(("bursts of notes, each of one user, that relinking notes down", usable * RELINK_SHARDS / relink))
+    lines += [f"| {title} | {value:,.0f} |" for title, value in rows]
+    for name, value in inputs.throughput["calls_of_one_core"].items():
+        lines.append(f"| one core: {_CORE[name]} | {value:,} |")
+    return "\n".join(lines)
+
+
+_CORE = {
+    "lookup": "GetNeighbors from memory",
+    "linkbench": "LinkBench's mix, all services",
+    "tao": "TAO's mix of reads, all services",
+    "create": "CreateNode, indexed and linked, all services",
+}
+
+
+def inputs_table() -> str:
+    """The inputs, as the tables were made with them."""
+    inputs = load()
+    given, measured = inputs.given, inputs.throughput
+    lines = ["| input | value | from |", "|---|---|---|"]
+    for name, value in given["prices"].items():
+        if name not in ("date", "source"):
+            lines.append(f"| {name} | {value} | {given['prices']['source']}, {given['prices']['date']} |")
+    for name, value in given["quotas"].items():
+        if name not in ("date", "source"):
+            lines.append(f"| {name} | {value:,} | {given['quotas']['source']}, {given['quotas']['date']} |")
+    for name, value in given["assumed"].items():
+        shown = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else f"{value:,}"
+        lines.append(f"| {name} | {shown} | assumed |")
+    here = f"`make bench-throughput`, {measured['date']}, {measured['machine']}, load average {measured['load']}"
+    lines += [f"| {name} | {measured[name]:,} | {here} |" for name in ("stored_bytes_a_note", "redis_bytes_a_note")]
+    lines.append(f"| units and events | docs/bench/cost.json | `make bench-cost`, {inputs.cost['date']} |")
+    return "\n".join(lines)
+
+
+def _share(value: float, quota: float) -> str:
+    return f"{value / quota:.0%}"
+
+
+def _provisioned(inputs: Inputs, made: Plan) -> float:
+    """Dollars a month with provisioned units, of which as much is used as of a partition."""
+    prices, used = inputs.given["prices"], inputs.given["assumed"]["partition_share_used"]
+    units: float = made.write_units * prices["write_unit_hour"] + made.read_units * prices["read_unit_hour"]
+    others: float = sum(value for name, value in made.dollars.items() if not name.endswith("on demand"))
+    total: float = others + units / used * _HOURS
+    return total

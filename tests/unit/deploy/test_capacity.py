@@ -1,0 +1,90 @@
+"""The plans of docs/capacity.md follow from the measurements and the inputs."""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deploy import capacity
+from deploy.capacity import Inputs, Operation, plan
+
+
+def operation(**changes: Any) -> dict[str, Any]:
+    return {"write_units": 0, "read_units": 0, "event_chunks": 0, "write_units_by": {}, "links": 0} | changes
+
+
+@pytest.fixture
+def inputs() -> Inputs:
+    """Round numbers: a mix of 90 % lookups and 10 % creations."""
+    given = copy.deepcopy(dict(capacity.load().given))
+    given["assumed"] |= {
+        "pod_cores_used": 0.5,
+        "least_pods": dict.fromkeys(("node", "graph", "similarity", "cleanup"), 1),
+        "partition_share_used": 0.5,
+        "reads_cached": 0.9,
+        "cache_node_commands": 1000,
+        "cache_node_bytes": 10**9,
+        "notes": 10**6,
+        "notes_cached": 0.5,
+    }
+    given["operations"] = {"look": "lookup_miss", "new": "create", "tie": "link"}
+    us = {"node": 100.0, "graph": 200.0, "similarity": 0.0, "cleanup": 0.0}
+    cells = {"1": {"32": {"us": us, "redis_commands": 2.0}}}
+    throughput = {
+        "shares": {"mixed": {"look": 90, "new": 10}},
+        "mixed": cells,
+        "create": cells,
+        "stored_bytes_a_note": 5000,
+        "redis_bytes_a_note": 4000,
+    }
+    by = {"note": 4, "UserTimeIndex: note": 3, "event in the outbox": 3}
+    linked = {"note": 4, "UserTimeIndex: note": 3, "edge": 4, "event in the outbox": 6}
+    cost = {
+        "now": {
+            "1 KB": {
+                "create": operation(write_units=10, read_units=1, event_chunks=1, write_units_by=by),
+                "create_linked": operation(write_units=17, event_chunks=2, write_units_by=linked, links=2),
+                "lookup_miss": operation(read_units=2),
+            }
+        }
+    }
+    return Inputs(given, throughput, cost)
+
+
+def test_an_operation_is_divided_into_its_partitions(inputs: Inputs) -> None:
+    assert inputs.operation("create") == Operation(10, 1, outbox_units=3, user_units=4, chunks=1)
+    assert inputs.operation("link") == Operation(3.5, -0.5, outbox_units=1.5, user_units=2, chunks=0.5)
+
+
+def test_a_plan_is_the_rate_times_what_was_measured(inputs: Inputs) -> None:
+    made = plan(inputs, "mixed", 10_000)
+    # 1,000 creations and 900 lookups that nothing has cached.
+    assert made.write_units == pytest.approx(10_000)
+    assert made.read_units == pytest.approx(1_000 * 1 + 900 * 2)
+    assert made.events == pytest.approx(1_000)
+    assert made.invocations == pytest.approx(2_000)
+    assert made.cores == pytest.approx({"node": 1, "graph": 2, "similarity": 0, "cleanup": 0})
+    assert made.pods == {"node": 2, "graph": 4, "similarity": 1, "cleanup": 1}
+    # Partitions are used for 500 units: 4,000 units of users, 3,000 of node's outbox.
+    assert (made.users, made.outbox_shards) == (8, {"node": 8, "graph": 8})
+    assert plan(inputs, "mixed", 100_000).outbox_shards == {"node": 60, "graph": 8}
+    assert made.cache_shards == 20
+    assert plan(inputs, "mixed", 100).cache_shards == 2
+    assert made.storage_gb == 5
+    assert made.dollars["write units, on demand"] == pytest.approx(10_000 * 730 * 3600 / 1e6 * 0.625)
+
+
+def test_indexing_and_linking_real_notes_are_in_the_plan(inputs: Inputs) -> None:
+    cells = {"1": {"32": {"us": {"node": 1.0, "graph": 3000.0, "similarity": 9000.0}, "redis_commands": 2.0}}}
+    shares = {"mixed": {"look": 90, "addnode": 10}}
+    given = {**inputs.given, "operations": {**inputs.given["operations"], "addnode": "create"}}
+    changed = replace(inputs, given=given, throughput={**inputs.throughput, "create": cells, "shares": shares})
+    cores = plan(changed, "mixed", 10_000).cores
+    assert cores == pytest.approx({"node": 1, "graph": 2 + 3, "similarity": 9, "cleanup": 0})
+
+
+def test_the_page_has_every_plan_of_the_inputs() -> None:
+    text = capacity.plans()
+    for each in capacity.load().given["plans"]:
+        assert f"{each['rate']:,} of" in text
