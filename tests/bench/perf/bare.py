@@ -86,7 +86,7 @@ class _OneDay:
 
 
 class _Alone:
-    async def set_visibility(self, node: Summary) -> None: ...
+    async def set_visibility(self, node: Summary, spent: float) -> None: ...
 
 
 class BareStore:
