@@ -127,7 +127,7 @@ class IndexCache:
         *,
         long: Callable[[K], bool] = lambda _: False,
     ) -> list[T]:
-        """read(index, item) of each item, as query(), with one look at the log. Calls that run come before each item."""
+        """read(index, item) of each item, as query(), with one look at the log. Running calls come before each item."""
         cached = await self._fresh(user_id)
         found: list[T] = []
         for item in items:
