@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from deploy.local.stack import Stack
@@ -10,6 +11,10 @@ from deploy.local.stores import credentials
 from tests.support.stack import whole_stack
 from tests.support.stores import Stores, fresh_user, running
 from tests.support.waiting import PATIENCE
+
+# A busy machine makes an example slow, and that is no failure.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 _KINDS = ("unit", "contract", "integration", "e2e", "chaos", "fuzz", "bench")
 _HERE = Path(__file__).parent

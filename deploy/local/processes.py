@@ -78,9 +78,18 @@ class Child:
 
 
 async def start(
-    name: str, argv: Sequence[str], *, env: Mapping[str, str], on_line: OnLine, cwd: Path | None = None
+    name: str,
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    on_line: OnLine,
+    cwd: Path | None = None,
+    niceness: int = 0,
 ) -> Child:
-    """Start a child in its own process group; raises LaunchError when it can't be executed."""
+    """Start a child in its own process group; raises LaunchError when it can't be executed.
+
+    niceness: how much the child stands back behind the others when the cores are busy, 0 to 19.
+    """
     if sys.platform == "linux":
         argv = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *argv]
     spawned = asyncio.ensure_future(
@@ -96,7 +105,11 @@ async def start(
         )
     )
     try:
-        return Child(name, await asyncio.shield(spawned), on_line)
+        child = Child(name, await asyncio.shield(spawned), on_line)
+        if niceness:
+            with contextlib.suppress(OSError):  # it has ended already
+                os.setpriority(os.PRIO_PROCESS, child.pid, niceness)
+        return child
     except OSError as error:
         raise LaunchError(f"{name} could not be started: {error}") from error
     except asyncio.CancelledError:

@@ -22,6 +22,8 @@ DYNOXIDE = ROOT / ".dynoxide" / "node_modules" / "@dynoxide" / "linux-x64" / "dy
 REGION = "us-east-1"
 # Generous, because a store that ends is noticed at once, and a slow machine is no failure.
 _READY_SECONDS = 300.0
+# The niceness of a store that no caller waits for.
+_STANDS_BACK = 10
 _VARIABLES = ("DYNAMODB_ENDPOINT", "EVENTBRIDGE_ENDPOINT", "SQS_ENDPOINT", "S3_ENDPOINT", "CLOUDFORMATION_ENDPOINT")
 
 
@@ -126,7 +128,10 @@ async def start(
             children.append(await _start_dynoxide(dynoxide, folder, ports["dynoxide"]))
         # ministack is needed unless each of its four services is elsewhere.
         if not all(given[name] for name in _VARIABLES[:4]):
-            children.append(await _start_ministack(data / "ministack", ports["ministack"], on_line, save_seconds))
+            # Nobody waits for queues and archives, but for DynamoDB.
+            niceness = _STANDS_BACK if given["DYNAMODB_ENDPOINT"] else 0
+            folder = data / "ministack"
+            children.append(await _start_ministack(folder, ports["ministack"], on_line, save_seconds, niceness))
         if not redis:
             children.append(await _start_valkey(data / "valkey", ports["valkey"]))
             redis = f"redis://127.0.0.1:{ports['valkey']}/0"
@@ -174,7 +179,9 @@ def _ports(data: Path) -> dict[str, int]:
     return ports
 
 
-async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, save_seconds: float) -> processes.Child:
+async def _start_ministack(
+    data: Path, port: int, on_line: processes.OnLine, save_seconds: float, niceness: int
+) -> processes.Child:
     python = ROOT / ".venv-ministack" / "bin" / "python"
     if not python.exists():
         raise LaunchError("ministack is not installed in .venv-ministack: run 'make venv'")
@@ -200,7 +207,8 @@ async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, sav
     }
     program = Path(__file__).with_name("ministack_main.py")
     # -P: this folder's modules must not shadow those of ministack.
-    return await processes.start("ministack", [str(python), "-P", str(program)], env=env, on_line=on_line)
+    argv = [str(python), "-P", str(program)]
+    return await processes.start("ministack", argv, env=env, on_line=on_line, niceness=niceness)
 
 
 async def _start_dynoxide(binary: Path, folder: Path | None, port: int) -> processes.Child:

@@ -87,11 +87,12 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     }
     peers = {name: channels.stub(target, service) for name, (target, service) in targets.items() if target}
 
+    visibility = PeerVisibility(peers, budget_seconds=config.visibility_ms / 1000)
     notes = Notes(
         store=store,
         idempotency=idempotency,
         retentions=retentions,
-        visibility=PeerVisibility(peers, budget_seconds=config.visibility_ms / 1000),
+        visibility=visibility,
         # Replayed events don't go through the outbox, because there is no write that they belong to.
         publisher=BusEventPublisher(
             Bus(aws.events, config.event_bus, outbox.breaker), Enveloper(ids, telemetry.inject, replay=True)
@@ -118,6 +119,8 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     life.supervise("outbox sweeper", outbox.run_sweeper())
     life.supervise("pending cache invalidations", remove_pending(store))
     life.on_drain(outbox.drain)
+    life.on_drain(store.drain)
+    life.on_drain(visibility.drain)
     port = await server.start()
     life.on_drain(lambda: server.stop(config.drain_seconds))
     return port

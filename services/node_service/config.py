@@ -29,9 +29,10 @@ class NodeConfig(ServerConfig, StoreConfig):
         check=target,
     )
     visibility_ms: int = env_field(
-        20,
+        25,
         env="BRAIN2_VISIBILITY_MS",
-        why="how long a deletion waits for graph and similarity at most; a late one gets the change by its event",
+        why="how long a deletion or a restore may take before it no longer waits for graph and similarity, which then "
+        "hide or show the note a moment later",
         check=between(0, 1000),
     )
     cache_seconds: int = env_field(

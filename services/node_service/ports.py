@@ -148,5 +148,8 @@ class EventPublisher(Protocol):
 class Visibility(Protocol):
     """Whether the other services show a note. The event makes it certain; this makes it quick."""
 
-    async def set_visibility(self, node: Summary) -> None:
-        """Show the note elsewhere, or hide it if it is deleted. Returns within milliseconds and never raises."""
+    async def set_visibility(self, node: Summary, spent: float) -> None:
+        """Show the note elsewhere, or hide it if it is deleted. Returns within milliseconds and never raises.
+
+        spent: seconds that the call of the user has taken so far.
+        """

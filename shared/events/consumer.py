@@ -37,6 +37,7 @@ from shared.events.envelope import Event
 from shared.events.handlers import BatchHandler, Handler, each_alone
 from shared.events.queue import BATCH, Message, Queue
 from shared.ids import Clock
+from shared.resilience import foreground
 from shared.resilience.breaker import Breaker, Permit, unreachable
 from shared.resilience.retry import Backoff, Rng, Sleep
 
@@ -347,6 +348,7 @@ class Consumer:
         with await self._permit() as permit:
             self._lag = max(self._lag, (self._clock.now_ms() - min(event.time_ms for event in events)) / 1000)
             with _span(group) as span:
+                await foreground.turn()
                 errors = await handler.errors(events, self._handler_timeout)
                 for failure in errors.values():
                     telemetry.mark_failed(span, failure)

@@ -28,6 +28,7 @@ from shared.events.lines import Lines
 from shared.events.stored import event_item
 from shared.events.sweeper import Sweeper
 from shared.ids import Clock
+from shared.resilience import foreground
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, Rng, Sleep, retry
 
@@ -204,6 +205,7 @@ class Outbox:
             while not self._queue:
                 self._wake.clear()
                 await self._wake.wait()
+            await foreground.turn()
             batch = self._next_batch()
             try:
                 await self._publish(batch)

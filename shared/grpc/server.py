@@ -7,7 +7,7 @@ whether the trace is recorded, and picks the recorded or the plain function of t
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -37,6 +37,7 @@ from shared.grpc.middleware import (
 )
 from shared.ratelimit import HasScripts
 from shared.request_id import RequestId
+from shared.resilience import foreground
 from shared.tokens import TOKEN_SECRET
 
 # Seconds in which the name service, a proxy, or a client that watches health notices that a server stops.
@@ -104,6 +105,7 @@ class GrpcServer:
         self._server: grpc.aio.Server | None = None
         self._probes: grpc.aio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._end_watch: Callable[[], None] = lambda: None
 
     async def start(self) -> int:
         """Listen and serve; returns the port, 0 for a unix socket. Raises BindError when it can't listen."""
@@ -121,6 +123,7 @@ class GrpcServer:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probes)
             _bind(self._probes, self._config.health_listen, None)
             await self._probes.start()
+        self._end_watch = foreground.watch(self._calls.running.__len__)
         self._tasks = [asyncio.create_task(self._calls.enforce_default_deadline(), name="grpc-default-deadlines")]
         if self._guard is not None:
             self._tasks.append(asyncio.create_task(self._guard.run(), name="key-files"))
@@ -140,6 +143,7 @@ class GrpcServer:
             await self._calls.drain(min(grace / 2, _LINGER_SECONDS))
             await self._server.stop(max(ends - monotonic(), 0.0))
             self._server = None
+            self._end_watch()
         if self._probes is not None:
             await self._probes.stop(0)
             self._probes = None

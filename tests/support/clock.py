@@ -62,7 +62,7 @@ class ManualClock:
         self._move_to(end)
 
 
-async def run_ready(turns: int = 20) -> None:
+async def run_ready(turns: int = 100) -> None:
     """Let everything that can run do so."""
     for _ in range(turns):
         await asyncio.sleep(0)

@@ -195,7 +195,7 @@ class FakeVisibility:
 
     calls: list[tuple[str, int, bool]] = field(default_factory=list)
 
-    async def set_visibility(self, node: Summary) -> None:
+    async def set_visibility(self, node: Summary, spent: float) -> None:
         self.calls.append((node.node_id, node.version, node.deleted))
 
 

@@ -1,5 +1,6 @@
 """SetNodeVisibility: hides a note and all of its edges, or shows them again, by one small write."""
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
@@ -63,8 +64,12 @@ class SetNodeVisibility:
         """
         check_node(user_id, node_id)
         record = VisibilityRecord(node_id, version, not visible, incarnation)
-        applied = await self._set(user_id, record) or await self._correct(user_id, record)
-        await self.invalidate_node(user_id, node_id)
+
+        async def set_or_correct() -> bool:
+            return await self._set(user_id, record) or await self._correct(user_id, record)
+
+        # At the same time, because the node service changed the note before it called, and waits for the answer.
+        applied, _ = await asyncio.gather(set_or_correct(), self.invalidate_node(user_id, node_id))
         return applied
 
     async def _set(self, user_id: str, record: VisibilityRecord) -> bool:

@@ -95,6 +95,8 @@ class CachedNodeStore:
         self._pending: dict[str, float] = {}
         # After more pending invalidations than fit, all keys are bypassed until then (monotonic seconds).
         self._bypass_all_until = 0.0
+        # The ends of writes that are being sent to Redis.
+        self._completing: set[asyncio.Task[None]] = set()
         # Notes and titles that reads found in Redis, and those that they did not find.
         self.hits = self.misses = 0
 
@@ -229,8 +231,16 @@ class CachedNodeStore:
                 self._add_pending(key)
         # After any other outcome the invalidation is left to expire, because what was written isn't known here.
         if outcome is Outcome.DONE and invalidation is not None:
-            await self._complete_invalidation(key, invalidation, write.after, note.version)
+            # The writer needs not wait: until this has been done, readers get the note from the store.
+            completing = asyncio.create_task(self._complete_invalidation(key, invalidation, write.after, note.version))
+            self._completing.add(completing)
+            completing.add_done_callback(self._completing.discard)
         return outcome
+
+    async def drain(self) -> None:
+        """Wait until Redis has the ends of all writes."""
+        while self._completing:
+            await asyncio.wait(self._completing)
 
     async def _invalidate(self, key: str) -> bytes | None:
         """Make the key unusable for readers. None when Redis doesn't answer: then the invalidation is pending."""

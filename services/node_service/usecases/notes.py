@@ -80,6 +80,7 @@ class Notes:
 
         A repeated request sets it again, because the process may have ended between the two.
         """
+        began = self.clock.monotonic()
         node = await self.concurrency.run(user_id, node_id, attempt)
-        await self.visibility.set_visibility(node)
+        await self.visibility.set_visibility(node, self.clock.monotonic() - began)
         return node

@@ -24,6 +24,7 @@ from services.similarity_service.ports import ChangeLog, LogEntry, LogGap, Recor
 from services.similarity_service.usecases import text_worker
 from shared.errors import Brain2Error, Unavailable
 from shared.ids import Clock
+from shared.resilience import foreground
 from shared.resilience.singleflight import SingleFlight
 
 log = logging.getLogger(__name__)
@@ -126,12 +127,11 @@ class IndexCache:
         *,
         long: Callable[[K], bool] = lambda _: False,
     ) -> list[T]:
-        """read(index, item) of each item, as query(), with one look at the log. Other tasks run between two items."""
+        """read(index, item) of each item, as query(), with one look at the log. Running calls come before each item."""
         cached = await self._fresh(user_id)
         found: list[T] = []
         for item in items:
-            if found:
-                await asyncio.sleep(0)
+            await foreground.turn()
             async with cached.lock:
                 if long(item) or _is_slow(cached):
                     found.append(await text_worker.run(partial(read, cached.index, item)))

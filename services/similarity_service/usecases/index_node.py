@@ -1,6 +1,5 @@
 """Notes were written: their texts are analysed, and the records and the index get the results."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,6 +12,7 @@ from services.similarity_service.usecases import text_worker
 from services.similarity_service.usecases.index_cache import IndexCache, is_long
 from services.similarity_service.usecases.record_changes import Change, RecordChanges
 from services.similarity_service.usecases.user_settings import UserSettingsCache
+from shared.resilience import foreground
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,5 +63,5 @@ async def _analyse(text: NodeText, language: str) -> Note:
             properties=text.properties,
         )
 
-    await asyncio.sleep(0)  # between the notes of a burst, others have their turn
+    await foreground.turn()
     return await text_worker.run_if_long(len(text.text), work)

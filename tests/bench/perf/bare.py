@@ -86,7 +86,7 @@ class _OneDay:
 
 
 class _Alone:
-    async def set_visibility(self, node: Summary) -> None: ...
+    async def set_visibility(self, node: Summary, spent: float) -> None: ...
 
 
 class BareStore:
@@ -99,7 +99,8 @@ class BareStore:
         ids = UlidFactory(clock)
         found = Table(cast(Any, self._keeper), table)
         idempotency = Idempotency(found, "node", clock)
-        outbox = Outbox(found, cast(Any, None), service="node", bus="none", clock=clock)
+        # Of no service, so that nobody publishes its events.
+        outbox = Outbox(found, cast(Any, None), service="bare", bus="none", clock=clock)
         self._notes = Notes(
             store=DynamoNodeStore(found, outbox, idempotency, Enveloper(ids, telemetry.inject)),
             idempotency=idempotency,

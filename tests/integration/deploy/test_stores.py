@@ -1,10 +1,13 @@
 """The embedded stores behave as the adapters need: they answer, keep apart what tests write, and count as real ones."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import redis.asyncio
 
+from deploy.local import stores as launched
 from tests.support.stores import Stores
 
 
@@ -41,3 +44,17 @@ async def test_redis_answers_and_expires(stores: Stores, user: str) -> None:
         assert 0 < await client.ttl(user) <= 60
     finally:
         await client.aclose()
+
+
+async def test_what_no_caller_waits_for_stands_back_on_busy_cores(tmp_path: Path) -> None:
+    started = await launched.start(tmp_path, on_line=lambda *_: None, env={}, save_seconds=0)
+    try:
+        niceness = {child.name: os.getpriority(os.PRIO_PROCESS, child.pid) for child in started.children}
+    finally:
+        await started.stop()
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert niceness["valkey"] == ours
+    if "dynoxide" in niceness:
+        assert niceness["dynoxide"] == ours < niceness["ministack"]
+    else:
+        assert niceness["ministack"] == ours, "it serves DynamoDB"

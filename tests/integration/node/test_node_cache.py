@@ -98,7 +98,10 @@ class World:
         changes: dict[str, Any] = {"version": before.version + 1, "title": f"v{before.version + 1}"}
         after = replace(before, **changes | fields)
         event = NodeEvent(event_type=NodeEventType.UPDATED, node=after, time_ms=1)
-        return await (by or self.cached).commit(NodeWrite(before=before, after=after, event=event))
+        store = by or self.cached
+        outcome = await store.commit(NodeWrite(before=before, after=after, event=event))
+        await store.drain()
+        return outcome
 
     async def kind(self) -> bytes:
         return (await self.redis.call("GET", self.key) or b"-")[:1]

@@ -16,6 +16,7 @@ from shared.errors import Unavailable
 from shared.grpc.server import GrpcServer
 from tests.support.node_service import NodeService, running
 from tests.support.stores import Stores
+from tests.support.waiting import until
 
 GRAPH = graph_pb2.DESCRIPTOR.services_by_name["GraphService"]
 SIMILARITY = similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"]
@@ -28,6 +29,8 @@ class Peer:
         self.calls: list[tuple[str, int, bool]] = []
         self.hangs = False
         self.fails = False
+        self.answer: asyncio.Event | None = None
+        self.done: list[str] = []
         for method in service.methods:
             if method.name != "SetNodeVisibility":
                 setattr(self, method.name, self._unexpected)
@@ -36,6 +39,9 @@ class Peer:
         self.calls.append((request.node_id, request.version, request.visible))
         if self.hangs:
             await asyncio.Event().wait()
+        if self.answer is not None:
+            await self.answer.wait()
+        self.done.append(request.node_id)
         if self.fails:
             raise Unavailable("not now")
         return b""
@@ -47,8 +53,9 @@ class Peer:
 class World:
     """A node service with its two peers."""
 
-    def __init__(self, service: NodeService, graph: Peer, similarity: Peer) -> None:
+    def __init__(self, service: NodeService, graph: Peer, similarity: Peer, targets: tuple[str, str]) -> None:
         self.service = service
+        self.targets = targets
         self.graph = graph
         self.similarity = similarity
 
@@ -67,7 +74,7 @@ async def world(stores: Stores) -> AsyncIterator[World]:
             # Wide, so that a busy machine doesn't decide the test.
             BRAIN2_VISIBILITY_MS="1000",
         ) as service:
-            yield World(service, *peers)
+            yield World(service, *peers, (f"127.0.0.1:{ports[0]}", f"127.0.0.1:{ports[1]}"))
     finally:
         for server in servers:
             await server.stop(0)
@@ -102,6 +109,18 @@ async def test_a_peer_that_hangs_costs_the_budget_once_not_twice(stores: Stores,
     # Both at once, so about one second, not two.
     assert 0.9 < monotonic() - started < 1.9
     assert (await world.service.get(user, show_deleted=True)).HasField("delete_time")
+
+
+async def test_a_late_peer_gets_the_change_when_nobody_waits_any_more(stores: Stores, world: World, user: str) -> None:
+    targets = {"BRAIN2_GRAPH_TARGET": world.targets[0], "BRAIN2_SIMILARITY_TARGET": world.targets[1]}
+    async with running(stores, **targets, BRAIN2_VISIBILITY_MS="1") as service:
+        await service.create(user)
+        world.graph.answer = asyncio.Event()
+        await service.delete(user)
+        assert world.graph.done == []
+        await until(lambda: world.graph.calls, what="the call")
+        world.graph.answer.set()
+        await until(lambda: world.graph.done == ["n"], what="the end of the call")
 
 
 async def test_a_peer_that_is_gone_costs_nothing(stores: Stores, user: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.events.bus import CALL_BYTES, CALL_ENTRIES, Bus, calls, entry_bytes
@@ -25,7 +25,6 @@ def bus(answer: Any) -> tuple[Bus, Faulty, Breaker]:
     return Bus(client, "bus", breaker), client, breaker  # type: ignore[arg-type]
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, MAX_BYTES - 1000), max_size=40))
 def test_calls_hold_all_events_in_order_and_keep_both_limits(sizes: list[int]) -> None:
     events = [event(number, size) for number, size in enumerate(sizes)]

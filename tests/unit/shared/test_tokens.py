@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidArgument
@@ -83,7 +83,6 @@ def check(codec: TokenCodec[State], token: str) -> None:
         assert codec.encode(BOUND, *state) == token
 
 
-@settings(deadline=None)
 @given(VALUES, st.sampled_from([(), (b"secret",)]))
 def test_what_goes_in_comes_out(values: State, secrets: tuple[bytes, ...]) -> None:
     token = codec(*secrets).encode(BOUND, *values)
@@ -91,7 +90,6 @@ def test_what_goes_in_comes_out(values: State, secrets: tuple[bytes, ...]) -> No
     assert token.replace("-", "").replace("_", "").replace(".", "").isalnum()
 
 
-@settings(deadline=None)
 @given(st.text(max_size=200))
 @example("=")
 @example("A" * (MAX_TOKEN_LENGTH + 1))
@@ -108,13 +106,11 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.fixed_dictionaries(dict.fromkeys(FIELDS, JSON)))
 def test_any_state_is_valid_or_refused(state: dict[str, Any]) -> None:
     check(codec(), token_of([1, BOUND, state]))
 
 
-@settings(deadline=None)
 @given(VALUES, st.booleans(), st.data())
 def test_any_mutation_of_a_token_is_valid_or_refused(values: State, signed: bool, data: st.DataObject) -> None:
     tested = codec(b"secret") if signed else codec()
@@ -128,7 +124,6 @@ def test_any_mutation_of_a_token_is_valid_or_refused(values: State, signed: bool
             tested.decode(BOUND, mutated)
 
 
-@settings(deadline=None)
 @given(VALUES, st.booleans(), st.data())
 def test_any_mutation_of_the_json_is_valid_or_refused(values: State, signed: bool, data: st.DataObject) -> None:
     token = codec().encode(BOUND, *values)

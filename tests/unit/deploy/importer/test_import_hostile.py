@@ -63,7 +63,7 @@ def test_front_matter_takes_a_time_in_proportion_to_its_length(piece: str) -> No
 
 
 @given(st.text(alphabet="[]()!#|`$%<>-\\\n ab:&*_^~{}\"'\t", max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_text_is_a_note_with_its_whole_body(text: str) -> None:
     page = read_page(text.encode(), "a.md", 0.0, NOW, Dialect())
     assert page.node.title
@@ -72,7 +72,7 @@ def test_every_text_is_a_note_with_its_whole_body(text: str) -> None:
 
 
 @given(st.text(alphabet="[]{}!#|`%>-\\\n ab:&*,'\"\t@?", max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_every_front_matter_leaves_the_body(text: str) -> None:
     page = read_page(f"---\ntitle: x\n{text}\n---\nThe body.".encode(), "a.md", 0.0, NOW, Dialect())
     assert page.node.content.endswith("The body.")

@@ -26,7 +26,7 @@ def test_the_shelf() -> None:
     assert not {("bread", "sqlite"), ("pizza", "database")} & found
 
 
-@examples(max_examples=40, deadline=None)
+@examples(max_examples=40)
 @given(collections)
 def test_both_sides_agree(notes: list[Note]) -> None:
     found = pairs(notes, UserSettings(max_links=2, link_threshold=0.05))

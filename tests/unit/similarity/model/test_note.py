@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.similarity_service.model.engine import codec
@@ -43,7 +43,6 @@ def test_a_title_that_is_a_sentence_is_no_name() -> None:
 words = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "Z"]), max_size=60)
 
 
-@settings(deadline=None)
 @given(words, words, st.lists(st.text(min_size=1, max_size=20), max_size=3))
 def test_records_come_back_as_they_were(title: str, text: str, tags: list[str]) -> None:
     before = note("a", title, text, version=3, incarnation=7, tags=tags)

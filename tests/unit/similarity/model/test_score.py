@@ -16,7 +16,7 @@ def find(index: UserIndex, node_id: str, limit: int = 10) -> dict[str, score.Mat
     return {index.id(match.doc): match for match in found}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(collections)
 def test_symmetric_bounded_and_explained(notes: list[Note]) -> None:
     index = index_of(*notes)

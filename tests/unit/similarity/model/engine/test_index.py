@@ -17,7 +17,7 @@ from tests.support.similarity_collections import collections, index_of, loaded, 
 from tests.support.similarity_fakes import note
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(collections, st.randoms(use_true_random=False))
 def test_the_order_does_not_matter(notes: list[Note], rng: random.Random) -> None:
     shuffled = list(notes)
@@ -25,7 +25,7 @@ def test_the_order_does_not_matter(notes: list[Note], rng: random.Random) -> Non
     assert state(index_of(*notes)) == state(index_of(*shuffled)) == state(loaded(*shuffled))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(collections, collections)
 def test_what_was_removed_leaves_no_trace(notes: list[Note], others: list[Note]) -> None:
     index = index_of(*others)
@@ -53,7 +53,7 @@ def test_load_fills_empty_indexes_only() -> None:
         index_of(note("a", "x")).load(loading(note("b", "y")))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(collections)
 def test_loading_notes_is_adding_them(notes: list[Note]) -> None:
     one, other = index_of(*notes), loaded(*notes)

@@ -55,7 +55,7 @@ def test_long_notes_of_different_sentences_hold_no_boilerplate() -> None:
         assert abs(after - before) < 0.03
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(steps)
 def test_any_history_ends_in_the_index_of_a_fresh_load(history: list[tuple[int, list[str] | None]]) -> None:
     index, known = UserIndex(), dict[str, Note]()

@@ -1,0 +1,61 @@
+"""Steps of background work begin between calls."""
+
+import asyncio
+
+import pytest
+
+from shared.resilience import foreground
+from tests.support.waiting import within
+
+
+@pytest.fixture
+def for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step waits for calls as long as they run."""
+    monkeypatch.setattr(foreground, "_MOST_SECONDS", 1e6)
+
+
+async def test_a_step_waits_for_the_calls_that_run(for_ever: None) -> None:
+    running = 1
+    end = foreground.watch(lambda: running)
+    try:
+        step = asyncio.create_task(foreground.turn())
+        done, _ = await asyncio.wait([step], timeout=0.05)
+        assert not done
+        running = 0
+        async with within(5):
+            await step
+    finally:
+        end()
+
+
+async def test_calls_that_never_end_slow_background_work_and_do_not_stop_it() -> None:
+    end = foreground.watch(lambda: 1)
+    try:
+        async with within(5):
+            for _ in range(3):
+                await foreground.turn()
+    finally:
+        end()
+
+
+async def test_calls_that_are_no_longer_watched_are_not_waited_for(for_ever: None) -> None:
+    foreground.watch(lambda: 1)()
+    async with within(5):
+        await foreground.turn()
+
+
+async def test_other_tasks_run_between_two_steps() -> None:
+    order: list[str] = []
+
+    async def steps(name: str) -> None:
+        await foreground.turn()
+        order.append(name)
+
+    async def call() -> None:
+        for _ in range(4):
+            order.append("call")
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(steps(f"step {n}") for n in range(3)), call())
+    first, last = order.index("step 0"), order.index("step 2")
+    assert "call" in order[first:last]
