@@ -80,7 +80,13 @@ class Server:
 
         ReplyError: the server refused it. Unavailable: see Redis.call().
         """
-        return await self._send(pack((args,)), 1)
+        # As _send(), without a coroutine of its own: this is what nearly every use of Redis goes through.
+        with self.breaker.enter() as permit:
+            try:
+                return await (self._pick() or await self._first_connection()).send(pack((args,)), 1)
+            except Unavailable as error:
+                permit.end(_outcome(error))
+                raise
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
         """A reply or an error reply for each command."""
