@@ -6,6 +6,7 @@ connections and CLUSTERDOWN let the map be read again, too, so that a replica th
 """
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -206,7 +207,9 @@ class Cluster:
     def _read_soon(self, first: Server | None = None) -> None:
         """Read the map in the background unless that is under way. first: whom to ask first."""
         if not self._closed and (self._reading is None or self._reading.done()):
-            self._reading = asyncio.get_running_loop().create_task(self._until_read(first))
+            self._reading = asyncio.get_running_loop().create_task(
+                self._until_read(first), context=contextvars.Context()
+            )
 
     async def _until_read(self, first: Server | None) -> None:
         options = self._options
