@@ -5,6 +5,7 @@ shared connection with implicit pipelining 0 to 17 % (docs/adr/0006). redis-py s
 """
 
 import asyncio
+import contextlib
 import logging
 import random as _random
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +27,8 @@ from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, Rng, Sleep
 
 log = logging.getLogger(__name__)
+
+_NOTHING = contextlib.nullcontext()
 
 
 class RedisConfig(Protocol):
@@ -114,18 +117,18 @@ class Redis:
         no reply in time.
         ReplyError: Redis refused the command.
         """
-        if telemetry.is_recording():
-            with self._span(str(args[0]), 1):
-                return await self._call(args)
-        return await self._call(args)
+        recorded = self._span(str(args[0]), 1) if telemetry.is_recording() else _NOTHING
+        with recorded:
+            try:
+                return await self._server.call(args)
+            except ReplyError as error:
+                return await self._by_source(args, error)
 
-    async def _call(self, args: Sequence[Argument]) -> Any:
-        try:
-            return await self._server.call(args)
-        except ReplyError as error:
-            source = self._unknown_script(error, args)
-            if source is None:
-                raise
+    async def _by_source(self, args: Sequence[Argument], error: ReplyError) -> Any:
+        """Send the script that the server does not know; raises any other error."""
+        source = self._unknown_script(error, args)
+        if source is None:
+            raise error
         return await self.call("EVAL", source, *args[2:])
 
     async def pipeline(self, commands: Sequence[Command], *, return_errors: bool = False) -> list[Any]:

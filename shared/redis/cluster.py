@@ -6,8 +6,9 @@ connections and CLUSTERDOWN let the map be read again, too, so that a replica th
 """
 
 import asyncio
+import contextvars
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from shared.errors import Unavailable
@@ -206,7 +207,9 @@ class Cluster:
     def _read_soon(self, first: Server | None = None) -> None:
         """Read the map in the background unless that is under way. first: whom to ask first."""
         if not self._closed and (self._reading is None or self._reading.done()):
-            self._reading = asyncio.get_running_loop().create_task(self._until_read(first))
+            self._reading = asyncio.get_running_loop().create_task(
+                self._until_read(first), context=contextvars.Context()
+            )
 
     async def _until_read(self, first: Server | None) -> None:
         options = self._options
@@ -220,12 +223,8 @@ class Cluster:
     async def _read(self, first: Server | None = None) -> None:
         """Read the map from the first server that knows it."""
         self._read_at = asyncio.get_running_loop().time()
-        asked = dict.fromkeys([first] if first is not None else [])
-        masters = sorted(self._masters, key=lambda server: (not server.available, self._options.rng.random()))
-        # The seed is last: its name may have got another address by now.
-        asked |= dict.fromkeys([*masters, self._server(self._seed.host, self._seed.port)])
         failed: Exception | None = None
-        for server in asked:
+        for server in self._to_ask(first):
             try:
                 found = parse_slots(await server.probe(("CLUSTER", "SLOTS")), server.address.host)
             except (ReplyError, Unavailable) as error:
@@ -236,6 +235,17 @@ class Cluster:
                 return
         raise Unavailable(f"no server knows the Redis cluster: {failed}", reason="REDIS_UNREACHABLE") from failed
 
+    def _to_ask(self, first: Server | None) -> Iterator[Server]:
+        if first is not None:
+            yield first
+        yield from sorted(
+            self._masters - {first}, key=lambda server: (not server.available, self._options.rng.random())
+        )
+        # No master has answered: the name in the URL may have got another address by now.
+        seed = self._server(self._seed.host, self._seed.port)
+        if seed not in self._masters:
+            yield seed
+
     def _learn(self, found: Sequence[tuple[int, int, str, int]]) -> None:
         owners: list[Server | None] = [None] * SLOTS
         masters = set()
@@ -244,8 +254,8 @@ class Cluster:
             masters.add(server)
             owners[first : last + 1] = [server] * (last + 1 - first)
         before, self._owners, self._masters = self._masters, owners, masters
-        seed = self._server(self._seed.host, self._seed.port)
-        for server in (before | {seed}) - masters:
+        seed = self._servers.get((self._seed.host, self._seed.port))
+        for server in (before | ({seed} if seed is not None else set())) - masters:
             del self._servers[server.address.host, server.address.port]
             task = asyncio.get_running_loop().create_task(server.retire())
             self._retiring.add(task)

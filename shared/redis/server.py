@@ -1,6 +1,7 @@
 """One server: its pipelined connection (or a few), made again when it is lost, behind a breaker."""
 
 import asyncio
+import contextvars
 import logging
 import random as _random
 from collections.abc import Callable, Sequence
@@ -72,7 +73,8 @@ class Server:
     def begin(self) -> "asyncio.Task[list[BaseException | None]]":
         """Begin to connect, once. Calls wait for the first try to end; the task gives what went wrong."""
         if self._starting is None:
-            self._starting = asyncio.get_running_loop().create_task(self._first())
+            # In no call's context: the connection serves all calls.
+            self._starting = asyncio.get_running_loop().create_task(self._first(), context=contextvars.Context())
         return self._starting
 
     async def call(self, args: Command) -> Any:
@@ -80,7 +82,13 @@ class Server:
 
         ReplyError: the server refused it. Unavailable: see Redis.call().
         """
-        return await self._send(pack((args,)), 1)
+        # As _send(), without a coroutine of its own: this is what nearly every use of Redis goes through.
+        with self.breaker.enter() as permit:
+            try:
+                return await (self._pick() or await self._first_connection()).send(pack((args,)), 1)
+            except Unavailable as error:
+                permit.end(_outcome(error))
+                raise
 
     async def pipeline(self, commands: Sequence[Command]) -> list[Any]:
         """A reply or an error reply for each command."""
@@ -199,7 +207,9 @@ class Server:
                 log.info("Redis can't be reached yet", extra={"error": str(error)})
             return not self._closed
 
-        self._reconnecting[slot] = asyncio.get_running_loop().create_task(until_connected())
+        self._reconnecting[slot] = asyncio.get_running_loop().create_task(
+            until_connected(), context=contextvars.Context()
+        )
 
 
 def _outcome(error: Unavailable) -> bool | None:

@@ -36,6 +36,13 @@ _METADATA = {"Date": None, "Creator": None}
 # A medium keeps its colour in all images.
 _MEDIA = {"warm": ("memory", "C0"), "from_redis": ("Redis", "C1"), "cold": ("DynamoDB", "C2")}
 _LATENCY = "ms from the intended start; dashed: p99"
+_CALLS = {
+    "echo": "bare echo",
+    "lookup": "lookup from memory",
+    "tao": "TAO's mix of reads",
+    "linkbench": "LinkBench's mix",
+    "create": "create, indexed and linked",
+}
 _PROCESSES = ("node", "graph", "similarity", "cleanup", "dynoxide", "ministack", "valkey")
 
 
@@ -119,6 +126,22 @@ def _index_by_notes(figure: Figure, numbers: Mapping[str, Any]) -> bool:
     return True
 
 
+def _throughput_by_load(figure: Figure, numbers: Mapping[str, Any]) -> bool:
+    if not numbers:
+        return False
+    left, right = figure.subplots(1, 2)
+    for place, (key, label) in enumerate(_CALLS.items()):
+        for processes, cells in numbers.get(key, {}).items():
+            in_flight = [int(each) for each in cells]
+            shape: dict[str, Any] = {"color": f"C{place}", "marker": "o", "markersize": 3}
+            shape |= {"label": label} if processes == "1" else {"linestyle": "--"}
+            left.plot(in_flight, [cell["rps"] for cell in cells.values()], **shape)
+            right.plot(in_flight, [cell["us_all"] for cell in cells.values()], **shape)
+    _labelled(left, "calls in flight a process", "calls a second; dashed: two processes")
+    _labelled(right, "calls in flight a process", "processor of all services, us a call")
+    return True
+
+
 def _import_by_process(figure: Figure, numbers: Mapping[str, Any]) -> bool:
     trees = numbers.get("trees", {})
     if not trees:
@@ -165,6 +188,7 @@ PLOTS = (
     Plot("latency-by-load", "graph", "Latency of a lookup by load, from memory and from Redis", _latency_by_load),
     Plot("lookup-by-graph", "graph", "Latency of a lookup by the size of the graph and by degree", _lookup_by_graph),
     Plot("index-by-notes", "similarity", "Size of the index and time to find by the number of notes", _index_by_notes),
+    Plot("throughput-by-load", "throughput", "Calls a second and processor a call by load", _throughput_by_load),
     Plot("import-by-process", "import", "Processor time of an imported note by process", _import_by_process),
 )
 

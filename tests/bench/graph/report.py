@@ -1,5 +1,6 @@
 """The numbers of the graph service as a table for people."""
 
+import os
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,7 @@ def conditions(quick: bool, rounds: int) -> dict[str, Any]:
         "quick": quick,
         "rounds": rounds,
         "machine": page.machine(),
+        "load": round(os.getloadavg()[0], 1),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "layout": "services on core 0; load, stores and the node service on core 1",
     }
@@ -81,17 +83,26 @@ def _conditions(made: dict[str, dict[str, Any]]) -> list[str]:
     for part, each in made.items():
         line = (
             f"on {each['machine']}, grpcio {each['versions']['grpcio']}; {each['layout']}; {each['rounds']} rounds; "
-            f"{each['when'][:10]}.{' **A quick run: these numbers mean nothing.**' if each['quick'] else ''}"
+            f"{each['when'][:10]}{_load_before(each)}."
         )
+        if each["quick"]:
+            line += " **A quick run: these numbers mean nothing.**"
         parts.setdefault(line, []).append(part)
     return [f"Measured ({', '.join(names)}) {line}" for line, names in parts.items()]
+
+
+def _load_before(conditions: dict[str, Any]) -> str:
+    return f"; load average before it {conditions['load']:g}" if "load" in conditions else ""
 
 
 def _load(found: dict[str, Any]) -> list[str]:
     lines = ["| lookups a second: wanted | from memory: reached | p50 / p99 ms | from Redis: reached | p50 / p99 ms |"]
     lines.append("|---|---|---|---|---|")
     for wanted, value in found.items():
-        cells = [f"{run['rate']:,.0f} | {run['p50_ms']} / {run['p99_ms']}" for run in value.values()]
+        cells = [
+            f"{run['rate']:,.0f} | {run['p50_ms']} / {run['p99_ms']}" if run else "- | -"
+            for run in (value.get("warm"), value.get("from_redis"))
+        ]
         lines.append(f"| {float(wanted):,.0f} | {' | '.join(cells)} |")
     return [*lines, ""]
 

@@ -37,3 +37,12 @@ def test_an_import_is_drawn_by_process() -> None:
     for word in (b"abc (before)", b"this tree", b"node", b"graph", b"dynoxide"):
         assert word in svg
     assert b"cleanup" not in svg
+
+
+def test_throughput_is_drawn_by_load() -> None:
+    plot = next(plot for plot in PLOTS if plot.name == "throughput-by-load")
+    cells = {"1": {"rps": 1000.0, "us_all": 90.0}, "8": {"rps": 3000.0, "us_all": 80.0}}
+    svg = plot.svg({"lookup": {"1": cells, "2": cells}, "echo": {"1": cells}})
+    assert svg is not None
+    assert svg.count(b"lookup from memory</text>") == svg.count(b"bare echo</text>") == 2
+    assert b"LinkBench" not in svg

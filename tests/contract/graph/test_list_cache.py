@@ -12,16 +12,27 @@ from services.graph_service.convert import WireCodec
 from services.graph_service.ports import HIDDEN, CacheState, Invalidation, Lease, PackedList
 from shared import config as configuration
 from shared.redis import Redis
+from tests.support import valkey
 from tests.support.graph_fakes import FakeLists
 from tests.support.stores import Stores
 
 
-@pytest.fixture(params=["redis", "fake"])
-async def cache(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterator[Any]:
+@pytest.fixture(scope="module")
+async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The URL of a Redis Cluster."""
+    async with valkey.cluster(tmp_path_factory.mktemp("cluster")) as servers:
+        yield servers[0].url
+
+
+@pytest.fixture(params=["redis", "redis cluster", "fake"])
+async def cache(request: pytest.FixtureRequest, stores: Stores, cluster: str) -> AsyncIterator[Any]:
     if request.param == "fake":
         yield FakeLists()
         return
-    config = configuration.load(GraphConfig, stores.environment("graph"))
+    environment = stores.environment("graph")
+    if request.param == "redis cluster":
+        environment |= {"REDIS_URL": cluster, "BRAIN2_REDIS_CLUSTER": "1"}
+    config = configuration.load(GraphConfig, environment)
     async with Redis(config) as redis:
         lists = RedisLists(redis, WireCodec(), instance_name(redis), pending_write_ms=5_000)
         await lists.identify_instance()

@@ -172,6 +172,15 @@ async def test_an_outcome_that_was_given_before_the_end_of_the_block_is_the_one_
     assert state(breaker) == "open"
 
 
+async def test_another_has_the_settings_but_a_state_of_its_own() -> None:
+    breaker, clock = fresh()
+    other = breaker.another()
+    await trip(other)
+    assert (state(breaker), state(other)) == ("closed", "open")
+    clock.seconds += 1.1
+    assert state(other) == "half_open"
+
+
 async def test_a_failure_while_the_loop_was_late_says_nothing() -> None:
     late = 0.0
     clock = ManualClock()

@@ -204,7 +204,7 @@ async def test_a_key_on_its_way_is_asked_for_at_its_target_and_the_map_stays() -
 async def test_keys_between_two_servers_are_tried_again_until_they_are_together() -> None:
     async with cluster() as nodes:
         breaker = Breaker("redis", SystemClock(), failures=1)
-        async with client(nodes, breaker=breaker, timeout=0.2) as redis:
+        async with client(nodes, breaker=breaker, timeout=1.0) as redis:
             key, node = KEYS[0], nodes.of(KEYS[0])
             node.elsewhere[number(key)] = b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n"
             call = asyncio.create_task(redis.call("MGET", key, key))
@@ -291,6 +291,10 @@ async def test_an_address_that_is_no_member_is_left_once_it_has_shown_the_member
             assert await redis.call("GET", KEYS[0]) == b"%d:%b" % (nodes.of(KEYS[0]).port, KEYS[0].encode())
             await until(lambda: door.nodes[0].server.writers[0].transport.is_closing())
             assert len(redis.breakers) == 2
+            for node in nodes.nodes:
+                node.elsewhere[number("server")] = b"+here\r\n"
+            assert await redis.every_instance("INFO", "server") == [b"here", b"here"]
+            assert door.nodes[0].server.connections == 1
 
 
 async def test_a_service_starts_without_its_cluster_and_finds_it_later() -> None:
