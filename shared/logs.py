@@ -9,6 +9,7 @@ logger were considered: both would still need these two classes, since lines of 
 import hashlib
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -61,7 +62,12 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = cut(self.formatException(record.exc_info), LONGEST_TRACEBACK)
         if record.stack_info:
             line["stack"] = cut(record.stack_info, LONGEST_TRACEBACK)
-        return json.dumps(line, ensure_ascii=False)
+        return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(line, ensure_ascii=False))
+
+
+# What makes a line look like another one on a screen, or can't be encoded: C1 control characters, separators of lines,
+# marks of direction, and halves of surrogate pairs. JSON itself escapes the C0 ones.
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def user_hash(user_id: str) -> str:

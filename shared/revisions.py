@@ -12,6 +12,18 @@ MOST_NOTES = 20
 # (incarnation, version) of a note: of two, the larger one is newer.
 Revision = tuple[int, int]
 
+# A note may have more versions than one for each second since it was created; few have.
+_MOST_AT_ONCE = 10
+
+
+def is_likely(revision: Revision, now_ms: int) -> bool:
+    """Whether a note may well have this revision now. If not, its owner has to be asked before it is believed.
+
+    A caller that gives an unlikely one is mistaken, or lies, or the note is written very often.
+    """
+    incarnation, version = revision
+    return incarnation > 0 and version <= _MOST_AT_ONCE + (now_ms - incarnation) // 1000
+
 
 def _revisions(node_ids: Sequence[str], incarnations: Sequence[int], versions: Sequence[int]) -> Mapping[str, Revision]:
     return dict(zip(node_ids, zip(incarnations, versions, strict=True), strict=True))

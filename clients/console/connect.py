@@ -28,8 +28,14 @@ from clients.console.errors import CallError, from_rpc, refusal
 from clients.console.methods import Method, methods
 from clients.console.targets import Targets
 
-# A message of the services has at most 4 MiB; the JSON of the same message may be longer.
+# A message of the services has at most 4 MiB; the JSON of the same message may be longer. Only a batch is that large: a
+# single note has 256 KiB of text, which is 1.5 MiB when each character is escaped.
 MAX_BODY_BYTES = 8 * 1024 * 1024
+_MAX_SINGLE_BYTES = 2 * 1024 * 1024
+# Each value of JSON costs some 10 microseconds, however short it is, and the largest batch has about 40,000.
+_MOST_VALUES = 100_000
+# A string, or what begins or separates values.
+_JSON_PARTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{,]', re.DOTALL)
 _UNARY_SECONDS = 30.0
 # JSON of this many bytes or more is converted in a thread, so that other calls go on meanwhile.
 _LARGE_BYTES = 64 * 1024
@@ -93,7 +99,7 @@ class _Endpoint:
             raise _bad_content_type("a stream in protobuf needs application/connect+proto")
         if form.enveloped and not self._method.streams:
             raise _bad_content_type(f"{self._method.path} is unary: use application/json or application/proto")
-        body = await _body(request, form)
+        body = await _body(request, form, most_bytes(self._method))
         data = await _converted(len(body), lambda: _request_bytes(self._method, body, form))
         timeout = _timeout(request)
         metadata = metadata_of(request, call_id)
@@ -231,15 +237,32 @@ def _form(request: Request) -> _Form:
     return form
 
 
-async def _body(request: Request, form: _Form) -> bytes:
+def most_bytes(method: Method) -> int:
+    """The longest body of the requests of an RPC."""
+    fields = method.request.DESCRIPTOR.fields
+    batch = any(field.is_repeated and field.message_type is not None for field in fields)
+    return MAX_BODY_BYTES if batch else _MAX_SINGLE_BYTES
+
+
+def has_too_many_values(body: bytes) -> bool:
+    """Whether JSON would take seconds to read; found in a time in proportion to its bytes, at most _MOST_VALUES."""
+    values = 0
+    for found in _JSON_PARTS.finditer(body):
+        values += found[0][0] != 0x22
+        if values > _MOST_VALUES:
+            return True
+    return False
+
+
+async def _body(request: Request, form: _Form, most: int) -> bytes:
     if request.method == "GET":
         return _query_message(request)
     found = bytearray()
     try:
         async for chunk in request.stream():
             found += chunk
-            if len(found) > MAX_BODY_BYTES:
-                raise refusal("resource_exhausted", f"the body is over {MAX_BODY_BYTES} bytes", "REQUEST_TOO_LARGE",
+            if len(found) > most:
+                raise refusal("resource_exhausted", f"the body is over {most} bytes", "REQUEST_TOO_LARGE",
                               http=413)  # fmt: skip
     except ClientDisconnect:
         raise refusal("canceled", "the client is gone", "CANCELLED") from None
@@ -267,6 +290,9 @@ def _request_bytes(method: Method, body: bytes, form: _Form) -> bytes:
     message: Message = method.request()
     try:
         if form.json:
+            if has_too_many_values(body):
+                raise refusal("resource_exhausted", f"the body has over {_MOST_VALUES} values", "REQUEST_TOO_LARGE",
+                              http=413)  # fmt: skip
             json_format.Parse(body.decode() or "{}", message, max_recursion_depth=32)
         else:
             message.ParseFromString(body)

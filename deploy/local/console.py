@@ -1,6 +1,7 @@
 """What the launcher prints in a terminal: its steps with their time, and the services' JSON logs as readable lines."""
 
 import json
+import re
 import sys
 import time
 from typing import Any, TextIO
@@ -22,6 +23,9 @@ _TIME, _LEVEL, _MESSAGE, _TRACE = (
     "trace_id",
 )
 _NOISE = {"service", "span_id", "trace_flags", "logger"}
+
+# They move the cursor, colour what follows, or make one text look like another.
+_HOSTILE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class LaunchError(Exception):
@@ -76,15 +80,21 @@ class Console:
         parts = [
             self.paint(str(_take(fields, _TIME) or "")[11:23], "grey"),
             self.paint(f"{level:<7}", _LEVELS.get(level, "green")),
-            str(_take(fields, _MESSAGE) or ""),
+            plain(str(_take(fields, _MESSAGE) or "")),
         ]
         trace = str(fields.pop(_TRACE, "") or "")
         stack = fields.pop("exception", None) or fields.pop("exc_info", None) or fields.pop("stack", None)
-        parts += [f"{self.paint(k + '=', 'grey')}{_short(v)}" for k, v in fields.items() if k not in _NOISE]
+        parts += [f"{self.paint(k + '=', 'grey')}{plain(_short(v))}" for k, v in fields.items() if k not in _NOISE]
         if trace:
             parts.append(self.paint(f"trace={trace}", "grey"))
         text = " ".join(part for part in parts if part)
-        return f"{text}\n{self.paint(str(stack), 'red')}" if stack else text
+        stack = "\n".join(map(plain, str(stack or "").rstrip("\n").split("\n")))
+        return f"{text}\n{self.paint(stack, 'red')}" if stack else text
+
+
+def plain(text: str) -> str:
+    """A text of others as a terminal may show it: control characters and marks of direction are spelled out."""
+    return _HOSTILE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def gist(line: str) -> str:

@@ -98,7 +98,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     redis.on_lost(cache.mark_all_stale)
     changes = RecordChanges(records, cache)
     index_node = IndexNode(changes, cache, user_settings)
-    set_visibility = SetNodeVisibility(records, changes, cache, nodes)
+    set_visibility = SetNodeVisibility(records, changes, cache, nodes, clock)
     remove_node = RemoveNode(changes, cache)
 
     # Automatic links, and those that the texts have.

@@ -119,13 +119,22 @@ async def test_run_grpcurl_demo_and_ctrl_c(tmp_path: Path) -> None:
     assert "stopped; the notes are kept" in lines[-1]
 
 
-async def test_a_wrong_setting_stops_the_start_and_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"BRAIN2_MAX_MESSAGE_BYTES": "5"}, "BRAIN2_MAX_MESSAGE_BYTES"),
+        ({"BRAIN2_AUTH": "preshared", "BRAIN2_AUTH_KEYS": "/none.json"}, "/none.json"),
+        ({"BRAIN2_TOKEN_FILE": "/none.token"}, "/none.token"),
+        ({"BRAIN2_TLS_CERT": "/none.crt", "BRAIN2_TLS_KEY": "/none.key"}, "BRAIN2_TLS_CERT=/none.crt"),
+    ],
+)
+async def test_a_wrong_setting_stops_the_start_and_is_named(tmp_path: Path, wrong: dict[str, str], named: str) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "deploy.local", "up", "--data", str(tmp_path), "--free-ports",
-        cwd=ROOT, env={**os.environ, "BRAIN2_MAX_MESSAGE_BYTES": "5"},
+        cwd=ROOT, env={**os.environ, **wrong},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     _, errors = await process.communicate()
     assert process.returncode == 1
-    assert b"BRAIN2_MAX_MESSAGE_BYTES" in errors
+    assert named in errors.decode()
     assert len(errors.splitlines()) == 1

@@ -3,22 +3,30 @@
 The texts are made from small alphabets, since expressions go wrong on repetitions: a seed of one to four pieces is
 repeated, with a beginning and an end that keep a match from succeeding. A text is doubled three times. Linear work
 then takes 8 times as long; the square takes 64 times as long. The bound lies between the two, and the shortest of
-several runs counts, so that another process on the machine doesn't decide.
+several runs counts, in time of the processor, so that another process on the machine doesn't decide.
 """
 
 import random
 import re
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
+from clients.export import graphml, vault
+from clients.export.records import Records
+from clients.mcp import budget, tools
+from deploy.local.importer import dates
+from deploy.local.importer.page import Dialect, read_page
 from protos.node.v1 import node_pb2
 from services.node_service.model import text as node_text
 from services.node_service.usecases import validation as node_validation
-from services.similarity_service.model import analysis, note, search, snippets
+from services.similarity_service.model import analysis, markup, note, passages, rewrite, search, snippets, wiki_links
 from services.similarity_service.model.engine.index import UserIndex
-from shared.errors import Violations
+from shared.errors import NotFound, Violations
+from shared.grpc import status
 from shared.grpc.validation import validator
 from shared.ids import check_id
 from shared.logs import cut
@@ -29,6 +37,8 @@ PIECES = [
     " ", "\n", "\t", "!", "\u3002", "\u0301", "\u0316", "\u0591", "é", "ﷺ", "漢", "ก", "य", "🙂", "\u200d", "\ufe0f",
     "http://", "www.", "a@", "@a", "a.b", "a_b", "aA", "y", "ya", "ing", "tag:", "C++", "ß", "İ",
     "\U0001d165", "\u0344",
+    "`", "```", "\n```\n", "~~~", "<", ">", "</", "<a ", "<!--", "-->", "<pre>", "$", "$$", "\\", "[[", "]]", "[[a|",
+    "](", "![", "::", "\n---\n", "%%", "data:", "\n    ", "\n- ", "\n1. ", "\n> ", "\n\n", "|", "&#", "%20", ";", "=",
 ]  # fmt: skip
 ENDS = ["", "!", "\n", "é", "@", '"']
 SHORT = 2_000
@@ -60,6 +70,29 @@ def mentions(text: str) -> object:
     return INDEX.titles.scan(numbers)
 
 
+class Exported(Records):
+    """The export of one note with this title and text, which links to itself."""
+
+    def __init__(self, text: str) -> None:  # without the temporary file
+        keyword = {"keyword": text, "contribution": 0.5}
+        self._note = {
+            "id": "n", "title": text, "text": text, "tags": [text], "created": "", "updated": "",
+            "metadata": {text: text},
+        }  # fmt: skip
+        self.edges = [{"source_id": "n", "target_id": "n", "metadata": {"shared_keywords": [keyword]}}]
+
+    def notes(self) -> Iterator[dict[str, Any]]:
+        yield self._note
+
+
+def date(text: str) -> object:
+    try:
+        return dates.when(text)
+    except ValueError:
+        return None
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "analysis of a note": analysed,
     "analysis in another language": lambda text: fresh(TURKISH).pairs(text),
@@ -71,7 +104,18 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "search query": lambda text: search.parse(INDEX, text),
     "search": lambda text: search.search(INDEX, search.parse(INDEX, text[:1024]), 10),
     "snippet": lambda text: snippets.snippet(fresh(ENGLISH), text, lambda term: True, most=len(text)),
+    "parts of Markdown": lambda text: list(markup.segments(text)),
+    "wiki links": wiki_links.wiki_links,
+    "links of a renamed note": lambda text: rewrite.rewritten(text, {"a", "ab"}, ("a",), "b", "c"),
+    "passage of a mention": lambda text: passages.passage(text, len(text) // 2, len(text) // 2 + 1),
     "excerpt": node_text,
+    "files of an export": lambda text: list(vault.files(Exported(text))),
+    "GraphML of an export": lambda text: list(graphml.lines(Exported(text))),
+    "piece of an answer for a model": lambda text: budget.piece(text, 0, 10_000),
+    "text edited by a tool": lambda text: tools._edited(text + "\0", "replace", "x", text[len(text) // 2 :] + "\0"),
+    "page of an import": lambda text: read_page(text.encode(), "a.md", 0.0, NOW, Dialect()),
+    "date of an import": date,
+    "error of a service": lambda text: status.to_status(NotFound(text, metadata={"a": text})),
     "limits of a note": lambda text: VALIDATE(node_pb2.NewNode(title=text, content=text, tags=[text])),
     "rules of a note": lambda text: node_validation._has_control(text),
     "id": lambda text: check_id("node_id", text, Violations()),

@@ -53,7 +53,7 @@ class Process:
         settings = UserSettingsCache(world.settings, world.clock)
         changes = RecordChanges(world.records, self.cache)
         self.index_node = IndexNode(changes, self.cache, settings)
-        self.set_visibility = SetNodeVisibility(world.records, changes, self.cache, world.nodes)
+        self.set_visibility = SetNodeVisibility(world.records, changes, self.cache, world.nodes, world.clock)
         self.remove_node = RemoveNode(changes, self.cache)
         self.clock = world.clock
         leases = RelinkLeases(world.pending_relinks, world.clock, owner, lease_seconds=60)

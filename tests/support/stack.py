@@ -10,10 +10,16 @@ from deploy.local.stack import Options, Stack, running
 
 
 @contextlib.asynccontextmanager
-async def whole_stack(data: Path, **extra_env: str) -> AsyncIterator[tuple[Stack, io.StringIO]]:
+async def whole_stack(data: Path, /, **extra_env: str) -> AsyncIterator[tuple[Stack, io.StringIO]]:
     """Four services that all answer SERVING, and what they log. extra_env: variables that every service gets."""
+    async with stack_of(Options(data=data, port_base=None, extra_env=extra_env)) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def stack_of(options: Options) -> AsyncIterator[tuple[Stack, io.StringIO]]:
+    """The same with options of the test's own."""
     log = io.StringIO()
-    options = Options(data=data, port_base=None, extra_env=extra_env)
     try:
         async with running(options, Console(log, quiet=True)) as stack:
             yield stack, log

@@ -266,7 +266,8 @@ class GraphServiceServicer(object):
 
     def SetNodeVisibility(self, request, context):
         """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
-        The node service is asked whether the note has this version and visibility.
+        Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
+        asked whether the note has this version and visibility.
         Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

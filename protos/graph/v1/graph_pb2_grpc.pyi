@@ -113,7 +113,8 @@ class GraphServiceStub:
     """
     SetNodeVisibility: _grpc.UnaryUnaryMultiCallable[_graph_pb2.SetNodeVisibilityRequest, _graph_pb2.SetNodeVisibilityResponse]
     """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
-    The node service is asked whether the note has this version and visibility.
+    Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
+    asked whether the note has this version and visibility.
     Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
     """
 
@@ -192,7 +193,8 @@ class GraphServiceAsyncStub(GraphServiceStub):
     """
     SetNodeVisibility: _aio.UnaryUnaryMultiCallable[_graph_pb2.SetNodeVisibilityRequest, _graph_pb2.SetNodeVisibilityResponse]  # type: ignore[assignment]
     """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
-    The node service is asked whether the note has this version and visibility.
+    Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
+    asked whether the note has this version and visibility.
     Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
     """
 
@@ -370,7 +372,8 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_graph_pb2.SetNodeVisibilityResponse, _abc.Awaitable[_graph_pb2.SetNodeVisibilityResponse]]:
         """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
-        The node service is asked whether the note has this version and visibility.
+        Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
+        asked whether the note has this version and visibility.
         Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
         """
 

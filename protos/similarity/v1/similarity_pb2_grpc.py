@@ -215,7 +215,8 @@ class SimilarityServiceServicer(object):
     def SetNodeVisibility(self, request, context):
         """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
         nothing.
-        The node service is asked whether the note has this version and visibility.
+        Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
+        asked whether the note has this version and visibility.
         Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -108,7 +108,8 @@ class SimilarityServiceStub:
     SetNodeVisibility: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.SetNodeVisibilityRequest, _similarity_pb2.SetNodeVisibilityResponse]
     """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
     nothing.
-    The node service is asked whether the note has this version and visibility.
+    Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
+    asked whether the note has this version and visibility.
     Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
     """
     GetUserSettings: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.GetUserSettingsRequest, _similarity_pb2.GetUserSettingsResponse]
@@ -181,7 +182,8 @@ class SimilarityServiceAsyncStub(SimilarityServiceStub):
     SetNodeVisibility: _aio.UnaryUnaryMultiCallable[_similarity_pb2.SetNodeVisibilityRequest, _similarity_pb2.SetNodeVisibilityResponse]  # type: ignore[assignment]
     """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
     nothing.
-    The node service is asked whether the note has this version and visibility.
+    Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
+    asked whether the note has this version and visibility.
     Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
     """
     GetUserSettings: _aio.UnaryUnaryMultiCallable[_similarity_pb2.GetUserSettingsRequest, _similarity_pb2.GetUserSettingsResponse]  # type: ignore[assignment]
@@ -323,7 +325,8 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_similarity_pb2.SetNodeVisibilityResponse, _abc.Awaitable[_similarity_pb2.SetNodeVisibilityResponse]]:
         """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
         nothing.
-        The node service is asked whether the note has this version and visibility.
+        Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
+        asked whether the note has this version and visibility.
         Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
         """
 

@@ -20,6 +20,8 @@ from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.validation import check_node
 from shared.errors import DeadlineExceeded, FailedPrecondition, Unavailable
+from shared.ids import Clock
+from shared.revisions import is_likely
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +40,18 @@ class SetNodeVisibility:
     existence: Existence
     codec: Codec
     directory: NodeDirectory
+    clock: Clock
 
     async def set_checked(self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int) -> bool:
-        """The same for a call, which may come from anybody with the scope: the node service must know this state.
+        """The same for a call, whose caller may be wrong: the node service must know a version that is not likely.
 
+        Others are taken at once, since a deletion waits for this call. Should one be wrong, the next true state of the
+        note contradicts it, and the node service decides.
         FailedPrecondition (VERSION_UNKNOWN): the note never had it. Unavailable: the node service does not answer.
         """
         check_node(user_id, node_id)
+        if is_likely((incarnation, version), self.clock.now_ms()):
+            return await self.set_node_visibility(user_id, node_id, version, visible=visible, incarnation=incarnation)
         owners = await self.directory.visibility(user_id, node_id)
         if owners is None:
             raise _unknown(node_id)
@@ -53,7 +60,7 @@ class SetNodeVisibility:
             raise _unknown(node_id)
         if claimed < known:
             return False  # what the note is now came by another call, or comes by its event
-        return await self.set_node_visibility(user_id, node_id, version, visible=visible, incarnation=incarnation)
+        return await self.set_node_visibility(user_id, node_id, version, visible=visible, incarnation=known[0])
 
     async def set_node_visibility(
         self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int = 0

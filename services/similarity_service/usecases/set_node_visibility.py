@@ -8,6 +8,8 @@ from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.validation import check_ids
 from shared.errors import DeadlineExceeded, FailedPrecondition, Unavailable
+from shared.ids import Clock
+from shared.revisions import is_likely
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +17,8 @@ log = logging.getLogger(__name__)
 class SetNodeVisibility:
     """Hides and shows notes. Newer versions win; but a version that the note never had is corrected by its owner's."""
 
-    def __init__(self, records: Records, changes: RecordChanges, cache: IndexCache, nodes: Nodes) -> None:
+    def __init__(self, records: Records, changes: RecordChanges, cache: IndexCache, nodes: Nodes, clock: Clock) -> None:
+        self._clock = clock
         self._records = records
         self._changes = changes
         self._cache = cache
@@ -45,11 +48,15 @@ class SetNodeVisibility:
         return await asyncio.shield(task)
 
     async def checked(self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None) -> bool:
-        """The same for a call, which may come from anybody with the scope: the node service must know this state.
+        """The same for a call, whose caller may be wrong: the node service must know a version that is not likely.
 
+        Others are taken at once, since a deletion waits for this call. Should one be wrong, the next true state of the
+        note contradicts it, and the node service decides.
         FailedPrecondition (VERSION_UNKNOWN): the note never had it. Unavailable: the node service does not answer.
         """
         check_ids(user_id, node_id=node_id)
+        if is_likely((incarnation or 0, version), self._clock.now_ms()):
+            return await self(user_id, node_id, version, visible, incarnation)
         owners = await self._nodes.state(user_id, node_id)
         if owners is None:
             raise _unknown(node_id)
@@ -58,7 +65,7 @@ class SetNodeVisibility:
             raise _unknown(node_id)
         if claimed < known:
             return False  # what the note is now came by another call, or comes by its event
-        return await self(user_id, node_id, version, visible, incarnation)
+        return await self(user_id, node_id, version, visible, known[0])
 
     def _finished(self, task: "asyncio.Task[bool]") -> None:
         self._running.discard(task)

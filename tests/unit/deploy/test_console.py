@@ -30,6 +30,17 @@ def test_other_output_is_shown_as_it_is(out: io.StringIO, line: str) -> None:
     assert out.getvalue() == f"cleanup    {line}\n"
 
 
+def test_what_others_wrote_does_not_command_the_terminal(out: io.StringIO) -> None:
+    hostile = "\x1b]0;title\x07\x1b[2J \u202etxt.exe \u2066a\nnode 1\u2028\x9b"
+    Console(out).log(
+        "node", json.dumps({"level": "INFO", "msg": hostile, "why": hostile, "exception": "One\n" + hostile})
+    )
+    shown = out.getvalue()
+    assert shown.replace("\n", "").isprintable()
+    # A line and its traceback: the text itself begins no line that looks like another one, but within a traceback.
+    assert [line[:4] for line in shown.split("\n")] == ["node", "One", "\\u00", "node", ""]
+
+
 def test_colour_is_for_terminals(out: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     assert Console(out).paint("x", "red") == "x"

@@ -148,3 +148,13 @@ def test_what_a_user_sent_is_cut_in_a_line() -> None:
     assert (fields["count"], fields["flag"]) == (3, None)
     assert fields["why"] == "x" * 250 + "… 3999500 characters …" + "x" * 250
     assert fields["exception"].startswith("Traceback")
+
+
+def test_what_can_not_be_seen_or_encoded_is_escaped(stream: io.StringIO) -> None:
+    hostile = "a\u202eb\u2066c\u2028d\x9b31me\ud800f\u200f\x7f\n"
+    logging.getLogger("brain2.node").info("%s", hostile, extra={"why": hostile, hostile: 1})
+    written = stream.getvalue()
+    assert written.isascii()
+    assert written.removesuffix("\n").isprintable()
+    (line,) = lines(stream)
+    assert (line["msg"], line["why"], line[hostile]) == (hostile, hostile, 1)
