@@ -88,6 +88,7 @@ class _Endpoint:
         await response(scope, receive, send)  # type: ignore[arg-type]
 
     async def _answer(self, request: Request, call_id: str) -> Response:
+        self._targets.check(self._method)
         form = _form(request)
         if self._method.streams and not (form.enveloped or form.json):
             raise _bad_content_type("a stream in protobuf needs application/connect+proto")

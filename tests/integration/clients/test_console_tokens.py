@@ -10,6 +10,7 @@ import pytest
 from mcp.client.client import Client as McpClient
 from mcp.client.streamable_http import streamable_http_client
 
+from clients.console.config import ConfigError, load
 from protos.node.v1 import node_pb2
 from tests.support.console import console_of
 
@@ -110,3 +111,25 @@ async def test_an_open_address_needs_tls_or_an_explicit_wish(listen: str) -> Non
     assert load(["--listen", listen, "--tls-certificate", "c.pem", "--tls-key", "k.pem"], {}).url.startswith("https")
     with pytest.raises(ConfigError, match="both"):
         load(["--listen", listen, "--tls-certificate", "c.pem"], {})
+
+
+async def test_a_service_that_the_console_does_not_reach_is_refused_at_once() -> None:
+    async with _stand_in() as (service, addresses), console_of({**addresses, "cleanup": "none"}) as console:
+        async with httpx2.AsyncClient(base_url=console.url, headers={"authorization": "Bearer good"}) as http:
+            answers = [
+                await http.post("/brain2.cleanup.v1.CleanupService/GetDeletion", json={"userId": "ada", "nodeId": "a"}),
+                await http.post("/brain2.cleanup.v1.CleanupService/ExportUser", json={"userId": "ada"}),
+                await http.get("/export", params={"user": "ada"}),
+            ]
+            for answer in answers:
+                assert (answer.status_code, answer.json()["code"]) == (501, "unimplemented")
+                assert answer.json()["details"][0]["debug"]["reason"] == "SERVICE_NOT_REACHED"
+            answer = await http.post(GET, json={"userId": "ada", "nodeId": "a"})
+            assert answer.status_code == 200
+        assert set(service.seen) == {GET}
+
+
+@pytest.mark.parametrize("context", ["node", "graph", "similarity"])
+def test_the_other_services_are_needed(context: str) -> None:
+    with pytest.raises(ConfigError, match=f"needs the {context} service"):
+        load([f"--{context}=none"], {})
