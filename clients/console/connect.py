@@ -31,6 +31,8 @@ from clients.console.targets import Targets
 # A message of the services has at most 4 MiB; the JSON of the same message may be longer.
 MAX_BODY_BYTES = 8 * 1024 * 1024
 _UNARY_SECONDS = 30.0
+# A body that comes more slowly keeps a place from others, of which the server has a limited number.
+BODY_SECONDS = 30.0
 # JSON of this many bytes or more is converted in a thread, so that other calls go on meanwhile.
 _LARGE_BYTES = 64 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -237,11 +239,15 @@ async def _body(request: Request, form: _Form) -> bytes:
         return _query_message(request)
     found = bytearray()
     try:
-        async for chunk in request.stream():
-            found += chunk
-            if len(found) > MAX_BODY_BYTES:
-                raise refusal("resource_exhausted", f"the body is over {MAX_BODY_BYTES} bytes", "REQUEST_TOO_LARGE",
-                              http=413)  # fmt: skip
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                found += chunk
+                if len(found) > MAX_BODY_BYTES:
+                    message = f"the body is over {MAX_BODY_BYTES} bytes"
+                    raise refusal("resource_exhausted", message, "REQUEST_TOO_LARGE", http=413)
+    except TimeoutError:
+        message = f"the body did not come within {BODY_SECONDS:g} s"
+        raise refusal("deadline_exceeded", message, "REQUEST_TOO_SLOW", http=408) from None
     except ClientDisconnect:
         raise refusal("canceled", "the client is gone", "CANCELLED") from None
     if not form.enveloped:

@@ -39,9 +39,9 @@ def config(metrics: Mapping[str, str]) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def prometheus(metrics: Mapping[str, str], data: Path, console: Console) -> AsyncIterator[str]:
-    """The address of a Prometheus that is ready; "", with a line printed, when it is not installed or does not start.
+    """The address of a Prometheus that is ready; "", and a printed line, when none is installed or it does not start.
 
-    metrics: context -> host:port of GET /metrics. data: the folder of the stack, in which the samples of a day are kept.
+    metrics: context -> host:port of GET /metrics. data: the folder of the stack; it keeps the samples of a day.
     """
     program = shutil.which("prometheus")
     if program is None:

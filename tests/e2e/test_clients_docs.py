@@ -24,7 +24,7 @@ async def test_every_example_prints_what_the_page_promises(
     stack: Stack, console: Console, user: str, tmp_path: Path
 ) -> None:
     examples = _examples()
-    assert [language for language, _, _ in examples] == ["python", "python", "sh", "sh", "js", "sh", "sh", "sh"]
+    assert [language for language, _, _ in examples] == ["python", "python", "sh", "sh", "js", "sh", "sh", "sh", "go"]
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -45,6 +45,12 @@ async def test_every_example_prints_what_the_page_promises(
             script = tmp_path / f"{number}.mjs"
             script.write_text(ours)
             command = ["node", str(script)]
+        elif language == "go":
+            if shutil.which("go") is None:
+                continue
+            script = tmp_path / f"{number}.go"
+            script.write_text(ours)
+            command = ["go", "run", str(script)]
         else:
             command = [sys.executable, "-c", ours] if language == "python" else ["bash", "-c", ours]
         process = await asyncio.create_subprocess_exec(
