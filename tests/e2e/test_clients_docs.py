@@ -7,10 +7,14 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
+
 from deploy.local.stack import Stack
 from deploy.local.stores import ROOT
 from tests.support.console import Console
 
+# Go compiles its standard library when its cache is cold.
+pytestmark = pytest.mark.timeout(300)
 _EXAMPLE = re.compile(r"<!-- runs: (?P<wanted>.+?) -->\n```(?P<language>\w+)\n(?P<text>.+?)```", re.DOTALL)
 _PORTS = {"node": 50051, "graph": 50052, "similarity": 50053, "cleanup": 50054}
 
@@ -28,6 +32,7 @@ async def test_every_example_prints_what_the_page_promises(
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
+        "GOCACHE": os.environ.get("GOCACHE") or str(Path.home() / ".cache" / "go-build"),
         "PYTHONPATH": str(ROOT / "clients" / "python"),
         "BRAIN2_USER": user,
         **{f"BRAIN2_{name.upper()}_TARGET": address for name, address in stack.addresses.items()},
