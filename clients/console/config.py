@@ -11,6 +11,8 @@ from clients.console.methods import CONTEXTS
 
 DEFAULT_LISTEN = "127.0.0.1:50080"
 _DEFAULT_PORTS = dict(zip(CONTEXTS, range(50051, 50055), strict=True))
+# It is for operators, and a network may keep the console from it.
+_OPTIONAL = ("cleanup",)
 
 
 class ConfigError(ValueError):
@@ -22,7 +24,7 @@ class Config:
     """What the console needs.
 
     host, port: where it listens. Other addresses than loopback need TLS or BRAIN2_INSECURE=1.
-    targets: context -> "host:port" of the service.
+    targets: context -> "host:port" of the service. A service that the console does not reach by design has none.
     certificate, key: PEM files for HTTPS. ca: PEM file with the CA of the services; "" means plain connections to them.
     hosts: further values of the Host header that are accepted: names that a proxy or a Service of Kubernetes gives it.
     authorization_servers: URLs of OAuth issuers, for the metadata of the MCP server (RFC 9728).
@@ -62,7 +64,10 @@ def load(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config
     for context in CONTEXTS:
         variable = f"BRAIN2_{context.upper()}_TARGET"
         default = env(variable, f"127.0.0.1:{_DEFAULT_PORTS[context]}")
-        parser.add_argument(f"--{context}", default=default, metavar="HOST:PORT", help=f"the service ({variable})")
+        without = ', or "none": its RPCs and the exports are refused' if context in _OPTIONAL else ""
+        parser.add_argument(
+            f"--{context}", default=default, metavar="HOST:PORT", help=f"the service ({variable}){without}"
+        )
     parser.add_argument("--tls-certificate", type=Path, default=_path(env("BRAIN2_CONSOLE_TLS_CERTIFICATE")))
     parser.add_argument("--tls-key", type=Path, default=_path(env("BRAIN2_CONSOLE_TLS_KEY")))
     parser.add_argument("--ca", type=Path, default=_path(env("BRAIN2_CONSOLE_CA")), help="CA of the services (PEM)")
@@ -75,6 +80,11 @@ def load(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config
     parser.add_argument("--user", default=env("BRAIN2_USER", "me"), help="whose notes MCP serves, without a token")
     found = parser.parse_args(argv)
     host, port = _address(found.listen)
+    targets = {context: target for context in CONTEXTS if (target := getattr(found, context)) != "none"}
+    if missing := set(CONTEXTS) - set(_OPTIONAL) - targets.keys():
+        raise ConfigError(
+            f"the console needs the {' and the '.join(sorted(missing))} service: only cleanup may be none"
+        )
     if (found.tls_certificate is None) != (found.tls_key is None):
         raise ConfigError("TLS needs both --tls-certificate and --tls-key")
     if not _is_loopback(host) and found.tls_certificate is None and env("BRAIN2_INSECURE") != "1":
@@ -85,7 +95,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config
     return Config(
         host,
         port,
-        {context: getattr(found, context) for context in CONTEXTS},
+        targets,
         found.tls_certificate,
         found.tls_key,
         found.ca,

@@ -37,6 +37,8 @@ _MOST_VALUES = 100_000
 # A string, or what begins or separates values.
 _JSON_PARTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{,]', re.DOTALL)
 _UNARY_SECONDS = 30.0
+# A body that comes more slowly keeps a place from others, of which the server has a limited number.
+BODY_SECONDS = 30.0
 # JSON of this many bytes or more is converted in a thread, so that other calls go on meanwhile.
 _LARGE_BYTES = 64 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -94,6 +96,7 @@ class _Endpoint:
         await response(scope, receive, send)  # type: ignore[arg-type]
 
     async def _answer(self, request: Request, call_id: str) -> Response:
+        self._targets.check(self._method)
         form = _form(request)
         if self._method.streams and not (form.enveloped or form.json):
             raise _bad_content_type("a stream in protobuf needs application/connect+proto")
@@ -259,11 +262,15 @@ async def _body(request: Request, form: _Form, most: int) -> bytes:
         return _query_message(request)
     found = bytearray()
     try:
-        async for chunk in request.stream():
-            found += chunk
-            if len(found) > most:
-                raise refusal("resource_exhausted", f"the body is over {most} bytes", "REQUEST_TOO_LARGE",
-                              http=413)  # fmt: skip
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                found += chunk
+                if len(found) > most:
+                    message = f"the body is over {most} bytes"
+                    raise refusal("resource_exhausted", message, "REQUEST_TOO_LARGE", http=413)
+    except TimeoutError:
+        message = f"the body did not come within {BODY_SECONDS:g} s"
+        raise refusal("deadline_exceeded", message, "REQUEST_TOO_SLOW", http=408) from None
     except ClientDisconnect:
         raise refusal("canceled", "the client is gone", "CANCELLED") from None
     if not form.enveloped:

@@ -42,6 +42,7 @@ class Downloads:
                 raise refusal(
                     "invalid_argument", f"format is one of {', '.join(FORMATS)}", "BAD_FORMAT", field="format"
                 )
+            self._targets.check(methods()[_METHOD])
             async with self._places:
                 path = await self._written(request, format_)
         except CallError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from clients.console.errors import refusal
 from clients.console.methods import CONTEXTS, Method
 
 # The copy of docs/retry-policy.json that the Python client has.
@@ -17,7 +18,7 @@ Metadata = Sequence[tuple[str, str]]
 class Targets:
     """Calls the RPCs with bytes: what arrives is passed on as it is. Use as `async with Targets(...) as targets`.
 
-    addresses: context -> "host:port".
+    addresses: context -> "host:port". A call of a context that is not among them is refused.
     credentials: TLS to the services; None means plain connections.
     """
 
@@ -39,25 +40,35 @@ class Targets:
             if self._credentials is None
             else grpc.aio.secure_channel(self._addresses[context], self._credentials, options=options)
             for context in CONTEXTS
+            if context in self._addresses
         }
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
+    def check(self, method: Method) -> None:
+        """Raises CallError when the console is not connected with the method's service."""
+        if method.context not in self._addresses:
+            raise refusal(
+                "unimplemented", f"this console does not reach the {method.context} service", "SERVICE_NOT_REACHED"
+            )
+
+    def _channel(self, method: Method) -> grpc.aio.Channel:
+        self.check(method)
+        return self._channels[method.context]
+
     async def unary(self, method: Method, request: bytes, metadata: Metadata, timeout: float | None) -> bytes:
-        """The bytes of the answer. Raises grpc.aio.AioRpcError."""
-        call: Any = self._channels[method.context].unary_unary(
-            method.path, request_serializer=None, response_deserializer=None
-        )
+        """The bytes of the answer. Raises grpc.aio.AioRpcError, CallError."""
+        call: Any = self._channel(method).unary_unary(method.path, request_serializer=None, response_deserializer=None)
         answer: bytes = await call(request, metadata=tuple(metadata), timeout=timeout)
         return answer
 
     async def stream(
         self, method: Method, request: bytes, metadata: Metadata, timeout: float | None
     ) -> AsyncIterator[bytes]:
-        """The bytes of each answer. Raises grpc.aio.AioRpcError; closing the iterator cancels the call."""
-        open_: Any = self._channels[method.context].unary_stream(
+        """The bytes of each answer. Raises grpc.aio.AioRpcError, CallError; closing the iterator cancels the call."""
+        open_: Any = self._channel(method).unary_stream(
             method.path, request_serializer=None, response_deserializer=None
         )
         call = open_(request, metadata=tuple(metadata), timeout=timeout)

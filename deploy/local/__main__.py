@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from deploy.local import traces
 from deploy.local.console import Console, LaunchError
+from deploy.local.observe import prometheus
 from deploy.local.stack import DEFAULT_PORT_BASE, SERVICES, Options, Stack, running
 
 # Subcommands that live in their own modules, imported only when asked for: module:main(arguments) -> status.
@@ -24,7 +26,7 @@ def main(argv: list[str]) -> int:
     try:
         if arguments.command == "trace":
             return 0 if traces.show(arguments.data / "traces.jsonl", arguments.trace_id, console) else 1
-        return asyncio.run(_up(_options(arguments), console))
+        return asyncio.run(_up(_options(arguments), console, observe=arguments.observe))
     except LaunchError as error:
         print(f"brain2: {error}", file=sys.stderr)
         return 1
@@ -60,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         help="processes of each service, which share its port; Linux only (default: BRAIN2_WORKERS, or 1)",
     )
     up.add_argument("--no-console", action="store_true", help="do not start the console (HTTP, graph view, MCP)")
+    up.add_argument("--observe", action="store_true", help="start Prometheus with the project's rules, too")
     trace = commands.add_parser("trace", parents=[data], help="print one trace as a tree, by service")
     trace.add_argument("trace_id", help="as in the logs; the first digits will do")
     commands.add_parser("demo", help="a guided tour on real notes", add_help=False)
@@ -80,14 +83,14 @@ def _options(arguments: argparse.Namespace) -> Options:
     )
 
 
-async def _up(options: Options, console: Console) -> int:
+async def _up(options: Options, console: Console, *, observe: bool) -> int:
     """Run until a signal (status 0) or until a child dies (status 1)."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     asked = asyncio.create_task(stop.wait())
-    life = asyncio.create_task(_live(options, console, asked))
+    life = asyncio.create_task(_live(options, console, asked, observe=observe))
     await asyncio.wait({asked, life}, return_when=asyncio.FIRST_COMPLETED)
     if not life.done():
         console.say()
@@ -102,15 +105,18 @@ async def _up(options: Options, console: Console) -> int:
     return 0
 
 
-async def _live(options: Options, console: Console, asked: "asyncio.Task[bool]") -> None:
-    async with running(options, console) as stack:
-        _introduce(stack, console)
+async def _live(options: Options, console: Console, asked: "asyncio.Task[bool]", *, observe: bool) -> None:
+    async with running(options, console) as stack, contextlib.AsyncExitStack() as beside:
+        url = ""
+        if observe:
+            url = await beside.enter_async_context(prometheus(stack.metrics, options.data, console))
+        _introduce(stack, console, url)
         obituary = await stack.died()
         if not asked.done():
             raise LaunchError(obituary)
 
 
-def _introduce(stack: Stack, console: Console) -> None:
+def _introduce(stack: Stack, console: Console, metrics_url: str) -> None:
     node, graph = stack.addresses["node"], stack.addresses["graph"]
     draft = '{"user_id": "ada", "node": {"node_id": "tea", "title": "Tea", "content": "Green tea from Uji"}}'
     seek = '{"user_id": "ada", "node_id": "tea"}'
@@ -120,6 +126,8 @@ def _introduce(stack: Stack, console: Console) -> None:
         console.say(f"  {console.service(name)} {stack.addresses[name]}")
     if stack.console:
         console.say(f"  {console.service('console')} {stack.console}  the graph, RPCs over HTTP, MCP at /mcp")
+    if metrics_url:
+        console.say(f"  {console.service('prometheus')} {metrics_url}  metrics and alerts")
     console.say()
     console.say("Write a note, then ask for its neighbours:")
     console.say(f"  .venv/bin/grpcurl -plaintext -d '{draft}' {node} brain2.node.v1.NodeService/CreateNode")

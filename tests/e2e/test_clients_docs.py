@@ -7,10 +7,14 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
+
 from deploy.local.stack import Stack
 from deploy.local.stores import ROOT
 from tests.support.console import Console
 
+# Go compiles its standard library when its cache is cold.
+pytestmark = pytest.mark.timeout(300)
 _EXAMPLE = re.compile(r"<!-- runs: (?P<wanted>.+?) -->\n```(?P<language>\w+)\n(?P<text>.+?)```", re.DOTALL)
 _PORTS = {"node": 50051, "graph": 50052, "similarity": 50053, "cleanup": 50054}
 
@@ -24,10 +28,11 @@ async def test_every_example_prints_what_the_page_promises(
     stack: Stack, console: Console, user: str, tmp_path: Path
 ) -> None:
     examples = _examples()
-    assert [language for language, _, _ in examples] == ["python", "python", "sh", "sh", "js", "sh", "sh", "sh"]
+    assert [language for language, _, _ in examples] == ["python", "python", "sh", "sh", "js", "sh", "sh", "sh", "go"]
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
+        "GOCACHE": os.environ.get("GOCACHE") or str(Path.home() / ".cache" / "go-build"),
         "PYTHONPATH": str(ROOT / "clients" / "python"),
         "BRAIN2_USER": user,
         **{f"BRAIN2_{name.upper()}_TARGET": address for name, address in stack.addresses.items()},
@@ -45,6 +50,12 @@ async def test_every_example_prints_what_the_page_promises(
             script = tmp_path / f"{number}.mjs"
             script.write_text(ours)
             command = ["node", str(script)]
+        elif language == "go":
+            if shutil.which("go") is None:
+                continue
+            script = tmp_path / f"{number}.go"
+            script.write_text(ours)
+            command = ["go", "run", str(script)]
         else:
             command = [sys.executable, "-c", ours] if language == "python" else ["bash", "-c", ours]
         process = await asyncio.create_subprocess_exec(

@@ -5,10 +5,14 @@ import asyncio
 import contextlib
 import secrets
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
+
+from clients.python.brain2 import Brain2
+from clients.python.brain2 import Brain2Error as ClientError
 from deploy.local import stack
 from deploy.local.console import Console, LaunchError
 from deploy.local.demo.client import BrokenError, Client
@@ -45,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     except (LaunchError, BrokenError) as error:
         print(f"brain2: {error}", file=sys.stderr)
         return 1
-    except Brain2Error as error:
+    except (Brain2Error, ClientError) as error:
         print(f"brain2: the tour was cut short: {error.reason}: {error.message}", file=sys.stderr)
         return 1
     return 0
@@ -56,8 +60,9 @@ async def _run(arguments: argparse.Namespace, console: Console) -> None:
         # First, since a wrong token file is noticed here, and a stack takes seconds to start.
         Channels(timeout=10.0, security=load(ClientSecurity)) as channels,
         _place(arguments.data, console) as place,
+        _brain(place.services, arguments.user) as brain,
     ):
-        await Tour(Client(channels, place.services, arguments.user), place.traces, console).run()
+        await Tour(brain, Client(channels, place.services, arguments.user), place.traces, console).run()
         console.say()
         if place.stays:
             node = place.services["node"]
@@ -68,6 +73,32 @@ async def _run(arguments: argparse.Namespace, console: Console) -> None:
             )
         else:
             console.say("The tour's own stack is stopped; make run starts one that stays.")
+
+
+def _brain(services: Mapping[str, str], user: str) -> Brain2:
+    """The Python client, with the token and the certificates of the environment, as the stubs have them."""
+    security = load(ClientSecurity)
+    credentials = None
+    if security.tls_ca:
+        roots, key, chain = (
+            Path(path).read_bytes() if path and path != "system" else None
+            for path in (security.tls_ca, security.tls_key, security.tls_cert)
+        )
+        credentials = grpc.ssl_channel_credentials(roots, key, chain)
+
+    def token() -> str:
+        path = security.token_file
+        return Path(path).read_text(encoding="utf-8").strip() if path else security.token
+
+    return Brain2(
+        services["node"],
+        user=user,
+        token=token,
+        graph=services["graph"],
+        similarity=services["similarity"],
+        cleanup=services["cleanup"],
+        ca=credentials,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from clients.python.brain2 import Brain2, NewNote
 from deploy.local import traces
 from deploy.local.console import Console
 from deploy.local.demo import draw
@@ -22,7 +23,7 @@ from protos.node.v1 import node_pb2
 SAMPLE = ROOT / "deploy" / "local" / "sample" / "notes.jsonl"
 # Notes of the sample that the tour visits.
 _HUB, _DELETED, _RESTORED = "internet-protocol", "client-server", "paging"
-_DRAFT = node_pb2.NewNode(
+_DRAFT = NewNote(
     node_id="how-a-page-arrives",
     title="How a web page arrives",
     content=(
@@ -30,7 +31,7 @@ _DRAFT = node_pb2.NewNode(
         "connection, HTTP asks for the page, and routers pass its packets on, each by another path perhaps: that is "
         "what packet switching means."
     ),
-    tags=["my own"],
+    tags=("my own",),
 )
 _QUERY = "packet routing"
 _WIDTH = 100
@@ -39,7 +40,9 @@ _WIDTH = 100
 class Tour:
     """One run, for one user; run() prints as it goes."""
 
-    def __init__(self, client: Client, trace_file: Path, console: Console) -> None:
+    def __init__(self, brain: Brain2, client: Client, trace_file: Path, console: Console) -> None:
+        # What programs use; the stubs of client show what it leaves out: totals, histories, a trace of one's own.
+        self._brain = brain
         self._client = client
         self._traces = trace_file
         self._console = console
@@ -109,8 +112,8 @@ class Tour:
         self._title("A note of your own", _DRAFT.title)
         for line in textwrap.wrap(_DRAFT.content, _WIDTH):
             self._console.say(self._grey(f"    {line}"))
-        request = node_pb2.CreateNodeRequest(user_id=self._client.user, node=_DRAFT)
-        _, ms = await timed(self._client.node.CreateNode(request))
+        creating = self._brain.notes.create(_DRAFT.title, _DRAFT.content, tags=_DRAFT.tags, node_id=_DRAFT.node_id)
+        _, ms = await timed(creating)
         self._fact("stored for good", ms, latency="create a note")
         node_id = _DRAFT.node_id
         _, ms = await until(
@@ -141,13 +144,12 @@ class Tour:
 
     async def _subgraph(self) -> None:
         self._title("Two hops", f"around {_HUB}")
-        request = graph_pb2.GetSubgraphRequest(user_id=self._client.user, node_id=_HUB, max_hops=2, with_titles=True)
-        answer, ms = await timed(self._client.graph.GetSubgraph(request))
-        if not any(node.hops == 2 for node in answer.nodes):
+        found, ms = await timed(self._brain.links.around(_HUB, hops=2))
+        if not any(note.hops == 2 for note in found.notes):
             raise BrokenError(f"nothing lies two hops from {_HUB}")
-        hops = {node.node_id: node.hops for node in answer.nodes}
-        titles = {node.node_id: node.title for node in answer.nodes if node.title}
-        edges = [(edge.source_id, edge.target_id, edge.weight) for edge in answer.edges]
+        hops = {note.node_id: note.hops for note in found.notes}
+        titles = {note.node_id: note.title for note in found.notes if note.title}
+        edges = [(link.source_id, link.target_id, link.weight) for link in found.links]
         for line in draw.tree(draw.grow(_HUB, hops, edges), titles, self._console.paint):
             self._console.say(f"    {line}")
         self._fact(f"{len(hops)} notes, {len(edges)} edges", ms, latency="two hops")
@@ -194,8 +196,7 @@ class Tour:
     async def _clean_up(self) -> None:
         self._title("Cleaned up behind", "at the end of the retention (30 days), or now if asked")
         client, node_id = self._client, _DELETED
-        queue = cleanup_pb2.QueueDeletionRequest(user_id=client.user, node_id=node_id)
-        _, queued = await timed(client.cleanup.QueueDeletion(queue))
+        _, queued = await timed(self._brain.deletions.start_now(node_id))
         self._fact("asked to do it now", queued)
         ask = cleanup_pb2.GetDeletionRequest(user_id=client.user, node_id=node_id)
         told: set[tuple[int, int, str]] = set()
@@ -228,10 +229,9 @@ class Tour:
         before = await until_stable(lambda: client.neighbor_ids(node_id), quiet=2.5, seconds=60.0)
         if not before:
             raise BrokenError(f"{node_id} has no neighbours")
-        await client.node.DeleteNode(node_pb2.DeleteNodeRequest(user_id=client.user, node_id=node_id))
+        await self._brain.notes.delete(node_id)
         await until(lambda: _not(client.is_there(node_id)), f"{node_id} is hidden", seconds=2.0)
-        request = node_pb2.RestoreNodeRequest(user_id=client.user, node_id=node_id)
-        _, ms = await timed(client.node.RestoreNode(request))
+        _, ms = await timed(self._brain.notes.restore(node_id))
         self._fact("restored", ms, latency="restore a note")
 
         async def whole() -> bool:
@@ -262,12 +262,12 @@ class Tour:
         return any(hit.node_id == node_id for hit in answer.hits)
 
     async def _explained(self, one: str, other: str, shown: str) -> None:
-        edge = await self._client.edge(one, other)
-        why = ", ".join(word.keyword for word in edge.metadata.shared_keywords[:4])
-        if edge.metadata.auto_generated and not why:
+        link = await self._brain.links.get(one, other)
+        why = ", ".join(reason.keyword for reason in link.reasons[:4])
+        if link.auto_generated and not why:
             raise BrokenError(f"the automatic link {one} - {other} does not say why")
-        weight = self._console.paint(draw.bar(edge.weight), "cyan")
-        self._console.say(f"    {weight} {edge.weight:.2f}  {shown}  {self._grey('because of ' + why)}")
+        weight = self._console.paint(draw.bar(link.weight), "cyan")
+        self._console.say(f"    {weight} {link.weight:.2f}  {shown}  {self._grey('because of ' + why)}")
 
     def _step_of_saga(self, event: cleanup_pb2.DeletionEvent) -> None:
         state = cleanup_pb2.DeletionState.Name(event.state).removeprefix("DELETION_STATE_").lower()

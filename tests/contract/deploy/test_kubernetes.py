@@ -15,6 +15,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from clients.console import config as console_config
 from deploy.docs import config_class, variables
 from deploy.local.provision import TEMPLATE, read_template
 from services.cleanup_service.adapters import command
@@ -497,6 +498,56 @@ def test_pods_have_no_more_rights_than_they_need(context: str) -> None:
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+def test_the_console_is_rendered_into_production_and_finds_what_it_needs(tmp_path: Path) -> None:
+    for folder in ("k8s", "collector"):
+        shutil.copytree(_ROOT / "deploy" / folder, tmp_path / folder)
+    overlay = tmp_path / "k8s" / "overlays" / "production"
+    # As the overlay states: the line for the console is there, and not in use.
+    kustomization = (overlay / "kustomization.yaml").read_text()
+    assert kustomization.count("  # - ../../components/console\n") == 1
+    (overlay / "kustomization.yaml").write_text(kustomization.replace("# - ../../comp", "- ../../comp"))
+    found = rendered("production", tmp_path / "k8s")
+    for document in found:
+        validate(document)
+    [deployment] = [d for d in found if is_deployment(d, "brain2-console")]
+    pod = deployment["spec"]["template"]
+    [console] = pod["spec"]["containers"]
+    maps = {d["metadata"]["name"]: d.get("data", {}) for d in found if d["kind"] == "ConfigMap"}
+    [source] = console["envFrom"]
+    env = maps[source["configMapRef"]["name"]]
+    image = (_ROOT / "deploy" / "docker" / "console.Dockerfile").read_text()
+    # As it starts: on every address, and therefore with a certificate.
+    listen = re.findall(r"BRAIN2_CONSOLE_LISTEN=(\S+)", image)[0]
+    loaded = console_config.load([], {**env, "BRAIN2_CONSOLE_LISTEN": listen})
+    [port] = console["ports"]
+    assert loaded.port == port["containerPort"]
+    assert f"EXPOSE {loaded.port}\n" in image
+    [service] = [d for d in found if d["kind"] == "Service" and d["metadata"]["name"] == "brain2-console"]
+    assert f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}" in loaded.known_hosts
+    assert labels_match(service["spec"]["selector"], pod["metadata"]["labels"])
+    assert loaded.targets == {context: f"dns:///brain2-{context}:50051" for context in ("node", "graph", "similarity")}
+    [mounted] = [volume["secret"] for volume in pod["spec"]["volumes"] if "secret" in volume]
+    assert mounted["secretName"] == "brain2-console-tls"
+    mounts = {mount["mountPath"] for mount in console["volumeMounts"]}
+    assert {str(path.parent) for path in (loaded.certificate, loaded.key, loaded.ca) if path} < mounts
+    assert re.fullmatch(r".+@sha256:[0-9a-f]{64}", console["image"])
+    assert pod["metadata"]["labels"]["brain2/environment"] == "production"
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert console[probe]["httpGet"] == {"path": "/healthz", "port": port["name"], "scheme": "HTTPS"}
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert console["securityContext"] == container("node")["securityContext"]
+    # Callers reach it, and it reaches the services: all but cleanup, which is for operators.
+    policies = {d["metadata"]["name"]: d for d in found if d["kind"] == "NetworkPolicy"}
+    asking = (pod["metadata"]["labels"], {"brain2": "own"})
+    assert opened(policies["brain2-console"], *_CALLER, loaded.port)
+    assert not opened(policies["brain2-console"], *_STRANGER, loaded.port)
+    reached = {context for context in _CONTEXTS if opened(policies[f"brain2-{context}"], *asking, 50051)}
+    assert reached == loaded.targets.keys()
+    [egress] = policies["brain2-console"]["spec"]["egress"]
+    assert egress["ports"] == [{"port": 50051}]
 
 
 def named_outputs() -> Iterator[tuple[str, str]]:

@@ -1,6 +1,8 @@
 """What the console passes on of a caller, and what it answers when a service does not know the token."""
 
+import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -9,7 +11,12 @@ import httpx2
 import pytest
 from mcp.client.client import Client as McpClient
 from mcp.client.streamable_http import streamable_http_client
+from starlette.applications import Starlette
 
+from clients.console import connect
+from clients.console.config import ConfigError, load
+from clients.console.methods import CONTEXTS
+from clients.console.targets import Targets
 from protos.node.v1 import node_pb2
 from tests.support.console import console_of
 
@@ -110,3 +117,46 @@ async def test_an_open_address_needs_tls_or_an_explicit_wish(listen: str) -> Non
     assert load(["--listen", listen, "--tls-certificate", "c.pem", "--tls-key", "k.pem"], {}).url.startswith("https")
     with pytest.raises(ConfigError, match="both"):
         load(["--listen", listen, "--tls-certificate", "c.pem"], {})
+
+
+async def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect, "BODY_SECONDS", 0.05)
+    sent: list[Any] = []
+    begun = iter([{"type": "http.request", "body": b"{", "more_body": True}])
+
+    async def receive() -> Any:
+        if (first := next(begun, None)) is not None:
+            return first
+        return await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = Starlette(routes=connect.Connect(Targets(dict.fromkeys(CONTEXTS, "127.0.0.1:1"))).routes())
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": GET, "headers": headers, "query_string": b"", "app": app}
+    await asyncio.wait_for(app(scope, receive, send), 10)
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["details"][0]["debug"]["reason"] == "REQUEST_TOO_SLOW"
+
+
+async def test_a_service_that_the_console_does_not_reach_is_refused_at_once() -> None:
+    async with _stand_in() as (service, addresses), console_of({**addresses, "cleanup": "none"}) as console:
+        async with httpx2.AsyncClient(base_url=console.url, headers={"authorization": "Bearer good"}) as http:
+            answers = [
+                await http.post("/brain2.cleanup.v1.CleanupService/GetDeletion", json={"userId": "ada", "nodeId": "a"}),
+                await http.post("/brain2.cleanup.v1.CleanupService/ExportUser", json={"userId": "ada"}),
+                await http.get("/export", params={"user": "ada"}),
+            ]
+            for answer in answers:
+                assert (answer.status_code, answer.json()["code"]) == (501, "unimplemented")
+                assert answer.json()["details"][0]["debug"]["reason"] == "SERVICE_NOT_REACHED"
+            answer = await http.post(GET, json={"userId": "ada", "nodeId": "a"})
+            assert answer.status_code == 200
+        assert set(service.seen) == {GET}
+
+
+@pytest.mark.parametrize("context", ["node", "graph", "similarity"])
+def test_the_other_services_are_needed(context: str) -> None:
+    with pytest.raises(ConfigError, match=f"needs the {context} service"):
+        load([f"--{context}=none"], {})
