@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from deploy.local.demo.client import Client
 from deploy.local.demo.tour import SAMPLE
@@ -21,7 +22,7 @@ from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from shared.grpc.client import Channels
 from tests.support.stores import fresh_user
-from tests.support.waiting import until
+from tests.support.waiting import until, until_stable
 
 _COUNT = 1000
 # A thousand notes are indexed and linked within a minute; on a machine that has other work, within some.
@@ -312,3 +313,33 @@ async def test_what_cannot_begin_says_so_in_one_line(tmp_path: Path, source: str
     assert output == b""
     assert len(errors.splitlines()) == 1
     assert reason in errors.decode()
+
+
+async def test_a_persons_link_stands_alone_and_goes_with_its_text(stack: Stack, client: Client, tmp_path: Path) -> None:
+    texts = {
+        "pot": "A clay teapot keeps green tea warm; made in Tokoname.",
+        "tea": "Green tea from Uji, steeped in a clay teapot, see [[pot]].",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.md").write_text(text)
+    status, output = await run_import(stack, tmp_path, client.user, "--wait")
+    assert status == 0, output
+
+    async def neighbors() -> list[tuple[str, str, bool]]:
+        answer = await client.graph.GetNeighbors(graph_pb2.GetNeighborsRequest(user_id=client.user, node_id="tea"))
+        return [(each.node_id, each.type, each.auto_generated) for each in answer.neighbors]
+
+    # The importer's edge and the one of the text are the same; no automatic link comes beside it.
+    alone = [("pot", "links_to", False)]
+    assert await until_stable(neighbors, quiet=3.0, seconds=60.0) == alone
+    status, output = await run_import(stack, tmp_path, client.user, "--update")
+    assert (status, await neighbors()) == (0, alone), output
+    # The link leaves the text by another client: so does its edge, and the two may be linked automatically.
+    request = node_pb2.UpdateNodeRequest(user_id=client.user, node_id="tea", update_mask=FieldMask(paths=["content"]))
+    request.node.content = texts["tea"].replace("[[pot]]", "there")
+    await client.node.UpdateNode(request)
+
+    async def is_gone() -> bool:
+        return ("pot", "links_to", False) not in await neighbors()
+
+    await until(is_gone, what="the edge of a link that left the text")

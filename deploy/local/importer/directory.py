@@ -96,6 +96,8 @@ class _Names:
         if page.given_id:
             self._add("id", page.given_id, page)
         ids = {found[1] for found in [_ID_FIRST.match(stem), *_ID_WITHIN.finditer(stem)] if found}
+        if page.written_id and page.written_id != page.given_id:
+            ids.add(page.written_id)
         for found_id in ids:
             key = "id", self._key(found_id)
             if self._names.setdefault(key, page) is not page:

@@ -87,7 +87,7 @@ class DiskFolder:
                     listing.problems.append(Problem(_utf8(path), "a symbolic link, which is not followed", fatal=False))
             elif entry.is_dir(follow_symlinks=False):
                 listing.folders.add(path)
-                if entry.name.startswith("."):
+                if entry.name.startswith(".") or _is_backup(path):
                     continue
                 if depth == _MAX_DEPTH:
                     listing.problems.append(Problem(_utf8(path), f"deeper than {_MAX_DEPTH} folders, not read"))
@@ -128,7 +128,7 @@ class ZipFolder:
                 continue
             path = "/".join(parts)
             listing.folders.update("/".join(parts[:end]) for end in range(1, len(parts)))
-            hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+            hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts) or _is_backup(path)
             if entry.is_dir() or hidden or path in self._entries:
                 continue
             if stat.S_ISLNK(entry.external_attr >> 16):
@@ -153,6 +153,11 @@ class ZipFolder:
 
 
 Folder = DiskFolder | ZipFolder
+
+
+def _is_backup(path: str) -> bool:
+    """Whether a path is, or lies in, the folder in which Logseq keeps earlier versions of its pages."""
+    return f"/{path}/".find("/logseq/bak/") >= 0 or f"/{path}/".find("/logseq/version-files/") >= 0
 
 
 def _zip_name(entry: zipfile.ZipInfo) -> str:

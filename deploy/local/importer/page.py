@@ -48,6 +48,8 @@ _TAG_NAMES = ("tags", "tag")
 _ALIAS_NAMES = ("aliases", "alias")
 _WIKI = re.compile(r"!?\[\[([^\[\]]{1,1000})\]\]")
 _PLACEHOLDER = re.compile(r"\{\{.*\}\}|<%.*%>")
+# As Zettlr writes it; within [[ ]] it is a link to another note.
+_WRITTEN_ID = re.compile(r"(?<![\d\[])\d{14}(?!\d)")
 _NAMESPACE = re.compile(r"(?<=[^_])___(?=[^_])")
 
 
@@ -62,12 +64,16 @@ class Dialect:
 
 @dataclass
 class Page:
-    """A note and what finds it. given_id: its own id, as it is written. remarks: (line, text), line 0: the file."""
+    """A note and what finds it.
+
+    given_id: its own id, as it is written. remarks: (line, text), line 0: the file."""
 
     path: PurePosixPath
     node: node_pb2.NewNode
     stem: str
     given_id: str = ""
+    # The digits of a time that stand in the text as the note's id, where its file's name has none.
+    written_id: str = ""
     aliases: list[str] = field(default_factory=list)
     links: list[Found] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
@@ -126,6 +132,8 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
         *(Found(link.line + front.lines, link.target, link.label, link.wiki) for link in found.links),
     ]
     page.definitions = found.definitions
+    if not re.search(r"\d{14}", stem) and (written := _WRITTEN_ID.search(front.body)):
+        page.written_id = written[0]
     if found.deep:
         page.remarks.append((0, "is nested very deep: links in the deepest parts are not read"))
     page.remarks += [
@@ -180,6 +188,8 @@ class _Reader:
         if _PLACEHOLDER.fullmatch(written):
             # A template's {{title}}, which was never filled in.
             written = ""
+        if _PLACEHOLDER.fullmatch(heading):
+            heading = ""
         found = one_line(written) or one_line(heading) or one_line(self._page.stem)
         short = cut(found, MAX_TITLE_BYTES).rstrip()
         if short != found:
@@ -265,17 +275,20 @@ class _Reader:
                     found.append(_unlinked(str(item[0])))
                 else:
                     self._mention(plain, "a tag is not a text: it is left out")
-        tags = exact
+        tags = list(exact)
+        # Tags in other capitals are the same ones: the first spelling stays.
+        seen = {tag.casefold() for tag in tags}
         for tag in [*found, *inline]:
             plain_tag = one_line(tag).removeprefix("#").strip()
             short = cut(plain_tag, MAX_TAG_BYTES).rstrip()
             if short != plain_tag:
                 self._mention("tags", f"the tag {plain_tag[:40]!r} is over {MAX_TAG_BYTES} bytes: it is cut")
-            if short:
-                tags.setdefault(short)
+            if short and short.casefold() not in seen:
+                seen.add(short.casefold())
+                tags.append(short)
         if len(tags) > MAX_TAGS:
             self._mention("tags", f"{len(tags)} tags: only the first {MAX_TAGS} are kept")
-        return list(tags)[:MAX_TAGS]
+        return tags[:MAX_TAGS]
 
     def links(self) -> list[Found]:
         """Links in the values of properties, with the lines in which their names stand."""

@@ -32,10 +32,17 @@ _LONGEST_LINE = 65_536
 _LONGEST_LINK = 1_000
 _LONGEST_TAG = 200
 # Regions that begin at the start of a line and may hold blank lines: how they begin and end.
-_REGIONS = (("%%", "%%"), ("<!--", "-->"), ("$$", "$$"))
+_REGIONS = (
+    ("%%", "%%"),
+    ("<!--", "-->"),
+    ("$$", "$$"),
+    # Blocks of Logseq that are code or a query.
+    *((f"#+BEGIN_{name}", f"#+END_{name}") for name in ("QUERY", "SRC", "EXAMPLE", "COMMENT")),
+)
 _RAW_HTML = ("pre", "script", "style", "textarea", "code")
 _RAW_OPEN = re.compile(r"<(pre|script|style|textarea)(?=[\s>])", re.IGNORECASE)
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9]*)")
+_USER = re.compile(r"[A-Za-z][\w.-]{0,100}(?<![.-])")
 _BRACKET = re.compile(r"[\[\]]")
 _EXTERNAL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 # The id of a block (^abc) or attributes ({#id .class}) behind a heading.
@@ -240,6 +247,21 @@ def _hashtag(state: StateInline, silent: bool) -> bool:
     return True
 
 
+def _user_tag(state: StateInline, silent: bool) -> bool:
+    """Dendron: @name is a link to the note user.name."""
+    src, start = state.src, state.pos
+    if not state.env.get("dotted") or src[start] != "@" or (start and not src[start - 1].isspace()):
+        return False
+    found = _USER.match(src, start + 1, state.posMax)
+    if found is None:
+        return False
+    if not silent:
+        token = state.push("wiki_link", "", 0)
+        token.content, token.meta = f"user.{found[0]}", {"at": start}
+    state.pos = found.end()
+    return True
+
+
 def _in_tag(char: str, dotted: bool) -> bool:
     return char in "_-/" or (dotted and char == ".") or char.isalnum() or _is_word(char)
 
@@ -266,7 +288,7 @@ def _region(state: StateBlock, start_line: int, end_line: int, silent: bool) -> 
     if state.is_code_block(start_line):
         return False
     begin, end = state.bMarks[start_line] + state.tShift[start_line], state.eMarks[start_line]
-    if state.src[begin : begin + 1] not in ("%", "<", "$"):
+    if state.src[begin : begin + 1] not in ("%", "<", "$", "#"):
         return False
     regions: _Regions = state.env.get("regions") or {}
     for number, (opening, closing) in enumerate(_REGIONS):
@@ -390,7 +412,7 @@ def _parser(*, nesting: int, disable: Iterable[str]) -> MarkdownIt:
     md.use(footnote_plugin)
     md.disable(["html_block", "math_block", "footnote_tail", "footnote_inline", *disable], ignoreInvalid=True)
     md.block.ruler.before("fence", "region", _region, {"alt": ["paragraph", "reference", "blockquote", "list"]})
-    for name, rule in (("comment", _comment), ("wiki_link", _wiki_link), ("hashtag", _hashtag)):
+    for name, rule in (("comment", _comment), ("wiki_link", _wiki_link), ("hashtag", _hashtag), ("user", _user_tag)):
         md.inline.ruler.before("link", name, rule)
     for name in ("link", "image"):
         found = next(rule for rule in md.inline.ruler.__rules__ if rule.name == name)

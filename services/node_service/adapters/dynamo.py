@@ -44,7 +44,8 @@ from shared.resilience.retry import Backoff, Sleep
 CHUNK_NOTES = 24
 # Bytes of one transaction as JSON. DynamoDB takes 4 MB; a body of up to 1 MB is sent without blocking the event loop.
 CHUNK_BYTES = 900_000
-CHUNKS_AT_ONCE = 4
+# Such transactions at once in this process: they are large, and a store takes other writes only between them.
+CHUNKS_AT_ONCE = 2
 
 # Above this many bytes a content is compressed in a thread: 32 KB take about a millisecond.
 _THREAD_BYTES = 32 * 1024
@@ -98,6 +99,7 @@ class DynamoNodeStore:
         self._answers = answers
         self._envelope = envelope
         self._sleep = sleep
+        self._chunks = asyncio.Semaphore(CHUNKS_AT_ONCE)
 
     async def current(self, user_id: str, node_id: str) -> Node | None:
         seen: Summary | None = None
@@ -203,10 +205,9 @@ class DynamoNodeStore:
 
     async def commit_new(self, writes: Sequence[NodeWrite]) -> list[Outcome | Brain2Error]:
         outcomes: dict[int, Outcome | Brain2Error] = {}
-        at_once = asyncio.Semaphore(CHUNKS_AT_ONCE)
 
         async def chunk(indexes: list[int]) -> None:
-            async with at_once:
+            async with self._chunks:
                 outcomes.update(await self._commit_chunk({index: writes[index] for index in indexes}))
 
         async with asyncio.TaskGroup() as group:

@@ -1,6 +1,7 @@
 """The wiki links in the text of a note: [[Name]], [[Name|label]], [[Name#part]], and the same with ! in front.
 
-What stands in code (fenced, indented or inline), in comments (<!-- --> and %% %%) or in formulas ($ and $$) is no link.
+What stands in code (fenced, indented, inline, in <pre> and the like, or between #+BEGIN_SRC and #+END_SRC), in
+comments (<!-- --> and %% %%) or in formulas ($ and $$) is no link.
 The time is linear in the length of the text, whatever it holds.
 
 Library considered: markdown-it-py needs about a second for 256 KiB, and this runs for each note that is written.
@@ -12,12 +13,18 @@ from dataclasses import dataclass
 
 # A name of more characters than this is no title, alias, id or path that a note can have.
 LONGEST_NAME = 1024
-_LINK = re.compile(r"(!?)\[\[([^\[\]\n]+)\]\]")
+_LINK = re.compile(r"(?<!\\)(!?)\[\[([^\[\]\n]+)\]\]")
 _FENCE = re.compile(r"(?:[ \t]|>|[-*+][ \t]|\d{1,9}[.)][ \t])*(`{3,}|~{3,})([^\n]*)")
 _LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])(?:\s|$)")
 # What can begin or end something that hides links, and what is escaped.
-_MARK = re.compile(r"\\.|`+|<!--|-->|%%|\$\$|\$|\n[ \t]*\n", re.DOTALL)
+_MARK = re.compile(
+    r"\\.|`+|<!--|-->|%%|\$\$|\$|\n[ \t]*\n|</?(?:pre|script|style|textarea|code)(?=[\s>])"
+    r"|\#\+(?:BEGIN|END)_(?:QUERY|SRC|EXAMPLE|COMMENT)\b",
+    re.DOTALL | re.IGNORECASE,
+)
 _ENDS = {"<!--": "-->", "%%": "%%", "$$": "$$"}
+_ENDS |= {f"<{name}": f"</{name}" for name in ("pre", "script", "style", "textarea", "code")}
+_ENDS |= {f"#+begin_{name}": f"#+end_{name}" for name in ("query", "src", "example", "comment")}
 # ![[picture.png]] shows a file; a name with a dot may still be that of a note: ![[v1.2]].
 _FILE = re.compile(
     r"\.(?:png|jpe?g|gif|svg|webp|bmp|avif|pdf|mp[34]|m4a|ogg|wav|flac|mov|webm|mkv|zip|csv|docx?|xlsx?|pptx?|canvas|base"
@@ -113,7 +120,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 def _inline(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The ranges of inline code, comments and formulas between two places."""
-    marks = [(match.start(), match[0]) for match in _MARK.finditer(text, start, end)]
+    marks = [(match.start(), match[0].lower()) for match in _MARK.finditer(text, start, end)]
     # The last place of each mark: a mark that is not closed any more opens nothing. This keeps the time linear.
     last: dict[str, int] = {}
     for number, (_, mark) in enumerate(marks):
@@ -141,7 +148,7 @@ def _closed(text: str, marks: list[tuple[int, str]], number: int, closing: str) 
 
     Inline code and formulas end at a blank line at most.
     """
-    whole = closing in ("-->", "%%", "$$")
+    whole = not closing.startswith("`") and closing != "$"
     for other in range(number + 1, len(marks)):
         place, mark = marks[other]
         if mark == closing and (closing != "$" or not text[place - 1].isspace()):

@@ -94,6 +94,9 @@ async def test_values_of_metadata_and_names_of_files_are_searched(
     assert await service.search(user, '"Ana Quartz"') == ["book"]
     for query in ("Ana Quartz", "focus first", "Focus first.md", "books/focus first", "example.org"):
         assert (await service.search(user, query))[0] == "book", query
+    # A title that has no words for the analysis is a name all the same.
+    await service.hear(event_of(peers.note(user, "net", ".NET", "A runtime.")))
+    assert (await service.search(user, ".net"))[0] == "net"
     # They are no reason for a link and no keyword.
     request = pb.ExtractKeywordsRequest(user_id=user, node_id="book")
     keywords = {each.keyword for each in (await service.stub.ExtractKeywords(request)).keywords}

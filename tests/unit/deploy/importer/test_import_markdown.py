@@ -190,6 +190,7 @@ def test_a_name_without_a_space_after_it_and_toml(tmp_path: Path) -> None:
         (["tags: a; b"], ["a", "b"]),
         (["tags: [3.10, yes, 2024]"], ["3.10", "yes", "2024"]),
         (['tags: "[[green tea]], hot"'], ["green tea", "hot"]),
+        (["tags: [Tea, tea, TEA, hot]"], ["Tea", "hot"]),
     ],
 )
 def test_tags_never_lose_a_note(tmp_path: Path, lines: list[str], expected: list[str]) -> None:
@@ -245,6 +246,7 @@ def test_an_id_that_is_taken_comes_from_the_path(tmp_path: Path) -> None:
         ("Green tea\n=========\n", "Green tea"),
         ("## A part\n", "file name"),
         ("# Green tea ^a1b2\n", "Green tea"),
+        ("# {{title}}\n", "file name"),
         ("# Green tea {#tea .drink}\n", "Green tea"),
         ("- # Not a title\n", "file name"),
         ("#tag\n", "file name"),
@@ -360,6 +362,38 @@ def test_in_a_dendron_vault_the_second_part_is_the_note(tmp_path: Path) -> None:
     assert links(read(tmp_path, files)) == {"a -> c", "a -> tags.x"}
 
 
+def test_in_a_dendron_vault_a_person_is_a_link(tmp_path: Path) -> None:
+    files = {
+        "a.md": "Ask @jane.doe. Mail to x@jane.doe",
+        "user.jane.doe.md": "",
+        "dendron.yml": "",
+        "b.md": "`@jane.doe`",
+    }
+    assert links(read(tmp_path, files)) == {"a -> user.jane.doe"}
+
+
+def test_the_id_of_a_zettel_may_stand_in_its_text(tmp_path: Path) -> None:
+    items = read(
+        tmp_path,
+        {
+            "Tea.md": "ID: 20240501103200\n\nsee [[20240501103300]]",
+            "20240501103300 Coffee.md": "the text names 20240501999999",
+            "start.md": "[[20240501103200]] [[20240501103300]] [[20240501999999]]",
+        },
+    )
+    assert links(items) == {"start -> Tea", "start -> 20240501103300 Coffee", "Tea -> 20240501103300 Coffee"}
+
+
+def test_backups_of_logseq_are_no_notes(tmp_path: Path) -> None:
+    files = {
+        "g/pages/a.md": "x",
+        "g/logseq/bak/pages/a/2024.md": "x",
+        "g/logseq/version-files/a.md": "",
+        "bak/b.md": "y",
+    }
+    assert set(notes(read(tmp_path, files))) == {"g/pages/a.md", "bak/b.md"}
+
+
 def test_a_name_may_end_like_a_suffix(tmp_path: Path) -> None:
     files = {"a.md": "[[topic.markdown]] [[b.markdown]] [[topic]]", "topic.markdown.md": "", "topic.md": "", "b.md": ""}
     assert links(read(tmp_path, files)) == {"a -> topic.markdown", "a -> topic", "a -> b"}
@@ -453,6 +487,7 @@ def test_code_comments_and_math_hold_no_links(tmp_path: Path) -> None:
             "math.md": "$$\n[[b]]\n\n[[b]]\n$$\n\n$x_{[[b]]}$\n",
             "html.md": "<pre>\n[[b]]\n\n[[b]]\n</pre>\n\nx <code>[[b]]</code>\n",
             "escaped.md": "\\[[b]]",
+            "query.md": "- #+BEGIN_QUERY\n  [[b]]\n\n  [[b]]\n  #+END_QUERY\n- x\n  #+begin_src\n",
         },
     )
     assert links(items) == {"inline -> b"}

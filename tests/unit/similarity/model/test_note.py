@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.similarity_service.model import search
 from services.similarity_service.model.engine import codec
 from services.similarity_service.model.note import KINDS, SENTENCE, Note
+from tests.support.similarity_collections import index_of, loaded
 from tests.support.similarity_fakes import note
 
 
@@ -19,6 +21,16 @@ def test_the_title_counts_twice() -> None:
     counts = dict(zip(found.terms, found.codes, strict=True))
     assert counts["graph"] == 3
     assert counts["tree"] == 1
+
+
+def test_properties_and_the_name_of_the_file_are_quiet() -> None:
+    found = note("a", "Deep work", "A text", properties=("Ana Quartz",), path="books/Focus first.md")
+    counts = dict(zip(found.terms, found.codes, strict=True))
+    assert [counts[term] for term in ("ana", "quartz", "focus", "first", "text")] == [0, 0, 0, 0, 1]
+    assert "book" not in counts
+    for index in (index_of(found), loaded(found)):
+        for query in ("quartz", '"ana quartz"', "focus"):
+            assert [hit.node_id for hit in search.search(index, search.parse(index, query), 5).hits] == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def targets(text: str) -> list[str]:
         ("[[#Heading]] [[]] [[ ]] [[|x]] [single] [[broken\nline]] [[a[b]]]", []),
         ("![[picture.png]] [[plan.PDF|the plan]] [[v1.2]]", ["v1.2"]),
         ("[[[Tea]]]", ["Tea"]),
-        ("a\\[[b]] [[c]]", ["b", "c"]),
+        ("a\\[[b]] [[c]]", ["c"]),
         ("[[日本]][[ÅÄÖ]]", ["日本", "ÅÄÖ"]),
     ],
 )
@@ -48,6 +48,12 @@ def test_what_a_link_names(text: str, expected: list[str]) -> None:
         "%%\n\n[[x]]\n%%",
         "$$\n[[x]]\n\n$$",
         "$a[[x]]$",
+        "\\[[x]]",
+        "<pre>\n[[x]]\n\n[[x]]\n</pre>",
+        "x <code class='y'>[[x]]</code> y",
+        "<SCRIPT>[[x]]</script>",
+        "#+BEGIN_QUERY\n[[x]]\n\n[[x]]\n#+END_QUERY",
+        "- #+begin_src js\n  [[x]]\n  #+end_src",
     ],
 )
 def test_no_link_is_found_in_code_comments_and_formulas(hidden: str) -> None:
@@ -68,6 +74,11 @@ def test_no_link_is_found_in_code_comments_and_formulas(hidden: str) -> None:
         "a paragraph\n    [[x]] goes on",
         "-\ta\n\t- [[x]]",
         "```inline``` [[x]]",
+        "\\![[x]]",
+        "<pre>not closed [[x]]",
+        "<precious>[[x]]</precious>",
+        "#+BEGIN_SRC not closed [[x]]",
+        "#+BEGIN_NOTE\n[[x]]\n#+END_NOTE",
     ],
 )
 def test_what_only_looks_like_code_hides_nothing(text: str) -> None:
