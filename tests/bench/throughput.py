@@ -396,9 +396,9 @@ def _say(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Calls a second and processor a call, with one and two processes.")
     parser.add_argument("--quick", action="store_true", help="small and short: shows that it works, nothing else")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement of mixes and creates")
-    parser.add_argument("--calls", type=int, default=20_000, help="of each measurement of lookups")
-    parser.add_argument("--notes", type=int, default=500, help="of the user of a mix")
+    parser.add_argument("--seconds", type=float, default=2.5, help="of each measurement of mixes and creates")
+    parser.add_argument("--calls", type=int, default=10_000, help="of each measurement of lookups")
+    parser.add_argument("--notes", type=int, default=300, help="of the user of a mix")
     parser.add_argument("--out", type=Path, help="a folder for the results; docs stays as it is")
     options = parser.parse_args()
     if options.quick:

@@ -41,13 +41,19 @@ async def test_health_is_served_while_one_worker_serves() -> None:
     [port] = processes.free_ports(1)
     async with pod(2, {"BRAIN2_HEALTH_LISTEN": f"127.0.0.1:{port}"}) as running:
         victim, *_ = await running.pids(2)
+
+        async def both_serve() -> bool:
+            return (await metrics(running))["brain2_workers"].value() == 2
+
+        # A worker answers calls a moment before it listens for probes.
+        await until(both_serve, what="two workers")
         os.kill(victim, signal.SIGKILL)
         await until(lambda: not alive(victim), what="the end of the worker")
         for target in (running.target, f"127.0.0.1:{port}"):
             for service in ("", NAME):
                 async with plain_channel(target) as channel:
                     request = health_pb2.HealthCheckRequest(service=service)
-                    answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=20)
+                    answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=60)
                     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
