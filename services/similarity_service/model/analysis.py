@@ -358,14 +358,17 @@ def analyser(language: str) -> Analyser:
 
 def surface_forms(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Term -> the form that a person would expect to read: the most frequent; small letters when both occur."""
-    counts: dict[str, Counter[str]] = {}
-    for term, form in pairs:
-        counts.setdefault(term, Counter())[form] += 1
+    counts = Counter(pairs)
     best: dict[str, str] = {}
-    for term, forms in counts.items():
-        form, _ = max(forms.items(), key=lambda pair: (pair[1], pair[0].islower(), pair[0]))
+    several: dict[str, list[str]] = {}
+    for term, form in counts:
+        # Nearly every term has one form.
+        if best.setdefault(term, form) is not form:
+            several.setdefault(term, [best[term]]).append(form)
+    for term, forms in several.items():
+        _, _, form = max((counts[term, each], each.islower(), each) for each in forms)
         small = form.lower()
-        best[term] = small if small != form and forms.get(small) else form
+        best[term] = small if small in forms else form
     return best
 
 

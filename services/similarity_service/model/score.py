@@ -28,6 +28,8 @@ MENTION = 0.2
 # Terms that choose the candidates, the heaviest ones: more change nothing (docs/adr/0031).
 _CHOOSING_TERMS = 20
 _LEAST_CANDIDATES = 48
+# A score may differ from the estimate of its best case by this much, because the two round differently.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def find(index: UserIndex, query: Query, limit: int, min_score: float = 0.0) -> 
     best: list[float] = []
     # Whether a mention stands inside a longer name takes a scan of the text: it is done for the best candidates only.
     for place, most in zip(order.tolist(), best_case[order].tolist(), strict=True):
-        if len(best) >= limit and most < best[-limit]:
+        if (len(best) >= limit and most < best[-limit]) or most < min_score - _ROUNDING:
             break
         doc = int(candidates[place])
         there = mentioned.get(doc, NONE)

@@ -10,10 +10,14 @@ from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.relink import Relinker
 from services.similarity_service.usecases.user_settings import UserSettingsCache
 
+# More notes than this that come together are only relinked: that is soon, and their links at once would mostly be
+# replaced, because they are chosen before the other notes of the burst are there.
+MOST_AT_ONCE = 10
+
 
 @dataclass(slots=True)
 class LinkNode:
-    """Links new notes at once, and has them relinked later.
+    """Links new notes at once, if they are few, and has them relinked later.
 
     matches: similar notes that were found for new and changed notes in this process.
     """
@@ -25,7 +29,8 @@ class LinkNode:
     matches: int = field(default=0, init=False)
 
     async def __call__(self, user_id: str, node_ids: Sequence[str], since_ms: int) -> Collection[str]:
-        """Link notes to their best notes. They will be relinked even if this process dies after the call returns.
+        """Link notes to their best notes, unless they are more than MOST_AT_ONCE. They will be relinked even if this
+        process dies after the call returns.
 
         since_ms: a time at or before which the notes were written, in milliseconds since 1970.
 
@@ -33,6 +38,9 @@ class LinkNode:
         """
         settings = (await self.settings.get(user_id)).settings
         if not settings.auto_link or not node_ids:
+            return ()
+        if len(node_ids) > MOST_AT_ONCE:
+            await self.relinker.schedule(user_id, node_ids, since_ms)
             return ()
         linkers = Linkers(settings)
         found = await self.cache.query_each(user_id, node_ids, lambda index, node_id: linkers.of(index).best(node_id))

@@ -42,6 +42,7 @@ class PendingNotes:
     since, changed_at: when the first note began to wait, and the last change. seen: (epoch, live) of the index then.
     waiting: notes to relink, and since when they may have been written. relinking: those that are being relinked now.
     relinked: those that were relinked lately, and when: they are relinked again when other notes change after them.
+    relinked_all: the last relinking was of all notes of the index.
     causes: the traceparents of the events that the waiting notes came with.
     """
 
@@ -51,6 +52,7 @@ class PendingNotes:
     seen: tuple[int, int] = (-1, -1)
     relinked_seen: tuple[int, int] = (-1, -1)
     relinked_at: float = 0.0
+    relinked_all: bool = False
     waiting: dict[str, int] = field(default_factory=dict)
     relinking: dict[str, int] = field(default_factory=dict)
     relinked: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -196,7 +198,8 @@ class Relinker:
                 user.since = now
         if not user.waiting and seen == user.relinked_seen:
             if now - user.relinked_at > self._linger:
-                await self._relink_whole(user_id)
+                if not user.relinked_all:
+                    await self._relink_whole(user_id)
                 if user.waiting:
                     return False
                 await self._leases.release(user.lease)
@@ -218,6 +221,9 @@ class Relinker:
             raise
         notes, user.relinking = user.relinking, {}
         user.relinked_seen, user.relinked_at = seen, now
+        user.relinked_all = await self._cache.query(
+            user_id, lambda index: index.live <= len(notes) and notes.keys() >= set(index.ids())
+        )
         # Notes that were relinked before keep their time: otherwise a steady trickle would keep them for ever.
         user.relinked = {node_id: (user.relinked.get(node_id, (now, 0))[0], ms) for node_id, ms in notes.items()}
         return True

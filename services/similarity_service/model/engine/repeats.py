@@ -36,6 +36,8 @@ class Repeats:
         # The sentences of _often that are in at least so many notes, by kind, ascending; None: not known now.
         self._least: Sequence[int] = LEAST_NOTES
         self._boilerplate: Codes | None = np.zeros(0, np.uint32)
+        # The number of notes for which _least and _boilerplate were computed.
+        self._notes = 0
 
     @property
     def nbytes(self) -> int:
@@ -99,6 +101,9 @@ class Repeats:
 
     def _boilerplate_of(self, notes: int) -> Codes:
         """The hashes of all boilerplate among so many notes, ascending."""
+        if self._boilerplate is not None and notes == self._notes:
+            return self._boilerplate
+        self._notes = notes
         least = [max(few, math.ceil(share * notes)) for few, share in zip(LEAST_NOTES, LEAST_SHARE, strict=True)]
         if self._boilerplate is None or least != self._least:
             codes = [code for code, count in self._often.items() if count >= least[code & KINDS]]

@@ -5,7 +5,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
+
 from services.similarity_service.ports import NodeText
+from services.similarity_service.usecases.link_node import MOST_AT_ONCE
 from shared.errors import InvalidArgument, Unavailable
 from shared.events.envelope import Event, new_event
 from shared.events.handlers import BatchHandler
@@ -72,7 +75,8 @@ async def test_a_batch_takes_few_calls_whatever_its_size() -> None:
 
     await hear(world.processes[0], [event_of(world, text) for text in burst(60)[1:]])
 
-    assert calls["put_many"] == calls["append"] == calls["link"] == 1
+    assert calls["put_many"] == calls["append"] == 1
+    assert calls["link"] == 0, "the links of many notes are left to relinking"
     assert calls["get"] == calls["get_many"] == calls["put"] == 0, "all is new, or known already"
     assert calls["text_links"] == calls["link_texts"] == 0, "no text has a link"
     assert calls["since"] <= 5, "one look at the log for each step"
@@ -103,11 +107,50 @@ async def test_a_malformed_event_fails_alone() -> None:
 async def test_a_link_that_can_not_be_made_now_gives_back_the_events_of_its_notes() -> None:
     world = World()
     events = [event_of(world, text) for text in burst(40)]
-    assert await hear(world.processes[0], events) == {}
+    await hear(world.processes[0], events)
+    await world.relink()
     (one, _), *_ = world.graph.pairs(U)
+    few = [event for event in events if event.node_id == one] + events[:MOST_AT_ONCE]
+    few = list({event.node_id: event for event in few}.values())[:MOST_AT_ONCE]
     world.graph.busy = {one}
-    errors = await hear(world.processes[0], events)
+    errors = await hear(world.processes[0], few)
     assert {node_id: type(error) for node_id, error in errors.items()} == {one: Unavailable}
+
+
+@pytest.mark.parametrize(("count", "at_once"), [(MOST_AT_ONCE, True), (MOST_AT_ONCE + 1, False)])
+async def test_few_notes_are_linked_at_once_and_many_by_relinking(count: int, at_once: bool) -> None:
+    world = World()
+    texts = [NodeText(f"n{n}", 1, 1, f"Tea {n}", f"green tea from Uji in a clay pot, own{n}", ()) for n in range(count)]
+
+    assert await hear(world.processes[0], [event_of(world, text) for text in texts]) == {}
+
+    assert bool(world.graph.pairs(U)) is at_once
+    assert world.processes[0].relinker.pending == count
+    assert len(world.pending_relinks.items) == 1, "another process relinks them if this one dies"
+    await world.relink()
+    assert world.graph.pairs(U) == await links_of(texts)
+
+
+async def test_a_user_of_whom_all_notes_were_relinked_is_not_relinked_once_more() -> None:
+    world = World()
+    process = world.processes[0]
+    texts = burst(30)
+    await hear(process, [event_of(world, text) for text in texts])
+    await world.relink()
+    calls: Counter[str] = Counter()
+    counted(calls, world.graph, "related")
+    await world.clock.advance(21)
+    await process.relinker.relink_if_quiet(U)
+    assert process.relinker.users == []
+    assert calls["related"] == 0
+
+    await hear(process, [event_of(world, NodeText("new", 1, 1, "New", "flour water salt dough", ()))])
+    await world.relink()
+    await world.clock.advance(21)
+    calls.clear()
+    await process.relinker.relink_if_quiet(U)
+    assert process.relinker.users == []
+    assert calls["related"] > 0, "the others were not relinked since the new one came"
 
 
 async def test_a_text_that_is_left_out_is_read_once_for_all_and_fails_alone() -> None:
