@@ -1,16 +1,15 @@
 """Passes the events of the node service to their use case."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from services.graph_service import convert
 from services.graph_service.usecases.node_events import NodeEvents
 from shared.events.envelope import Event
+from shared.events.handlers import BatchHandler, Handler, in_turn
 
-Handler = Callable[[Event], Awaitable[None]]
 
-
-def handlers(node_events: NodeEvents) -> Mapping[str, Handler]:
-    """The handler of each type of event."""
+def handlers(node_events: NodeEvents) -> Mapping[str, Handler | BatchHandler]:
+    """The handler of each type of event. Created notes take no call as a rule, so many are handled in turn."""
 
     async def created(event: Event) -> None:
         title, incarnation = convert.node_created(event.data)
@@ -29,7 +28,7 @@ def handlers(node_events: NodeEvents) -> Mapping[str, Handler]:
         await node_events.node_purged(event.user_id, event.node_id, event.version)
 
     return {
-        "node.created": created,
+        "node.created": in_turn(created),
         "node.updated": updated,
         "node.deleted": deleted,
         "node.restored": restored,

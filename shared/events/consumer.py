@@ -34,7 +34,7 @@ from opentelemetry.trace import Span
 from shared import telemetry
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.envelope import Event
-from shared.events.handlers import BatchHandler, Handler, each_alone
+from shared.events.handlers import BatchHandler, Handler, in_turn
 from shared.events.queue import BATCH, Message, Queue
 from shared.ids import Clock
 from shared.resilience import foreground
@@ -107,7 +107,7 @@ class Consumer:
     ) -> None:
         self._per_user = max(1, concurrency // 4)
         self._handlers = {
-            type: each if isinstance(each, BatchHandler) else each_alone(each, self._per_user)
+            type: each if isinstance(each, BatchHandler) else in_turn(each, most=1, at_once=self._per_user)
             for type, each in handlers.items()
         }
         self._service = service

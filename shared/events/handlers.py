@@ -53,12 +53,16 @@ class BatchHandler:
         return found
 
 
-def each_alone(handler: Handler, at_once: int) -> BatchHandler:
-    """A handler of one event as a batch handler."""
+def in_turn(handler: Handler, *, most: int = 100, at_once: int = 1) -> BatchHandler:
+    """A handler of one event as a batch handler: one event after the other. Several together suit short work."""
 
     async def handle(events: Sequence[Event]) -> Mapping[str, Exception]:
+        failed: dict[str, Exception] = {}
         for event in events:
-            await handler(event)
-        return {}
+            try:
+                await handler(event)
+            except Exception as error:
+                failed[event.id] = error
+        return failed
 
-    return BatchHandler(handle, most=1, at_once=at_once)
+    return BatchHandler(handle, most=most, at_once=at_once)

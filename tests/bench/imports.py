@@ -35,6 +35,9 @@ STORES = ("dynoxide", "ministack", "valkey")
 _USER = "importer"
 _BATCH = 100
 _IN_FLIGHT = 4
+# A note that is refused for now (a machine under load) is sent again.
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 1.0
 _TICK = os.sysconf("SC_CLK_TCK")
 # A tree that is checked out uses the environments of this one.
 _ENVIRONMENTS = (".venv", ".venv-ministack", ".dynoxide")
@@ -174,14 +177,18 @@ async def _import(nodes: Any, notes: Sequence[Sample]) -> None:
     places = asyncio.Semaphore(_IN_FLIGHT)
 
     async def send(some: Sequence[Sample]) -> None:
-        news = [node_pb2.NewNode(node_id=each.node_id, title=each.title, content=each.text) for each in some]
         async with places:
-            answer = await nodes.BatchCreateNodes(
-                node_pb2.BatchCreateNodesRequest(user_id=_USER, nodes=news), timeout=120
-            )
-        failed = [result for result in answer.results if result.code]
-        if failed:
-            raise BenchError(f"{len(failed)} notes were not created: {failed[0].reason}")
+            for _ in range(_ATTEMPTS):
+                news = [node_pb2.NewNode(node_id=each.node_id, title=each.title, content=each.text) for each in some]
+                answer = await nodes.BatchCreateNodes(
+                    node_pb2.BatchCreateNodesRequest(user_id=_USER, nodes=news), timeout=120
+                )
+                results = list(zip(some, answer.results, strict=True))
+                some = [each for each, result in results if result.code and result.reason != "NODE_EXISTS"]
+                if not some:
+                    return
+                await asyncio.sleep(_PAUSE_SECONDS)
+        raise BenchError(f"{len(some)} notes were not created: {[result.reason for _, result in results]}")
 
     await asyncio.gather(*(send(notes[start : start + _BATCH]) for start in range(0, len(notes), _BATCH)))
 
