@@ -14,6 +14,9 @@ from shared.errors import Aborted, Brain2Error, InvalidArgument, Unavailable
 from shared.events.envelope import Event
 from shared.events.handlers import BatchHandler, Handler
 
+# Texts that events leave out because of their size are read so many in one call, which has a few seconds.
+_LARGE_TEXTS = 10
+
 
 def handlers(
     index_node: IndexNode,
@@ -83,9 +86,10 @@ async def _texts(nodes: Nodes, events: Sequence[Event]) -> tuple[dict[str, NodeT
             omitted.append(event.node_id)
         else:
             texts[event.node_id] = text
-    if omitted:
+    for start in range(0, len(omitted), _LARGE_TEXTS):
+        some = omitted[start : start + _LARGE_TEXTS]
         try:
-            texts |= await nodes.texts(events[0].user_id, omitted)
+            texts |= await nodes.texts(events[0].user_id, some)
         except Brain2Error as error:
-            failed |= dict.fromkeys(omitted, error)
+            failed |= dict.fromkeys(some, error)
     return texts, failed

@@ -56,6 +56,8 @@ class Process:
         self.set_visibility = SetNodeVisibility(world.records, changes, self.cache, world.nodes, world.clock)
         self.remove_node = RemoveNode(changes, self.cache)
         self.clock = world.clock
+        # Whom the handlers ask for a text that an event leaves out.
+        self.nodes = FakeNodes()
         leases = RelinkLeases(world.pending_relinks, world.clock, owner, lease_seconds=60)
         self.relinker = Relinker(self.cache, settings, world.graph, world.records, leases, world.clock, quiet_seconds=1)
         self.link_node = LinkNode(self.cache, settings, world.graph, self.relinker)
@@ -63,7 +65,7 @@ class Process:
 
     @property
     def handlers(self) -> Mapping[str, Handler | BatchHandler]:
-        """What it does with events; no event leaves out its text."""
+        """What it does with events."""
         return handlers(
             self.index_node,
             self.set_visibility,
@@ -71,7 +73,7 @@ class Process:
             self.link_texts,
             self.link_node,
             self.relinker,
-            FakeNodes(),
+            self.nodes,
         )
 
     async def hear(self, text: NodeText) -> None:

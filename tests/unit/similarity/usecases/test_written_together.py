@@ -13,6 +13,7 @@ from shared.errors import InvalidArgument, Unavailable
 from shared.events.envelope import Event, new_event
 from shared.events.handlers import BatchHandler
 from shared.ids import UlidFactory
+from tests.support.similarity_fakes import FakeNodes
 from tests.support.similarity_world import Process, U, World, burst, links_of
 
 
@@ -160,6 +161,26 @@ async def test_a_text_that_is_left_out_is_read_once_for_all_and_fails_alone() ->
     errors = await hear(process, [event_of(world, small), event_of(world, large, contentOmitted=True)])
     assert errors == {}, "a note that was deleted meanwhile is left to its deletion"
     assert {node_id for _, node_id in world.records.items} == {small.node_id}
+
+
+async def test_large_texts_are_read_a_few_at_a_time_and_fail_alone() -> None:
+    world = World()
+    process = world.processes[0]
+    asked: list[list[str]] = []
+
+    class Nodes(FakeNodes):
+        async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
+            asked.append(list(node_ids))
+            if len(asked) == 2:
+                raise Unavailable("the node service is slow")
+            return {each.node_id: each for each in texts if each.node_id in node_ids}
+
+    texts = burst(25)
+    process.nodes = Nodes()
+    errors = await hear(process, [event_of(world, text, content="", contentOmitted=True) for text in texts])
+    assert [len(each) for each in asked] == [10, 10, 5]
+    assert errors.keys() == {text.node_id for text in texts[10:20]}
+    assert {node_id for _, node_id in world.records.items} == {each.node_id for each in texts} - errors.keys()
 
 
 async def test_an_old_version_in_a_batch_changes_nothing_and_is_handled() -> None:
