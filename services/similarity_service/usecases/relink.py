@@ -30,6 +30,9 @@ _BATCH = 100
 _WHOLE = 2_000
 # Traces that one relinking is linked to at most.
 _MOST_CAUSES = 100
+# A user's notes must be at rest for at least this many times the seconds that their last relinking took: otherwise a
+# slow stream of notes, or a busy machine, would relink the same notes again and again.
+_REST = 3.0
 _NOTHING = Related({}, frozenset())
 # The clocks of two machines may differ by this much.
 _CLOCKS_MS = 60_000
@@ -42,7 +45,7 @@ class PendingNotes:
     since, changed_at: when the first note began to wait, and the last change. seen: (epoch, live) of the index then.
     waiting: notes to relink, and since when they may have been written. relinking: those that are being relinked now.
     relinked: those that were relinked lately, and when: they are relinked again when other notes change after them.
-    relinked_all: the last relinking was of all notes of the index.
+    relinked_all: the last relinking was of all notes of the index. relink_seconds: how long it took.
     causes: the traceparents of the events that the waiting notes came with.
     """
 
@@ -53,6 +56,7 @@ class PendingNotes:
     relinked_seen: tuple[int, int] = (-1, -1)
     relinked_at: float = 0.0
     relinked_all: bool = False
+    relink_seconds: float = 0.0
     waiting: dict[str, int] = field(default_factory=dict)
     relinking: dict[str, int] = field(default_factory=dict)
     relinked: dict[str, tuple[float, int]] = field(default_factory=dict)
@@ -206,7 +210,8 @@ class Relinker:
                 if not user.waiting:  # a note may have come during the release; it has a new lease
                     del self._pending[user_id]
             return False
-        if now - user.changed_at < self._quiet and now - user.since < self._most:
+        quiet = max(self._quiet, _REST * user.relink_seconds)
+        if now - user.changed_at < quiet and now - user.since < self._most:
             return False
         recent = {node_id: ms for node_id, (at, ms) in user.relinked.items() if now - at <= self._linger}
         user.relinking, user.waiting = recent | user.waiting, {}
@@ -221,6 +226,7 @@ class Relinker:
             raise
         notes, user.relinking = user.relinking, {}
         user.relinked_seen, user.relinked_at = seen, now
+        user.relink_seconds = self._clock.monotonic() - now
         user.relinked_all = await self._cache.query(
             user_id, lambda index: index.live <= len(notes) and notes.keys() >= set(index.ids())
         )

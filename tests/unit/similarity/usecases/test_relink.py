@@ -1,12 +1,14 @@
 """Links at once and relinked: the same in the end, whatever the order, and however many processes share the work."""
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
 from protos.node.v1 import node_pb2
 from services.similarity_service.model import score
 from services.similarity_service.model.links import RENEWED
 from services.similarity_service.model.user_settings import SavedUserSettings, UserSettings
-from services.similarity_service.ports import NodeText
+from services.similarity_service.ports import NodeText, Related
 from shared.errors import Unavailable
 from tests.support.similarity_service import event_of
 from tests.support.similarity_world import U, World, burst, links_of
@@ -113,6 +115,30 @@ async def test_a_user_without_notes_has_nothing_to_relink() -> None:
     await world.processes[0].set_visibility(U, text.node_id, 2, False)
     await world.processes[0].relinker.schedule_after_removal(U, world.clock.now_ms())
     assert world.pending_relinks.items == {}
+
+
+async def test_after_a_long_relinking_notes_must_be_at_rest_for_longer() -> None:
+    world = World()
+    process = world.processes[0]
+    related = world.graph.related
+
+    async def slowly(user_id: str, node_ids: Sequence[str]) -> Mapping[str, Related]:
+        world.clock.move(2.0)
+        return await related(user_id, node_ids)
+
+    world.graph.related = slowly  # type: ignore[method-assign]
+    first, second = burst(2)
+    await process.hear(first)
+    await world.clock.advance(1.1)
+    assert not await process.relinker.relink_if_quiet(U)  # sees the index for the first time
+    await world.clock.advance(1.1)
+    assert await process.relinker.relink_if_quiet(U), "it took two seconds"
+    await process.hear(second)
+    assert not await process.relinker.relink_if_quiet(U)
+    await world.clock.advance(5.9)
+    assert not await process.relinker.relink_if_quiet(U)
+    await world.clock.advance(0.2)
+    assert await process.relinker.relink_if_quiet(U)
 
 
 async def test_linked_at_once() -> None:
