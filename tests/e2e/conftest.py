@@ -38,7 +38,11 @@ async def library(stack: Stack, channels: Channels) -> Client:
     assert await importer.wait_until_indexed(60.0, lambda *_: None) == 0
     ids = sorted(importer.report.stored)
     # The links of a burst are made when its notes have come to rest.
-    await until(lambda: client.links(ids), seconds=60.0, what="the first automatic link")
+
+    async def linked() -> bool:
+        return len(await client.links(ids)) > 300
+
+    await until(linked, seconds=60.0, what="300 automatic links")
     links = await until_stable(lambda: client.links(ids), quiet=3.0, seconds=60.0)
     assert len(links) > 300
     return client
