@@ -62,6 +62,8 @@ _EXTENDED_AT_ONCE = 80
 _AHEAD_BYTES = 32 * 1024 * 1024
 # Traces that the span of a batch is linked to at most.
 _MOST_LINKED = 100
+# The characters of a traceparent that name the trace: version and trace id.
+_TRACE = 35
 # Characters that XML 1.0 does not allow; SQS refuses them in an attribute.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -70,8 +72,8 @@ class Consumer:
     """`supervise("consumer", consumer.run())` and `on_drain(consumer.drain)`.
 
     handlers: event type -> what handles its events. A function of one event runs in the trace of the event. Event types
-        with the same BatchHandler are handled together, in the trace of the event if it is one; a batch of several is
-        linked to their traces.
+        with the same BatchHandler are handled together, in their trace; a batch of events of several traces has a trace
+        of its own, which is linked to theirs.
     concurrency: calls of handlers at once, at most; those for one user: a quarter of it, at most.
     ahead: messages that are received and wait for a handler, at most.
     receivers: long polls at once.
@@ -430,15 +432,17 @@ class Consumer:
 
 
 def _span(group: Sequence[tuple[Message, Event]]) -> AbstractContextManager[Span]:
-    """The span in which events are handled: it continues the trace of one event, or is linked to those of several."""
+    """The span in which events are handled: it continues their trace; if they have several, it is linked to them."""
     message, event = group[0]
     if len(group) == 1:
         attributes = _attributes(message, event) if telemetry.is_sampled(event.traceparent) else None
         return telemetry.span(f"process {event.type}", kind="consumer", carrier=event.carrier, attributes=attributes)
     types = {each.type for _, each in group}
+    one_trace = len({each.traceparent[:_TRACE] for _, each in group}) == 1
     return telemetry.span(
         f"process {event.type}" if len(types) == 1 else "process events",
         kind="consumer",
+        carrier=event.carrier if one_trace else None,
         links=[each.carrier for _, each in group[:_MOST_LINKED] if telemetry.is_sampled(each.traceparent)],
         attributes={
             "messaging.system": "aws_sqs",
@@ -446,7 +450,7 @@ def _span(group: Sequence[tuple[Message, Event]]) -> AbstractContextManager[Span
             "messaging.operation.type": "process",
             "messaging.batch.message_count": len(group),
         },
-        root=True,
+        root=not one_trace,
     )
 
 

@@ -12,7 +12,7 @@ from deploy.local.stack import Stack
 from shared.grpc.client import Channels
 from tests.support.console import Console, console_of
 from tests.support.stores import fresh_user
-from tests.support.waiting import until_stable
+from tests.support.waiting import until, until_stable
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +37,12 @@ async def library(stack: Stack, channels: Channels) -> Client:
     assert importer.report.created == 319
     assert await importer.wait_until_indexed(60.0, lambda *_: None) == 0
     ids = sorted(importer.report.stored)
+    # The links of a burst are made when its notes have come to rest.
+
+    async def linked() -> bool:
+        return len(await client.links(ids)) > 300
+
+    await until(linked, seconds=60.0, what="300 automatic links")
     links = await until_stable(lambda: client.links(ids), quiet=3.0, seconds=60.0)
     assert len(links) > 300
     return client

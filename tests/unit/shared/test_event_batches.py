@@ -3,8 +3,13 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from shared import telemetry
 from shared.errors import InvalidArgument, Unavailable
 from shared.events.consumer import Consumer
 from shared.events.envelope import Event
@@ -203,3 +208,28 @@ async def test_while_the_breaker_is_open_one_event_is_tried() -> None:
     assert batches.seen[1] == ["b"]
     await consumer.drain()
     await running
+
+
+@pytest.mark.parametrize("traces", [1, 2])
+async def test_a_batch_continues_the_one_trace_of_its_events_or_is_linked_to_all(
+    traces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Settings:
+        trace_ratio = 0.0
+        otlp_endpoint = ""
+
+    monkeypatch.setattr(telemetry, "_active", telemetry.active())
+    exporter = InMemorySpanExporter()
+    active = telemetry.setup("test", Settings(), exporter=exporter)
+    parents = [f"00-{'ab'[n % traces] * 32}-{str(n + 1) * 16}-01" for n in range(2)]
+    events = [replace(event(str(n)), traceparent=parent) for n, parent in enumerate(parents)]
+
+    await ran(await consume(Sqs(events), Batches()))
+
+    active.provider.force_flush()
+    [span] = exporter.get_finished_spans()
+    assert span.name == "process node.created"
+    assert span.attributes is not None
+    assert span.attributes["messaging.batch.message_count"] == 2
+    assert {f"{link.context.trace_id:032x}" for link in span.links} == {parent[3:35] for parent in parents}
+    assert (f"{span.context.trace_id:032x}" == "a" * 32) is (traces == 1)
