@@ -145,7 +145,7 @@ def analyse(
         found = analyser.pairs(analysis.normalise(value))[: _MOST_OCCURRENCES - len(text_pairs)]
         text_pairs += found
         pieces.append((QUIET, len(found)))
-        _count(analyser, found, set(range(len(found))), 1, counts, variants)
+        _count(analyser, found, set(range(len(found))), set(), counts, variants)
     numbers = {term: number for number, term in enumerate(counts)}
     separator = NARROW if len(numbers) <= NARROW else WIDE
     places = [numbers[term] for term, _ in title_pairs]
