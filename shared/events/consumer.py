@@ -347,10 +347,10 @@ class Consumer:
 
     async def _handle(self, group: Sequence[tuple[Message, Event]], handler: BatchHandler) -> None:
         events = [event for _, event in group]
+        await foreground.turn()
         with await self._permit() as permit:
             self._lag = max(self._lag, (self._clock.now_ms() - min(event.time_ms for event in events)) / 1000)
             with _span(group) as span:
-                await foreground.turn()
                 errors = await handler.errors(events, self._handler_timeout)
                 for failure in errors.values():
                     telemetry.mark_failed(span, failure)

@@ -137,6 +137,9 @@ def _collect(token: Token, prose: Prose) -> None:
             prose.links.append(Found(line, child.content, child.info))
             if label is not None:
                 label.append(child.info or child.content)
+        elif child.type == "user":
+            # Most people who are named have no note, which need not be mentioned: so it is no wiki link.
+            prose.links.append(Found(line, child.content, wiki=False))
         elif child.type == "hashtag":
             prose.tags.append(child.content)
         elif child.type == "link_open":
@@ -256,7 +259,7 @@ def _user_tag(state: StateInline, silent: bool) -> bool:
     if found is None:
         return False
     if not silent:
-        token = state.push("wiki_link", "", 0)
+        token = state.push("user", "", 0)
         token.content, token.meta = f"user.{found[0]}", {"at": start}
     state.pos = found.end()
     return True

@@ -369,7 +369,9 @@ def test_in_a_dendron_vault_a_person_is_a_link(tmp_path: Path) -> None:
         "dendron.yml": "",
         "b.md": "`@jane.doe`",
     }
-    assert links(read(tmp_path, files)) == {"a -> user.jane.doe"}
+    items = read(tmp_path, files | {"c.md": "Ask @nobody."})
+    assert links(items) == {"a -> user.jane.doe"}
+    assert not any(reason.endswith("leads to no note") for reason in remarks(items).values())
 
 
 def test_the_id_of_a_zettel_may_stand_in_its_text(tmp_path: Path) -> None:
