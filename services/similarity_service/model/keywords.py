@@ -87,21 +87,24 @@ def _phrases(note: Note, chosen: set[int]) -> list[tuple[int, ...]]:
     """Chosen terms that nearly always stand together, the most frequent pairs first."""
     counts: dict[int, int] = {}
     pairs: dict[tuple[int, int], int] = {}
+    # The same with the title counted twice: a title that the text does not repeat may be a phrase, too.
+    weighted: dict[tuple[int, int], int] = {}
     separator = WIDE if note.wide else NARROW
     last = separator
-    times = 2  # the title counts twice here, too
+    times = 2
     for number in note.numbers():
         if number in chosen:
-            counts[number] = counts.get(number, 0) + times
+            counts[number] = counts.get(number, 0) + 1
             if last in chosen and last != number:
-                pairs[last, number] = pairs.get((last, number), 0) + times
+                pairs[last, number] = pairs.get((last, number), 0) + 1
+                weighted[last, number] = weighted.get((last, number), 0) + times
         elif number == separator:
             times = 1
         last = number
     kept = [
-        (count, pair)
+        (weighted[pair], pair)
         for pair, count in pairs.items()
-        if count >= 2 and count >= _TOGETHER * min(counts[pair[0]], counts[pair[1]])
+        if weighted[pair] >= 2 and count >= _TOGETHER * min(counts[pair[0]], counts[pair[1]])
         and not _contains(note.terms[pair[0]], note.terms[pair[1]])
     ]  # fmt: skip
     return [pair for _, pair in sorted(kept, key=lambda item: (-item[0], item[1]))]

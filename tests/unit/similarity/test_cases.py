@@ -108,7 +108,7 @@ def test_parts_of_dates(query: str, expected: set[str]) -> None:
 def test_an_encoded_image_gives_no_keyword() -> None:
     notes = notes_of("inline-image")
     found = [each.form for each in keywords.keywords(index_of(*notes), notes[0], 20)]
-    assert found == ["prime sieve", "Eratosthenes", "finds", "numbers"]
+    assert found == ["prime", "sieve", "Eratosthenes", "finds", "numbers"]
 
 
 PROPERTIES = [

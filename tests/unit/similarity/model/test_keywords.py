@@ -49,3 +49,10 @@ def test_listed_terms_are_numbers_of_the_note() -> None:
     assert found.terms[listed[0][0]] == "fern"
     assert all(1 <= weight <= 255 for _, weight in listed)
     assert len(keywords.salient(UserIndex(), LONG)) == keywords.SALIENT
+
+
+def test_a_title_is_a_phrase_unless_its_words_stand_apart_in_the_text() -> None:
+    apart = note("x", "Prime sieve", "The sieve of Eratosthenes finds prime numbers.")
+    assert {each.form for each in keywords.keywords(UserIndex(), apart, 9)} >= {"prime", "sieve", "Eratosthenes"}
+    never = note("x", "Prime sieve", "Cross out every multiple.")
+    assert keywords.keywords(UserIndex(), never, 9)[0].form == "Prime sieve"
