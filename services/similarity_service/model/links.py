@@ -24,7 +24,7 @@ from services.similarity_service.model.user_settings import MOST_LINKS, UserSett
 _THRESHOLD, _PER_DECADE = 0.20, 0.02
 # What the threshold changes by: where each note mentions the other, or one mentions a name of several words; one strong
 # word; a weaker word; no mention.
-EVIDENCE = (-0.08, 0.0, 0.06, 0.12)
+EVIDENCE = (-0.10, -0.02, 0.06, 0.12)
 # The weight of a mention of one word that is strong.
 STRONG_WORD = 0.6
 # Two notes of at most so many terms are not linked because of one of them; of so many even if it is a name.

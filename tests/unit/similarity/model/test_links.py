@@ -89,7 +89,7 @@ def test_the_threshold_follows_the_evidence() -> None:
         found = [
             threshold(UserSettings(), notes, match) - default_threshold(notes) for match in (both, strong, weak, none)
         ]
-        assert found == pytest.approx([-0.08, 0, 0.06, 0.12], abs=0.003)
+        assert found == pytest.approx([-0.10, -0.02, 0.06, 0.12], abs=0.003)
         assert threshold(UserSettings(), notes, phrase) == threshold(UserSettings(), notes, both)
     # Among a few notes a shared word is not yet chance.
     assert threshold(UserSettings(), 10, none) == default_threshold(10)
