@@ -206,6 +206,8 @@ class Outbox:
                 self._wake.clear()
                 await self._wake.wait()
             await foreground.turn()
+            if not self._queue:
+                continue  # the other publishers have taken all
             batch = self._next_batch()
             try:
                 await self._publish(batch)

@@ -74,7 +74,9 @@ class Watch:
             began = self._began
             if began and time.monotonic() - began > LAG_SECONDS * 0.7 and not self._stack:
                 frame = sys._current_frames().get(self._main)
-                self._stack = "".join(traceback.format_stack(frame)[-8:])
+                # Short, because the log shortens what is long.
+                frames = traceback.extract_stack(frame)[-3:]
+                self._stack = " > ".join(f"{Path(each.filename).name}:{each.lineno}" for each in frames)
 
 
 def main(service: str) -> None:

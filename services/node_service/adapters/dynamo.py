@@ -15,6 +15,7 @@ from protos.table import (
     USER_TIME_INDEX,
     body_key,
     node_key,
+    node_of,
     node_sort_key,
     node_time_sort_key,
     settings_key,
@@ -38,6 +39,7 @@ from shared.events.envelope import Event
 from shared.idempotent import IdempotentRequest
 from shared.quotas import Quotas
 from shared.resilience.retry import Backoff, Sleep
+from shared.resilience.slices import in_slices
 
 # Notes in one transaction. DynamoDB takes 100 operations, of which a note needs four and its user's quota one; smaller
 # transactions conflict less, and several run at once.
@@ -150,9 +152,12 @@ class DynamoNodeStore:
         apart = [items.to_summary(item).node_id for item in found if items.has_body(item)]
         bodies = await self._table.batch_get([body_key(user_id, node_id) for node_id in apart], consistent=True)
         notes: dict[str, Node] = {}
-        for item in found:
-            node_id = items.to_summary(item).node_id
-            node = items.to_node(item, bodies.get(body_key(user_id, node_id)))
+
+        def whole(item: Item) -> tuple[str, Node | None]:
+            node_id = node_of(item["SK"])
+            return node_id, items.to_node(item, bodies.get(body_key(user_id, node_id)))
+
+        for node_id, node in await in_slices(whole, found):
             if node is None:
                 node = await self.current(user_id, node_id)
             if node is not None:

@@ -200,7 +200,8 @@ class CachedNodeStore:
         self.misses += len(node_ids)
         found = dict(await read(user_id, node_ids, {}))
         fills = []
-        for node_id, note in found.items():
+        entries = await in_slices(_entry, found.values())
+        for (node_id, note), entry in zip(found.items(), entries, strict=True):
             value = held.get(node_id, b"")
             if value.startswith(_OWN_LEASE):
                 expected = value.removeprefix(_OWN_LEASE)
@@ -208,7 +209,7 @@ class CachedNodeStore:
                 expected = value
             else:
                 continue
-            fills.append(self._fill(keys=[_key(user_id, node_id)], args=[expected, _entry(note), self._keep_ms]))
+            fills.append(self._fill(keys=[_key(user_id, node_id)], args=[expected, entry, self._keep_ms]))
         if fills:
             for result in await asyncio.gather(*fills, return_exceptions=True):
                 _ignored(result)

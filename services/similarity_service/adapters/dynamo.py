@@ -33,13 +33,14 @@ from shared.dynamo import (
 )
 from shared.dynamo.size import item_bytes
 from shared.ids import Clock
+from shared.resilience.slices import in_slices
 
 _SERVICE = "similarity"
 _STAMP = ("SK", "i", "v", "s", "vis", "gone", "rev")
 # A purged note keeps its record for this time, which is how long queues keep messages, so that late events are ignored.
 _GONE_SECONDS = 14 * 24 * 3600
 # What one transaction of records holds, at most: operations, and bytes of the items.
-_TOGETHER, _TOGETHER_BYTES = 100, 1024 * 1024
+_TOGETHER, _TOGETHER_BYTES = 100, 512 * 1024
 # Records in one page. Parsing a page holds the event loop, for a tenth of a second at 1 MB.
 _PAGE = 200
 
@@ -58,15 +59,18 @@ class DynamoRecords:
     async def get_many(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Stored]:
         keys = [table.terms_key(user_id, node_id) for node_id in dict.fromkeys(node_ids)]
         items = await self._table.batch_get(keys, consistent=True)
-        return {table.terms_of(sk): _stored(table.terms_of(sk), item) for (_, sk), item in items.items()}
+        found = await in_slices(lambda item: _stored(table.terms_of(item["SK"]), item), items.values())
+        return {table.terms_of(sk): stored for (_, sk), stored in zip(items, found, strict=True)}
 
     async def put(self, user_id: str, node_id: str, old: Stored, new: Stored) -> bool:
         return bool(await self.put_many(user_id, {node_id: (old, new)}))
 
     async def put_many(self, user_id: str, changes: Mapping[str, tuple[Stored, Stored]]) -> Collection[str]:
-        puts = [
-            Put(self.item(user_id, node_id, new), condition=_unchanged(old)) for node_id, (old, new) in changes.items()
-        ]
+        def put(change: tuple[str, tuple[Stored, Stored]]) -> Put:
+            node_id, (old, new) = change
+            return Put(self.item(user_id, node_id, new), condition=_unchanged(old))
+
+        puts = await in_slices(put, changes.items())
         written: list[str] = []
         for group in _groups(puts):
             written += [table.terms_of(put.item["SK"]) for put in await self._put_where_unchanged(group)]
