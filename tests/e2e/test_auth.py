@@ -351,7 +351,7 @@ async def way_in(locked: Locked) -> AsyncIterator[Console]:
 
 
 async def test_http_has_the_rights_of_the_token(locked: Locked, way_in: Console) -> None:
-    async with httpx2.AsyncClient(base_url=way_in.url, timeout=20.0) as http:
+    async with httpx2.AsyncClient(base_url=way_in.url, timeout=100.0) as http:
 
         async def call(path: str, token: str, **body: Any) -> tuple[int, str]:
             """The status and the reason of the error."""
@@ -374,7 +374,7 @@ async def test_mcp_has_the_rights_of_the_token(locked: Locked, way_in: Console) 
         """Whether the tool failed, and its text."""
         headers = {"authorization": f"Bearer {token}"} | ({"x-brain2-user": user} if user else {})
         async with (
-            httpx2.AsyncClient(headers=headers) as http,
+            httpx2.AsyncClient(headers=headers, timeout=100.0) as http,
             McpClient(streamable_http_client(f"{way_in.url}/mcp", http_client=http)) as client,
         ):
             result = await client.call_tool(name, arguments)
@@ -390,7 +390,7 @@ async def test_mcp_has_the_rights_of_the_token(locked: Locked, way_in: Console) 
     ):
         assert failed
         assert reason in text
-    async with httpx2.AsyncClient(base_url=way_in.url) as http:
+    async with httpx2.AsyncClient(base_url=way_in.url, timeout=100.0) as http:
         for token in (expired(locked), "x" * 40, ""):
             headers = {"authorization": f"Bearer {token}"} if token else {}
             assert (await http.post("/mcp", json={}, headers=headers)).status_code == 401
@@ -400,7 +400,7 @@ async def test_the_python_client_has_the_rights_of_the_token(locked: Locked) -> 
     addresses: dict[str, Any] = {name: address for name, address in locked.stack.addresses.items() if name != "node"}
 
     def client(token: str, user: str = "") -> Brain2:
-        return Brain2(locked.stack.addresses["node"], token=token, user=user, **addresses)
+        return Brain2(locked.stack.addresses["node"], token=token, user=user, timeout=100.0, **addresses)
 
     async with client(locked.token("ada1")) as ada:
         await ada.notes.create(title="By Python", node_id="by-python")
