@@ -115,7 +115,7 @@ proto-check: venv
 	@cd .brain2/proto-check && find . -type f | sort | while read -r f; do \
 	  cmp -s "$$f" "../../$$f" || { echo "brain2: $$f is stale, run 'make proto'" >&2; exit 1; }; done
 
-.PHONY: perf bench-fairness bench-import bench-throughput bench-graph bench-similarity bench-view bench-cost plots eval chaos fuzz audit
+.PHONY: perf bench-fairness bench-import bench-throughput bench-graph bench-similarity bench-view bench-memory bench-cost plots eval chaos fuzz audit
 perf: venv ## Measure the promised latencies on the whole stack; fails when one is broken (ARGS=--quick)
 	@exec $(PY) -m tests.bench.perf $(ARGS)
 
@@ -133,6 +133,9 @@ bench-graph: venv ## Measure edge lookups and traversals
 
 bench-similarity: venv .venv-bench/.stamp ## Measure adding, finding and searching notes, beside other tools (ARGS=--quick)
 	@exec $(PY) -m tests.bench.similarity $(ARGS)
+
+bench-memory: venv ## Measure each service's memory under the largest requests that it accepts
+	@exec $(PY) -m tests.bench.memory $(ARGS)
 
 bench-cost: venv ## Count the units, requests and events that each operation costs on AWS
 	@exec $(PY) -m tests.bench.cost $(ARGS)
