@@ -91,11 +91,11 @@ class Tour:
 
     async def _links(self, ids: list[str]) -> None:
         self._title("Automatic links", "nobody drew these: each comes from what two notes have in common")
-        # The links of a burst are made when its notes have come to rest.
 
         async def linked() -> bool:
             return len(await self._client.links(ids)) >= len(ids) // 2
 
+        # The links of a burst are made when its notes have come to rest.
         await until(linked, f"{len(ids) // 2} automatic links", seconds=90.0)
         with ProgressBar("linking") as bar:
             links = await until_stable(
