@@ -121,7 +121,8 @@ class DynamoEdgeStore:
         pk, sk = table.hidden_key(user_id, record.node_id)
         values = {":v": record.version, ":h": record.hidden}
         if record.incarnation:
-            newer = "attribute_not_exists(PK) OR inc < :i OR (inc = :i AND v < :v)"
+            # A stored record without an incarnation is taken to be of the same.
+            newer = "attribute_not_exists(PK) OR inc < :i OR ((inc = :i OR attribute_not_exists(inc)) AND v < :v)"
             setting, values = "SET v = :v, hid = :h, inc = :i", {**values, ":i": record.incarnation}
         else:
             # The caller doesn't know the incarnation: it is taken to be the stored one.

@@ -65,6 +65,13 @@ async def test_a_purge_of_an_earlier_life_leaves_the_later_one_alone(world: Worl
     assert await neighbors(process, user, "b") == ["a"]
 
 
+async def test_a_record_without_an_incarnation_gives_way_to_a_later_version(process: Process, user: str) -> None:
+    await set_visibility(process, user, "a", 2, visible=False)
+    assert not await set_visibility(process, user, "a", 2, visible=True, incarnation=7), "not a later version"
+    assert await set_visibility(process, user, "a", 3, visible=True, incarnation=7)
+    assert await record(process, user, "a") == VisibilityRecord("a", 3, False, 7)
+
+
 async def test_a_note_that_is_created_again_is_visible(process: Process, user: str) -> None:
     components = process.components
     await set_visibility(process, user, "a", 8, visible=False, incarnation=7)
