@@ -103,6 +103,15 @@ class NodePeer:
         return int(answer.version)
 
 
+async def _set_visibility(stub: Any, request: Any) -> None:
+    try:
+        await stub.SetNodeVisibility(request, timeout=_TIMEOUT, idempotent=True)
+    except FailedPrecondition as error:
+        if error.reason != "VERSION_UNKNOWN":
+            raise
+        # The note was purged, and perhaps created again: nothing of the version that the caller means is left to show.
+
+
 class GraphPeer:
     """ports.Graph."""
 
@@ -111,7 +120,7 @@ class GraphPeer:
 
     async def set_visibility(self, user_id: str, node_id: str, version: int, *, visible: bool) -> None:
         request = graph_pb2.SetNodeVisibilityRequest(user_id=user_id, node_id=node_id, version=version, visible=visible)
-        await self._stub.SetNodeVisibility(request, timeout=_TIMEOUT, idempotent=True)
+        await _set_visibility(self._stub, request)
 
     async def edges(self, user_id: str, node_id: str) -> AsyncIterator[list[Record]]:
         request = graph_pb2.ListEdgesRequest(user_id=user_id, node_id=node_id, show_hidden=True)
@@ -140,7 +149,7 @@ class SimilarityPeer:
         request = similarity_pb2.SetNodeVisibilityRequest(
             user_id=user_id, node_id=node_id, version=version, visible=visible
         )
-        await self._stub.SetNodeVisibility(request, timeout=_TIMEOUT, idempotent=True)
+        await _set_visibility(self._stub, request)
 
     async def keywords(self, user_id: str, note: Record) -> list[Record]:
         # From the text: the index has no answer for a hidden note.
