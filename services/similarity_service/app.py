@@ -104,7 +104,15 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     # Automatic links, and those that the texts have.
     leases = RelinkLeases(DynamoPendingRelinks(table), clock, UlidFactory(clock).new_id(), config.relink_lease_seconds)
     relinker = Relinker(
-        cache, user_settings, graph, records, leases, clock, tracer=telemetry, quiet_seconds=config.relink_quiet_seconds
+        cache,
+        user_settings,
+        graph,
+        records,
+        leases,
+        clock,
+        tracer=telemetry,
+        quiet_seconds=config.relink_quiet_seconds,
+        linger_seconds=config.relink_linger_seconds,
     )
     link_node = LinkNode(cache, user_settings, graph, relinker)
     link_texts = LinkTexts(records, cache, graph)

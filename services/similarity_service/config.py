@@ -33,6 +33,12 @@ class SimilarityConfig(ServerConfig, StoreConfig):
         why="a user's notes are relinked when none has changed for this long; a shorter time costs more in bursts",
         check=between(0.05, 600),
     )
+    relink_linger_seconds: float = env_field(
+        20.0,
+        env="BRAIN2_RELINK_LINGER_SECONDS",
+        why="notes are relinked again when others of their user change within this time",
+        check=between(0.1, 600),
+    )
     relink_lease_seconds: float = env_field(
         60.0,
         env="BRAIN2_RELINK_LEASE_SECONDS",

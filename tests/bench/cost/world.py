@@ -89,6 +89,8 @@ async def world(data: Path) -> AsyncIterator[World]:
             "S3_ENDPOINT": direct.s3,
             "CLOUDFORMATION_ENDPOINT": direct.cloudformation,
             "REDIS_URL": direct.redis,
+            # What a relinking costs does not depend on how long the next one may be part of it.
+            "BRAIN2_RELINK_LINGER_SECONDS": "1",
             **launched.credentials({}),
         }
         stack.enter_context(mock.patch.dict(os.environ, env))
