@@ -98,8 +98,9 @@ class MarkdownFolder:
         directory = Directory(pages, dialect)
         others = {nfc(PurePosixPath(path).name).casefold() for path in self._listing.others}
         edges: dict[tuple[str, str], Link] = {}
+        exact: set[tuple[str, str]] = set()
         for page in pages:
-            yield from self._exported(page, directory, edges)
+            yield from self._exported(page, directory, edges, exact)
             for link in page.links:
                 where = f"{page.path}:{link.line}"
                 label = link.label
@@ -117,16 +118,21 @@ class MarkdownFolder:
             for tag in page.tags if (dialect.logseq or dialect.dendron) and page.kept is None else ():
                 if found := directory.tag(tag, page):
                     _add(edges, page, found, str(page.path), "")
-        for made in edges.values():
+        for ends, made in edges.items():
             edge = made.edge
             forth, back = texts.leads(edge.source_id, edge.target_id), texts.leads(edge.target_id, edge.source_id)
-            if forth and back != edge.directed:
+            if ends not in exact and forth and back != edge.directed:
                 # The similarity service makes the same edge, and keeps it equal to the texts when they change.
                 edge.metadata.labels["source"] = "text"
             yield made
 
-    def _exported(self, page: Page, directory: Directory, edges: dict[tuple[str, str], Link]) -> Iterator[Item]:
-        """What an export has listed: each link as it was, one that a person has added as any other, rejected ones."""
+    def _exported(
+        self, page: Page, directory: Directory, edges: dict[tuple[str, str], Link], exact: set[tuple[str, str]]
+    ) -> Iterator[Item]:
+        """What an export has listed: each link as it was, one that a person has added as any other, rejected ones.
+
+        exact: the keys of `edges` that stay as the export has them are added to it.
+        """
         if page.kept is None:
             return
         for target_id, edge_type in page.kept.rejected:
@@ -143,13 +149,14 @@ class MarkdownFolder:
                 _add(edges, page, found, where, link.label)
             for edge in known:
                 edge.source_id = page.node.node_id
-                exact = Link(where, edge, zero=not edge.weight)
+                link_as_it_was = Link(where, edge, zero=not edge.weight)
                 if edge.type != LINK_TYPE:
-                    yield exact
+                    yield link_as_it_was
                     continue
                 # The texts of the two notes may name each other, too: it is the same edge.
                 edges.pop((edge.target_id, edge.source_id), None)
-                edges[edge.source_id, edge.target_id] = exact
+                edges[edge.source_id, edge.target_id] = link_as_it_was
+                exact.add((edge.source_id, edge.target_id))
 
 
 def _add(edges: dict[tuple[str, str], Link], source: Page, target: Page, where: str, label: str) -> None:
