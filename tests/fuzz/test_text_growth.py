@@ -80,6 +80,7 @@ class Exported(Records):
             "metadata": {text: text},
         }  # fmt: skip
         self.edges = [{"source_id": "n", "target_id": "n", "metadata": {"shared_keywords": [keyword]}}]
+        self.rejections = [{"source_id": "n", "target_id": "n", "type": "related"}]
 
     def notes(self) -> Iterator[dict[str, Any]]:
         yield self._note
