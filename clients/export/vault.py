@@ -103,9 +103,10 @@ def _names(records: Records) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: set[str] = set()
     for note in records.notes():
-        # One form of Unicode, since some file systems take the others for the same name.
-        title = unicodedata.normalize("NFC", note["title"])
-        base = " ".join(_FORBIDDEN.sub(" ", title).split()).strip(". ")
+        title = " ".join(_FORBIDDEN.sub(" ", note["title"]).split())
+        # One form of Unicode, since some file systems take the others for the same name. The time of this grows with
+        # the square of a run of marks, so the title is cut before; a character is made of four at most.
+        base = unicodedata.normalize("NFC", title[: 4 * _LONGEST_NAME_BYTES]).strip(". ")
         base = base.encode()[:_LONGEST_NAME_BYTES].decode(errors="ignore").strip(". ") or note["id"]
         if _DEVICES.fullmatch(base):
             base = f"{base} {note['id']}"

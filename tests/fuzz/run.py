@@ -15,10 +15,10 @@ from deploy.local.stack import SERVICES, Options, Stack, running
 from tests.fuzz.attack import Attack, Outcome
 
 _WARM = 0.15
-# The CPU time that one slice of an event loop may take: for each of the largest legal requests by itself, and for a flood
-# of hostile ones, whose slices hold what many requests left for the garbage collector.
+# The CPU time that one slice of an event loop may take: for each of the largest legal requests by itself, and for a
+# flood of hostile ones, whose slices hold what many requests left for the garbage collector.
 MOST_MS = 20
-_MOST_FLOOD_MS = 100
+_FLOOD_MS = 100
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ class Report:
     @property
     def defects(self) -> list[str]:
         """What must be empty."""
-        held = [
-            f"the loop of {name} was held {ms} ms" for name, ms in self.worst_loop_ms.items() if ms > _MOST_FLOOD_MS
-        ]
+        held = [f"the loop of {name} was held {ms} ms" for name, ms in self.worst_loop_ms.items() if ms > _FLOOD_MS]
         crashed = [f"{self.crashed} services ended"] if self.crashed else []
         return [*self.outcome.findings, *self.errors, *held, *crashed]
 
