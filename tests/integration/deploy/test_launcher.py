@@ -100,7 +100,7 @@ async def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_child_that_ignores_sigterm_is_killed_with_all_that_it_started() -> None:
-    script = "trap '' TERM; sleep 600 & echo $!; while :; do wait; done"
+    script = "trap '' TERM; sleep 600 & echo $!; while :; do sleep 600; done"
     lines: asyncio.Queue[str] = asyncio.Queue()
     child = await processes.start(
         "deaf", ["/bin/sh", "-c", script], env={"PATH": os.defpath}, on_line=lambda _, line: lines.put_nowait(line)
