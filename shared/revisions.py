@@ -1,11 +1,12 @@
-"""The consistency token of a write of notes: which revisions of which notes a later read must see.
+"""Revisions of notes: what callers claim of them, and the consistency token that asks a read for them.
 
-The node service makes it; its own reads and those of the similarity service accept it. Services that are given the
-same token must have the same BRAIN2_TOKEN_SECRET.
+The token of a write names the revisions that a later read must see. The node service makes it; its own reads and those
+of the similarity service accept it. Services that are given the same token must have the same BRAIN2_TOKEN_SECRET.
 """
 
 from collections.abc import Mapping, Sequence
 
+from shared.errors import FailedPrecondition
 from shared.tokens import CONSISTENCY, NODE_ID, Integer, ListOf, TokenCodec
 
 MOST_NOTES = 20
@@ -23,6 +24,23 @@ def is_likely(revision: Revision, now_ms: int) -> bool:
     """
     incarnation, version = revision
     return incarnation > 0 and version <= _MOST_AT_ONCE + (now_ms - incarnation) // 1000
+
+
+def is_current(node_id: str, claimed: Revision, visible: bool, owners: Revision, owners_visible: bool) -> bool:
+    """Whether a note has the revision that a caller claims, by what its owner knows; False: it has a newer one.
+
+    claimed: incarnation 0 means that of the owner. visible: whether the caller claims that the note is visible then.
+    FailedPrecondition (VERSION_UNKNOWN): the note never had this revision and visibility.
+    """
+    claimed = (claimed[0] or owners[0], claimed[1])
+    if claimed > owners or (claimed == owners and visible != owners_visible):
+        raise version_unknown(node_id)
+    return claimed == owners
+
+
+def version_unknown(node_id: str) -> FailedPrecondition:
+    """The error for a revision that a note never had."""
+    return FailedPrecondition(f"the note {node_id} never had this version and visibility", reason="VERSION_UNKNOWN")
 
 
 def _revisions(node_ids: Sequence[str], incarnations: Sequence[int], versions: Sequence[int]) -> Mapping[str, Revision]:

@@ -19,9 +19,9 @@ from services.graph_service.ports import (
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.validation import check_node
-from shared.errors import DeadlineExceeded, FailedPrecondition, Unavailable
+from shared.errors import DeadlineExceeded, Unavailable
 from shared.ids import Clock
-from shared.revisions import is_likely
+from shared.revisions import is_current, is_likely, version_unknown
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +54,9 @@ class SetNodeVisibility:
             return await self.set_node_visibility(user_id, node_id, version, visible=visible, incarnation=incarnation)
         owners = await self.directory.visibility(user_id, node_id)
         if owners is None:
-            raise _unknown(node_id)
-        claimed, known = (incarnation or owners.incarnation, version), (owners.incarnation, owners.version)
-        if claimed > known or (claimed == known and owners.hidden == visible):
-            raise _unknown(node_id)
-        if claimed < known:
+            raise version_unknown(node_id)
+        known = (owners.incarnation, owners.version)
+        if not is_current(node_id, (incarnation, version), visible, known, not owners.hidden):
             return False  # what the note is now came by another call, or comes by its event
         return await self.set_node_visibility(user_id, node_id, version, visible=visible, incarnation=known[0])
 
@@ -130,7 +128,3 @@ class SetNodeVisibility:
 
 def _is_ahead(stored: VisibilityRecord, owners: VisibilityRecord) -> bool:
     return (stored.incarnation or owners.incarnation, stored.version) > (owners.incarnation, owners.version)
-
-
-def _unknown(node_id: str) -> FailedPrecondition:
-    return FailedPrecondition(f"the note {node_id} never had this version and visibility", reason="VERSION_UNKNOWN")

@@ -7,9 +7,9 @@ from services.similarity_service.ports import Nodes, Records
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.validation import check_ids
-from shared.errors import DeadlineExceeded, FailedPrecondition, Unavailable
+from shared.errors import DeadlineExceeded, Unavailable
 from shared.ids import Clock
-from shared.revisions import is_likely
+from shared.revisions import is_current, is_likely, version_unknown
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,9 @@ class SetNodeVisibility:
             return await self(user_id, node_id, version, visible, incarnation)
         owners = await self._nodes.state(user_id, node_id)
         if owners is None:
-            raise _unknown(node_id)
-        claimed, known = (incarnation or owners.incarnation, version), (owners.incarnation, owners.version)
-        if claimed > known or (claimed == known and owners.visible != visible):
-            raise _unknown(node_id)
-        if claimed < known:
+            raise version_unknown(node_id)
+        known = (owners.incarnation, owners.version)
+        if not is_current(node_id, (incarnation or 0, version), visible, known, owners.visible):
             return False  # what the note is now came by another call, or comes by its event
         return await self(user_id, node_id, version, visible, known[0])
 
@@ -108,7 +106,3 @@ class SetNodeVisibility:
                 extra={"node_id": node_id, "stored": stored.state_version, "owner": owners.version},
             )
         return corrected and owners.visible == visible
-
-
-def _unknown(node_id: str) -> FailedPrecondition:
-    return FailedPrecondition(f"the note {node_id} never had this version and visibility", reason="VERSION_UNKNOWN")
