@@ -3,13 +3,10 @@
 The stack does not need it: where Prometheus is not installed, or does not start, the services go on without it.
 """
 
-import asyncio
 import contextlib
 import json
 import os
 import shutil
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,28 +65,10 @@ async def prometheus(metrics: Mapping[str, str], data: Path, console: Console) -
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        if await _is_ready(child, url):
+        if await processes.is_ready(child, f"{url}/-/ready", _START_SECONDS):
             yield url
         else:
             console.step(f"{child.obituary()}; the services do not need it")
             yield ""
     finally:
         await child.stop(_STOP_SECONDS)
-
-
-async def _is_ready(child: processes.Child, url: str) -> bool:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_START_SECONDS):
-            while not child.ended.done():
-                if await asyncio.to_thread(_asked, url):
-                    return True
-                await asyncio.wait({child.ended}, timeout=0.1)
-    return False
-
-
-def _asked(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/-/ready", timeout=1.0) as answer:  # noqa: S310 - our own http URL
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False

@@ -12,6 +12,8 @@ import random
 import signal
 import socket
 import sys
+import urllib.error
+import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -116,6 +118,25 @@ async def start(
         # Half-started when the start was called off: nobody else would know of it.
         await Child(name, await spawned, on_line).stop(0)
         raise
+
+
+async def is_ready(child: Child, url: str, seconds: float) -> bool:
+    """Whether a child answers GET `url`, an http URL of its own, with 200 within `seconds`; False also when it ends."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not child.ended.done():
+                if await asyncio.to_thread(_answers, url):
+                    return True
+                await asyncio.wait({child.ended}, timeout=0.1)
+    return False
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1.0) as answer:  # noqa: S310 - is_ready() gets http URLs alone
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
 
 
 def free_ports(count: int) -> list[int]:

@@ -3,12 +3,9 @@
 The stack does not need it: when it can't start or ends, the services go on.
 """
 
-import asyncio
 import contextlib
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Mapping
 
 from deploy.local import processes, stores
@@ -39,28 +36,10 @@ async def serving(addresses: Mapping[str, str], port_base: int | None, console: 
     )
     try:
         url = f"http://127.0.0.1:{port}"
-        if await _answers(child, url):
+        if await processes.is_ready(child, f"{url}/healthz", _START_SECONDS):
             yield url
         else:
             console.step(f"{child.obituary()}; the services do not need it")
             yield ""
     finally:
         await child.stop(_STOP_SECONDS)
-
-
-async def _answers(child: processes.Child, url: str) -> bool:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_START_SECONDS):
-            while not child.ended.done():
-                if await asyncio.to_thread(_asked, url):
-                    return True
-                await asyncio.wait({child.ended}, timeout=0.1)
-    return False
-
-
-def _asked(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=1.0) as answer:  # noqa: S310 - our own http URL
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
-        return False
