@@ -1,7 +1,8 @@
 """Revisions of notes: what callers claim of them, and the consistency token that asks a read for them.
 
 The token of a write names the revisions that a later read must see. The node service makes it; its own reads and those
-of the similarity service accept it. Services that are given the same token must have the same BRAIN2_TOKEN_SECRET.
+of the similarity service accept it, or several of them, joined by commas.
+Services that are given the same token must have the same BRAIN2_TOKEN_SECRET.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,5 +60,12 @@ def encode(notes: Mapping[str, Revision]) -> str:
 
 
 def decode(token: str) -> Mapping[str, Revision]:
-    """The revisions of a token by node id; none for "". InvalidArgument (CONSISTENCY_TOKEN_INVALID) for other texts."""
-    return _TOKENS.decode(_BOUND, token) or {}
+    """The newest revisions of the tokens, which commas join, by node id; none for "".
+
+    InvalidArgument (CONSISTENCY_TOKEN_INVALID) for other texts.
+    """
+    revisions: dict[str, Revision] = {}
+    for each in token.split(","):
+        for node_id, revision in (_TOKENS.decode(_BOUND, each) or {}).items():
+            revisions[node_id] = max(revision, revisions.get(node_id, revision))
+    return revisions

@@ -6,7 +6,7 @@ import inspect
 import random
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,6 +17,8 @@ from .errors import Aborted, Brain2Error, Cancelled, DeadlineExceeded, ResourceE
 
 _POLICY = Path(__file__).with_name("retry-policy.json")
 _MOST_TOKENS = 4096
+# What a search accepts as its consistency_token.
+_MOST_JOINED_BYTES = 4096
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.max_send_message_length", -1),
@@ -78,8 +80,10 @@ class Memory:
 
     def __init__(self) -> None:
         self._tokens: OrderedDict[tuple[str, str], str] = OrderedDict()
+        # The tokens of writes of notes that no search has waited for yet, oldest first, with the notes of each.
+        self._unsearched: OrderedDict[str, set[str]] = OrderedDict()
 
-    def wrote(self, context: str, node_ids: Iterable[str], token: str) -> None:
+    def wrote(self, context: str, node_ids: Collection[str], token: str) -> None:
         """Keep the token of a write of these notes, or of links at them."""
         if token:
             for key in ((context, node_id) for node_id in ("", *node_ids)):
@@ -87,6 +91,10 @@ class Memory:
                 self._tokens.move_to_end(key)
             while len(self._tokens) > _MOST_TOKENS:
                 self._tokens.popitem(last=False)
+            if context == "node":
+                self._unsearched[token] = set(node_ids)
+                while sum(len(each) + 1 for each in self._unsearched) > _MOST_JOINED_BYTES:
+                    self._unsearched.popitem(last=False)
 
     def token(self, context: str, node_id: str) -> str:
         """The token of the last write that concerns the note; "" when there was none."""
@@ -95,6 +103,22 @@ class Memory:
     def newest(self, context: str) -> str:
         """The token of the last write of all."""
         return self._tokens.get((context, ""), "")
+
+    def unsearched(self) -> str:
+        """The tokens of the last writes of notes that no search has waited for, joined by commas."""
+        return ",".join(self._unsearched)
+
+    def searched(self, tokens: str) -> None:
+        """Forget the tokens, which commas join: a search has waited for them."""
+        for token in tokens.split(","):
+            self._unsearched.pop(token, None)
+
+    def deleted(self, node_id: str) -> None:
+        """Let no search wait for a note: the index never has one that was deleted and purged."""
+        for token, node_ids in list(self._unsearched.items()):
+            node_ids.discard(node_id)
+            if not node_ids:
+                del self._unsearched[token]
 
 
 class Calls:

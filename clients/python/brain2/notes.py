@@ -197,6 +197,7 @@ class Notes:
         )
         answer = await self._call("DeleteNode", request, node_pb2.DeleteNodeResponse, timeout, request_id)
         self._calls.memory.wrote("node", [node_id], answer.consistency_token)
+        self._calls.memory.deleted(node_id)
         found: datetime = answer.purge_time.ToDatetime(tzinfo=UTC)
         return found
 

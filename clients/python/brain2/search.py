@@ -40,7 +40,7 @@ class Search:
             query=query,
             tags=tags,
             page_size=page_size,
-            consistency_token=self._token(wait=wait),
+            consistency_token=self._tokens(wait=wait),
         )
         while True:
             answer = await self._call("SearchNodes", request, similarity_pb2.SearchNodesResponse, timeout)
@@ -78,7 +78,7 @@ class Search:
             title=title,
             limit=limit,
             min_score=min_score,
-            consistency_token=self._token(node_id, wait=wait),
+            consistency_token=self._tokens(wait=wait),
         )
         answer = await self._call("FindSimilar", request, similarity_pb2.FindSimilarResponse, timeout)
         return tuple(Similar.of(node) for node in answer.nodes)
@@ -122,7 +122,7 @@ class Search:
             user_id=self._calls.user,
             keyword=keyword,
             page_size=page_size,
-            consistency_token=self._token(wait=wait),
+            consistency_token=self._tokens(wait=wait),
         )
         while True:
             answer = await self._call("ListNodesByKeyword", request, similarity_pb2.ListNodesByKeywordResponse, timeout)
@@ -143,7 +143,7 @@ class Search:
             user_id=self._calls.user,
             node_id=node_id,
             page_size=page_size,
-            consistency_token=self._token(node_id, wait=wait),
+            consistency_token=self._tokens(wait=wait),
         )
         while True:
             answer = await self._call("ListMentions", request, similarity_pb2.ListMentionsResponse, timeout)
@@ -158,10 +158,11 @@ class Search:
                 return
             request.page_token = answer.next_page_token
 
-    def _token(self, node_id: str = "", *, wait: bool) -> str:
-        """The token of the last write of this note; that of the last write of all, if this client did not write it."""
-        memory = self._calls.memory
-        return (memory.token("node", node_id) or memory.newest("node")) if wait else ""
+    def _tokens(self, *, wait: bool) -> str:
+        """The tokens of this client's writes that no search has waited for yet."""
+        return self._calls.memory.unsearched() if wait else ""
 
     async def _call(self, name: str, request: Any, response: Any, timeout: float | None) -> Any:
-        return await self._calls.unary("similarity", _SERVICE + name, request, response, timeout)
+        answer = await self._calls.unary("similarity", _SERVICE + name, request, response, timeout)
+        self._calls.memory.searched(getattr(request, "consistency_token", ""))
+        return answer

@@ -8,7 +8,7 @@ Besides:
 - The index follows the notes through events, usually within a second. A deleted note is in no answer from then on.
 - A request that has the consistency_token of CreateNode, UpdateNode or RestoreNode waits until the index has the notes
   at the versions of that write: at most 5 seconds, and at most until shortly before its deadline. Then it fails with
-  UNAVAILABLE (INDEX_BEHIND) and RetryInfo.
+  UNAVAILABLE (INDEX_BEHIND) and RetryInfo. Tokens of several writes may be joined by commas.
 - Scores are in [0, 1] where nothing else is stated.
 
 Wiki links: [[Name]], [[Name|label]], [[Name#part]] and ![[Name]] in the content of a note make an edge of the type

@@ -47,6 +47,28 @@ def test_a_read_sends_the_token_of_the_last_write_that_concerns_the_note() -> No
     assert memory.token("node", "n0") == ""
 
 
+def test_a_search_waits_once_for_each_of_the_last_writes_and_for_no_deleted_note() -> None:
+    memory = Memory()
+    memory.wrote("graph", ["a", "b"], "link")
+    memory.wrote("node", ["a"], "1")
+    memory.wrote("node", ["b", "c"], "2")
+    memory.wrote("node", ["d"], "3")
+    assert memory.unsearched() == "1,2,3"
+    memory.deleted("d")
+    memory.deleted("b")
+    assert memory.unsearched() == "1,2"
+    memory.searched("1")
+    memory.deleted("c")
+    assert memory.unsearched() == ""
+    for n in range(100):
+        memory.wrote("node", [f"n{n}"], f"{n:0>200}")
+    tokens = memory.unsearched()
+    assert len(tokens) <= 4096
+    assert tokens.split(",")[-1] == f"{99:0>200}"
+    memory.searched(tokens)
+    assert memory.unsearched() == ""
+
+
 def _rpc_error(code: grpc.StatusCode, *details: object) -> grpc.aio.AioRpcError:
     status = Status(code=code.value[0], message="all of it")
     for detail in details:
