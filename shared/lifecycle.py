@@ -30,7 +30,7 @@ from typing import Any, NoReturn, TypeVar
 import uvloop
 
 from shared.config import ConfigError
-from shared.workers.link import Link, inherited
+from shared.workers.link import SupervisorConnection, inherited
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Lifecycle:
     link: of a worker, to its supervisor (shared/workers); None in a process that has none.
     """
 
-    def __init__(self, link: Link | None = None) -> None:
+    def __init__(self, link: SupervisorConnection | None = None) -> None:
         self.link = link
         self._stack = contextlib.AsyncExitStack()
         self._drains: list[Drain] = []
@@ -203,7 +203,7 @@ async def _main(main: Callable[[Lifecycle], Awaitable[None]]) -> None:
     await life.run(main)
 
 
-async def _follow(link: Link, life: Lifecycle) -> None:
+async def _follow(link: SupervisorConnection, life: Lifecycle) -> None:
     await link.run()
     if not life.stopping:
         log.error("the supervisor has ended; this worker ends, too")

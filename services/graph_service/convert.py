@@ -17,7 +17,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.graph.v1 import events_pb2, graph_pb2
 from services.graph_service.model.consistency_token import decode
 from services.graph_service.model.edge import RELATED, Edge, Keyword, Metadata, NewEdge
-from services.graph_service.model.neighbors import Direction, Neighbor, NeighborsRequest, Order, Query
+from services.graph_service.model.neighbors import Direction, Neighbor, NeighborQuery, NeighborsRequest, Order
 from services.graph_service.model.traversal import Path, Stats, Subgraph, SubgraphEdge
 from services.graph_service.ports import ChangeType
 from services.graph_service.usecases.batch_create_edges import EdgeResult
@@ -132,12 +132,12 @@ def _json(message: Any) -> Mapping[str, Any]:
 
 
 # ---------------------------------------------------------------------------------------------- requests
-def neighbors_query(request: graph_pb2.GetNeighborsRequest) -> Query:
+def neighbors_query(request: graph_pb2.GetNeighborsRequest) -> NeighborQuery:
     order = Order.TIME if request.order == graph_pb2.NEIGHBOR_ORDER_TIME else Order.WEIGHT
     # BOTH is the same as ANY in a request, and so is an unknown value.
     number = int(request.direction)
     direction = Direction(number) if number in (1, 2) else Direction.ANY
-    return Query(
+    return NeighborQuery(
         request.user_id,
         request.node_id,
         page_size("page_size", request.page_size, default=50, maximum=1000),

@@ -75,7 +75,7 @@ Op = Put | Delete | Check | Update
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class QueryPage:
     """One page of a query. next_start: hand it to `start` for the next page, None at the end.
 
     count: how many items matched on this page; with count=True items is empty and only this is filled.

@@ -11,7 +11,7 @@ from shared.aws_dynamo import DynamoClient
 from shared.dynamo import batch, request
 from shared.dynamo.calls import Caller, operations
 from shared.dynamo.marshal import marshal_item, unmarshal_item
-from shared.dynamo.model import INDEXES, Condition, Item, Key, Op, Page, Update
+from shared.dynamo.model import INDEXES, Condition, Item, Key, Op, QueryPage, Update
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, Rng, Sleep
 
@@ -99,7 +99,7 @@ class Table:
         consistent: bool = False,
         attributes: Sequence[str] | None = None,
         count: bool = False,
-    ) -> Page:
+    ) -> QueryPage:
         """ONE page of DynamoDB's: at most `limit` items and at most 1 MB of them, in order of the sort key.
 
         begins_with, between (inclusive), after and before (exclusive) may be combined; the keys they name need not
@@ -121,11 +121,11 @@ class Table:
             count=count,
         )
         if asked is None:
-            return Page((), None, 0)
+            return QueryPage((), None, 0)
         asked["TableName"] = self.name
         answer = await self._caller.send("Query", asked, again=True)
         items, next_start = await request.page_of(answer)
-        return Page(items, next_start, answer.get("Count", len(items)))
+        return QueryPage(items, next_start, answer.get("Count", len(items)))
 
     async def query_pages(
         self, pk: str, *, begins_with: str, limit: int | None = None, attributes: Sequence[str] | None = None

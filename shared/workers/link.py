@@ -29,7 +29,7 @@ VARIABLE = "BRAIN2_WORKER_FD"
 LONGEST_LINE = 16 * 1024 * 1024
 
 
-class Link:
+class SupervisorConnection:
     """A worker's connection to its supervisor.
 
     snapshot: reads the metrics of this process; set by the registry.
@@ -80,11 +80,11 @@ class Link:
             self._writer.write(json.dumps(message).encode() + b"\n")
 
 
-def inherited(environment: Mapping[str, str] = os.environ) -> Link | None:
+def inherited(environment: Mapping[str, str] = os.environ) -> SupervisorConnection | None:
     """The link of this process, if a supervisor has started it."""
     number = environment.get(VARIABLE)
     if not number:
         return None
     # A program that this process starts must not keep the connection open.
     os.set_inheritable(int(number), False)
-    return Link(socket.socket(fileno=int(number)))
+    return SupervisorConnection(socket.socket(fileno=int(number)))

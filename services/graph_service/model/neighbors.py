@@ -57,7 +57,7 @@ def by_weight(neighbor: Neighbor) -> Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class NeighborQuery:
     """Which of a note's neighbours are asked for."""
 
     user_id: str
@@ -103,7 +103,7 @@ class Query:
 class NeighborsRequest:
     """A GetNeighborsRequest."""
 
-    query: Query
+    query: NeighborQuery
     token: Token | None = None
     page_token: str = ""
     with_titles: bool = False
@@ -117,7 +117,7 @@ class NeighborsRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class NeighborPage:
     """Part of a list. degree: the note's visible edges, not filtered. more: whether something follows."""
 
     neighbors: Sequence[Neighbor]
@@ -125,7 +125,7 @@ class Page:
     more: bool
 
 
-def select(neighbors: Iterable[Neighbor], query: Query, hidden: frozenset[str]) -> Page:
+def select(neighbors: Iterable[Neighbor], query: NeighborQuery, hidden: frozenset[str]) -> NeighborPage:
     """The page of a whole list, in any order, that a query asks for."""
     visible = [n for n in neighbors if n.node_id not in hidden] if hidden else list(neighbors)
     wanted = [n for n in visible if query.accepts(n)]
@@ -133,18 +133,18 @@ def select(neighbors: Iterable[Neighbor], query: Query, hidden: frozenset[str]) 
     if query.after is not None:
         after = query.after
         wanted = [n for n in wanted if rank(n, query.order) > after]
-    return Page(wanted[: query.limit], len(visible), len(wanted) > query.limit)
+    return NeighborPage(wanted[: query.limit], len(visible), len(wanted) > query.limit)
 
 
 _TOKENS: TokenCodec[Position] = TokenCodec(PAGE, lambda number, member: (number, member), {"r": Real(), "m": Text(256)})
 
 
-def next_page_token(query: Query, last: Neighbor) -> str:
+def next_page_token(query: NeighborQuery, last: Neighbor) -> str:
     """The page token that continues after a neighbour."""
     number, member = rank(last, query.order)
     return _TOKENS.encode(query.fingerprint(), float(number), member)
 
 
-def position_of(query: Query, page_token: str) -> Position | None:
+def position_of(query: NeighborQuery, page_token: str) -> Position | None:
     """The position after which a page begins; None for the first page. InvalidArgument (PAGE_TOKEN_INVALID)."""
     return _TOKENS.decode(query.fingerprint(), page_token)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.graph_service.model.consistency_token import Token
-from services.graph_service.model.neighbors import Query
+from services.graph_service.model.neighbors import NeighborQuery
 from services.graph_service.ports import Codec
 from services.graph_service.usecases.fast_path import batch_keys, is_whole
 from services.graph_service.usecases.list_lookup import ListLookup, LookupResult
@@ -29,7 +29,7 @@ class BatchGetNeighbors:
     ) -> bytes:
         """A BatchGetNeighborsResponse: one result for each different note, in the order of the request."""
         check_nodes(user_id, node_ids, _MAX_NODES)
-        check_query(Query(user_id, node_ids[0], limit, min_weight=min_weight))
+        check_query(NeighborQuery(user_id, node_ids[0], limit, min_weight=min_weight))
         keys = batch_keys(user_id, node_ids, limit, min_weight)
         ready = self.memory.response
         parts = {node_id: ready(key) if token is None else None for node_id, key in keys.items()}
@@ -37,12 +37,16 @@ class BatchGetNeighbors:
         if missing:
             result = await self.lookup.find(user_id, missing, token)
             for node_id in missing:
-                part, entry = await self._part(Query(user_id, node_id, limit, min_weight=min_weight), result, token)
+                part, entry = await self._part(
+                    NeighborQuery(user_id, node_id, limit, min_weight=min_weight), result, token
+                )
                 parts[node_id] = part
                 self.memory.put_response(keys[node_id], part, entry, result.hidden_entry)
         return b"".join([part for part in parts.values() if part is not None])
 
-    async def _part(self, query: Query, result: LookupResult, token: Token | None) -> tuple[bytes, Entry | None]:
+    async def _part(
+        self, query: NeighborQuery, result: LookupResult, token: Token | None
+    ) -> tuple[bytes, Entry | None]:
         if query.node_id in result.hidden:
             return self.codec.batch_part(query.node_id, b"", 0), None
         found = result.lists[query.node_id]

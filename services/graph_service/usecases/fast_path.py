@@ -5,7 +5,7 @@ A fast path answers None when it doesn't apply; the full path (get_neighbors.py,
 
 from collections.abc import Awaitable, Callable, Iterable
 
-from services.graph_service.model.neighbors import NeighborsRequest, Query
+from services.graph_service.model.neighbors import NeighborQuery, NeighborsRequest
 from services.graph_service.ports import HIDDEN, Codec, ListCache, PackedList
 from services.graph_service.usecases.memory_cache import LONGEST_KEY, MemoryCache
 from shared.errors import Unavailable
@@ -72,7 +72,7 @@ class NeighborsFastPath:
             self._decoded[data] = request
         return request
 
-    async def _whole_list(self, query: Query, data: bytes) -> bytes | None:
+    async def _whole_list(self, query: NeighborQuery, data: bytes) -> bytes | None:
         memory, user_id, node_id = self._memory, query.user_id, query.node_id
         hidden, entry = memory.get(user_id, HIDDEN), memory.get(user_id, node_id)
         if hidden is not None and entry is not None:
@@ -98,7 +98,7 @@ class NeighborsFastPath:
         return response
 
 
-def is_whole(packed_list: PackedList, query: Query, hidden: frozenset[str]) -> bool:
+def is_whole(packed_list: PackedList, query: NeighborQuery, hidden: frozenset[str]) -> bool:
     """Whether the stored bytes are the page as it is: nothing to filter, to sort or to cut. Skips unpacking."""
     return query.plain and not hidden and packed_list.size <= query.limit
 

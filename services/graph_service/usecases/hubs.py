@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from services.graph_service.model.consistency_token import Token
-from services.graph_service.model.neighbors import Neighbor, Order, Page, Position, Query, rank
+from services.graph_service.model.neighbors import Neighbor, NeighborPage, NeighborQuery, Order, Position, rank
 from services.graph_service.ports import CacheState, EdgeStore, HubPage, Lease, ListCache
 from services.graph_service.usecases.freshness import Freshness
 from services.graph_service.usecases.limits import DEFAULTS, Limits, Sleep
@@ -46,7 +46,7 @@ class CachedHubPage:
     entry: where memory may keep responses; None: nowhere.
     """
 
-    page: Page
+    page: NeighborPage
     auto: int | None = None
     entry: Entry | None = None
 
@@ -80,7 +80,7 @@ class Hubs:
         return any(not edge.metadata.auto for edge in await self._store.between(user_id, node_id, other))
 
     async def page(
-        self, query: Query, hidden: frozenset[str], *, dynamodb_only: bool = False, token: Token | None = None
+        self, query: NeighborQuery, hidden: frozenset[str], *, dynamodb_only: bool = False, token: Token | None = None
     ) -> CachedHubPage:
         """The page that a query asks for: from Redis, or from DynamoDB where Redis can't answer in time."""
         if not dynamodb_only and not self._freshness.needs_dynamodb(query.node_id, token):
@@ -103,7 +103,7 @@ class Hubs:
         await asyncio.gather(*self._fills.values(), return_exceptions=True)
 
     # ------------------------------------------------------------------ pages from Redis
-    async def _from_redis(self, query: Query, hidden: frozenset[str]) -> CachedHubPage | None:
+    async def _from_redis(self, query: NeighborQuery, hidden: frozenset[str]) -> CachedHubPage | None:
         """None when the fill that is needed fails or takes too long."""
         deadline = self._clock.monotonic() + self._wait
         while True:
@@ -118,7 +118,7 @@ class Hubs:
             if not await self._filled(query.user_id, query.node_id, deadline):
                 return None
 
-    async def _assemble(self, query: Query, hidden: frozenset[str]) -> tuple[CachedHubPage, int, bool] | None:
+    async def _assemble(self, query: NeighborQuery, hidden: frozenset[str]) -> tuple[CachedHubPage, int, bool] | None:
         """The page, its stamp, and whether no write was pending; None when Redis doesn't hold the hub.
 
         It takes as many reads of Redis as the filters need.
@@ -142,17 +142,17 @@ class Hubs:
                 return None
             clean = clean and part.clean
         degree = first.count - (await self._count_edges_to(query, hidden) if hidden else 0)
-        page = Page(picked[: query.limit], max(degree, 0), len(picked) > query.limit)
+        page = NeighborPage(picked[: query.limit], max(degree, 0), len(picked) > query.limit)
         return CachedHubPage(page, first.auto), first.stamp, clean
 
-    async def _part(self, query: Query, after: Position | None, limit: int) -> HubPage | None:
+    async def _part(self, query: NeighborQuery, after: Position | None, limit: int) -> HubPage | None:
         by_weight = query.order is Order.WEIGHT
         ceiling = -query.min_weight if by_weight and query.min_weight > 0 else None
         return await self._cache.hub_page(
             query.user_id, query.node_id, by_time=not by_weight, after=after, limit=limit, ceiling=ceiling
         )
 
-    async def _count_edges_to(self, query: Query, hidden: frozenset[str]) -> int:
+    async def _count_edges_to(self, query: NeighborQuery, hidden: frozenset[str]) -> int:
         others, total = sorted(hidden), 0
         for start in range(0, len(others), _SCAN):
             total += await self._cache.hub_count(query.user_id, query.node_id, others[start : start + _SCAN])
@@ -212,7 +212,7 @@ class Hubs:
         return await retry(step, attempts=_STEP_ATTEMPTS, on=(Unavailable,), backoff=_STEP_BACKOFF, sleep=self._sleep)
 
     # ------------------------------------------------------------------ pages from DynamoDB
-    async def _from_dynamodb(self, query: Query, hidden: frozenset[str]) -> Page:
+    async def _from_dynamodb(self, query: NeighborQuery, hidden: frozenset[str]) -> NeighborPage:
         """One pass over the hub's edges that holds one page of them."""
         degree, after, more = 0, None, True
         best: list[Neighbor] = []
@@ -227,4 +227,4 @@ class Hubs:
             best = heapq.nsmallest(query.limit + 1, (*best, *wanted), key=lambda n: rank(n, query.order))
             after, more = part.next, part.next is not None
             await asyncio.sleep(0)
-        return Page(best[: query.limit], degree, len(best) > query.limit)
+        return NeighborPage(best[: query.limit], degree, len(best) > query.limit)

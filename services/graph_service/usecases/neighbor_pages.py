@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from services.graph_service.model.consistency_token import Token
-from services.graph_service.model.neighbors import Page, Query, select
+from services.graph_service.model.neighbors import NeighborPage, NeighborQuery, select
 from services.graph_service.ports import Codec
 from services.graph_service.usecases.hubs import Hubs
 from services.graph_service.usecases.list_lookup import ListLookup, LookupResult
@@ -19,7 +19,9 @@ class NeighborPages:
     hubs: Hubs
     codec: Codec
 
-    async def page(self, query: Query, result: LookupResult, token: Token | None) -> tuple[Page, Entry | None]:
+    async def page(
+        self, query: NeighborQuery, result: LookupResult, token: Token | None
+    ) -> tuple[NeighborPage, Entry | None]:
         """The page that a query asks for, and the entry in memory under which a response may be kept."""
         found = result.lists[query.node_id]
         if found.packed_list is not None:
@@ -29,13 +31,13 @@ class NeighborPages:
 
     async def first_pages(
         self, user_id: str, node_ids: Sequence[str], limit: int, min_weight: float = 0.0, token: Token | None = None
-    ) -> dict[str, Page]:
+    ) -> dict[str, NeighborPage]:
         """The first neighbours of each note. Hidden notes are absent."""
         result = await self.lookup.find(user_id, node_ids, token)
-        pages: dict[str, Page] = {}
+        pages: dict[str, NeighborPage] = {}
         for node_id in node_ids:
             if node_id not in result.hidden:
-                query = Query(user_id, node_id, limit, min_weight=min_weight)
+                query = NeighborQuery(user_id, node_id, limit, min_weight=min_weight)
                 pages[node_id], _ = await self.page(query, result, token)
         return pages
 
@@ -65,7 +67,9 @@ class NeighborPages:
             if found.packed_list is not None:
                 counts[node_id] = found.packed_list.auto
             else:
-                page = await self.hubs.page(Query(user_id, node_id, 1), frozenset(), dynamodb_only=found.dynamodb_only)
+                page = await self.hubs.page(
+                    NeighborQuery(user_id, node_id, 1), frozenset(), dynamodb_only=found.dynamodb_only
+                )
                 # Not counted only while Redis is away: a hub may then get automatic edges above the cap.
                 counts[node_id] = page.auto or 0
         return counts

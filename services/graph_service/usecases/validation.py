@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from services.graph_service.model.edge import EdgeKey, Metadata, NewEdge, label_bytes
-from services.graph_service.model.neighbors import Query
+from services.graph_service.model.neighbors import NeighborQuery
 from shared.errors import Violations
 from shared.ids import check_id, check_user_id
 
@@ -83,7 +83,7 @@ def check_nodes(user_id: str, node_ids: Sequence[str], maximum: int) -> None:
     violations.raise_if_any()
 
 
-def check_query(query: Query) -> None:
+def check_query(query: NeighborQuery) -> None:
     """Check which neighbours are asked for."""
     check_traversal(query.user_id, {"node_id": query.node_id}, query.min_weight)
 

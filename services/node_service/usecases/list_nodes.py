@@ -18,7 +18,7 @@ _TOKENS = TokenCodec(PAGE, Position, {"t": Integer(0, END_OF_TIME_MS), "n": NODE
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class NodePage:
     """Some notes of a list, and the token of the next page ("" at the end)."""
 
     nodes: Sequence[Summary]
@@ -27,7 +27,7 @@ class Page:
 
 async def list_nodes(
     notes: Notes, user_id: str, *, size: int, token: str, start_ms: int | None, end_ms: int | None
-) -> Page:
+) -> NodePage:
     """A user's live notes created in [start_ms, end_ms), newest first.
 
     size: notes a page; 0 = DEFAULT_PAGE, at most MAX_PAGE.
@@ -39,10 +39,10 @@ async def list_nodes(
     after = _TOKENS.decode(bound, token)
     since, until = max(start_ms or 0, 0), END_OF_TIME_MS if end_ms is None else min(end_ms, END_OF_TIME_MS)
     if since >= until:
-        return Page([], "")
+        return NodePage([], "")
     # One note more than asked for is read: it shows whether there is a next page.
     found = await notes.store.page(user_id, since_ms=since, until_ms=until, after=after, limit=limit + 1)
     if len(found) <= limit:
-        return Page(found, "")
+        return NodePage(found, "")
     last = found[limit - 1]
-    return Page(found[:limit], _TOKENS.encode(bound, last.create_ms, last.node_id))
+    return NodePage(found[:limit], _TOKENS.encode(bound, last.create_ms, last.node_id))

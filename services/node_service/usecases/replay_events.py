@@ -27,7 +27,7 @@ _TOKENS = TokenCodec(PAGE, str, {"n": NODE_ID})
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReplayProgress:
     """replayed: events published by this call. next_token: where to go on; "" when finished."""
 
     replayed: int
@@ -37,8 +37,8 @@ class Progress:
 
 async def replay_events(
     notes: Notes, user_id: str, rate: int, token: str, *, sleep: Sleep = asyncio.sleep
-) -> AsyncIterator[Progress]:
-    """Progress after each page of notes.
+) -> AsyncIterator[ReplayProgress]:
+    """ReplayProgress after each page of notes.
 
     rate: events a second at most; 0 = DEFAULT_RATE.
     Raises InvalidArgument (PAGE_TOKEN_INVALID too), Unavailable: all events up to the last progress were published.
@@ -56,11 +56,11 @@ async def replay_events(
         await retry(partial(notes.publisher.publish, events), attempts=_ATTEMPTS, backoff=_BACKOFF, sleep=sleep)
         after = page[-1].node_id
         replayed += len(page)
-        yield Progress(replayed, _TOKENS.encode(bound, after), False)
+        yield ReplayProgress(replayed, _TOKENS.encode(bound, after), False)
         ahead = replayed / rate - (notes.clock.monotonic() - began)
         if ahead > 0:
             await sleep(ahead)
-    yield Progress(replayed, "", True)
+    yield ReplayProgress(replayed, "", True)
 
 
 def _event(node: Summary, now_ms: int) -> NodeEvent:

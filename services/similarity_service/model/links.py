@@ -16,7 +16,7 @@ import numpy as np
 
 from services.similarity_service.model import query, score
 from services.similarity_service.model.engine.index import UserIndex
-from services.similarity_service.model.query import Query, counts_without_boilerplate
+from services.similarity_service.model.query import SearchQuery, counts_without_boilerplate
 from services.similarity_service.model.score import Contribution, Match
 from services.similarity_service.model.user_settings import MOST_LINKS, UserSettings
 
@@ -52,7 +52,7 @@ class Linker:
         self._settings = settings
         self._epoch = index.epoch
         self._best: dict[int, dict[int, tuple[int, Match]]] = {}
-        self._asked: dict[int, Query] = {}
+        self._asked: dict[int, SearchQuery] = {}
 
     def best(self, node_id: str) -> list[Link]:
         """The links that are due from the note's own side: some of links(), for a fraction of its time."""
@@ -146,7 +146,7 @@ def _crowd(notes: int) -> float:
     return min(1.0, max(0.0, math.log10(max(1, notes)) - 1) / 1.5)
 
 
-def is_chance(index: UserIndex, query: Query, match: Match) -> bool:
+def is_chance(index: UserIndex, query: SearchQuery, match: Match) -> bool:
     """Whether two tiny notes have but one word in common."""
     terms = index.forward.terms[match.doc]
     if max(len(query.numbers), len(terms)) > (TINIEST if match.name_terms else TINY):

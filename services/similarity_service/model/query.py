@@ -31,7 +31,7 @@ class Name:
 
 
 @dataclass(frozen=True)
-class Query:
+class SearchQuery:
     """The weighted terms and the names of a note or text.
 
     doc: the note's number, -1 for a text.
@@ -81,7 +81,7 @@ class Query:
         return float(np.sqrt(self.square + self.added)) if self.square else 0.0
 
 
-def of_doc(index: UserIndex, doc: int) -> Query:
+def of_doc(index: UserIndex, doc: int) -> SearchQuery:
     """The query for a note that is in the index."""
     numbers = index.forward.terms[doc]
     tf = LOG_TF[counts_without_boilerplate(index, doc)]
@@ -90,10 +90,10 @@ def of_doc(index: UserIndex, doc: int) -> Query:
     sequence = index.forward.sequence(doc)
     mentioned = index.titles.scan(heard(index, doc))
     variants = index.forward.variants_of(doc)
-    return Query(doc, index.title(doc), numbers, tf, weights, sequence, mentioned, names, added(index), variants)
+    return SearchQuery(doc, index.title(doc), numbers, tf, weights, sequence, mentioned, names, added(index), variants)
 
 
-def of_note(index: UserIndex, note: Note) -> Query:
+def of_note(index: UserIndex, note: Note) -> SearchQuery:
     """The query for a text that is not in the index. Terms that no note has are left out."""
     numbers = index.vocabulary.numbers(note.terms)
     codes = np.frombuffer(note.codes, np.uint8)
@@ -115,7 +115,9 @@ def of_note(index: UserIndex, note: Note) -> Query:
     weights = tf * index.vocabulary.idf(numbers[known], index.live)
     mentioned = index.titles.scan(_without_quiet(note, terms))
     variants = np.frombuffer(note.variants, np.uint16) if note.variants else np.full(len(numbers), ANY, np.uint16)
-    return Query(-1, note.title, numbers[known], tf, weights, terms, mentioned, names, added(index), variants[known])
+    return SearchQuery(
+        -1, note.title, numbers[known], tf, weights, terms, mentioned, names, added(index), variants[known]
+    )
 
 
 def added(index: UserIndex) -> float:

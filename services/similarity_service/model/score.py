@@ -21,7 +21,7 @@ from services.similarity_service.model.engine.arrays import Doubles, Floats, Lon
 from services.similarity_service.model.engine.index import ADDED_TERMS, LOG_TF, NameWords, UserIndex
 from services.similarity_service.model.engine.titles import COVERED
 from services.similarity_service.model.note import called
-from services.similarity_service.model.query import Query, counts_without_boilerplate, heard, of_doc
+from services.similarity_service.model.query import SearchQuery, counts_without_boilerplate, heard, of_doc
 
 METHOD = "lexical/2"
 MENTION = 0.2
@@ -50,7 +50,7 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Mention:
+class NameMention:
     """A mention of a note by name. name: its terms, as the index has them. terms: how many they are."""
 
     weight: float
@@ -58,7 +58,7 @@ class Mention:
     name: str = ""
 
 
-NONE = Mention(0.0)
+NONE = NameMention(0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Contribution:
     amount: float
 
 
-def find(index: UserIndex, query: Query, limit: int, min_score: float = 0.0) -> list[Match]:
+def find(index: UserIndex, query: SearchQuery, limit: int, min_score: float = 0.0) -> list[Match]:
     """The best `limit` notes other than the query itself, best first; equal scores by note id."""
     if not index.live or limit <= 0:
         return []
@@ -108,7 +108,7 @@ def compare(index: UserIndex, one: int, other: int) -> Match:
     return _match(other, likeness, _mentioned(index, query).get(other, NONE), mentioned_by(index, query, other))
 
 
-def _match(doc: int, likeness: float, forward: Mention, backward: Mention) -> Match:
+def _match(doc: int, likeness: float, forward: NameMention, backward: NameMention) -> Match:
     score = combine(likeness, forward.weight, backward.weight)
     return Match(doc, score, likeness, forward.weight, backward.weight, max(forward.terms, backward.terms))
 
@@ -124,7 +124,7 @@ def combine_all(likeness: Floats, forward: Doubles, backward: Doubles) -> Double
     return np.minimum(1.0, score)
 
 
-def explain(index: UserIndex, query: Query, match: Match, most: int | None = None) -> list[Contribution]:
+def explain(index: UserIndex, query: SearchQuery, match: Match, most: int | None = None) -> list[Contribution]:
     """Every shared term and mention with the amount that it adds, best first. The amounts sum to the score.
 
     most: return at most this many.
@@ -170,7 +170,7 @@ def explain(index: UserIndex, query: Query, match: Match, most: int | None = Non
     ]
 
 
-def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
+def likenesses(index: UserIndex, query: SearchQuery, docs: Longs) -> Floats:
     """The cosines of a query and some notes."""
     norm = query.norm
     if not norm:
@@ -194,7 +194,7 @@ def likenesses(index: UserIndex, query: Query, docs: Longs) -> Floats:
     return scores
 
 
-def mentioned_by(index: UserIndex, query: Query, doc: int) -> Mention:
+def mentioned_by(index: UserIndex, query: SearchQuery, doc: int) -> NameMention:
     """A note's mention of one of the query's names, the best of them."""
     names = [name for name in query.names if name.weight and _among(np.array([doc]), name.docs)[0]]
     best = NONE
@@ -203,16 +203,16 @@ def mentioned_by(index: UserIndex, query: Query, doc: int) -> Mention:
         # Only a text that is not in the index can have a name that the scan doesn't know.
         if (name.number in found or query.doc < 0) and _has(index, doc, name.words):
             weight = name.weight * (COVERED if found.get(name.number, False) else 1.0)
-            best = _better(best, Mention(weight, name.term.count(" ") + 1, name.term))
+            best = _better(best, NameMention(weight, name.term.count(" ") + 1, name.term))
     return best
 
 
-def mentioning_name(index: UserIndex, query: Query, doc: int) -> str:
+def mentioning_name(index: UserIndex, query: SearchQuery, doc: int) -> str:
     """The name of the query that a note mentions, "" if none."""
     return _readable(index, mentioned_by(index, query, doc).name, query.title)
 
 
-def mentioned_name(index: UserIndex, query: Query, doc: int) -> str:
+def mentioned_name(index: UserIndex, query: SearchQuery, doc: int) -> str:
     """The name of a note that the query mentions, "" if none."""
     return _readable(index, _mentioned(index, query).get(doc, NONE).name, index.title(doc))
 
@@ -226,7 +226,7 @@ def _readable(index: UserIndex, term: str, title: str) -> str:
     return " ".join([vocabulary.form(number) for word in term.split(" ") if (number := vocabulary.number(word)) >= 0])
 
 
-def is_duplicate(index: UserIndex, query: Query, match: Match) -> bool:
+def is_duplicate(index: UserIndex, query: SearchQuery, match: Match) -> bool:
     """Whether a match is (nearly) the same text as the query."""
     # The likeness without the added terms, if the other note is as long.
     likeness = match.likeness * (1 + query.added / query.square) if query.square else 0.0
@@ -235,9 +235,9 @@ def is_duplicate(index: UserIndex, query: Query, match: Match) -> bool:
     )
 
 
-def _mentioned(index: UserIndex, query: Query) -> dict[int, Mention]:
+def _mentioned(index: UserIndex, query: SearchQuery) -> dict[int, NameMention]:
     """The notes that the query mentions by name, with the best mention of each."""
-    found: dict[int, Mention] = {}
+    found: dict[int, NameMention] = {}
     for number, covered in query.mentioned.items():
         name = index.vocabulary.word(number)
         # One word names a note only where it counts: not as the value of a property.
@@ -246,7 +246,7 @@ def _mentioned(index: UserIndex, query: Query) -> dict[int, Mention]:
         for doc in index.titles.titled(number):
             weight = index.mention_weight(number, doc) * (COVERED if covered else 1.0) if doc != query.doc else 0.0
             if weight and all(query.words[term] & variants for term, variants in index.name_words(number, doc)):
-                found[doc] = _better(found.get(doc, NONE), Mention(weight, name.count(" ") + 1, name))
+                found[doc] = _better(found.get(doc, NONE), NameMention(weight, name.count(" ") + 1, name))
     return found
 
 
@@ -258,12 +258,12 @@ def _has(index: UserIndex, doc: int, words: NameWords) -> bool:
     return all((variants[terms == term] & wanted).any() for term, wanted in words)
 
 
-def _better(one: Mention, other: Mention) -> Mention:
+def _better(one: NameMention, other: NameMention) -> NameMention:
     """The mention of more weight; of several of the same weight the one of more terms, then the first by name."""
     return max(one, other, key=lambda mention: (mention.weight, mention.terms, mention.name))
 
 
-def _candidates(index: UserIndex, query: Query, mentioned: dict[int, Mention], wanted: int) -> Longs:
+def _candidates(index: UserIndex, query: SearchQuery, mentioned: dict[int, NameMention], wanted: int) -> Longs:
     """The notes most worth scoring, by an estimate that needs the postings only."""
     size = index.size
     scores = np.zeros(size, np.float32)

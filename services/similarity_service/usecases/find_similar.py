@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from services.similarity_service.model import query, score
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.note import Note, analyse
-from services.similarity_service.model.query import Query
+from services.similarity_service.model.query import SearchQuery
 from services.similarity_service.model.score import Contribution, Match
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.text_worker import LONG_TEXT
@@ -49,7 +49,7 @@ class FindSimilar:
         return await self.cache.query(user_id, find, long=len(text) > LONG_TEXT)
 
 
-def similar(index: UserIndex, asked: Query, match: Match) -> Similar:
+def similar(index: UserIndex, asked: SearchQuery, match: Match) -> Similar:
     """A match as an answer shows it."""
     return Similar(
         node_id=index.id(match.doc),
@@ -74,7 +74,7 @@ def doc_of(index: UserIndex, node_id: str) -> int:
     return doc
 
 
-def query_of(index: UserIndex, node_id: str) -> Query:
+def query_of(index: UserIndex, node_id: str) -> SearchQuery:
     """An indexed note as a query. NotFound when it is not in the index."""
     return query.of_doc(index, doc_of(index, node_id))
 

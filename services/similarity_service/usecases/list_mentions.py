@@ -29,7 +29,7 @@ _TOKENS: TokenCodec[tuple[int, str]] = TokenCodec(PAGE, lambda k, n: (k, n), {"k
 
 
 @dataclass(frozen=True, slots=True)
-class Mention:
+class MentioningNote:
     """A note that links to another (links), or only mentions it. passages: empty when its text can't be read now."""
 
     node_id: str
@@ -42,7 +42,7 @@ class Mention:
 class MentionPage:
     """A page of mentions, and how many notes link and mention in all."""
 
-    mentions: Sequence[Mention]
+    mentions: Sequence[MentioningNote]
     next_token: str
     total_links: int
     total_mentions: int
@@ -74,9 +74,9 @@ class ListMentions:
         titles = await self.cache.query(user_id, lambda index: {each: _title(index, each) for _, each in page})
         leads = await self.cache.query_links(user_id, lambda index: index.leading(node_id))
 
-        def work() -> list[Mention]:
+        def work() -> list[MentioningNote]:
             return [
-                Mention(
+                MentioningNote(
                     each,
                     titles[each],
                     kind == _LINKS,

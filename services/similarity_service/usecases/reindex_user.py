@@ -16,7 +16,7 @@ _BATCH = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ReindexProgress:
     """How many of how many notes are done."""
 
     done: int
@@ -37,32 +37,35 @@ class ReindexUser:
     link_texts: LinkTexts
     relinker: Relinker
 
-    async def __call__(self, user_id: str, relink: bool) -> AsyncIterator[Progress]:
-        """Progress after every batch; the last one is finished. The call may be stopped and made again at any time."""
+    async def __call__(self, user_id: str, relink: bool) -> AsyncIterator[ReindexProgress]:
+        """Yield the progress after every batch; the last one is finished.
+
+        The call may be stopped and made again at any time.
+        """
         check_ids(user_id)
         await self.settings.use_chosen_language(user_id)
         node_ids = [node_id async for page in self.nodes.ids(user_id) for node_id in page]
         total = len(node_ids)
-        yield Progress(0, total, False)
+        yield ReindexProgress(0, total, False)
         done = 0
         for start in range(0, total, _BATCH):
             batch = node_ids[start : start + _BATCH]
             texts = await self.nodes.texts(user_id, batch)
             await self.index_node(user_id, list(texts.values()), again=True)
             done += len(batch)
-            yield Progress(done, total, False)
+            yield ReindexProgress(done, total, False)
         await self._hide_orphans(user_id, set(node_ids))
         await self.cache.invalidate_everywhere(user_id)
         for start in range(0, total, _BATCH):
             batch = node_ids[start : start + _BATCH]
             for error in (await self.link_texts(user_id, dict.fromkeys(batch), batch if relink else ())).values():
                 raise error
-            yield Progress(total, total, False)
+            yield ReindexProgress(total, total, False)
         if relink:
             for start in range(0, total, _BATCH):
                 await self.relinker.relink(user_id, node_ids[start : start + _BATCH])
-                yield Progress(total, total, False)
-        yield Progress(total, total, True)
+                yield ReindexProgress(total, total, False)
+        yield ReindexProgress(total, total, True)
 
     async def _hide_orphans(self, user_id: str, live: set[str]) -> None:
         """Hide notes that have a record but are not in the node service any more: their deletion was lost."""

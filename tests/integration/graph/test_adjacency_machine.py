@@ -19,7 +19,7 @@ from protos.graph.v1 import graph_pb2
 from services.graph_service.model import consistency_token as tokens
 from services.graph_service.model.consistency_token import Token
 from services.graph_service.model.edge import NewEdge, edge_key
-from services.graph_service.model.neighbors import NeighborsRequest, Query
+from services.graph_service.model.neighbors import NeighborQuery, NeighborsRequest
 from services.graph_service.usecases.edges import EdgePatch
 from shared.errors import Unavailable
 from tests.support.graph_world import Died, Gate, World
@@ -309,7 +309,7 @@ class Machine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ checking
     async def _page(self, process: int, note: str, token: Token | None) -> bytes:
-        request = NeighborsRequest(Query(self.user_id, note, 100), token)
+        request = NeighborsRequest(NeighborQuery(self.user_id, note, 100), token)
         return await self.world.processes[process].components.get_neighbors.get_neighbors(request)
 
     def _finish_fills(self, process: int, note: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from protos.graph.v1 import graph_pb2
 from services.graph_service.model.edge import NewEdge
-from services.graph_service.model.neighbors import NeighborsRequest, Query
+from services.graph_service.model.neighbors import NeighborQuery, NeighborsRequest
 from services.graph_service.ports import VisibilityRecord
 from shared.errors import FailedPrecondition
 from tests.support.graph_world import Process, World
@@ -26,7 +26,7 @@ def process(world: World) -> Process:
 
 
 async def neighbors(process: Process, user: str, note: str) -> list[str]:
-    request = NeighborsRequest(Query(user, note, 50))
+    request = NeighborsRequest(NeighborQuery(user, note, 50))
     answer = await process.components.get_neighbors.get_neighbors(request)
     return [n.node_id for n in graph_pb2.GetNeighborsResponse.FromString(answer).neighbors]
 

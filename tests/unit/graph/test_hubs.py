@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, first_version
-from services.graph_service.model.neighbors import Neighbor, Position, Query, by_weight
+from services.graph_service.model.neighbors import Neighbor, NeighborQuery, Position, by_weight
 from services.graph_service.ports import CacheState, HubPage, Lease
 from services.graph_service.usecases.freshness import Freshness
 from services.graph_service.usecases.hubs import Hubs
@@ -63,7 +63,7 @@ def world(late: int) -> tuple[HubLists, Hubs, list[float]]:
 
 async def test_a_late_answer_costs_a_pause_and_not_the_fill() -> None:
     lists, hubs, pauses = world(late=3)
-    answer = await hubs.page(Query("u", "hub", 5), frozenset())
+    answer = await hubs.page(NeighborQuery("u", "hub", 5), frozenset())
     assert lists.whole is not None
     assert len(lists.whole) == DEGREE
     assert answer.page.degree == DEGREE
@@ -74,7 +74,7 @@ async def test_a_late_answer_costs_a_pause_and_not_the_fill() -> None:
 
 async def test_a_redis_that_stays_away_ends_the_fill_and_the_truth_answers() -> None:
     lists, hubs, _ = world(late=1000)
-    answer = await hubs.page(Query("u", "hub", 5), frozenset())
+    answer = await hubs.page(NeighborQuery("u", "hub", 5), frozenset())
     assert lists.whole is None
     assert answer.page.degree == DEGREE
     assert answer.page.more

@@ -12,8 +12,8 @@ from services.graph_service.model.edge import NewEdge, edge_key, first_version
 from services.graph_service.model.neighbors import (
     Direction,
     Neighbor,
+    NeighborQuery,
     Order,
-    Query,
     next_page_token,
     position_of,
     rank,
@@ -79,7 +79,7 @@ def test_pages_are_the_whole_in_order_and_nothing_twice(
     hidden: frozenset[str],
     limit: int,
 ) -> None:
-    whole = select(found, Query("u", "n", 100, order, weight, types, direction), hidden)
+    whole = select(found, NeighborQuery("u", "n", 100, order, weight, types, direction), hidden)
     expected = [n for n in found if n.node_id not in hidden and n.weight >= weight and (not types or n.type in types)]
     if direction is not Direction.ANY:
         expected = [n for n in expected if n.direction in (direction, Direction.BOTH)]
@@ -88,7 +88,7 @@ def test_pages_are_the_whole_in_order_and_nothing_twice(
     walked: list[Neighbor] = []
     after, more = None, True
     while more:
-        query = Query("u", "n", limit, order, weight, types, direction, after)
+        query = NeighborQuery("u", "n", limit, order, weight, types, direction, after)
         page = select(found, query, hidden)
         walked += page.neighbors
         more = page.more
@@ -98,7 +98,7 @@ def test_pages_are_the_whole_in_order_and_nothing_twice(
 
 
 def test_a_foreign_position_is_refused() -> None:
-    query, other = Query("u", "n", 10), Query("u", "other", 10)
+    query, other = NeighborQuery("u", "n", 10), NeighborQuery("u", "other", 10)
     token = next_page_token(other, Neighbor("m", 1, "t", Direction.BOTH, False, 0))
     for wrong in (
         token,

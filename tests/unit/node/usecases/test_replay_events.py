@@ -5,7 +5,7 @@ import pytest
 from services.node_service.model import Cascade, Draft, NodeEventType
 from services.node_service.usecases.create_node import create_node
 from services.node_service.usecases.delete_node import delete_node
-from services.node_service.usecases.replay_events import Progress, replay_events
+from services.node_service.usecases.replay_events import ReplayProgress, replay_events
 from services.node_service.usecases.restore_node import restore_node
 from services.node_service.usecases.update_node import update_node
 from shared.errors import InvalidArgument, Unavailable
@@ -17,7 +17,7 @@ async def add(world: World, *node_ids: str) -> None:
         await create_node(world.notes, "u", Draft(node_id=node_id, content="C"), None)
 
 
-async def replay(world: World, rate: int = 0, token: str = "", user: str = "u") -> list[Progress]:
+async def replay(world: World, rate: int = 0, token: str = "", user: str = "u") -> list[ReplayProgress]:
     async def sleep(seconds: float) -> None:
         world.clock.seconds += seconds
 
@@ -37,7 +37,7 @@ async def test_each_note_has_the_event_that_its_present_state_implies(world: Wor
     await restore_node(world.notes, "u", "restored", None)
     await create_node(world.notes, "other", Draft(node_id="new", content="C"), None)
     before = dict(world.store.notes)
-    assert (await replay(world))[-1] == Progress(4, "", True)
+    assert (await replay(world))[-1] == ReplayProgress(4, "", True)
     assert [(event.node.node_id, event.event_type, event.node.version) for event in world.publisher.published] == [
         ("changed", NodeEventType.UPDATED, 2),
         ("deleted", NodeEventType.DELETED, 2),
@@ -46,7 +46,7 @@ async def test_each_note_has_the_event_that_its_present_state_implies(world: Wor
     ]
     assert world.publisher.published[1].node.cascade is Cascade.ORPHANS
     assert world.store.notes == before
-    assert (await replay(world, user="nobody")) == [Progress(0, "", True)]
+    assert (await replay(world, user="nobody")) == [ReplayProgress(0, "", True)]
 
 
 async def test_a_replay_goes_on_where_it_ended(world: World) -> None:
