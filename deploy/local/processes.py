@@ -90,7 +90,7 @@ async def start(
 ) -> Child:
     """Start a child in its own process group; raises LaunchError when it can't be executed.
 
-    niceness: how much the child stands back behind the others when the cores are busy, 0 to 19.
+    niceness: how much the child stands back behind this process when the cores are busy, 0 to 19.
     """
     if sys.platform == "linux":
         argv = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *argv]
@@ -110,7 +110,7 @@ async def start(
         child = Child(name, await asyncio.shield(spawned), on_line)
         if niceness:
             with contextlib.suppress(OSError):  # it has ended already
-                os.setpriority(os.PRIO_PROCESS, child.pid, niceness)
+                os.setpriority(os.PRIO_PROCESS, child.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness))
         return child
     except OSError as error:
         raise LaunchError(f"{name} could not be started: {error}") from error
