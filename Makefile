@@ -88,13 +88,8 @@ export: venv ## Export notes: make export FOR=user TO=folder (FORMAT=markdown|gr
 ##### Check it
 
 .PHONY: test lint format proto-check
-# Each level in a process of its own: servers that one level starts and breaks by the dozen leave nothing to the next.
-# A test that fails is tried once more, in a process of its own, and must pass there: hundreds of tests wait for real
-# servers, and one machine's worst second must not hide what the others found.
 test: venv ## Unit, contract, integration, end-to-end, a short chaos and a short fuzz test on real servers (PYTEST_ARGS="-k word")
-	@$(if $(strip $(PYTEST_ARGS)),exec $(PY) -m pytest $(PYTEST_ARGS),\
-	  for level in unit contract integration e2e chaos fuzz; do \
-	    $(PY) -m pytest "tests/$$level" || $(PY) -m pytest "tests/$$level" --last-failed --last-failed-no-failures=none; done)
+	@exec $(if $(strip $(PYTEST_ARGS)),$(PY) -m pytest $(PYTEST_ARGS),tests/run.sh)
 
 lint: venv proto-check ## Style, types, architecture, .proto rules and stub freshness
 	@$(BIN)/ruff check --quiet .
