@@ -22,6 +22,7 @@ from shared.ids import Clock
 log = logging.getLogger(__name__)
 
 _MOST_BYTES = 256 * 1024
+_SHORTEST_RSA_BITS = 2048
 _FETCH_SECONDS = 5.0
 # Which algorithms a key of a type (and curve) can verify. Symmetric keys (kty oct) are never used.
 _ALGORITHMS: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -116,7 +117,7 @@ class Jwks:
                 return
             try:
                 self._keys = parse(await self._fetch())
-            except (OSError, ValueError, aiohttp.ClientError, TimeoutError) as error:
+            except (OSError, ValueError, RecursionError, aiohttp.ClientError, TimeoutError) as error:
                 kept = 0 if self._keys is None else len(self._keys)
                 log.warning(
                     "the keys of the token issuer can't be read, the last ones stay in use",
@@ -156,7 +157,10 @@ def parse(body: bytes) -> Keys:
         try:
             # The public part only: a private key in the JWKS must not be used as one.
             public = {name: value for name, value in each.items() if name not in ("d", "p", "q", "dp", "dq", "qi")}
-            found[str(each.get("kid", ""))] = VerifyingKey(jwt.PyJWK(public, algorithm=names[0]).key, names)
+            key = jwt.PyJWK(public, algorithm=names[0]).key
+            if each["kty"] == "RSA" and key.key_size < _SHORTEST_RSA_BITS:
+                raise ValueError("the key is too short")
+            found[str(each.get("kid", ""))] = VerifyingKey(key, names)
         except (jwt.PyJWTError, ValueError, TypeError, KeyError):
             log.warning("a key of the token issuer can't be used", extra={"kid": str(each.get("kid", ""))[:64]})
     return found

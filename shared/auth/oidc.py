@@ -56,7 +56,8 @@ class Oidc:
         except jwt.PyJWTError:
             raise refused("is not a JWT") from None
         algorithm, kid = header.get("alg"), header.get("kid", "")
-        if algorithm not in ALGORITHMS:
+        # A list or an object has no hash.
+        if type(algorithm) is not str or algorithm not in ALGORITHMS:
             raise refused("must have an asymmetric signature")
         key = await self.jwks.get(kid)
         # The key decides which algorithms are possible, never the token alone.
@@ -72,11 +73,11 @@ class Oidc:
                 leeway=self.leeway,
                 options={"require": _REQUIRED},
             )
+            return self._principal(claims)
         except jwt.ExpiredSignatureError:
             raise Unauthenticated("the token has expired", reason="TOKEN_EXPIRED") from None
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError) as error:
             raise refused(_WRONG.get(type(error), "is not valid")) from None
-        return self._principal(claims)
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         user = claims.get(self.user_claim)

@@ -20,6 +20,8 @@ from typing import Any
 from shared.auth.principal import SCOPES, Principal
 
 _SHORTEST_KEY = 32
+# What a bearer token in a header may have.
+_KEY = re.compile(r"[!-~]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 _FIELDS = frozenset(("name", "sha256", "key", "tls", "scopes", "user"))
@@ -62,7 +64,7 @@ def read(path: str) -> Preshared:
         entries = json.loads(Path(path).read_text(encoding="utf-8"))["keys"]
     except OSError as error:
         raise KeyFileError(f"can't read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise KeyFileError(f'{path} is not JSON of the form {{"keys": [...]}}') from None
     if type(entries) is not list:
         raise KeyFileError(f'{path}: "keys" must be a list')
@@ -105,6 +107,8 @@ def _entry(entry: Any) -> tuple[Principal, bytes, str]:
     if given == ["key"]:
         if len(value) < _SHORTEST_KEY:
             raise KeyFileError(f"has a key of less than {_SHORTEST_KEY} characters")
+        if not _KEY.fullmatch(value):
+            raise KeyFileError("has a key with other characters than the visible ones of ASCII, without spaces")
         return principal, hashlib.sha256(value.encode()).digest(), ""
     if not re.fullmatch(r"[0-9a-fA-F]{64}", value):
         raise KeyFileError("has a sha256 that is not 64 hex digits")

@@ -39,7 +39,11 @@ class Principal:
 
     def may_act_for(self, user_id: str, scope: str) -> bool:
         """Whether a call that needs the scope may name this user. That the caller has the scope is another question."""
-        return user_id == self.user or scope in _ANY_USER or ACT_AS in self.scopes
+        return (user_id == self.user and self.user != "") or self.may_act_for_all(scope)
+
+    def may_act_for_all(self, scope: str) -> bool:
+        """Whether a call that needs the scope may name any user."""
+        return scope in _ANY_USER or ACT_AS in self.scopes
 
 
 caller: ContextVar[Principal | None] = ContextVar("brain2_caller", default=None)

@@ -55,15 +55,15 @@ class Guard:
 
     def begin(self, metadata: Iterable[tuple[str, Any]]) -> None:
         """Note who makes the call that begins in this task. Call it first in the task of every call."""
+        header: str | None = None
         for key, value in metadata:
             if key == _HEADER:
-                principal = self._known(value)
-                caller.set(principal)
-                if principal is None:
-                    _header.set(value)
-                return
-        _header.set("")
-        caller.set(None)
+                # Several headers are one list, as in HTTP, which is no token: a proxy may have checked another of them.
+                header = value if header is None else f"{header}, {value}"
+        principal = self._known(header) if header else None
+        caller.set(principal)
+        if principal is None:
+            _header.set(header or "")
 
     def protect(self, info: MethodInfo, handler: Handler, share: Share) -> Handler:
         """The handler behind the guard. It takes the request's bytes, whatever the handler takes.
@@ -104,7 +104,7 @@ class Guard:
             if not request.startswith(b"\x0a"):  # without a user_id
                 return fast_path(principal.user_field + request)
             own = principal.user_field
-            if (own and request.startswith(own)) or principal.may_act_for("", scope):
+            if (own and request.startswith(own)) or principal.may_act_for_all(scope):
                 return fast_path(request)
             return None
 

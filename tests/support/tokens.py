@@ -4,7 +4,9 @@ import datetime
 import ipaddress
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jwt
@@ -42,10 +44,18 @@ class Issuer:
         key = list(self.keys.values())[-1].public_key()
         return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
-    def token(self, user: str, scope: str = "", *, algorithm: str = "RS256", **claims: Any) -> str:
-        """A token that is valid for ten minutes; a claim of None is left out."""
+    def token(
+        self,
+        user: str,
+        scope: str = "",
+        *,
+        algorithm: str = "RS256",
+        headers: Mapping[str, Any] = MappingProxyType({}),
+        **claims: Any,
+    ) -> str:
+        """A token that is valid for ten minutes; a claim of None is left out. headers: further ones of the JWT."""
         kid, key = list(self.keys.items())[-1]
-        return jwt.encode(self.claims(user, scope, **claims), key, algorithm=algorithm, headers={"kid": kid})
+        return jwt.encode(self.claims(user, scope, **claims), key, algorithm=algorithm, headers={"kid": kid, **headers})
 
     def claims(self, user: str, scope: str = "", **changed: Any) -> dict[str, Any]:
         now = int(time.time())

@@ -41,10 +41,12 @@ WATCH = next(method for method in METHODS if method.name == "WatchEdges")
 ISSUED = Issuer()
 ADA, BOB = "a" * 40, "b" * 40
 PEER = "p" * 40
+NOBODY = "n" * 40
 KEYS = (
     {"name": "ada", "key": ADA, "scopes": ["read", "write"], "user": "ada"},
     {"name": "bob", "key": BOB, "scopes": ["read"], "user": "bob"},
     {"name": "peer", "key": PEER, "scopes": ["read", "internal", "act_as"]},
+    {"name": "nobody", "key": NOBODY, "scopes": ["read", "write"]},
 )
 
 
@@ -100,6 +102,8 @@ async def test_a_fast_path_gives_nobody_the_answer_of_another(tmp_path: Path) ->
             assert await neighbors(channel, request(user_id="ada", node_id="n"), ADA) == "of-ada"
             assert await neighbors(channel, request(user_id="ada", node_id="n"), BOB) == "PERMISSION_DENIED"
             assert await neighbors(channel, request(user_id="ada", node_id="n"), PEER) == "of-ada"
+            # A key without a user, and without the scope to act for others.
+            assert await neighbors(channel, request(user_id="ada", node_id="n"), NOBODY) == "PERMISSION_DENIED"
             assert await neighbors(channel, request(user_id="bob", node_id="n"), BOB) == "of-bob"
             # The same bytes, and two answers.
             assert await neighbors(channel, request(node_id="n"), ADA) == "of-ada"
@@ -107,6 +111,20 @@ async def test_a_fast_path_gives_nobody_the_answer_of_another(tmp_path: Path) ->
             assert await neighbors(channel, request(node_id="n"), "c" * 40) == "UNAUTHENTICATED"
         assert servicer.found >= 5, "the second round must come from memory"
         assert len(servicer.kept) == 2
+
+
+@pytest.mark.parametrize("second", [f"Bearer {ADA}", "Bearer x", ""])
+async def test_of_several_authorization_headers_none_counts(tmp_path: Path, second: str) -> None:
+    """A proxy that has checked one of them must not be by-passed with another one."""
+    request = graph_pb2.GetNeighborsRequest(user_id="ada", node_id="n").SerializeToString()
+    async with graph(tmp_path) as (servicer, channel):
+        assert await neighbors(channel, request, ADA) == "of-ada"
+        for headers in ((f"Bearer {ADA}", second), (second, f"Bearer {ADA}")):
+            send: Any = channel.unary_unary("/brain2.graph.v1.GraphService/GetNeighbors")
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await send(request, metadata=[("authorization", each) for each in headers], timeout=10)
+            assert from_rpc_error(refused.value).reason == "TOKEN_INVALID"
+        assert len(servicer.kept) == 1
 
 
 async def test_a_second_user_id_in_the_bytes_is_the_one_that_counts(tmp_path: Path) -> None:

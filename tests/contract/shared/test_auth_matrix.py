@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -36,8 +37,9 @@ def _base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def _forged(header: dict[str, str], signature: Callable[[bytes], bytes]) -> str:
-    signed = f"{_base64(json.dumps(header).encode())}.{_base64(json.dumps(ISSUED.claims('ada', ALL)).encode())}"
+def _forged(header: dict[str, Any] | bytes, signature: Callable[[bytes], bytes]) -> str:
+    encoded = header if isinstance(header, bytes) else json.dumps(header).encode()
+    signed = f"{_base64(encoded)}.{_base64(json.dumps(ISSUED.claims('ada', ALL)).encode())}"
     return f"{signed}.{_base64(signature(signed.encode()))}"
 
 
@@ -63,6 +65,27 @@ BAD_TOKENS = {
     "subject that is no user_id": ISSUED.token("a#b", ALL),
     "alg none": _forged({"alg": "none", "kid": "key-0"}, lambda _: b""),
     "alg None": _forged({"alg": "None", "kid": "key-0"}, lambda _: b""),
+    "alg NONE": _forged({"alg": "NONE", "kid": "key-0"}, lambda _: b""),
+    "alg is a list": _forged({"alg": ["RS256"], "kid": "key-0"}, lambda _: b""),
+    "alg is an object": _forged({"alg": {}, "kid": "key-0"}, lambda _: b""),
+    "alg of another kind of key": _forged({"alg": "ES256", "kid": "key-0"}, lambda _: b"x" * 64),
+    "no alg": _forged({"kid": "key-0"}, lambda _: b""),
+    "key id is a number": _forged({"alg": "RS256", "kid": 0}, lambda _: b""),
+    "deep header": _forged(b"[" * 3000, lambda _: b""),
+    "header with a deep part": _forged(b'{"alg": "RS256", "kid": "key-0", "x": ' + b"[" * 2000, lambda _: b""),
+    "unknown critical extension": ISSUED.token("ada", ALL, headers={"crit": ["x"], "x": 1}),
+    "payload outside of the token": _forged({"alg": "RS256", "kid": "key-0", "b64": False, "crit": ["b64"]}, bytes),
+    "audience is an object": ISSUED.token("ada", ALL, aud={"brain2": 1}),
+    "list of other audiences": ISSUED.token("ada", ALL, aud=["a", "b"]),
+    "subject is a list": jwt.api_jws.encode(
+        json.dumps(ISSUED.claims("ada", ALL) | {"sub": ["ada"]}).encode(),
+        ISSUED.keys["key-0"],
+        "RS256",
+        {"kid": "key-0"},
+    ),
+    "expires in 10^400 s": ISSUED.token("ada", ALL, exp=10**400),
+    "never expires": ISSUED.token("ada", ALL, exp=math.inf),
+    "expires at NaN": ISSUED.token("ada", ALL, exp=math.nan),
     "HS256 with the public key": _with_public_key("HS256", hashlib.sha256),
     "HS512 with the public key": _with_public_key("HS512", hashlib.sha512),
     "another's signature": jwt.encode(ISSUED.claims("ada", ALL), STRANGER, algorithm="RS256", headers={"kid": "key-0"}),

@@ -1,14 +1,17 @@
 """The parts of authentication by themselves: the issuer's keys through rotation and outage, key files, what is kept."""
 
 import asyncio
+import base64
 import hashlib
 import json
 import time
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from shared.auth import authenticator
 from shared.auth.authenticator import Authenticator
@@ -20,6 +23,7 @@ from tests.support.clock import ManualClock, run_ready
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer, write_keys
 
 KEY = "k" * 32
+SHORT = rsa.generate_private_key(public_exponent=65537, key_size=1024)
 
 
 class Source:
@@ -138,6 +142,7 @@ def test_only_public_keys_for_signatures_are_used() -> None:
         {**good, "kid": "encryption", "use": "enc"},
         {**good, "kid": "hmac", "alg": "HS256"},
         {"kty": "RSA", "kid": "broken", "n": "?", "e": "AQAB"},
+        {**jwt.algorithms.RSAAlgorithm.to_jwk(SHORT.public_key(), as_dict=True), "kid": "short"},
         {"kty": "EC", "crv": "secp256k1", "kid": "odd"},
         "text",
     ]
@@ -145,6 +150,56 @@ def test_only_public_keys_for_signatures_are_used() -> None:
     for wrong in (b"[]", b"{}", b'{"keys": 1}', b"\xff"):
         with pytest.raises(ValueError, match=r".*"):
             parse(wrong)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xff", b"[" * 100_000, b'{"keys": 1}'])
+async def test_a_garbled_answer_of_the_issuer_keeps_the_last_keys(answer: bytes) -> None:
+    issuer, clock = Issuer(), ManualClock()
+    answers = [issuer.jwks(), answer]
+    fetches = 0
+
+    async def fetch() -> bytes:
+        nonlocal fetches
+        fetches += 1
+        return answers[min(fetches, 2) - 1]
+
+    jwks = Jwks("", clock, fetch=fetch)
+    assert await jwks.get("key-0") is not None
+    await clock.advance(11)
+    for _ in range(3):
+        assert await jwks.get("other") is None
+    assert await jwks.get("key-0") is not None
+    assert fetches == 2
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind", "key"),
+    [
+        ("PS384", "RSA", rsa.generate_private_key(public_exponent=65537, key_size=2048)),
+        ("ES256", "EC", ec.generate_private_key(ec.SECP256R1())),
+        ("ES384", "EC", ec.generate_private_key(ec.SECP384R1())),
+        ("EdDSA", "OKP", ed25519.Ed25519PrivateKey.generate()),
+    ],
+)
+async def test_every_kind_of_key_verifies_its_own_algorithms_alone(algorithm: str, kind: str, key: Any) -> None:
+    issuer = Issuer()
+    to_jwk = {"RSA": jwt.algorithms.RSAAlgorithm, "EC": jwt.algorithms.ECAlgorithm, "OKP": jwt.algorithms.OKPAlgorithm}
+    public: Any = to_jwk[kind].to_jwk(key.public_key(), as_dict=True)  # type: ignore[attr-defined]
+
+    async def fetch() -> bytes:
+        return json.dumps({"keys": [public]}).encode()
+
+    oidc = Oidc(Jwks("", ManualClock(), fetch=fetch), ISSUER, AUDIENCE)
+    claims = issuer.claims("ada", "read", aud=["other", AUDIENCE])
+    # Without a key id: the issuer has one key.
+    assert (await oidc.verify(jwt.encode(claims, key, algorithm=algorithm))).user == "ada"
+    with pytest.raises(Unauthenticated):
+        await oidc.verify(jwt.encode(claims, key, algorithm=algorithm, headers={"kid": "another"}))
+    other = "RS256" if kind != "RSA" else "ES256"
+    rest = jwt.encode(claims, key, algorithm=algorithm).partition(".")[2]
+    forged = base64.urlsafe_b64encode(json.dumps({"alg": other}).encode()).rstrip(b"=").decode()
+    with pytest.raises(Unauthenticated):
+        await oidc.verify(f"{forged}.{rest}")
 
 
 async def test_the_algorithm_must_be_the_keys() -> None:
@@ -203,6 +258,9 @@ GOOD = {"name": "a", "key": KEY, "scopes": ["read"]}
     ("entries", "problem"),
     [
         ([{**GOOD, "key": "short-SECRET"}], "entry 1 has a key of less than 32"),
+        ([{**GOOD, "key": "k\u00e9" * 32}], "entry 1 has a key with other characters"),
+        ([{**GOOD, "key": "k" * 32 + "\ud800"}], "entry 1 has a key with other characters"),
+        ([{**GOOD, "key": "k" * 32 + " k"}], "entry 1 has a key with other characters"),
         ([{**GOOD, "scopes": ["root"]}], "entry 1 needs scopes"),
         ([{**GOOD, "scopes": []}], "needs scopes"),
         ([{**GOOD, "scopes": "read"}], "needs scopes"),
@@ -224,7 +282,7 @@ def test_a_wrong_entry_is_named_without_its_key(tmp_path: Path, entries: list[An
     assert KEY not in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"keys": {}}', "{"])
+@pytest.mark.parametrize("text", ["", "[]", '{"keys": {}}', "{", "[" * 100_000])
 def test_a_key_file_must_have_the_form(tmp_path: Path, text: str) -> None:
     (tmp_path / "keys.json").write_text(text)
     with pytest.raises(KeyFileError):
