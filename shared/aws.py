@@ -1,13 +1,14 @@
 """AWS clients, made once a process, and the translation of their errors into Brain2's.
 
-They are aioboto3's, but for DynamoDB, whose client is in shared/aws_dynamo.py.
+S3's is aioboto3's. Those of DynamoDB, SQS and EventBridge, which each write uses, are our own (shared/aws_json.py).
 Each AWS service has an endpoint of its own in the config, so that DynamoDB can be Amazon's while SQS is a local one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import aioboto3
 import aiobotocore.config
@@ -15,6 +16,7 @@ import aiohttp
 import botocore.exceptions as boto
 
 from shared.aws_dynamo import DynamoClient
+from shared.aws_json import EVENTS, SQS, JsonClient, MessageClient
 from shared.aws_spans import trace_calls
 from shared.errors import Brain2Error, Internal, InvalidArgument, ResourceExhausted, Unavailable
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from types_aiobotocore_events import EventBridgeClient
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_sqs import SQSClient
+
+C = TypeVar("C", bound=JsonClient)
 
 ALL = ("dynamodb", "events", "sqs", "s3")
 
@@ -77,17 +81,16 @@ class AwsConfig(Protocol):
 _USER_AGENT = f"Brain2 aiobotocore/{aiobotocore.__version__}"
 
 
-def _client_config(service: str, pool: int, *, own_endpoint: bool) -> aiobotocore.config.AioConfig:
-    # A long poll of SQS waits up to 20 s for a message; no other request may take that long.
-    read_timeout = {"sqs": 25.0, "s3": 10.0}.get(service, 3.0)
+# Seconds that each call waits at most. A long poll of SQS waits up to 20 s for a message.
+_READ_SECONDS = {"dynamodb": 3.0, "events": 3.0, "sqs": 25.0, "s3": 10.0}
+
+
+def _s3_config(pool: int, *, own_endpoint: bool) -> aiobotocore.config.AioConfig:
     return aiobotocore.config.AioConfig(
         connect_timeout=1.0,
-        read_timeout=read_timeout,
+        read_timeout=_READ_SECONDS["s3"],
         max_pool_connections=pool,
         retries={"mode": "standard", "total_max_attempts": 3},
-        # botocore's validation is a third of the cost of a batch, and the code that marshals knows the shapes already.
-        parameter_validation=service == "s3",
-        # botocore would build the header anew for each call, which is a twentieth of the call's cost.
         user_agent=_USER_AGENT,
         # With its own endpoint the bucket is in the path: only AWS's DNS resolves buckets as host names.
         s3={"addressing_style": "path" if own_endpoint else "auto"},
@@ -97,7 +100,7 @@ def _client_config(service: str, pool: int, *, own_endpoint: bool) -> aiobotocor
 class Aws:
     """One session and its clients: `async with Aws(config) as aws: aws.dynamodb.get_item(...)`.
 
-    use: the AWS services to make clients for; a client costs about 50 ms and 5 MB.
+    use: the AWS services to make clients for; that of S3 costs about 50 ms and 5 MB.
     pool: how many connections a client keeps at most.
 
     Nothing is sent before the first call. Credentials are found as AWS's own tools find them.
@@ -115,38 +118,50 @@ class Aws:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "Aws":
-        endpoints = {
-            "dynamodb": self._config.dynamodb_endpoint,
-            "events": self._config.eventbridge_endpoint,
-            "sqs": self._config.sqs_endpoint,
-            "s3": self._config.s3_endpoint,
-        }
         session = aioboto3.Session(region_name=self._config.region)
         trace_calls(session)
         try:
             for name in self._use:
-                if name == "dynamodb":
-                    self.dynamodb = await self._stack.enter_async_context(await self._dynamo_client(session))
-                    continue
-                making: Any = session.client(
-                    name,  # type: ignore[call-overload]  # the stubs want a literal
-                    endpoint_url=endpoints[name] or None,
-                    config=_client_config(name, self._pool, own_endpoint=bool(endpoints[name])),
-                )
-                setattr(self, name, await self._stack.enter_async_context(making))
+                if name == "s3":
+                    self.s3 = await self._stack.enter_async_context(self._s3(session))
+                elif name == "dynamodb":
+                    self.dynamodb = await self._open(session, DynamoClient, name, self._config.dynamodb_endpoint)
+                else:
+                    api, endpoint = (
+                        (SQS, self._config.sqs_endpoint)
+                        if name == "sqs"
+                        else (EVENTS, self._config.eventbridge_endpoint)
+                    )
+                    # What these services do may be done twice: messages are delivered at least once in any case.
+                    client = await self._open(session, partial(MessageClient, api), name, endpoint, repeats=1)
+                    setattr(self, name, client)
         except BaseException:
             await self._stack.aclose()
             raise
         return self
 
-    async def _dynamo_client(self, session: Any) -> DynamoClient:
-        region = session.region_name or self._config.region
-        endpoint = self._config.dynamodb_endpoint
+    def _s3(self, session: Any) -> Any:
+        endpoint = self._config.s3_endpoint
+        config = _s3_config(self._pool, own_endpoint=bool(endpoint))
+        return session.client("s3", endpoint_url=endpoint or None, config=config)
+
+    async def _open(self, session: Any, make: Callable[..., C], name: str, endpoint: str, **options: Any) -> C:
+        """A client of our own, opened. endpoint: "" = that of AWS."""
         if not endpoint:
-            async with session.client("dynamodb") as client:  # botocore knows the endpoints of all partitions
+            async with session.client(name) as client:  # botocore knows the endpoints of all partitions
                 endpoint = client.meta.endpoint_url
-        credentials = await session.get_credentials()
-        return DynamoClient(endpoint, region, credentials, pool=self._pool, user_agent=_USER_AGENT)
+        client = make(
+            endpoint,
+            session.region_name or self._config.region,
+            await session.get_credentials(),
+            pool=self._pool,
+            read_seconds=_READ_SECONDS[name],
+            user_agent=_USER_AGENT,
+            **options,
+        )
+        opening: Any = client
+        await self._stack.enter_async_context(opening)
+        return client
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -15,6 +15,7 @@ processes are conflicts that are tried again (docs/adr/0067).
 
 import asyncio
 import contextvars
+import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
@@ -104,8 +105,14 @@ class Quotas:
             # An empty context: the deadline of this call must not end it.
             task = asyncio.create_task(self._store_count(user_id, seen), context=contextvars.Context())
             self._counting[user_id] = task
-            task.add_done_callback(lambda _: self._counting.pop(user_id, None))
-        await asyncio.shield(task)
+            task.add_done_callback(functools.partial(self._counted, user_id))
+        await asyncio.wait((task,))
+        task.result()
+
+    def _counted(self, user_id: str, task: "asyncio.Task[None]") -> None:
+        self._counting.pop(user_id, None)
+        if not task.cancelled():
+            task.exception()  # read, also when every call that waited has ended
 
     async def _store_count(self, user_id: str, seen: Item | None) -> None:
         counted = await self._count(user_id)

@@ -73,7 +73,13 @@ class Committer:
         """
         task = asyncio.create_task(self._run(invalidation, commit))
         self._track(task)
-        return await asyncio.shield(task)
+        try:
+            # Not shield(), which reads no exception of a task whose caller has gone: asyncio would log a traceback.
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            task.add_done_callback(_log_failure)
+            raise
+        return task.result()
 
     async def renew_token(self, user_id: str, keys: Iterable[EdgeKey]) -> Token:
         """Invalidate the lists of a write that was committed before, and return a token for it.
@@ -147,6 +153,14 @@ class Committer:
     def _track(self, task: "asyncio.Task[object]") -> None:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+
+
+def _log_failure(task: "asyncio.Task[object]") -> None:
+    """Log the error of a write whose caller has gone: nobody else reads it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        known = isinstance(error, Brain2Error | WriteRejected)
+        fields = {"error": repr(error)}
+        log.warning("a write failed after its caller had gone", extra=fields, exc_info=None if known else error)
 
 
 def edge_invalidation(user_id: str, keys: Iterable[EdgeKey], feed: tuple[bytes, ...] = ()) -> Invalidation:

@@ -1,6 +1,7 @@
 """The order of a write: begin, commit, finish; and what remains wherever it stops."""
 
 import asyncio
+import gc
 from dataclasses import dataclass
 
 import pytest
@@ -130,3 +131,28 @@ async def test_a_caller_that_goes_away_leaves_a_whole_write(components: Componen
     go.set()
     await components.committer.drain()
     assert await components.states() == [CacheState.MISSING, CacheState.MISSING]
+
+
+@pytest.mark.parametrize("trouble", [Unavailable("?"), WriteRejected([Rejection("edge")]), ValueError("?")])
+async def test_a_write_that_fails_after_its_caller_has_gone_is_logged_once(
+    components: Components, trouble: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    unread: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unread.append(context))
+    committing, go = asyncio.Event(), asyncio.Event()
+
+    async def commit(journal: JournalEntry | None) -> None:
+        committing.set()
+        await go.wait()
+        raise trouble
+
+    call = asyncio.create_task(components.committer.run(STALE, commit))
+    await committing.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    go.set()
+    await components.committer.drain()
+    gc.collect()  # asyncio reports an exception that was never read when its task is collected
+    assert unread == []
+    assert [record.message for record in caplog.records] == ["a write failed after its caller had gone"]

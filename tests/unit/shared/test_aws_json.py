@@ -1,7 +1,8 @@
-"""The client of DynamoDB: signatures as botocore makes them, what is sent, and which errors come of which answers."""
+"""Our clients of AWS: signatures as botocore makes them, what is sent, and which errors come of which answers."""
 
 import asyncio
 import datetime
+import functools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -16,7 +17,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from yarl import URL
 
-from shared.aws_dynamo import DynamoClient, Signer
+from shared.aws_dynamo import DynamoClient
+from shared.aws_json import DYNAMODB, EVENTS, SQS, Api, JsonClient, MessageClient, Signer
 
 NOW = 1_764_170_000.0
 
@@ -25,20 +27,25 @@ NOW = 1_764_170_000.0
 @pytest.mark.parametrize(
     "endpoint", ["https://dynamodb.eu-west-1.amazonaws.com/", "http://127.0.0.1:8000/", "https://host:443/"]
 )
-def test_a_signature_is_that_of_botocore(endpoint: str, token: str | None) -> None:
+@pytest.mark.parametrize(
+    ("api", "operation", "target", "kind"),
+    [
+        (DYNAMODB, "GetItem", "DynamoDB_20120810.GetItem", "application/x-amz-json-1.0"),
+        (SQS, "ReceiveMessage", "AmazonSQS.ReceiveMessage", "application/x-amz-json-1.0"),
+        (EVENTS, "PutEvents", "AWSEvents.PutEvents", "application/x-amz-json-1.1"),
+    ],
+)
+def test_a_signature_is_that_of_botocore(
+    endpoint: str, token: str | None, api: Api, operation: str, target: str, kind: str
+) -> None:
     body = '{"TableName":"é"}'.encode()
-    ours = Signer(URL(endpoint), "eu-west-1").headers(
-        "DynamoDB_20120810.GetItem", body, ReadOnlyCredentials("AKID", "secret/key", token), NOW
+    ours = Signer(api, URL(endpoint), "eu-west-1").headers(
+        operation, body, ReadOnlyCredentials("AKID", "secret/key", token), NOW
     )
-    request = AWSRequest(
-        method="POST",
-        url=endpoint,
-        data=body,
-        headers={"X-Amz-Target": "DynamoDB_20120810.GetItem", "Content-Type": "application/x-amz-json-1.0"},
-    )
+    request = AWSRequest(method="POST", url=endpoint, data=body, headers={"X-Amz-Target": target, "Content-Type": kind})
     at = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
     with mock.patch("botocore.auth.get_current_datetime", return_value=at.replace(tzinfo=None)):
-        SigV4Auth(Credentials("AKID", "secret/key", token), "dynamodb", "eu-west-1").add_auth(request)
+        SigV4Auth(Credentials("AKID", "secret/key", token), api.name, "eu-west-1").add_auth(request)
     assert ours["authorization"] == request.headers["Authorization"]
     assert ours["x-amz-date"] == request.headers["X-Amz-Date"]
 
@@ -48,10 +55,10 @@ def test_the_key_of_a_signature_changes_with_the_day_and_the_secret() -> None:
         found = signer.headers("T", b"{}", ReadOnlyCredentials("AKID", secret, None), now)
         return found["authorization"].rpartition("=")[2]
 
-    signer = Signer(URL("http://host/"), "r")
+    signer = Signer(DYNAMODB, URL("http://host/"), "r")
     cases = [("one", NOW), ("one", NOW + 86_400), ("two", NOW + 86_400), ("one", NOW)]
     kept = [signature(signer, *case) for case in cases]
-    assert kept == [signature(Signer(URL("http://host/"), "r"), *case) for case in cases]
+    assert kept == [signature(Signer(DYNAMODB, URL("http://host/"), "r"), *case) for case in cases]
     assert len(set(kept)) == 3
 
 
@@ -64,12 +71,12 @@ Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
 @pytest.fixture
-async def serve() -> AsyncIterator[Callable[[Answer], Awaitable[DynamoClient]]]:
-    """Starts a server with this answer; gives a client of it."""
+async def serve() -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+    """Starts a server with this answer; gives a client of it, which `make` makes."""
     runners: list[web.AppRunner] = []
-    clients: list[DynamoClient] = []
+    clients: list[JsonClient] = []
 
-    async def start(answer: Answer) -> DynamoClient:
+    async def start(answer: Answer, make: Callable[..., JsonClient] = DynamoClient, **options: Any) -> JsonClient:
         app = web.Application()
         app.router.add_post("/", answer)
         runners.append(web.AppRunner(app, shutdown_timeout=0.01))
@@ -77,7 +84,7 @@ async def serve() -> AsyncIterator[Callable[[Answer], Awaitable[DynamoClient]]]:
         site = web.TCPSite(runners[-1], "127.0.0.1", 0)
         await site.start()
         port = runners[-1].addresses[0][1]
-        clients.append(DynamoClient(f"http://127.0.0.1:{port}", "r", Fixed(), read_seconds=0.2))
+        clients.append(make(f"http://127.0.0.1:{port}", "r", Fixed(), read_seconds=0.2, **options))
         return await clients[-1].__aenter__()
 
     yield start
@@ -146,3 +153,41 @@ async def test_without_credentials_nothing_is_sent() -> None:
     async with DynamoClient("http://127.0.0.1:1", "r", None) as client:
         with pytest.raises(boto.NoCredentialsError):
             await client.get_item(TableName="t", Key={})
+
+
+async def test_every_operation_of_sqs_is_a_method_in_the_spelling_of_botocore(serve: Any) -> None:
+    seen: list[tuple[str, Any]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append((request.headers["X-Amz-Target"], await request.json()))
+        return web.Response(text="" if len(seen) > 1 else '{"Messages":[]}')
+
+    client = await serve(answer, functools.partial(MessageClient, SQS))
+    assert (await client.receive_message(QueueUrl="q", WaitTimeSeconds=1))["Messages"] == []
+    assert (await client.delete_message(QueueUrl="q"))["ResponseMetadata"]["HTTPStatusCode"] == 200, "no body"
+    assert seen == [
+        ("AmazonSQS.ReceiveMessage", {"QueueUrl": "q", "WaitTimeSeconds": 1}),
+        ("AmazonSQS.DeleteMessage", {"QueueUrl": "q"}),
+    ]
+
+
+def test_dynamodb_has_no_method_for_a_scan() -> None:
+    assert not hasattr(DynamoClient("http://127.0.0.1:1", "r", None), "scan")
+
+
+@pytest.mark.parametrize(("repeats", "received"), [(0, 1), (1, 2)])
+async def test_a_request_whose_connection_was_lost_is_sent_again_as_often_as_it_may(
+    serve: Any, repeats: int, received: int
+) -> None:
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(await request.text())
+        assert request.transport is not None
+        request.transport.close()
+        return web.Response()
+
+    client = await serve(answer, functools.partial(MessageClient, EVENTS), repeats=repeats)
+    with pytest.raises(aiohttp.ClientError):
+        await client.put_events(Entries=[])
+    assert seen == ['{"Entries":[]}'] * received
