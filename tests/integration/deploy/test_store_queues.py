@@ -33,7 +33,7 @@ async def test_messages_are_received_until_they_are_deleted_or_dead(stores: Stor
             gone, back = messages[:at], messages[at:]
             if gone:
                 handles: Any = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(gone)]
-                handles = handles[:9] + [{"Id": "unknown", "ReceiptHandle": "unknown"}]
+                handles = [*handles[:9], {"Id": "unknown", "ReceiptHandle": "unknown"}]
                 answer = await sqs.delete_message_batch(QueueUrl=url, Entries=handles)
                 assert [each["Id"] for each in answer["Failed"]] == ["unknown"]
                 deleted |= {each["Body"] for each in gone[:9]}

@@ -90,7 +90,8 @@ def test_what_was_received_too_often_is_a_dead_letter_before_others_are_received
     module.queue["messages"][3]["receive_count"] = 5
     assert module.receive(4) == [0, 1, 2, 4]
     assert [message["id"] for message in module.dead] == [3]
-    assert 3 not in module.ids() and len(module.ids()) == 999
+    assert 3 not in module.ids()
+    assert len(module.ids()) == 999
 
 
 def test_an_expired_message_leaves_the_queue_in_time() -> None:
