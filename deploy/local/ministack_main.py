@@ -282,10 +282,11 @@ def main() -> None:
     )
 
     from ministack import app as module  # after the environment
-    from ministack.services import dynamodb
+    from ministack.services import dynamodb, sqs
 
-    # By its path: -P keeps this folder out of sys.path.
+    # By their paths: -P keeps this folder out of sys.path.
     runpy.run_path(str(Path(__file__).with_name("ministack_query.py")))["install"](dynamodb)
+    runpy.run_path(str(Path(__file__).with_name("ministack_queues.py")))["install"](sqs)
     saver = Saver(
         ending_with_its_client(module.app), module, snapshots, float(os.environ.get("BRAIN2_SAVE_SECONDS", "3"))
     )

@@ -54,6 +54,8 @@ Received = tuple[Message, Event | InvalidArgument]
 BACKOFFS = (2.0, 10.0, 60.0, 240.0, 240.0)
 # Messages that are received ahead at most, and the bytes of their bodies above which no more are received.
 AHEAD = 10_000
+# Further receivers for each one, which poll only while the queue gives full batches.
+_HELPERS = 2
 # Messages beyond this place in a user's line wait for long: they are hidden for so many times longer, and extended less
 # often. Were the process killed, they would come back so much later.
 _NEAR = 1_000
@@ -76,7 +78,8 @@ class Consumer:
         of its own, which is linked to theirs.
     concurrency: calls of handlers at once, at most; those for one user: a quarter of it, at most.
     ahead: messages that are received and wait for a handler, at most.
-    receivers: long polls at once.
+    receivers: long polls at once. While the queue gives full batches, three times as many calls receive from it, so
+        that what waits there soon waits here, in one line for each user.
     wait_seconds: how long a poll waits for the first message.
     visibility: seconds for which a message is hidden from other consumers; extended at half of it, while in flight.
     handler_timeout: seconds that one call of a handler may take.
@@ -138,6 +141,8 @@ class Consumer:
         self._reserved = 0
         self._room = asyncio.Event()
         self._receiving: list[asyncio.Task[None]] = []
+        # Set while the last receive filled its batch: more messages wait in the queue.
+        self._behind = asyncio.Event()
         self._draining = False
         self._stopped = asyncio.Event()
         self.counts: Counter[str] = Counter()
@@ -181,7 +186,10 @@ class Consumer:
             loop.create_task(self._queue.run_deleter(), name="sqs-deleter"),
             loop.create_task(self._heartbeat(), name="sqs-heartbeat"),
         ]
-        self._receiving = [loop.create_task(self._receive(), name=f"sqs-receiver-{n}") for n in range(self._receivers)]
+        self._receiving = [
+            loop.create_task(self._receive(helps=n >= self._receivers), name=f"sqs-receiver-{n}")
+            for n in range(self._receivers * (1 + _HELPERS))
+        ]
         stopped = loop.create_task(self._stopped.wait())
         try:
             watched: set[asyncio.Task[Any]] = {stopped, *helpers, *self._receiving}
@@ -222,17 +230,25 @@ class Consumer:
                     await self._queue.deleted()
         self._stopped.set()
 
-    async def _receive(self) -> None:
+    async def _receive(self, *, helps: bool) -> None:
+        """Receive until the drain. helps: only while messages wait in the queue, and without waiting for one."""
         attempt = 0
         while not self._draining:
+            if helps:
+                await self._behind.wait()
             most = await self._reserve()
             try:
-                found = await self._queue.receive(most, self._wait_seconds)
+                found = await self._queue.receive(most, 0 if helps else self._wait_seconds)
                 attempt = 0
+                if len(found) == BATCH:
+                    self._behind.set()
+                elif len(found) < most:
+                    self._behind.clear()
             except Brain2Error as error:
                 found = []
                 log.warning("events can't be received now", extra={"error": str(error)})
                 attempt += 1
+                self._behind.clear()
             finally:
                 self._reserved -= most
                 self._room.set()

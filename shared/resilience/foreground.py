@@ -9,10 +9,11 @@ waiting for both.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
-# How long a step waits for running calls at most. A call may wait for the step itself: for a note to be indexed.
+# How long a step waits for running calls at most.
 _MOST_SECONDS = 0.01
 _POLL_SECONDS = 0.002
 
@@ -22,6 +23,8 @@ class _Turns:
 
     def __init__(self) -> None:
         self.calls: set[Callable[[], int]] = set()
+        # Of the running calls: those that stand back.
+        self.back = 0
         self.lock = asyncio.Lock()
 
 
@@ -46,6 +49,17 @@ def watch(calls: Callable[[], int]) -> Callable[[], None]:
     return lambda: turns.calls.discard(calls)
 
 
+@contextmanager
+def stand_back() -> Iterator[None]:
+    """No step of background work waits for the running call inside this block: the call itself waits for such steps."""
+    turns = _of_loop()
+    turns.back += 1
+    try:
+        yield
+    finally:
+        turns.back -= 1
+
+
 async def turn() -> None:
     """Wait until the next step of background work may begin: for running calls, but not for longer than 10 ms."""
     turns = _of_loop()
@@ -54,5 +68,5 @@ async def turn() -> None:
         loop = asyncio.get_running_loop()
         ends = loop.time() + _MOST_SECONDS
         # Calls set no event when they end, because that would cost each of them.
-        while any(calls() for calls in turns.calls) and loop.time() < ends:  # noqa: ASYNC110
+        while sum(calls() for calls in turns.calls) > turns.back and loop.time() < ends:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_SECONDS)

@@ -11,6 +11,7 @@ from services.similarity_service.usecases.validation import check_ids
 from shared import revisions
 from shared.errors import Unavailable
 from shared.ids import Clock
+from shared.resilience import foreground
 from shared.resilience.retry import Sleep
 from shared.revisions import Revision
 
@@ -51,7 +52,8 @@ class WaitForIndex:
                     retry_after=1.0,
                     metadata={"node_ids": ",".join(behind)},
                 )
-            await self.sleep(pause)
+            with foreground.stand_back():  # or the indexing that it waits for would wait for it
+                await self.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return wanted
 

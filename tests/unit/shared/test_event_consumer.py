@@ -106,6 +106,54 @@ async def test_a_message_in_flight_is_extended_at_half_its_visibility_until_it_i
     await task
 
 
+class Backlog(Sqs):
+    """Holds `waiting` messages; notes the calls that receive at one time and how long they would wait."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(*[1] * waiting)
+        self.now = self.most = 0
+        self.waits: Counter[int] = Counter()
+        self.gate = asyncio.Event()
+
+    async def receive_message(self, **request: Any) -> Any:
+        self.waits[request["WaitTimeSeconds"]] += 1
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await self.gate.wait()
+            await run_ready(5)
+            taken, self.messages = self.messages[:10], self.messages[10:]
+            if not taken and request["WaitTimeSeconds"]:
+                await asyncio.get_running_loop().create_future()
+        finally:
+            self.now -= 1
+        return {"Messages": taken}
+
+
+async def test_more_calls_receive_while_the_queue_gives_full_batches() -> None:
+    handled: list[str] = []
+
+    async def handle(event: Event) -> None:
+        handled.append(event.id)
+
+    sqs = Backlog(95)
+    consumer = consumer_of(sqs, handle, ManualClock(), wait_seconds=20)
+    task = asyncio.create_task(consumer.run())
+    await run_ready()
+    assert (sqs.now, sqs.waits) == (1, {20: 1}), "one long poll finds out whether there is something"
+    sqs.gate.set()
+    await run_ready(500)
+    assert len(handled) == 95
+    assert sqs.most == 3
+    assert sqs.now == 1, "the long poll is left, and waits"
+    short = sqs.waits[0]
+    assert short > 0
+    await run_ready(100)
+    assert sqs.waits[0] == short, "an empty queue is not polled more often"
+    await consumer.drain(timeout=0)
+    await task
+
+
 async def test_a_handler_that_never_ends_is_stopped_and_its_message_put_back() -> None:
     stopped = False
 

@@ -44,6 +44,25 @@ async def test_calls_that_are_no_longer_watched_are_not_waited_for(for_ever: Non
         await foreground.turn()
 
 
+async def test_a_call_that_stands_back_is_not_waited_for(for_ever: None) -> None:
+    running = 1
+    end = foreground.watch(lambda: running)
+    try:
+        async with within(5):
+            with foreground.stand_back():
+                await foreground.turn()
+        with foreground.stand_back():
+            running = 2
+            step = asyncio.create_task(foreground.turn())
+            done, _ = await asyncio.wait([step], timeout=0.05)
+            assert not done, "the other call is waited for"
+        running = 0
+        async with within(5):
+            await step
+    finally:
+        end()
+
+
 async def test_other_tasks_run_between_two_steps() -> None:
     order: list[str] = []
 
