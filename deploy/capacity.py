@@ -2,12 +2,13 @@
 
 Measured: docs/bench/throughput.json (processor, Redis, bytes; `make bench-throughput`) and docs/bench/cost.json (units,
 events; `make bench-cost`). Inputs: docs/capacity.json, with prices, quotas and assumptions. `make docs` writes the
-tables into docs/capacity.md.
+tables into docs/capacity.md; `python -m deploy.capacity --inputs FILE` prints them with inputs of your own.
 """
 
+import argparse
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ class Inputs:
     throughput: Mapping[str, Any]
     cost: Mapping[str, Any]
 
+    def price(self, name: str) -> float:
+        """Dollars."""
+        return float(self.given["prices"][name]["value"])
+
+    def quota(self, name: str) -> float:
+        """A second."""
+        return float(self.given["quotas"][name]["value"])
+
     def operation(self, name: str) -> Operation:
         """An operation of docs/bench/cost.json on a note of 1 KB; "link": what one link adds to a creation."""
         if name == "link":
@@ -85,15 +94,31 @@ class Plan:
     dollars: Mapping[str, float]
 
 
-def load() -> Inputs:
-    """The files of the checkout."""
+def load(own: Path | None = None) -> Inputs:
+    """The files of the checkout. own: a JSON file whose values take the place of those of docs/capacity.json."""
     files = (_DOCS / "capacity.json", _DOCS / "bench" / "throughput.json", _DOCS / "bench" / "cost.json")
-    return Inputs(*(json.loads(file.read_text(encoding="utf-8")) for file in files))
+    given, throughput, cost = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    if own is not None:
+        given = _merged(given, json.loads(own.read_text(encoding="utf-8")), own.name)
+    return Inputs(given, throughput, cost)
+
+
+def _merged(old: Any, new: Any, where: str) -> Any:
+    """`old` with the values of `new`. ValueError for a name that `old` does not have."""
+    if not isinstance(old, dict):
+        return new
+    if not isinstance(new, dict):
+        if "source" in old:
+            return {"value": new, "date": "your own", "source": where}
+        raise ValueError(f"{where}: {new!r} stands in place of {', '.join(old)}")
+    if unknown := sorted(new.keys() - old.keys()):
+        raise ValueError(f"{where}: there is no input {unknown[0]!r}; there are {', '.join(old)}")
+    return {**old, **{name: _merged(old[name], value, where) for name, value in new.items()}}
 
 
 def plan(inputs: Inputs, mix: str, rate: int) -> Plan:
     """The plan for so many operations of the mix a second, all the time."""
-    given, assumed, prices = inputs.given, inputs.given["assumed"], inputs.given["prices"]
+    given, assumed = inputs.given, inputs.given["assumed"]
     shares = {name: share / 100 for name, share in inputs.throughput["shares"][mix].items()}
     cores = _cores(inputs, mix, shares, rate)
     pods = {
@@ -112,18 +137,21 @@ def plan(inputs: Inputs, mix: str, rate: int) -> Plan:
         units["graph" if kind == "link" else "node"] += calls * one.outbox_units
         events += calls * one.chunks
         invocations += calls * one.chunks * given["targets"].get(kind, 0)
-    usable = inputs.given["quotas"]["partition_write_units"] * assumed["partition_share_used"]
+    usable = inputs.quota("partition_write_units") * assumed["partition_share_used"]
     storage = assumed["notes"] * inputs.throughput["stored_bytes_a_note"] / 1e9
     cache_shards = _cache_shards(inputs, mix, rate)
     month = _SECONDS / 1e6
     dollars = {
-        "write units, on demand": units["write"] * month * prices["write_units_million"],
-        "read units, on demand": units["read"] * month * prices["read_units_million"],
-        "storage": storage * prices["storage_gb_month"],
-        "events": events * month * prices["events_million"],
-        "queue requests": invocations * assumed["queue_requests_a_message"] * month * prices["queue_requests_million"],
-        "cores": sum(pods.values()) * _HOURS * prices["core_hour"],
-        "cache": cache_shards * assumed["cache_nodes_a_shard"] * _HOURS * prices["cache_node_hour"],
+        "write units, on demand": units["write"] * month * inputs.price("write_units_million"),
+        "read units, on demand": units["read"] * month * inputs.price("read_units_million"),
+        "storage": storage * inputs.price("storage_gb_month"),
+        "events": events * month * inputs.price("events_million"),
+        "queue requests": invocations
+        * assumed["queue_requests_a_message"]
+        * month
+        * inputs.price("queue_requests_million"),
+        "cores": sum(pods.values()) * _HOURS * inputs.price("core_hour"),
+        "cache": cache_shards * assumed["cache_nodes_a_shard"] * _HOURS * inputs.price("cache_node_hour"),
     }
     return Plan(
         mix=mix,
@@ -170,26 +198,27 @@ def _cache_shards(inputs: Inputs, mix: str, rate: int) -> int:
     return max(1, by_commands, math.ceil(held / float(assumed["cache_node_bytes"])))
 
 
-def plans() -> str:
+def plans(inputs: Inputs) -> str:
     """The table of the plans."""
-    inputs = load()
     made = [plan(inputs, each["mix"], each["rate"]) for each in inputs.given["plans"]]
-    quotas = inputs.given["quotas"]
     rows: list[tuple[str, list[str]]] = [
         (f"pods of {name}, one process each", [f"{each.pods[name]:,}" for each in made]) for name in _SERVICES
     ]
     rows += [
         ("cores that they use", [f"{sum(each.cores.values()):,.0f}" for each in made]),
         ("DynamoDB write units", [f"{each.write_units:,.0f}" for each in made]),
-        ("... of the table's default quota", [_share(each.write_units, quotas["table_write_units"]) for each in made]),
+        (
+            "... of the table's default quota",
+            [_share(each.write_units, inputs.quota("table_write_units")) for each in made],
+        ),
         ("DynamoDB read units", [f"{each.read_units:,.0f}" for each in made]),
         ("users among whom the writes must be spread, at least", [f"{each.users:,}" for each in made]),
         ("outbox shards of node", [f"{each.outbox_shards['node']:,}" for each in made]),
         ("outbox shards of graph", [f"{each.outbox_shards['graph']:,}" for each in made]),
         ("events", [f"{each.events:,.0f}" for each in made]),
-        ("... of the quota, if each went alone", [_share(each.events, quotas["put_events"]) for each in made]),
+        ("... of the quota, if each went alone", [_share(each.events, inputs.quota("put_events")) for each in made]),
         ("invocations (messages to queues)", [f"{each.invocations:,.0f}" for each in made]),
-        ("... of the quota", [_share(each.invocations, quotas["invocations"]) for each in made]),
+        ("... of the quota", [_share(each.invocations, inputs.quota("invocations")) for each in made]),
         ("Redis shards", [f"{each.cache_shards:,}" for each in made]),
         ("GB in DynamoDB", [f"{each.storage_gb:,.0f}" for each in made]),
     ]
@@ -202,10 +231,9 @@ def plans() -> str:
     return "\n".join(lines)
 
 
-def limits() -> str:
+def limits(inputs: Inputs) -> str:
     """The table of what one partition and one pod limit."""
-    inputs = load()
-    usable = inputs.given["quotas"]["partition_write_units"]
+    usable = inputs.quota("partition_write_units")
     linked, create, link = (inputs.operation(name) for name in ("create_linked", "create", "link"))
     lines = ["| limit | a second |", "|---|---:|"]
     rows = [
@@ -230,17 +258,12 @@ _CORE = {
 }
 
 
-def inputs_table() -> str:
+def inputs_table(inputs: Inputs) -> str:
     """The inputs, as the tables were made with them."""
-    inputs = load()
     given, measured = inputs.given, inputs.throughput
     lines = ["| input | value | from |", "|---|---|---|"]
-    for name, value in given["prices"].items():
-        if name not in ("date", "source"):
-            lines.append(f"| {name} | {value} | {given['prices']['source']}, {given['prices']['date']} |")
-    for name, value in given["quotas"].items():
-        if name not in ("date", "source"):
-            lines.append(f"| {name} | {value:,} | {given['quotas']['source']}, {given['quotas']['date']} |")
+    for name, each in [*given["prices"].items(), *given["quotas"].items()]:
+        lines.append(f"| {name} | {each['value']:,} | {each['source']}; {each['date']} |")
     for name, value in given["assumed"].items():
         shown = ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else f"{value:,}"
         lines.append(f"| {name} | {shown} | assumed |")
@@ -256,8 +279,29 @@ def _share(value: float, quota: float) -> str:
 
 def _provisioned(inputs: Inputs, made: Plan) -> float:
     """Dollars a month with provisioned units, of which as much is used as of a partition."""
-    prices, used = inputs.given["prices"], inputs.given["assumed"]["partition_share_used"]
-    units: float = made.write_units * prices["write_unit_hour"] + made.read_units * prices["read_unit_hour"]
+    used = inputs.given["assumed"]["partition_share_used"]
+    units: float = made.write_units * inputs.price("write_unit_hour") + made.read_units * inputs.price("read_unit_hour")
     others: float = sum(value for name, value in made.dollars.items() if not name.endswith("on demand"))
     total: float = others + units / used * _HOURS
     return total
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.capacity", description=main.__doc__)
+    parser.add_argument(
+        "--inputs",
+        type=Path,
+        metavar="FILE",
+        help='JSON with values in place of those of docs/capacity.json, such as {"prices": {"core_hour": 0.03}}',
+    )
+    own = parser.parse_args(argv).inputs
+    try:
+        inputs = load(own)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    print("\n\n".join((plans(inputs), limits(inputs), inputs_table(inputs))))
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ from protos.similarity.v1 import similarity_pb2
 from services.cleanup_service.model.erasure import Erasure
 from services.cleanup_service.model.findings import Finding, ReconcileReport
 from services.cleanup_service.model.saga import Cascade, Deletion, Restore, Saga, State, Step
-from services.cleanup_service.ports import Record
+from services.cleanup_service.ports import END_OF_TIME_MS, Record, TimeRange
 from shared.errors import InvalidArgument, Violations
 from shared.events.envelope import Event
 from shared.tokens import PAGE, Text, TokenCodec
@@ -70,6 +70,21 @@ def state(value: int) -> State | None:
         violations.add("state", "must be a DeletionState")
     violations.raise_if_any()
     return _STATE_OF[value]
+
+
+def times(request: cleanup_pb2.ListDeletionsRequest) -> TimeRange:
+    """start_time and end_time of a list. Raises InvalidArgument for what is no Timestamp."""
+    violations = Violations()
+    found = {}
+    for field in ("start_time", "end_time"):
+        if request.HasField(field):
+            value: Timestamp = getattr(request, field)
+            if not 0 <= value.nanos < 1_000_000_000:
+                violations.add(field, "is not a valid google.protobuf.Timestamp")
+            # Rounded up, since times are whole milliseconds and both bounds are compared from below.
+            found[field] = value.seconds * 1000 + (value.nanos + 999_999) // 1_000_000
+    violations.raise_if_any()
+    return TimeRange(max(found.get("start_time", 0), 0), min(found.get("end_time", END_OF_TIME_MS), END_OF_TIME_MS))
 
 
 def erasure(known: Erasure) -> cleanup_pb2.Erasure:

@@ -6,6 +6,7 @@ from typing import Any
 
 from protos.cleanup.v1 import cleanup_pb2
 from services.cleanup_service import convert
+from services.cleanup_service.ports import ALWAYS
 from services.cleanup_service.ports.export_user import UserDataReader
 from services.cleanup_service.usecases import validation
 from services.cleanup_service.usecases.deletions import Deletions
@@ -52,14 +53,17 @@ class CleanupServicer:
         self, request: cleanup_pb2.ListDeletionsRequest, context: Any
     ) -> cleanup_pb2.ListDeletionsResponse:
         size = page_size("page_size", request.page_size, default=50, maximum=200)
-        bound = fingerprint("ListDeletions", request.user_id, request.state)
+        times = convert.times(request)
+        # Without a range the tokens are those of earlier releases.
+        of_range = () if times == ALWAYS else (times.start_ms, times.end_ms)
+        bound = fingerprint("ListDeletions", request.user_id, request.state, *of_range)
         position = convert.position(bound, request.page_token)
         state = convert.state(request.state)
         validation.check_list_deletions(request.user_id, state)
         if request.user_id or state is None:
-            page = await list_deletions_of_user(self.deletions, request.user_id, state, position, size)
+            page = await list_deletions_of_user(self.deletions, request.user_id, state, position, size, times)
         else:
-            page = await list_deletions_in_state(self.deletions, state, position, size)
+            page = await list_deletions_in_state(self.deletions, state, position, size, times)
         return cleanup_pb2.ListDeletionsResponse(
             deletions=[convert.deletion(saga) for saga in page.sagas],
             next_page_token=convert.page_token(bound, page.position),

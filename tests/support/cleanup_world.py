@@ -14,6 +14,7 @@ from typing import Any
 from services.cleanup_service.model.erasure import Erasure, ErasureRecord
 from services.cleanup_service.model.saga import Cascade, Deletion, Saga, State
 from services.cleanup_service.ports import (
+    ALWAYS,
     Archived,
     Fenced,
     NodeKey,
@@ -21,6 +22,7 @@ from services.cleanup_service.ports import (
     Record,
     Similarity,
     Superseded,
+    TimeRange,
     WriteConflict,
     edge_key,
 )
@@ -204,11 +206,11 @@ class FakeSagas:
             due for due, saga in found if due.position > after and (until_ms is None or saga.queue_time_ms <= until_ms)
         ][:limit]
 
-    async def list_by_user(self, user_id: str, after: str, limit: int) -> list[QueueEntry]:
+    async def list_by_user(self, user_id: str, after: str, limit: int, times: TimeRange = ALWAYS) -> list[QueueEntry]:
         found = [
             QueueEntry(*key, f"{saga.delete_ms:013d}#{key[1]}")
             for key, saga in self.w.sagas.items()
-            if key[0] == user_id
+            if key[0] == user_id and saga.delete_ms in times
         ]
         found.sort(key=lambda due: due.position)
         return [due for due in found if due.position > after][:limit]

@@ -15,7 +15,7 @@ from typing import Any
 
 from protos import table
 from services.cleanup_service.model.saga import Cascade, HistoryEntry, Lease, Saga, State, Step
-from services.cleanup_service.ports import NodeKey, QueueEntry, WriteConflict
+from services.cleanup_service.ports import ALWAYS, NodeKey, QueueEntry, TimeRange, WriteConflict
 from shared.dynamo import Condition, ConditionFailed, Item, Put, Table, TransactionCancelled, Update
 from shared.events.envelope import Event
 from shared.events.outbox import Outbox
@@ -70,12 +70,12 @@ class DynamoSagas:
     ) -> list[QueueEntry]:
         return await _entries(self._table, table.saga_partition(state, shard), until_ms, after, limit)
 
-    async def list_by_user(self, user_id: str, after: str, limit: int) -> list[QueueEntry]:
+    async def list_by_user(self, user_id: str, after: str, limit: int, times: TimeRange = ALWAYS) -> list[QueueEntry]:
         page = await self._table.query(
             table.saga_time_partition(user_id),
             index=table.USER_TIME_INDEX,
-            after=after or table.TIME,
-            before=table.time_end(),
+            after=max(after, table.time_bound(times.start_ms)),
+            before=table.time_bound(times.end_ms),
             limit=limit,
         )
         return [

@@ -15,6 +15,8 @@ from shared.errors import Aborted
 Record = Mapping[str, Any]
 NodeKey = tuple[str, str]
 """(user_id, node_id)"""
+END_OF_TIME_MS = 9_999_999_999_999
+"""The last time that a key of an index can hold, in the year 2286."""
 
 
 class WriteConflict(Aborted):
@@ -32,6 +34,25 @@ class QueueEntry:
     user_id: str
     node_id: str
     position: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """From start_ms on, and before end_ms."""
+
+    start_ms: int = 0
+    end_ms: int = END_OF_TIME_MS
+
+    def __contains__(self, ms: int) -> bool:
+        return self.start_ms <= ms < self.end_ms
+
+    @property
+    def empty(self) -> bool:
+        """Whether it holds no time."""
+        return self.start_ms >= self.end_ms
+
+
+ALWAYS = TimeRange()
 
 
 class SagaStore(Protocol):
@@ -62,8 +83,11 @@ class SagaStore(Protocol):
         most entries that are returned.
         """
 
-    async def list_by_user(self, user_id: str, after: str, limit: int) -> list[QueueEntry]:
-        """A user's sagas by the time of the delete, oldest first, after a position. Eventually consistent."""
+    async def list_by_user(self, user_id: str, after: str, limit: int, times: TimeRange = ALWAYS) -> list[QueueEntry]:
+        """A user's sagas by the time of the delete, oldest first, after a position. Eventually consistent.
+
+        times: only those of notes that were deleted in this range.
+        """
 
 
 class DeletionQueue(Protocol):

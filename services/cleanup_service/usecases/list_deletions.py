@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from services.cleanup_service.model.saga import Saga, State
-from services.cleanup_service.ports import NodeKey, QueueEntry
+from services.cleanup_service.ports import ALWAYS, NodeKey, QueueEntry, TimeRange
 from services.cleanup_service.usecases.deletions import Deletions
 
-# A page that is filtered by state reads at most this many sagas, so it may hold fewer than were asked for.
+# A page that is filtered reads at most this many sagas, so it may hold fewer than were asked for.
 _MAX_READ = 1000
 
 
@@ -20,13 +20,16 @@ class DeletionPage:
 
 
 async def list_deletions_of_user(
-    deletions: Deletions, user_id: str, state: State | None, position: str, limit: int
+    deletions: Deletions, user_id: str, state: State | None, position: str, limit: int, times: TimeRange = ALWAYS
 ) -> DeletionPage:
-    """A user's deletions by the time of the delete, oldest first. state: only those in it, None for all."""
+    """A user's deletions by the time of the delete, oldest first.
+
+    state: only those in it, None for all. times: only those of notes that were deleted in this range.
+    """
     found: list[Saga] = []
     read = 0
-    while True:
-        page = await deletions.store.list_by_user(user_id, position, limit)
+    while not times.empty:
+        page = await deletions.store.list_by_user(user_id, position, limit, times)
         for entry, saga in await _read(deletions, page):
             position = entry.position
             read += 1
@@ -38,6 +41,7 @@ async def list_deletions_of_user(
             return DeletionPage(found, "")
         if read >= _MAX_READ:
             return DeletionPage(found, position)
+    return DeletionPage(found, "")
 
 
 async def all_deletions_of_user(deletions: Deletions, user_id: str) -> AsyncIterator[Sequence[Saga]]:
@@ -51,15 +55,35 @@ async def all_deletions_of_user(deletions: Deletions, user_id: str) -> AsyncIter
             return
 
 
-async def list_deletions_in_state(deletions: Deletions, state: State, position: str, limit: int) -> DeletionPage:
-    """The deletions of all users in a state, by Saga.queue_time_ms, oldest first."""
-    merged: list[QueueEntry] = []
-    for shard in range(deletions.store.shards):
-        merged += await deletions.store.list_by_state(state, shard, None, position, limit)
-    merged.sort(key=lambda entry: entry.position)
-    page = merged[:limit]
-    found = [saga for _, saga in await _read(deletions, page) if saga is not None and saga.state is state]
-    return DeletionPage(found, page[-1].position if len(merged) > limit else "")
+async def list_deletions_in_state(
+    deletions: Deletions, state: State, position: str, limit: int, times: TimeRange = ALWAYS
+) -> DeletionPage:
+    """The deletions of all users in a state, by Saga.queue_time_ms, oldest first.
+
+    times: only those of notes that were deleted in this range. The queue is not in the order of the deletes, so all of
+    it is read.
+    """
+    found: list[Saga] = []
+    read = 0
+    while not times.empty:
+        merged: list[QueueEntry] = []
+        for shard in range(deletions.store.shards):
+            merged += await deletions.store.list_by_state(state, shard, None, position, limit)
+        merged.sort(key=lambda entry: entry.position)
+        page = merged[:limit]
+        for entry, saga in await _read(deletions, page):
+            position = entry.position
+            read += 1
+            if saga is not None and saga.state is state and saga.delete_ms in times:
+                found.append(saga)
+            if len(found) == limit:
+                is_last = len(merged) <= limit and entry is page[-1]
+                return DeletionPage(found, "" if is_last else position)
+        if len(merged) <= limit:
+            return DeletionPage(found, "")
+        if read >= _MAX_READ:
+            return DeletionPage(found, position)
+    return DeletionPage(found, "")
 
 
 async def _read(deletions: Deletions, page: Sequence[QueueEntry]) -> list[tuple[QueueEntry, Saga | None]]:

@@ -66,6 +66,14 @@ class ListLookup:
                 await self._from_dynamodb(result, user_id, unresolved, token)
         return result
 
+    async def warm(self, user_id: str, node_ids: Sequence[str]) -> None:
+        """Put the lists of these notes into the caches, those that Redis does not hold; nothing without Redis.
+
+        Nobody has asked for them, so they count neither as hits nor as misses.
+        """
+        if self.cache.space:
+            await self.filler.resolve_all(user_id, [(node_id, CacheState.MISSING) for node_id in node_ids], None)
+
     # ------------------------------------------------------------------ tier 1
     def _from_memory(
         self, result: LookupResult, user_id: str, node_ids: Sequence[str], token: Token | None

@@ -1,5 +1,7 @@
 """What the events of the node service change here. Events may come late, twice, and in any order."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.graph_service.ports import EdgeStore
@@ -7,7 +9,9 @@ from services.graph_service.usecases.detach_node import DetachNode
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.list_lookup import ListLookup
 from services.graph_service.usecases.set_node_visibility import SetNodeVisibility
-from shared.errors import Aborted
+from shared.errors import Aborted, Brain2Error
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,16 @@ class NodeEvents:
         if node_id in await self.lookup.hidden(user_id):
             await self.visibility.set_node_visibility(user_id, node_id, 1, visible=True, incarnation=incarnation)
         self.existence.put(user_id, node_id, title)
+
+    async def warm(self, user_id: str, node_ids: Sequence[str]) -> None:
+        """Put the lists of new notes, which are empty as a rule, into the caches. Never raises.
+
+        Each is read from DynamoDB under a lease, like any other list. Links may exist already, since events come late.
+        """
+        try:
+            await self.lookup.warm(user_id, node_ids)
+        except Brain2Error as error:
+            log.debug("lists of new notes are not in the caches", extra={"notes": len(node_ids), "error": repr(error)})
 
     async def node_updated(self, user_id: str, node_id: str, version: int, incarnation: int) -> None:
         """The title may have changed.

@@ -6,15 +6,16 @@ A key holds one of three values (docs/adr/0011):
     W <random>                      an invalidation: a writer is changing the note.
 A writer puts its invalidation before the transaction and replaces it by the new note afterwards. In between no reader
 gets or fills the old note, and after a crash the invalidation keeps the key unusable until it expires. A reader that
-finds no value takes a lease, reads the store, and fills the key only while its lease is still there. When an
-invalidation can't be put because Redis is away, it is pending: this process bypasses the key until it has removed it.
-Missing notes are not cached.
+finds no value takes a lease, reads the store, and fills the key only while its lease is still there. A creation takes
+its lease before the transaction and fills the key afterwards, so the first read finds the note. When an invalidation
+can't be put because Redis is away, it is pending: this process bypasses the key until it has removed it. Missing notes
+are not cached.
 """
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from services.node_service.adapters import codec
@@ -169,24 +170,21 @@ class CachedNodeStore:
             else:
                 values = await self._redis.call("MGET", *keys)
             held = {node_id: value for node_id, value in zip(wanted, values, strict=True) if value}
-            absent = [node_id for node_id in wanted if node_id not in held]
-            leases = [_token(b"L") for _ in absent]
-            answers = (
-                await self._redis.pipeline(
-                    [
-                        ("SET", _key(user_id, node_id), lease, "NX", "PX", LEASE_MS)
-                        for node_id, lease in zip(absent, leases, strict=True)
-                    ]
-                )
-                if absent
-                else []
-            )
+            absent = {_key(user_id, node_id): node_id for node_id in wanted if node_id not in held}
+            leases = await self._take_leases(list(absent))
         except Brain2Error:
             return {}
-        for node_id, lease, answer in zip(absent, leases, answers, strict=True):
-            if answer is not None:
-                held[node_id] = _OWN_LEASE + lease
-        return held
+        return held | {absent[key]: _OWN_LEASE + lease for key, lease in leases.items()}
+
+    async def _take_leases(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """By key, the leases that were given: one for each key without a value. One round trip for all of them."""
+        if not keys:
+            return {}
+        leases = {key: _token(b"L") for key in keys}
+        answers = await self._redis.pipeline(
+            [("SET", key, lease, "NX", "PX", LEASE_MS) for key, lease in leases.items()]
+        )
+        return {key: leases[key] for key, answer in zip(keys, answers, strict=True) if answer is not None}
 
     async def _miss(
         self, read: Read[S], user_id: str, node_ids: Sequence[str], held: Mapping[str, bytes]
@@ -218,10 +216,12 @@ class CachedNodeStore:
     # ------------------------------------------------------------------ writes
 
     async def commit(self, write: NodeWrite) -> Outcome:
+        if write.before is None:
+            leases = await self._lease_new([write])
+            outcome = await self._store.commit(write)
+            self._fill_new(leases, [(write.after, outcome)])
+            return outcome
         note = write.after or write.before
-        if write.before is None or note is None:
-            # A note that was missing isn't cached, and its first reader fills the key.
-            return await self._store.commit(write)
         key = _key(note.user_id, note.node_id)
         invalidation = await self._invalidate(key)
         try:
@@ -232,11 +232,51 @@ class CachedNodeStore:
                 self._add_pending(key)
         # After any other outcome the invalidation is left to expire, because what was written isn't known here.
         if outcome is Outcome.DONE and invalidation is not None:
-            # The writer needs not wait: until this has been done, readers get the note from the store.
-            completing = asyncio.create_task(self._complete_invalidation(key, invalidation, write.after, note.version))
-            self._completing.add(completing)
-            completing.add_done_callback(self._completing.discard)
+            self._complete_later(self._complete_invalidation(key, invalidation, write.after, note.version))
         return outcome
+
+    async def commit_new(self, writes: Sequence[NodeWrite]) -> list[Outcome | Brain2Error]:
+        leases = await self._lease_new(writes)
+        outcomes = await self._store.commit_new(writes)
+        # Without the contents: an import of many notes must not push out of Redis what is being read.
+        notes = [_without_content(write.after) for write in writes]
+        self._fill_new(leases, list(zip(notes, outcomes, strict=True)))
+        return outcomes
+
+    async def _lease_new(self, writes: Sequence[NodeWrite]) -> dict[str, bytes]:
+        """By key, the leases of notes that are about to be created; none when Redis doesn't answer.
+
+        They are taken before the transaction, because only then every later writer of the note ends them.
+        """
+        keys = [_key(write.after.user_id, write.after.node_id) for write in writes if write.after is not None]
+        try:
+            return await self._take_leases(keys)
+        except Brain2Error:
+            return {}
+
+    def _fill_new(
+        self, leases: Mapping[str, bytes], notes: Sequence[tuple[Summary | None, Outcome | Brain2Error]]
+    ) -> None:
+        """Fill the keys of notes that were created, and give back the leases of the others."""
+        if leases:
+            created = [note for note, outcome in notes if note is not None and outcome is Outcome.DONE]
+            self._complete_later(self._complete_creations(leases, created))
+
+    async def _complete_creations(self, leases: Mapping[str, bytes], created: Sequence[Summary]) -> None:
+        keys = [_key(note.user_id, note.node_id) for note in created]
+        entries = dict(zip(keys, await in_slices(_entry, created), strict=True))
+        ends = [
+            self._complete(keys=[key], args=[lease, entries.get(key, b""), 0, self._keep_ms])
+            for key, lease in leases.items()
+        ]
+        for result in await asyncio.gather(*ends, return_exceptions=True):
+            _ignored(result)
+
+    def _complete_later(self, end: Coroutine[Any, Any, None]) -> None:
+        """The writer needs not wait: until this has been done, readers get the note from the store."""
+        completing = asyncio.create_task(end)
+        self._completing.add(completing)
+        completing.add_done_callback(self._completing.discard)
 
     async def drain(self) -> None:
         """Wait until Redis has the ends of all writes."""
@@ -307,9 +347,6 @@ class CachedNodeStore:
     async def all_from(self, user_id: str, after: str, limit: int) -> list[Summary]:
         return await self._store.all_from(user_id, after, limit)
 
-    async def commit_new(self, writes: Sequence[NodeWrite]) -> list[Outcome | Brain2Error]:
-        return await self._store.commit_new(writes)
-
     async def previous_answer(self, request: IdempotentRequest) -> Summary | None:
         return await self._store.previous_answer(request)
 
@@ -329,6 +366,10 @@ def _token(kind: bytes) -> bytes:
 
 def _entry(note: Summary) -> bytes:
     return b"V%0*d" % (_VERSION_DIGITS, note.version) + codec.encode(note)
+
+
+def _without_content(note: Summary | None) -> Summary | None:
+    return note.summary() if isinstance(note, Node) else note
 
 
 def _summary(value: bytes) -> Summary | None:

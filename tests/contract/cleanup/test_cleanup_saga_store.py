@@ -11,7 +11,7 @@ from protos import table
 from services.cleanup_service.adapters.sagas import DynamoSagas
 from services.cleanup_service.model import saga as sagas
 from services.cleanup_service.model.saga import Cascade, Deletion, Saga, State
-from services.cleanup_service.ports import SagaStore, WriteConflict
+from services.cleanup_service.ports import SagaStore, TimeRange, WriteConflict
 from shared.dynamo import Put
 from shared.events.envelope import Event, new_event
 from shared.ids import SystemClock, UlidFactory
@@ -143,6 +143,16 @@ async def test_a_user_s_sagas_come_in_the_order_of_the_deletes(store: SagaStore,
     assert [due.node_id for due in first] == ["c", "a.b-c_d"]
     rest = await store.list_by_user(user, first[-1].position, 2)
     assert [due.node_id for due in rest] == ["b"]
+
+    async def within(start_ms: int, end_ms: int, after: str = "") -> list[str]:
+        found = await store.list_by_user(user, after, 9, TimeRange(start_ms, end_ms))
+        return [due.node_id for due in found]
+
+    assert await within(1001, 1003) == ["a.b-c_d", "b"]
+    assert await within(1000, 1002) == ["c", "a.b-c_d"]
+    assert await within(1000, 1003, first[0].position) == ["a.b-c_d", "b"]
+    assert await within(1002, 1003, first[0].position) == ["b"]
+    assert await within(1003, 9_999_999_999_999) == []
 
 
 def test_shards_are_used_evenly() -> None:

@@ -15,6 +15,7 @@ import yaml
 
 from deploy.docs import FILES, ROOT
 from tests.contract.deploy.test_docs import anchors
+from tests.support.scrape import parse
 
 _PROMETHEUS = ROOT / "deploy" / "prometheus"
 _RULES: dict[str, Any] = yaml.safe_load((_PROMETHEUS / "rules.yaml").read_text(encoding="utf-8"))
@@ -100,6 +101,53 @@ def asked() -> set[str]:
 
 def test_rules_and_dashboard_ask_for_documented_metrics_only() -> None:
     assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in asked()} <= documented()
+
+
+def kept_series() -> list[dict[str, str]]:
+    """A real scrape of all services as promtool's series: a counter grows by its value each minute.
+
+    `make run`'s services answered it (tests/e2e/test_metrics.py); the label service is what Prometheus adds.
+    """
+    found, service = [], ""
+    for part in (
+        (ROOT / "tests" / "contract" / "deploy" / "scrape.txt").read_text(encoding="utf-8").split("# service: ")
+    ):
+        service, _, text = part.partition("\n")
+        for family in parse(text).values() if service else ():
+            for (name, pairs), value in family.samples.items():
+                labels = ",".join(f'{key}="{each}"' for key, each in (*pairs, ("service", service)))
+                number = f"{value:f}"
+                values = f"{number}x30" if family.kind == "gauge" else f"0+{number}x30"
+                found.append({"series": f"{name}{{{labels}}}", "values": values})
+    return found
+
+
+def test_every_query_of_the_dashboard_has_an_answer_in_a_real_scrape(tmp_path: Path) -> None:
+    """Also where nothing is wrong: a panel without data looks like a broken one."""
+    one = [{"labels": "{}", "value": 1}]
+    answered = [
+        {"expr": f"count({query}) > bool 0", "eval_time": "30m", "exp_samples": one}
+        for query in dict.fromkeys(queries())
+    ]
+    case = {"interval": "1m", "input_series": kept_series(), "promql_expr_test": answered}
+    (tmp_path / "rules.yaml").write_text((_PROMETHEUS / "rules.yaml").read_text(encoding="utf-8"))
+    (tmp_path / "case.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [case]}))
+    answer = promtool("test", "rules", "case.yaml", directory=tmp_path)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize("query", queries() + [rule["expr"] for group in _RULES["groups"] for rule in group["rules"]])
+def test_a_query_groups_and_selects_by_labels_that_its_metrics_have(query: str) -> None:
+    has: dict[str, set[str]] = {}
+    for each in kept_series():
+        name, _, labels = each["series"].partition("{")
+        has.setdefault(name, set()).update(re.findall(r'(\w+)="', labels))
+    named = metrics_of(query)
+    if named & (_RECORDED | _FOREIGN):
+        return
+    grouped = {label for labels in re.findall(r"by \(([^)]*)\)", query) for label in re.split(r",\s*", labels)}
+    selected = {label for labels in re.findall(r"\{([^}]*)\}", query) for label in re.findall(r"(\w+)\s*[=!]", labels)}
+    assert grouped | selected <= set.union(*(has[name] for name in named))
 
 
 def test_names_are_told_from_functions_and_labels() -> None:

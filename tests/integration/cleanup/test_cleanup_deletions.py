@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos.cleanup.v1 import cleanup_pb2
 from protos.node.v1 import node_pb2
@@ -233,8 +234,9 @@ async def test_lists_are_paged_for_users_and_for_operators(
 ) -> None:
     ids = [f"n{number}" for number in range(7)]
     peers.add(user, *ids)
+    start_ms = now_ms()
     for number, node_id in enumerate(ids):
-        node = peers.delete(user, node_id, now_ms=now_ms() + number, purge_ms=now_ms() + 3_600_000)
+        node = peers.delete(user, node_id, now_ms=start_ms + number, purge_ms=start_ms + 3_600_000)
         await publish(stores, event_of(node, "node.deleted"))
 
     async def all_there() -> bool:
@@ -245,12 +247,26 @@ async def test_lists_are_paged_for_users_and_for_operators(
     assert await _listed(service, user_id=user, state=PENDING, page_size=2) == ids
     everybody = await _listed(service, state=PENDING, page_size=5)
     assert [node_id for node_id in everybody if node_id in ids][-7:] == ids
+
+    def at(number: float) -> Timestamp:
+        microseconds = round((start_ms + number) * 1000)
+        return Timestamp(seconds=microseconds // 1_000_000, nanos=microseconds % 1_000_000 * 1000)
+
+    for who in ({"user_id": user}, {"state": PENDING}):
+        found = await _listed(service, **who, page_size=2, start_time=at(2), end_time=at(5))
+        assert [node_id for node_id in found if node_id in ids][-3:] == ["n2", "n3", "n4"]
+    assert await _listed(service, user_id=user, start_time=at(3.5)) == ["n4", "n5", "n6"]
+    assert await _listed(service, user_id=user, end_time=at(3.5)) == ["n0", "n1", "n2", "n3"]
+    assert await _listed(service, user_id=user, start_time=at(5), end_time=at(2)) == []
+    assert await _listed(service, user_id=user, end_time=Timestamp(seconds=-1)) == []
     request = cleanup_pb2.ListDeletionsRequest(user_id=user, page_size=3)
     token = (await service.stub.ListDeletions(request)).next_page_token
     for wrong in (
         cleanup_pb2.ListDeletionsRequest(),
         cleanup_pb2.ListDeletionsRequest(user_id="#"),
         cleanup_pb2.ListDeletionsRequest(user_id="someone-else", page_token=token),
+        cleanup_pb2.ListDeletionsRequest(user_id=user, page_token=token, start_time=at(0)),
+        cleanup_pb2.ListDeletionsRequest(user_id=user, start_time=Timestamp(nanos=-1)),
         cleanup_pb2.ListDeletionsRequest(user_id=user, page_size=-1),
         cleanup_pb2.ListDeletionsRequest(user_id=user, state=99),  # type: ignore[arg-type]
     ):

@@ -168,6 +168,12 @@ class Machine(RuleBasedStateMachine):
         for note in NOTES:
             self._check(process, note, None)
 
+    @rule(process=who, note=notes)
+    def hear_late_of_a_creation(self, process: int, note: str) -> None:
+        """The event of a note that has edges already: its list is put into the caches as it is, not as it began."""
+        self._finish_fills(process, note)
+        self.run(self.world.processes[process].components.node_events.warm(self.user_id, (note,)))
+
     @precondition(lambda self: len(self.fills) < 2)
     @rule(process=who, note=notes, cold=st.booleans())
     def begin_a_slow_read(self, process: int, note: str, cold: bool) -> None:

@@ -1,17 +1,20 @@
 """The life of a note as graph hears of it: created, purged, created again under the same id."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from protos.graph.v1 import graph_pb2
+from services.graph_service.adapters.dynamo import DynamoEdgeStore
 from services.graph_service.model.edge import NewEdge
 from services.graph_service.model.neighbors import NeighborQuery, NeighborsRequest
-from services.graph_service.ports import VisibilityRecord
-from shared.errors import FailedPrecondition
-from tests.support.graph_world import Process, World
+from services.graph_service.ports import CacheState, PackedList, Slice, VisibilityRecord
+from shared.errors import FailedPrecondition, Unavailable
+from tests.support.graph_world import Gate, Process, World
 from tests.support.stores import Stores
+from tests.support.waiting import within
 
 
 @pytest.fixture
@@ -116,3 +119,76 @@ async def test_a_stored_version_that_the_note_never_had_is_corrected_by_its_owne
     world.directory.records["a"] = VisibilityRecord("a", 2, True, 7)
     assert await set_visibility(process, user, "a", 2, visible=False, incarnation=7)
     assert await record(process, user, "a") == VisibilityRecord("a", 2, True, 7)
+
+
+@pytest.fixture
+def queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The notes whose lists are read from DynamoDB."""
+    read: list[str] = []
+    original = DynamoEdgeStore.neighbors
+
+    async def neighbors(store: DynamoEdgeStore, user_id: str, node_id: str, **how: Any) -> Slice:
+        read.append(node_id)
+        return await original(store, user_id, node_id, **how)
+
+    monkeypatch.setattr(DynamoEdgeStore, "neighbors", neighbors)
+    return read
+
+
+async def test_the_known_empty_list_of_a_new_note_is_in_the_caches_of_all_processes(
+    world: World, user: str, queries: list[str]
+) -> None:
+    first, second = world.processes
+    await first.components.node_events.warm(user, ["a", "b"])
+    assert sorted(queries) == ["a", "b"]
+    for process in (first, second):
+        assert await neighbors(process, user, "a") == await neighbors(process, user, "b") == []
+    assert len(queries) == 2
+
+
+async def test_a_link_that_is_made_while_the_list_of_a_new_note_is_warmed_is_not_lost(
+    world: World, user: str, queries: list[str]
+) -> None:
+    first, second = world.processes
+    await first.components.lookup.hidden(user)  # a list, too, whose fill the gate would stop
+    gate = first.hand.fill_gate = Gate()
+    gate.armed = True
+    warming = asyncio.ensure_future(first.components.node_events.warm(user, ["a"]))
+    async with within(10):
+        await gate.reached.wait()  # it has read the empty list, and has not stored it
+    first.hand.fill_gate = None
+    await second.components.servicer.edges.create_edge(user, NewEdge("a", "b"))
+    first.deliver()
+    gate.open()
+    await warming
+    assert await neighbors(first, user, "a") == await neighbors(second, user, "a") == ["b"]
+
+
+async def test_the_event_of_a_note_that_has_links_already_warms_the_list_as_it_is(
+    world: World, user: str, queries: list[str]
+) -> None:
+    first, second = world.processes
+    await second.components.servicer.edges.create_edge(user, NewEdge("a", "b"))
+    first.deliver()
+    await first.components.node_events.warm(user, ["a"])
+    queries.clear()
+    assert await neighbors(first, user, "a") == await neighbors(second, user, "a") == ["b"]
+    assert queries == []
+
+
+async def test_warming_reads_nothing_without_redis_and_never_fails(
+    world: World, process: Process, user: str, queries: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process.lists.disable()
+    await process.components.node_events.warm(user, ["a"])
+    assert queries == []
+    await process.components.recovery.step()
+
+    async def unavailable(*_: Any, **__: Any) -> Slice:
+        raise Unavailable("away")
+
+    monkeypatch.setattr(DynamoEdgeStore, "neighbors", unavailable)
+    await process.components.node_events.warm(user, ["a"])
+    [state] = await process.lists.read(user, ["a"])
+    assert not isinstance(state, PackedList)
+    assert state in (CacheState.MISSING, CacheState.FILLING)

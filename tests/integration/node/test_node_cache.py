@@ -103,6 +103,18 @@ class World:
         await store.drain()
         return outcome
 
+    def creation(self, node_id: str = "n", **fields: Any) -> NodeWrite:
+        """The write of a new note."""
+        new = replace(self.node, node_id=node_id, **fields)
+        return NodeWrite(before=None, after=new, event=NodeEvent(event_type=NodeEventType.CREATED, node=new, time_ms=1))
+
+    async def create(self, by: CachedNodeStore | None = None, **fields: Any) -> Outcome:
+        """The note "n", which must not be there."""
+        store = by or self.cached
+        outcome = await store.commit(self.creation(**fields))
+        await store.drain()
+        return outcome
+
     async def kind(self) -> bytes:
         return (await self.redis.call("GET", self.key) or b"-")[:1]
 
@@ -286,6 +298,89 @@ async def test_a_purge_is_seen_and_what_comes_after(world: World) -> None:
     world.store.notes[world.user, "n"] = replace(world.node, incarnation=2, title="anew")
     # The lease of the read that found nothing may still be there; whoever fills, fills the new note.
     assert await world.read() == "anew"
+
+
+async def test_a_created_note_is_in_the_cache_before_anybody_reads_it(world: World) -> None:
+    world.store.notes.clear()
+    assert await world.create() is Outcome.DONE
+    assert (await world.read(by=world.replica()), await world.title()) == ("v1", "v1")
+    assert world.store.misses == 0
+    assert 50_000 < await world.redis.call("PTTL", world.key) <= 60_000
+
+
+async def test_notes_that_are_created_together_are_in_the_cache_without_their_contents(world: World) -> None:
+    world.store.notes.clear()
+    world.store.failing = {"m2": Unavailable("no answer")}
+    outcomes = await world.cached.commit_new([world.creation(f"m{at}", title=f"t{at}") for at in range(3)])
+    assert outcomes[:2] == [Outcome.DONE] * 2
+    assert isinstance(outcomes[2], Unavailable)
+    await world.cached.drain()
+    ids = ["m0", "m1"]
+    assert {each.title for each in (await world.cached.titles(world.user, ids, {})).values()} == {"t0", "t1"}
+    assert (await world.cached.summaries(world.user, ids, {})).keys() == set(ids)
+    assert world.store.misses == 0
+    for _ in range(2):
+        found = await world.cached.read(world.user, ids, {})
+        assert {each.content for each in found.values()} == {world.node.content}
+    assert world.store.misses == 1
+    assert await world.redis.call("GET", world.key + "2") is None
+
+
+@pytest.mark.parametrize("change", ["updated", "deleted"])
+async def test_a_creation_does_not_put_back_what_was_overwritten_since(world: World, change: str) -> None:
+    """Its transaction is done, its answer late; another process has changed the note and finished."""
+    world.store.notes.clear()
+    gate = world.store.gate("after commit")
+    creating = asyncio.create_task(world.create())
+    await gate.reached.wait()
+    other = world.replica()
+    if change == "updated":
+        await world.write(by=other)
+    else:
+        before = world.store.notes[world.user, "n"]
+        after = replace(before.summary(), version=2, delete_ms=2)
+        event = NodeEvent(event_type=NodeEventType.DELETED, node=after, time_ms=2)
+        assert await other.commit(NodeWrite(before=before, after=after, event=event)) is Outcome.DONE
+        await other.drain()
+    gate.open()
+    assert await creating is Outcome.DONE
+    found = (await world.cached.read(world.user, ["n"], {}))["n"]
+    assert (found.version, found.deleted) == (2, change == "deleted")
+
+
+async def test_a_creation_fills_nothing_while_another_writer_is_at_work(world: World) -> None:
+    """Its transaction is done, its answer late, and another process has begun to change the note."""
+    world.store.notes.clear()
+    created = world.store.gate("after commit")
+    creating = asyncio.create_task(world.create())
+    await created.reached.wait()
+    gate = world.store.gate("before commit")
+    writing = asyncio.create_task(world.write(by=world.replica()))
+    await gate.reached.wait()
+    created.open()
+    await creating
+    assert await world.kind() == b"W"
+    gate.open()
+    await writing
+    assert await world.read() == "v2"
+
+
+async def test_a_creation_that_is_refused_leaves_the_cache_as_it_was(world: World) -> None:
+    await world.redis.call("DEL", world.key)
+    assert await world.create(title="another") is Outcome.CONFLICT
+    assert await world.kind() == b"-", "its lease would keep readers from filling the key"
+    await world.read()
+    assert await world.create(title="another") is Outcome.CONFLICT
+    assert (await world.read(), world.store.misses) == ("v1", 1)
+
+
+async def test_a_creation_needs_no_redis(world: World) -> None:
+    world.store.notes.clear()
+    away = CachedNodeStore(world.store, Away(), world.clock, keep_seconds=60)
+    assert await world.create(by=away) is Outcome.DONE
+    assert await away.commit_new([world.creation("m")]) == [Outcome.DONE]
+    assert await away.remove_pending() == 0, "no key can hold an older note"
+    assert await world.read() == "v1"
 
 
 async def test_a_missing_note_is_not_cached(world: World) -> None:

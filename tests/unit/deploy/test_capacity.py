@@ -2,6 +2,8 @@
 
 import copy
 from dataclasses import replace
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +87,47 @@ def test_indexing_and_linking_real_notes_are_in_the_plan(inputs: Inputs) -> None
 
 
 def test_the_page_has_every_plan_of_the_inputs() -> None:
-    text = capacity.plans()
-    for each in capacity.load().given["plans"]:
+    inputs = capacity.load()
+    text = capacity.plans(inputs)
+    for each in inputs.given["plans"]:
         assert f"{each['rate']:,} of" in text
+
+
+def test_every_price_and_quota_states_where_it_is_from_and_when() -> None:
+    given = capacity.load().given
+    for name, each in [*given["prices"].items(), *given["quotas"].items()]:
+        assert each.keys() == {"value", "date", "source"}, name
+        assert each["value"] > 0, name
+        date.fromisoformat(each["date"])
+
+
+def test_inputs_of_ones_own_take_the_place_of_those_of_the_checkout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "mine.json"
+    own.write_text('{"prices": {"write_units_million": 1.25}, "assumed": {"least_pods": {"node": 99}}}')
+    capacity.main(["--inputs", str(own)])
+    printed = capsys.readouterr().out
+    assert "| write_units_million | 1.25 | mine.json; your own |" in printed
+    assert "| pods of node, one process each | 99 |" in printed
+    usual, mine = (plan(capacity.load(path), "linkbench", 10_000) for path in (None, own))
+    assert mine.dollars["write units, on demand"] == pytest.approx(2 * usual.dollars["write units, on demand"])
+    assert (usual.pods["graph"], 99) == (mine.pods["graph"], mine.pods["node"])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"prices": {"core_hours": 1}}', "there is no input 'core_hours'"),
+        ('{"prices": 7}', "stands in place of"),
+        ("not JSON", "Expecting value"),
+    ],
+)
+def test_wrong_inputs_are_refused_with_a_reason(
+    text: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "mine.json"
+    own.write_text(text)
+    with pytest.raises(SystemExit):
+        capacity.main(["--inputs", str(own)])
+    assert why in capsys.readouterr().err

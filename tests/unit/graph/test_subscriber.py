@@ -1,19 +1,25 @@
 """Each event of the node service reaches its use case."""
 
+from dataclasses import replace
 from typing import Any
 
 from services.graph_service.subscriber import handlers
+from shared.errors import Unavailable
 from shared.events.envelope import Event
+from shared.events.handlers import BatchHandler
 
 
 class Spy:
-    """Records calls instead of a NodeEvents."""
+    """Records calls instead of a NodeEvents. failing: the note of which every call fails."""
 
-    def __init__(self) -> None:
+    def __init__(self, failing: str = "") -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.failing = failing
 
     def __getattr__(self, name: str) -> Any:
         async def called(*args: Any) -> None:
+            if self.failing in args:
+                raise Unavailable("away")
             self.calls.append((name, *args))
 
         return called
@@ -34,8 +40,24 @@ async def test_each_event_has_its_use_case() -> None:
     await handle["node.purged"](event("purged", 5))
     assert spy.calls == [
         ("node_created", "u", "n", "T", 7),
+        ("warm", "u", ["n"]),
         ("node_updated", "u", "n", 2, 7),
         ("node_deleted", "u", "n", 3, 7),
         ("node_restored", "u", "n", 4, 7),
         ("node_purged", "u", "n", 5),
     ]
+
+
+async def test_the_lists_of_created_notes_are_warmed_together_but_not_those_of_a_replay_or_of_a_failure() -> None:
+    spy: Any = Spy(failing="wrong")
+    created = handlers(spy)["node.created"]
+    events = [
+        replace(event("created", 1, title="T", incarnation="7"), id=name, node_id=name, replay=name == "replayed")
+        for name in ("a", "b", "replayed", "wrong")
+    ]
+    assert isinstance(created, BatchHandler)
+    assert (await created.handle(events)).keys() == {"wrong"}
+    assert spy.calls[-1] == ("warm", "u", ["a", "b"])
+    spy.calls.clear()
+    await created(events[2])
+    assert [name for name, *_ in spy.calls] == ["node_created"]

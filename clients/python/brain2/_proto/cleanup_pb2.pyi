@@ -114,16 +114,20 @@ class GetDeletionResponse(_message.Message):
     def __init__(self, deletion: _Optional[_Union[Deletion, _Mapping]] = ...) -> None: ...
 
 class ListDeletionsRequest(_message.Message):
-    __slots__ = ("user_id", "state", "page_size", "page_token")
+    __slots__ = ("user_id", "state", "page_size", "page_token", "start_time", "end_time")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     state: DeletionState
     page_size: int
     page_token: str
-    def __init__(self, user_id: _Optional[str] = ..., state: _Optional[_Union[DeletionState, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, user_id: _Optional[str] = ..., state: _Optional[_Union[DeletionState, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListDeletionsResponse(_message.Message):
     __slots__ = ("deletions", "next_page_token")
