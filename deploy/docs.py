@@ -192,9 +192,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "table": table_items,
     "rpcs": rpcs,
     "limits": limits,
-    "capacity-plans": capacity.plans,
-    "capacity-limits": capacity.limits,
-    "capacity-inputs": capacity.inputs_table,
+    "capacity-plans": lambda: capacity.plans(capacity.load()),
+    "capacity-limits": lambda: capacity.limits(capacity.load()),
+    "capacity-inputs": lambda: capacity.inputs_table(capacity.load()),
 }
 # Files that are generated as a whole.
 FILES: dict[str, Callable[[], str]] = {
