@@ -40,7 +40,7 @@ async def launched(data: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process
 
         def running() -> bool:
             assert process.returncode is None, "".join(lines)
-            return any("Brain2 is running" in line for line in lines)
+            return any("Ctrl-C stops everything" in line for line in lines)  # the addresses stand above it
 
         await until(running, seconds=90.0, what="the stack")
         yield process, lines
