@@ -21,6 +21,7 @@ from services.node_service.usecases.update_node import update_node
 from services.node_service.usecases.user_settings import StoredUserSettings, get_user_settings, update_user_settings
 from shared.grpc.field_limits import item_errors
 from shared.idempotency import Idempotency, IdempotentRequest
+from shared.resilience.slices import in_slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class NodeServicer:
         nodes, missing = await batch_get_nodes(
             self.notes, request.user_id, request.node_ids, view, request.show_deleted, seen
         )
-        return node_pb2.BatchGetNodesResponse(nodes=[convert.node(each, view) for each in nodes], missing_ids=missing)
+        messages = await in_slices(lambda node: convert.node(node, view), nodes)
+        return node_pb2.BatchGetNodesResponse(nodes=messages, missing_ids=missing)
 
     async def UpdateNode(self, request: node_pb2.UpdateNodeRequest, context: Any) -> node_pb2.UpdateNodeResponse:
         node = await update_node(

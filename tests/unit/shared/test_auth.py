@@ -23,7 +23,7 @@ from tests.support.clock import ManualClock, run_ready
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer, write_keys
 
 KEY = "k" * 32
-SHORT = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+SHORT = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505
 
 
 class Source:
