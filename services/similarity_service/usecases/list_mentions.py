@@ -22,8 +22,8 @@ from shared.pages import page_size
 from shared.tokens import NODE_ID, PAGE, Integer, TokenCodec, fingerprint
 
 MOST_PASSAGES = 3
-# In so many characters of the texts of a page passages are looked for, which takes about a second: in usual notes in the
-# whole, and in long ones in the beginning.
+# In so many characters of the texts of a page passages are looked for, which takes about a second: in the whole of usual
+# notes, and in the beginning of long ones.
 _MOST_TEXT = 1_000_000
 # Places of one text that are looked at for passages: they may all lie in one sentence.
 _MOST_PLACES = 100
