@@ -20,6 +20,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from clients.console.config import Config
+from clients.console.connect import failure
+from clients.console.errors import CallError
 from clients.console.methods import methods
 from clients.console.targets import Targets
 from clients.mcp.server import Views, build
@@ -106,6 +108,8 @@ class Agents:
         headers = [("authorization", f"Bearer {token}")] if token else []
         try:
             await self._targets.unary(methods()[_PROBE], message, headers, _PROBE_SECONDS)
+        except CallError as error:
+            return failure(error)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.UNAUTHENTICATED:
                 return self._unauthenticated(error.details() or "a token is needed", bool(token))

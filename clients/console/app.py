@@ -26,7 +26,7 @@ OPENAPI = HERE / "openapi.json"
 def build(config: Config) -> ASGIApp:
     """The console as an ASGI application; it opens its connections when the server starts it."""
     credentials = None if config.ca is None else grpc.ssl_channel_credentials(config.ca.read_bytes())
-    targets = Targets(config.targets, credentials)
+    targets = Targets(config.targets, credentials, only_authenticated=config.reachable)
     agents = Agents(config, targets, credentials)
 
     @contextlib.asynccontextmanager

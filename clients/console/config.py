@@ -30,6 +30,7 @@ class Config:
     authorization_servers: URLs of OAuth issuers, for the metadata of the MCP server (RFC 9728).
     public_url: the address under which clients know the console, for the same metadata; "" means url.
     user: whose notes the MCP server serves to a request that names no user and has no token.
+    reachable: other machines can reach the console. It then refuses all calls of a service without authentication.
     """
 
     host: str
@@ -42,6 +43,7 @@ class Config:
     authorization_servers: tuple[str, ...] = ()
     public_url: str = ""
     user: str = ""
+    reachable: bool = False
 
     @property
     def url(self) -> str:
@@ -87,7 +89,8 @@ def load(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config
         )
     if (found.tls_certificate is None) != (found.tls_key is None):
         raise ConfigError("TLS needs both --tls-certificate and --tls-key")
-    if not _is_loopback(host) and found.tls_certificate is None and env("BRAIN2_INSECURE") != "1":
+    reachable = not _is_loopback(host) and env("BRAIN2_INSECURE") != "1"
+    if reachable and found.tls_certificate is None:
         raise ConfigError(
             f"{host} is not a loopback address: notes and tokens would cross the network readable by all. Give "
             "--tls-certificate and --tls-key, or set BRAIN2_INSECURE=1 where the network itself is protected"
@@ -103,6 +106,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config
         tuple(found.authorization_server),
         found.public_url.rstrip("/"),
         found.user,
+        reachable,
     )
 
 

@@ -135,6 +135,8 @@ class _Endpoint:
                 text = await _converted(len(answer), lambda answer=answer: _json(self._method, answer))  # type: ignore[misc]
                 yield writer.message(text)
             yield writer.end(None)
+        except CallError as error:
+            yield writer.end(error)
         except grpc.aio.AioRpcError as error:
             yield writer.end(from_rpc(error))
         finally:

@@ -1,6 +1,8 @@
 """The connections to the four services: one channel each, with the retries of docs/retry-policy.json."""
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,22 @@ import grpc
 from clients.console.errors import refusal
 from clients.console.methods import CONTEXTS, Method
 
+log = logging.getLogger(__name__)
+
 # The copy of docs/retry-policy.json that the Python client has.
 POLICY = Path(__file__).resolve().parents[1] / "python" / "brain2" / "retry-policy.json"
 Metadata = Sequence[tuple[str, str]]
+# An RPC of each service that is called without a token and without a user: a service that has authentication answers
+# UNAUTHENTICATED, every other one refuses the empty request.
+_PROBES = {
+    "node": "/brain2.node.v1.NodeService/GetNode",
+    "graph": "/brain2.graph.v1.GraphService/GetEdge",
+    "similarity": "/brain2.similarity.v1.SimilarityService/GetUserSettings",
+    "cleanup": "/brain2.cleanup.v1.CleanupService/GetDeletion",
+}
+_PROBE_SECONDS = 5.0
+# Seconds after which a service is probed again.
+_CLOSED_SECONDS = 60.0
 
 
 class Targets:
@@ -20,9 +35,19 @@ class Targets:
 
     addresses: context -> "host:port". A call of a context that is not among them is refused.
     credentials: TLS to the services; None means plain connections.
+    only_authenticated: calls of a service that lets in callers without a token are refused.
     """
 
-    def __init__(self, addresses: Mapping[str, str], credentials: grpc.ChannelCredentials | None = None) -> None:
+    def __init__(
+        self,
+        addresses: Mapping[str, str],
+        credentials: grpc.ChannelCredentials | None = None,
+        *,
+        only_authenticated: bool = False,
+    ) -> None:
+        self._only_authenticated = only_authenticated
+        # Context -> until when (monotonic seconds) its service counts as one that has authentication.
+        self._closed: dict[str, float] = {}
         self._addresses = addresses
         self._credentials = credentials
         self._channels: dict[str, grpc.aio.Channel] = {}
@@ -54,13 +79,36 @@ class Targets:
                 "unimplemented", f"this console does not reach the {method.context} service", "SERVICE_NOT_REACHED"
             )
 
-    def _channel(self, method: Method) -> grpc.aio.Channel:
+    async def _channel(self, method: Method) -> grpc.aio.Channel:
         self.check(method)
+        if self._only_authenticated and self._closed.get(method.context, 0.0) < time.monotonic():
+            await self._probe(method.context)
         return self._channels[method.context]
+
+    async def _probe(self, context: str) -> None:
+        """Raises CallError unless the service refuses callers without a token."""
+        probe: Any = self._channels[context].unary_unary(_PROBES[context])
+        try:
+            await probe(b"", timeout=_PROBE_SECONDS)
+            code = grpc.StatusCode.OK
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+        if code is grpc.StatusCode.UNAUTHENTICATED:
+            self._closed[context] = time.monotonic() + _CLOSED_SECONDS
+        elif code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            raise refusal("unavailable", f"the {context} service can't be reached now", "SERVICE_NOT_REACHED")
+        else:
+            log.error("the %s service has no authentication, and other machines reach this console", context)
+            raise refusal(
+                "failed_precondition",
+                f"the {context} service has no authentication: the console serves it on loopback only",
+                "SERVICE_WITHOUT_AUTHENTICATION",
+            )
 
     async def unary(self, method: Method, request: bytes, metadata: Metadata, timeout: float | None) -> bytes:
         """The bytes of the answer. Raises grpc.aio.AioRpcError, CallError."""
-        call: Any = self._channel(method).unary_unary(method.path, request_serializer=None, response_deserializer=None)
+        channel = await self._channel(method)
+        call: Any = channel.unary_unary(method.path, request_serializer=None, response_deserializer=None)
         answer: bytes = await call(request, metadata=tuple(metadata), timeout=timeout)
         return answer
 
@@ -68,9 +116,8 @@ class Targets:
         self, method: Method, request: bytes, metadata: Metadata, timeout: float | None
     ) -> AsyncIterator[bytes]:
         """The bytes of each answer. Raises grpc.aio.AioRpcError, CallError; closing the iterator cancels the call."""
-        open_: Any = self._channel(method).unary_stream(
-            method.path, request_serializer=None, response_deserializer=None
-        )
+        channel = await self._channel(method)
+        open_: Any = channel.unary_stream(method.path, request_serializer=None, response_deserializer=None)
         call = open_(request, metadata=tuple(metadata), timeout=timeout)
         try:
             async for answer in call:

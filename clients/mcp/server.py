@@ -108,7 +108,7 @@ def build(views: Views, identify: Identify) -> Server[Any]:
             address.scheme != "brain2"
             or address.netloc != "note"
             or not node_id
-            or not (start.isascii() and start.isdigit())
+            or not (start.isascii() and start.isdigit() and len(start) < 10)
         ):
             raise MCPError(types.INVALID_PARAMS, "a resource is brain2://note/{id}")
         try:
@@ -116,7 +116,7 @@ def build(views: Views, identify: Identify) -> Server[Any]:
         except Brain2Error as error:
             raise MCPError(types.INVALID_PARAMS, f"{error.reason}: {error.message}") from None
         whole = f"# {note.title}\n\n{note.content}" if note.title else note.content
-        text = piece(whole, int(start), _RESOURCE_WEIGHT) if int(start[:9]) < len(whole) else ""
+        text = piece(whole, int(start), _RESOURCE_WEIGHT) if int(start) < len(whole) else ""
         after = int(start) + len(text)
         if after < len(whole):
             text += f"\n\n[continues at {tools.uri(node_id)}?from={after}]"

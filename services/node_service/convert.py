@@ -196,6 +196,11 @@ def batch_answer(results: Sequence[Summary | Brain2Error]) -> bytes:
     return response.SerializeToString()
 
 
+def batch_part(known: Title, view: View) -> bytes:
+    """A BatchGetNodesResponse of one note."""
+    return node_pb2.BatchGetNodesResponse(nodes=[node(known, view)]).SerializeToString()
+
+
 def deletion(known: Summary) -> node_pb2.DeleteNodeResponse:
     response = node_pb2.DeleteNodeResponse(
         node_id=known.node_id, version=known.version, etag=known.etag, consistency_token=token(known)

@@ -21,6 +21,7 @@ from services.node_service.usecases.update_node import update_node
 from services.node_service.usecases.user_settings import StoredUserSettings, get_user_settings, update_user_settings
 from shared.grpc.field_limits import item_errors
 from shared.idempotency import Idempotency, IdempotentRequest
+from shared.resilience.slices import in_slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,15 @@ class NodeServicer:
         node = await get_node(self.notes, request.user_id, request.node_id, view, request.show_deleted, seen)
         return node_pb2.GetNodeResponse(node=convert.node(node, view))
 
-    async def BatchGetNodes(
-        self, request: node_pb2.BatchGetNodesRequest, context: Any
-    ) -> node_pb2.BatchGetNodesResponse:
+    async def BatchGetNodes(self, request: node_pb2.BatchGetNodesRequest, context: Any) -> bytes:
         view = convert.view(request.view)
         seen = convert.seen(request.consistency_token)
         nodes, missing = await batch_get_nodes(
             self.notes, request.user_id, request.node_ids, view, request.show_deleted, seen
         )
-        return node_pb2.BatchGetNodesResponse(nodes=[convert.node(each, view) for each in nodes], missing_ids=missing)
+        # One after the other, the bytes of answers with a note each are the answer with all of them.
+        parts = await in_slices(lambda node: convert.batch_part(node, view), nodes)
+        return b"".join([*parts, node_pb2.BatchGetNodesResponse(missing_ids=missing).SerializeToString()])
 
     async def UpdateNode(self, request: node_pb2.UpdateNodeRequest, context: Any) -> node_pb2.UpdateNodeResponse:
         node = await update_node(

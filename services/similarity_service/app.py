@@ -126,7 +126,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         list_nodes_by_keyword=ListNodesByKeyword(records, cache, user_settings),
         list_keywords=ListKeywords(cache),
         search_nodes=SearchNodes(cache, user_settings, nodes),
-        list_mentions=ListMentions(cache, user_settings, nodes),
+        list_mentions=ListMentions(cache, nodes),
         rename_node=RenameNode(cache, nodes, deadline.remaining),
         wait_for_index=WaitForIndex(records, cache, clock, deadline.remaining),
         reindex_user=ReindexUser(

@@ -13,6 +13,7 @@ from services.similarity_service.usecases.set_node_visibility import SetNodeVisi
 from shared.errors import Aborted, Brain2Error, InvalidArgument, Unavailable
 from shared.events.envelope import Event
 from shared.events.handlers import BatchHandler, Handler
+from shared.resilience.slices import Slices
 
 # Texts that events leave out because of their size are read so many in one call, which has a few seconds.
 _LARGE_TEXTS = 10
@@ -76,7 +77,9 @@ async def _texts(nodes: Nodes, events: Sequence[Event]) -> tuple[dict[str, NodeT
     texts: dict[str, NodeText] = {}
     failed: dict[str, Exception] = {}
     omitted = []
+    slices = Slices()
     for event in events:
+        await slices.pause()
         try:
             text, is_omitted = convert.written(event)
         except InvalidArgument as error:

@@ -12,13 +12,24 @@ R = TypeVar("R")
 _SECONDS = 0.003
 
 
+class Slices:
+    """For work that is more than one function: await pause() after each part of it."""
+
+    def __init__(self) -> None:
+        self._ends = perf_counter() + _SECONDS
+
+    async def pause(self) -> None:
+        """Let other tasks run when the loop has been held for long enough."""
+        if perf_counter() >= self._ends:
+            await asyncio.sleep(0)
+            self._ends = perf_counter() + _SECONDS
+
+
 async def in_slices(work: Callable[[V], R], values: Iterable[V]) -> list[R]:
     """[work(value) for value in values]. Raises what work() raises."""
     found = []
-    ends = perf_counter() + _SECONDS
+    slices = Slices()
     for value in values:
         found.append(work(value))
-        if perf_counter() >= ends:
-            await asyncio.sleep(0)
-            ends = perf_counter() + _SECONDS
+        await slices.pause()
     return found

@@ -17,6 +17,7 @@ from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
+from shared.errors import NotFound
 from shared.grpc.client import Channels
 from tests.fuzz.run import MOST_MS, Watched, slowness, watched
 from tests.support.waiting import until, within
@@ -95,6 +96,37 @@ async def snippets_of_a_hundred_hits(stubs: Stubs) -> None:
             await asyncio.sleep(0.2)
 
 
+async def the_largest_batch(stubs: Stubs) -> None:
+    notes = [node_pb2.NewNode(node_id=f"batch{n}", title=f"batch {n}", content=words(30_000)) for n in range(100)]
+    await stubs.node.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id="batch", nodes=notes))
+    ids = [f"batch{n}" for n in range(100)]
+    await stubs.node.BatchGetNodes(node_pb2.BatchGetNodesRequest(user_id="batch", node_ids=ids))
+    request = similarity_pb2.SearchNodesRequest(user_id="batch", query="batch", page_size=100)
+    async with within(100):
+        while len((await stubs.similarity.SearchNodes(request, timeout=30.0)).hits) < 100:
+            await asyncio.sleep(0.2)
+
+
+async def mentions_and_links_in_long_texts(stubs: Stubs) -> None:
+    filler = "word and " * 25_000
+    texts = {"name": "Tea", "mentions": f"tea {filler}", "links": f"{filler} [[Tea]]", "many": "[[Tea]] tea " * 15_000}
+    for node_id, text in texts.items():
+        note = node_pb2.NewNode(node_id=node_id, title="Tea" if node_id == "name" else node_id, content=text)
+        await stubs.node.CreateNode(node_pb2.CreateNodeRequest(user_id="mentions", node=note))
+    request = similarity_pb2.ListMentionsRequest(user_id="mentions", node_id="name", page_size=100)
+    async with within(60):
+        while True:
+            try:
+                found = await stubs.similarity.ListMentions(request, timeout=30.0)
+            except NotFound:
+                continue
+            if len(found.mentions) == 3:
+                break
+            await asyncio.sleep(0.1)
+    rename = similarity_pb2.RenameNodeRequest(user_id="mentions", node_id="name", title="Te", rewrite_links=True)
+    assert (await stubs.similarity.RenameNode(rename, timeout=60.0)).done
+
+
 async def keywords_of_a_long_text(stubs: Stubs) -> None:
     request = similarity_pb2.ExtractKeywordsRequest(user_id=USER, text=LONG, limit=50)
     await stubs.similarity.ExtractKeywords(request, timeout=30.0)
@@ -153,6 +185,8 @@ LARGEST: list[Callable[[Stubs], Awaitable[None]]] = [
     an_export,
     warming_many,
     snippets_of_a_hundred_hits,
+    the_largest_batch,
+    mentions_and_links_in_long_texts,
 ]
 
 

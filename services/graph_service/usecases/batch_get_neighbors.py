@@ -11,6 +11,7 @@ from services.graph_service.usecases.list_lookup import ListLookup, LookupResult
 from services.graph_service.usecases.memory_cache import Entry, MemoryCache
 from services.graph_service.usecases.neighbor_pages import NeighborPages
 from services.graph_service.usecases.validation import check_nodes, check_query
+from shared.resilience.slices import Slices
 
 _MAX_NODES = 1000
 
@@ -36,7 +37,9 @@ class BatchGetNeighbors:
         missing = [node_id for node_id, part in parts.items() if part is None]
         if missing:
             result = await self.lookup.find(user_id, missing, token)
+            slices = Slices()
             for node_id in missing:
+                await slices.pause()
                 part, entry = await self._part(
                     NeighborQuery(user_id, node_id, limit, min_weight=min_weight), result, token
                 )

@@ -12,6 +12,10 @@ from shared.pages import page_size
 
 # Each edge takes two of the 100 operations of a transaction, beside the fence, an event and a journal entry.
 _GROUP = 48
+# The answer names the deleted edges, and an answer has a limit: a call ends when their bytes are above this.
+_MOST_BYTES = 2 * 1024 * 1024
+# About what an edge has besides its metadata: three ids of 64 to 128 bytes, times, and the tags of the fields.
+_EDGE_BYTES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +30,14 @@ class DetachNode:
     ) -> tuple[Sequence[Edge], bool]:
         """The edges that this call deleted, suppressed ones too, and whether none is left.
 
-        max_edges: the most edges to delete; 0: 1,000.
+        max_edges: the most edges to delete; 0: 1,000. Of edges with much metadata fewer are deleted.
         version: the fence; 0: none. Aborted VERSION_MISMATCH: the note's visibility has a newer version.
         """
         check_node(user_id, node_id)
         limit = page_size("max_edges", max_edges, default=1000, maximum=1000)
         removed: list[Edge] = []
-        while len(removed) < limit:
+        size = 0
+        while len(removed) < limit and size < _MOST_BYTES:
             group, after = await self.store.edges_at(
                 user_id, node_id, after=None, limit=min(_GROUP, limit - len(removed)), with_suppressed=True
             )
@@ -41,7 +46,9 @@ class DetachNode:
                     await self._check_fence(user_id, node_id, version)
                     return removed, True
                 continue
-            removed += await self._remove(user_id, node_id, group, version)
+            gone = await self._remove(user_id, node_id, group, version)
+            removed += gone
+            size += sum(edge.metadata.bytes() + _EDGE_BYTES for edge in gone)
             if after is None and len(removed) < limit:
                 return removed, True
         left, _ = await self.store.edges_at(user_id, node_id, after=None, limit=1, with_suppressed=True)

@@ -7,6 +7,7 @@ from services.graph_service.model.neighbors import Neighbor
 from services.graph_service.model.traversal import Path, SubgraphEdge, subgraph_edge
 from services.graph_service.usecases.neighbor_pages import NeighborPages
 from services.graph_service.usecases.validation import check_traversal
+from shared.resilience.slices import Slices
 
 # Lists that are looked up together.
 _LEVEL = 500
@@ -56,21 +57,24 @@ class FindShortestPath:
         level, side.frontier = side.frontier, []
         reached: dict[str, _Step] = {}
         bound = False
+        slices = Slices()
         for start in range(0, len(level), _LEVEL):
             fanout = max(1, min(_FANOUT, room))
             pages = await self.pages.first_pages(user_id, level[start : start + _LEVEL], fanout, token=token)
             for node_id, page in pages.items():
+                await slices.pause()
                 bound = bound or page.more
                 for neighbor in page.neighbors:
                     if neighbor.node_id in side.best:
                         continue
                     if neighbor.node_id not in reached and len(reached) >= room:
+                        side.add(reached)
                         return True
                     step = _Step(node_id, neighbor, side.best[node_id].weight + neighbor.weight)
                     known = reached.get(neighbor.node_id)
                     if known is None or step.weight > known.weight:
                         reached[neighbor.node_id] = step
-            side.add(reached)
+        side.add(reached)
         return bound
 
 

@@ -7,6 +7,7 @@ from services.graph_service.model.traversal import Subgraph, SubgraphEdge, Subgr
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.neighbor_pages import NeighborPages
 from services.graph_service.usecases.validation import check_traversal
+from shared.resilience.slices import Slices
 
 # Lists that are looked up together: enough to hide the round trip, few enough to hold in memory.
 _LEVEL = 500
@@ -45,6 +46,7 @@ class GetSubgraph:
         edges: dict[tuple[str, str, str], SubgraphEdge] = {}
         truncated: dict[str, None] = {}
         level = [start]
+        slices = Slices()
         # The last level isn't followed, but its lists give its degrees and the edges inside it.
         for distance in range(bounds.hops + 1):
             next_level: list[str] = []
@@ -53,6 +55,7 @@ class GetSubgraph:
                     user_id, level[begin : begin + _LEVEL], bounds.fanout, min_weight, token
                 )
                 for node_id, page in pages.items():
+                    await slices.pause()
                     degrees[node_id] = page.degree
                     if page.more and distance < bounds.hops:
                         truncated[node_id] = None

@@ -9,6 +9,7 @@ from services.graph_service.ports import Codec
 from services.graph_service.usecases.hubs import Hubs
 from services.graph_service.usecases.list_lookup import ListLookup, LookupResult
 from services.graph_service.usecases.memory_cache import Entry
+from shared.resilience.slices import Slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,12 @@ class NeighborPages:
         """The first neighbours of each note. Hidden notes are absent."""
         result = await self.lookup.find(user_id, node_ids, token)
         pages: dict[str, NeighborPage] = {}
+        slices = Slices()
         for node_id in node_ids:
             if node_id not in result.hidden:
                 query = NeighborQuery(user_id, node_id, limit, min_weight=min_weight)
                 pages[node_id], _ = await self.page(query, result, token)
+                await slices.pause()
         return pages
 
     async def linked_by_person(self, user_id: str, pairs: Collection[tuple[str, str]]) -> frozenset[tuple[str, str]]:
@@ -46,7 +49,9 @@ class NeighborPages:
         lists = (await self.lookup.find(user_id, sorted({a for a, _ in pairs}))).lists
         persons: dict[str, frozenset[str]] = {}
         found = set()
+        slices = Slices()
         for a, b in pairs:
+            await slices.pause()
             packed = lists[a].packed_list
             if packed is None:
                 linked = await self.hubs.linked_by_person(user_id, a, b)

@@ -39,7 +39,7 @@ from shared.events.envelope import Event
 from shared.idempotent import IdempotentRequest
 from shared.quotas import Quotas
 from shared.resilience.retry import Backoff, Sleep
-from shared.resilience.slices import in_slices
+from shared.resilience.slices import Slices, in_slices
 
 # Notes in one transaction. DynamoDB takes 100 operations, of which a note needs four and its user's quota one; smaller
 # transactions conflict less, and several run at once.
@@ -232,8 +232,10 @@ class DynamoNodeStore:
             ops: list[Op] = []
             events: list[Event] = []
             places: list[tuple[int, int, int]] = []
+            slices = Slices()
             for index, write in left.items():
                 own, event = await self._operations(write)
+                await slices.pause()
                 places.append((index, len(ops), len(ops) + len(own)))
                 ops += own
                 if event is not None:

@@ -10,6 +10,7 @@ written postings reads the record once more, and if another writer came meanwhil
 record. What a crash leaves undone, the same event makes good when it is delivered again.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -41,6 +42,8 @@ _STAMP = ("SK", "i", "v", "s", "vis", "gone", "rev")
 _GONE_SECONDS = 14 * 24 * 3600
 # What one transaction of records holds, at most: operations, and bytes of the items.
 _TOGETHER, _TOGETHER_BYTES = 100, 512 * 1024
+# The record of a note with more different terms than this is compressed in a thread.
+_MANY_TERMS = 2_000
 # Records in one page. Parsing a page holds the event loop, for a tenth of a second at 1 MB.
 _PAGE = 200
 
@@ -70,7 +73,10 @@ class DynamoRecords:
             node_id, (old, new) = change
             return Put(self.item(user_id, node_id, new), condition=_unchanged(old))
 
-        puts = await in_slices(put, changes.items())
+        # To compress the record of a long text takes longer than a slice; without the interpreter's lock, though.
+        long = {node_id: change for node_id, change in changes.items() if _is_long(change[1])}
+        puts = [await asyncio.to_thread(put, change) for change in long.items()]
+        puts += await in_slices(put, [change for change in changes.items() if change[0] not in long])
         written: list[str] = []
         for group in _groups(puts):
             written += [table.terms_of(put.item["SK"]) for put in await self._put_where_unchanged(group)]
@@ -229,6 +235,10 @@ class DynamoRecords:
         if stored.gone:
             item["expires_at"] = self._clock.now_ms() // 1000 + _GONE_SECONDS
         return item
+
+
+def _is_long(stored: Stored) -> bool:
+    return stored.note is not None and len(stored.note.terms) > _MANY_TERMS
 
 
 class DynamoUserSettings:

@@ -9,9 +9,11 @@ link leads to depends on the notes alone, not on the order in which they came.
 
 import posixpath
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from services.similarity_service.model.checkpoint import EVERY, checkpoint
 from services.similarity_service.model.wiki_links import WikiLink
 
 # Earlier names of a note that are kept, the latest first; and links of a note that are followed.
@@ -21,6 +23,16 @@ MOST_LINKS = 2_000
 _MOST_FOLDERS = 8
 _SUFFIXES = (".md", ".markdown")
 _TITLE, _ALIAS, _ID, _FILE, _FORMER = range(5)
+# In how many different spellings the links of one note may say one name.
+_MOST_SPELLINGS = 16
+# A name that more notes than this bear gets a table: the time to choose one of them does not grow with their number.
+_FEW = 8
+# Which of the notes that bear a name is meant: the smallest, see _rank().
+_Rank = tuple[bool, bool, int, bool, int, str]
+# (depth of the path, node id) of the two notes that come first.
+_Places = list[tuple[int, str]]
+# (spelling, kind) of a name, None for any spelling -> by folder, None for all folders.
+_Table = dict[tuple[str | None, int], dict[str | None, _Places]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +60,14 @@ NO_LINKS = NoteLinks()
 
 def note_links(links: Iterable[WikiLink], aliases: Iterable[str] = (), path: str = "") -> NoteLinks:
     """What is kept of the links of a text."""
-    targets = tuple(dict.fromkeys(link.target for link in links))[:MOST_LINKS]
-    return NoteLinks(aliases=tuple(dict.fromkeys(aliases)), path=path, targets=targets)
+    targets: list[str] = []
+    spellings: Counter[str] = Counter()
+    for target in dict.fromkeys(link.target for link in links):
+        folded = _fold(_exact(target))
+        if spellings[folded] < _MOST_SPELLINGS:
+            spellings[folded] += 1
+            targets.append(target)
+    return NoteLinks(aliases=tuple(dict.fromkeys(aliases)), path=path, targets=tuple(targets[:MOST_LINKS]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +89,12 @@ class LinkIndex:
         # Folded name -> the notes that bear it; folded name -> the notes whose links say it, and how they spell it.
         self._bearers: dict[str, set[str]] = {}
         self._sayers: dict[str, dict[str, tuple[str, ...]]] = {}
+        # Of names that many notes bear, made when they are asked for.
+        self._tables: dict[str, _Table] = {}
         self.nbytes = 0
+
+    def __len__(self) -> int:
+        return len(self._notes)
 
     def __contains__(self, node_id: str) -> bool:
         return node_id in self._notes
@@ -86,6 +109,7 @@ class LinkIndex:
         self._notes[node_id] = note
         for key in keys_of(note):
             self._bearers.setdefault(key, set()).add(node_id)
+            self._tables.pop(key, None)
         for target in links.targets:
             for key in _target_keys(target, note.folder):
                 spelled = self._sayers.setdefault(key, {})
@@ -99,6 +123,7 @@ class LinkIndex:
         self.nbytes -= _size(note)
         for key in keys_of(note):
             _discard(self._bearers, key, node_id)
+            self._tables.pop(key, None)
         for target in note.links.targets:
             for key in _target_keys(target, note.folder):
                 _discard(self._sayers, key, node_id)
@@ -108,12 +133,37 @@ class LinkIndex:
 
         without: a note that is left out, as if it did not exist.
         """
-        home = self._notes[source].folder if source in self._notes else ""
+        return self._resolve(target, self._home(source), without)
+
+    def _home(self, source: str) -> str:
+        return self._notes[source].folder if source in self._notes else ""
+
+    def _resolve(self, target: str, home: str, without: str = "") -> str | None:
         for name in _names(target, home):
             exact = _exact(name)
-            found = [self._notes[each] for each in self._bearers.get(_fold(exact), ()) if each != without]
-            if found:
-                return min(found, key=lambda note: _rank(note, exact, home)).node_id
+            best = self._best(_fold(exact), exact, home, without)
+            if best is not None:
+                return best[-1]
+        return None
+
+    def _best(self, key: str, exact: str, home: str, without: str) -> _Rank | None:
+        """The rank of the note that is meant by a name; None: no note bears it."""
+        bearers = self._bearers.get(key, ())
+        if len(bearers) <= _FEW:
+            ranks = [_rank(self._notes[each], key, exact, home) for each in bearers if each != without]
+            return min(ranks, default=None)
+        table = self._tables.get(key)
+        if table is None:
+            checkpoint()
+            table = self._tables[key] = _table(key, [self._notes[each] for each in bearers])
+        for former, kinds in ((False, (_TITLE, _ALIAS, _ID, _FILE)), (True, (_FORMER,))):
+            for spelling in (exact, None):
+                for kind in kinds:
+                    places = table.get((spelling, kind), {})
+                    for folder in (home, None):
+                        for depth, node_id in places.get(folder, ()):
+                            if node_id != without:
+                                return former, spelling is None, kind, folder is None, depth, node_id
         return None
 
     def targets(self, node_id: str) -> set[str]:
@@ -130,18 +180,32 @@ class LinkIndex:
 
     def sources(self, node_id: str) -> set[str]:
         """The notes whose links lead to a note."""
-        return {source for source, _ in self.leading(node_id)}
+        return {source for source, _ in self._leading(node_id, None)}
 
-    def leading(self, node_id: str) -> set[tuple[str, str]]:
-        """(source, target as it is written) of the links of other notes that lead to a note."""
+    def leading(self, node_id: str, sources: Collection[str]) -> set[tuple[str, str]]:
+        """(source, target as it is written) of the links in some other notes that lead to a note."""
+        return set(self._leading(node_id, sources))
+
+    def _leading(self, node_id: str, sources: Collection[str] | None) -> Iterator[tuple[str, str]]:
         note = self._notes.get(node_id)
-        if note is None:
-            return set()
-        return {
-            (source, target)
-            for source, target in self._said(keys_of(note))
-            if source != node_id and self.resolve(target, source) == node_id
-        }
+        resolve = self._resolver()
+        for source, target in self._said(keys_of(note)) if note is not None else ():
+            if source != node_id and (sources is None or source in sources) and resolve(target, source) == node_id:
+                yield source, target
+
+    def _resolver(self, without: str = "") -> Callable[[str, str], str | None]:
+        """resolve() that does the same work once."""
+        known: dict[tuple[str, str], str | None] = {}
+
+        def resolve(target: str, source: str) -> str | None:
+            key = target, self._home(source)
+            if key not in known:
+                known[key] = self._resolve(*key, without)
+                if not len(known) % EVERY:
+                    checkpoint()
+            return known[key]
+
+        return resolve
 
     def leads(self, source: str, target: str) -> bool:
         """Whether a link in one note leads to another."""
@@ -154,8 +218,9 @@ class LinkIndex:
     def leading_by(self, node_id: str, names: Iterable[str]) -> dict[str, set[str]]:
         """By note, the targets that lead to a note and say one of these names of it; its own links to itself, too."""
         found: dict[str, set[str]] = {}
+        resolve = self._resolver()
         for source, target in self._said({_fold(_exact(name)) for name in names}):
-            if self.resolve(target, source) == node_id:
+            if resolve(target, source) == node_id:
                 found.setdefault(source, set()).add(target)
         return found
 
@@ -164,11 +229,11 @@ class LinkIndex:
         note = self._notes.get(node_id)
         if note is None:
             return False
-        home = self._notes[source].folder if source in self._notes else ""
+        home = self._home(source)
         exact = _exact(title)
         mine = (False, False, _TITLE, *_distance(note, home))
-        others = self._bearers.get(_fold(exact), set()) - {node_id}
-        return all(mine < _rank(self._notes[other], exact, home) for other in others)
+        best = self._best(_fold(exact), exact, home, node_id)
+        return best is None or mine < best
 
     def is_said(self, note: LinkingNote) -> bool:
         """Whether the links of any other note say a name of a note, which need not be in the index."""
@@ -181,8 +246,9 @@ class LinkIndex:
         that it would lead to without this note.
         """
         found: set[tuple[str, str]] = set()
+        with_it, without_it = self._resolver(), self._resolver(note.node_id)
         for source, target in self._said(keys_of(note)):
-            ends = {note.node_id, self.resolve(target, source), self.resolve(target, source, without=note.node_id)}
+            ends = {note.node_id, with_it(target, source), without_it(target, source)}
             found |= {(source, end) for end in ends if end is not None and end != source}
         return found
 
@@ -256,14 +322,36 @@ def _fold(exact: str) -> str:
     return exact.lower() if exact.isascii() else unicodedata.normalize("NFC", exact.casefold())
 
 
-def _rank(note: LinkingNote, exact: str, home: str) -> tuple[bool, bool, int, bool, int, str]:
-    """The order of the notes that bear a name: the smallest is meant."""
-    kind = note.spelled.get(exact)
-    other_case = kind is None
-    if kind is None:
-        folded = _fold(exact)
-        kind = min(kind for name, kind in note.spelled.items() if _fold(name) == folded)
-    return kind == _FORMER, other_case, kind, *_distance(note, home)
+def _rank(note: LinkingNote, key: str, exact: str, home: str) -> _Rank:
+    """The order of the notes that bear a name: the smallest is meant. key: the folded name."""
+    kind = note.spelled.get(exact, _FORMER)
+    if kind != _FORMER:
+        return False, False, kind, *_distance(note, home)
+    names = [(kind == _FORMER, name != exact, kind) for name, kind in note.spelled.items() if _fold(name) == key]
+    return *min(names), *_distance(note, home)
+
+
+def _table(key: str, notes: Iterable[LinkingNote]) -> _Table:
+    """What _rank() says of many notes that bear a name, so that the first one is found at once."""
+    table: _Table = {}
+    for note in notes:
+        place = note.links.path.count("/"), note.node_id
+        for name, kind in note.spelled.items():
+            if _fold(name) != key:
+                continue
+            for spelling in (name, None):
+                places = table.setdefault((spelling, kind), {})
+                for folder in (note.folder, None) if note.links.path else (None,):
+                    _keep_first(places.setdefault(folder, []), place)
+    return table
+
+
+def _keep_first(places: _Places, place: tuple[int, str]) -> None:
+    """Two are enough, since one note at most is left out."""
+    if place not in places:
+        places.append(place)
+        places.sort()
+        del places[2:]
 
 
 def _distance(note: LinkingNote, home: str) -> tuple[bool, int, str]:

@@ -23,11 +23,10 @@ def rewritten(text: str, leading: Collection[str], old_names: Collection[str], n
     label: given to links without a label, if it can be one; for a name that is not meant for readers.
     """
     pieces: list[str] = []
+    parts = {target: _part(target, old_names) for target in leading}
     at = 0
     for link in wiki_links(text):
-        if link.target not in leading:
-            continue
-        part = _part(link.target, old_names)
+        part = parts.get(link.target)
         if part is None:
             continue
         pieces += (text[at : link.target_start], name, part)

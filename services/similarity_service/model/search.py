@@ -7,6 +7,7 @@ Tags are compared without regard to capitals, and a tag stands for those below i
 notes that have all of them. One character of a script without spaces finds the words that have it.
 """
 
+import heapq
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -150,16 +151,8 @@ def search(
     docs = np.flatnonzero(required)
     total = len(docs)
     if after is not None:
-        docs = docs[scores[docs] <= np.float32(after[0])]
-    # More than the page are sorted only among the best: ties at the edge are kept together.
-    if len(docs) > 4 * limit + 64:
-        least = np.partition(scores[docs], len(docs) - limit - 64)[len(docs) - limit - 64]
-        near = docs[scores[docs] >= least]
-    else:
-        near = docs
-    hits = _sorted(index, near, scores, after)
-    if len(hits) <= limit and len(near) < len(docs):
-        hits = _sorted(index, docs, scores, after)
+        docs = _behind(index, docs, scores, after)
+    hits = _best(index, docs, scores, limit + 1)
     return Hits(hits[:limit], total, len(hits) > limit)
 
 
@@ -180,7 +173,9 @@ def _put_first(
     if not len(docs):
         return
     text = fold_title(query.text.strip('"'))
-    same = [fold_title(index.title(doc)) == text for doc in docs.tolist()]
+    titles = [index.title(doc) for doc in docs.tolist()]
+    alike = {title for title in set(titles) if fold_title(title) == text}
+    same = [title in alike for title in titles]
     if not query.tags:
         # What reads as an exclusion or a phrase may be part of a title.
         required[docs[same]] = True
@@ -208,13 +203,27 @@ def _score_stop_words(
     matched |= counts == len(words)
 
 
-def _sorted(index: UserIndex, docs: NDArray[np.int64], scores: NDArray[np.float32],
-            after: tuple[float, str] | None) -> list[Hit]:  # fmt: skip
+def _behind(
+    index: UserIndex, docs: NDArray[np.int64], scores: NDArray[np.float32], after: tuple[float, str]
+) -> NDArray[np.int64]:
+    """The notes that come after a hit with this score and id."""
+    score, node_id = np.float32(after[0]), after[1]
+    equal = [doc for doc in docs[scores[docs] == score].tolist() if index.id(doc) > node_id]
+    return np.concatenate([docs[scores[docs] < score], np.array(equal, np.int64)])
+
+
+def _best(index: UserIndex, docs: NDArray[np.int64], scores: NDArray[np.float32], most: int) -> list[Hit]:
+    """The best of some notes, by score and then by id.
+
+    Very many may have one score, as those with a tag do: of these, no more are sorted than are wanted.
+    """
+    if len(docs) > most:
+        least = np.partition(scores[docs], len(docs) - most)[len(docs) - most]
+        better = docs[scores[docs] > least]
+        equal = heapq.nsmallest(most - len(better), docs[scores[docs] == least].tolist(), key=index.id)
+        docs = np.concatenate([better, np.array(equal, np.int64)])
     hits = [Hit(doc, index.id(doc), score) for doc, score in zip(docs.tolist(), scores[docs].tolist(), strict=True)]
-    hits.sort(key=lambda hit: (-hit.score, hit.node_id))
-    if after is not None:
-        hits = [hit for hit in hits if (-hit.score, hit.node_id) > (-after[0], after[1])]
-    return hits
+    return sorted(hits, key=lambda hit: (-hit.score, hit.node_id))
 
 
 def _groups(index: UserIndex, query: SearchQuery) -> list[list[int]]:

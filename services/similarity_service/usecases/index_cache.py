@@ -30,6 +30,8 @@ from shared.resilience.singleflight import SingleFlight
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 K = TypeVar("K")
+# Whether a query takes more than a few milliseconds, or how that follows from the index.
+Long = bool | Callable[[UserIndex], bool]
 
 # After this many applied notes, other tasks may run on the event loop.
 _STEP = 8
@@ -104,18 +106,18 @@ class IndexCache:
         """The users whose indexes are in memory, the least recently queried first."""
         return list(self._cached)
 
-    async def query(self, user_id: str, read: Callable[[UserIndex], T], *, long: bool = False) -> T:
+    async def query(self, user_id: str, read: Callable[[UserIndex], T], *, long: Long = False) -> T:
         """read(index), of an index that has all that is in the log now. read() must not keep or change the index.
 
-        long: it may take more than a few milliseconds, whatever the size of the index is.
+        long: it may take more than a few milliseconds.
         """
         return await self.query_both(user_id, lambda index, _: read(index), long=long)
 
-    async def query_both(self, user_id: str, read: Callable[[UserIndex, LinkIndex], T], *, long: bool = False) -> T:
+    async def query_both(self, user_id: str, read: Callable[[UserIndex, LinkIndex], T], *, long: Long = False) -> T:
         """As query(), of both indexes in the same state."""
         cached = await self._fresh(user_id)
         async with cached.lock:
-            if long or _is_slow(cached):
+            if _is_slow(cached) or (long(cached.index) if callable(long) else long):
                 return await text_worker.run(lambda: read(cached.index, cached.links))
             return read(cached.index, cached.links)
 
@@ -139,10 +141,14 @@ class IndexCache:
                     found.append(read(cached.index, item))
         return found
 
-    async def query_links(self, user_id: str, read: Callable[[LinkIndex], T]) -> T:
+    async def query_links(
+        self, user_id: str, read: Callable[[LinkIndex], T], *, long: Callable[[LinkIndex], bool] = lambda _: False
+    ) -> T:
         """As query(), of the index of wiki links."""
         cached = await self._fresh(user_id)
         async with cached.lock:
+            if long(cached.links):
+                return await text_worker.run(lambda: read(cached.links))
             return read(cached.links)
 
     async def publish(self, user_id: str, changed: Sequence[tuple[str, Stored]]) -> None:

@@ -16,6 +16,9 @@ from shared.errors import Aborted
 # While others write the same notes, the edges are compared with the texts this often at most.
 _ROUNDS = 5
 
+# Above this many notes of an index, so many may say the name of a note that they are looked at in a thread.
+_MANY_NOTES = 1_000
+
 Pair = tuple[str, str]
 # For each pair of notes (in text order): whether the first links to the second, and the second to the first.
 Due = Mapping[Pair, tuple[bool, bool]]
@@ -88,7 +91,10 @@ class LinkTexts:
         def due(index: LinkIndex) -> dict[str, Due]:
             return {each: _due(index, each, notes[each], there[each]) for each in node_ids}
 
-        return await self.cache.query_links(user_id, due)
+        def is_long(index: LinkIndex) -> bool:
+            return len(index) > _MANY_NOTES and any(_has_other_names(index, each, notes[each]) for each in node_ids)
+
+        return await self.cache.query_links(user_id, due, long=is_long)
 
     async def after_hiding(self, user_id: str, node_id: str) -> None:
         """A note was hidden: links that say its names lead to other notes with these names, if there are such notes."""
@@ -103,6 +109,11 @@ def _may_differ(index: LinkIndex, node_id: str, before: LinkingNote | None) -> b
     return any(note.links.targets or index.is_said(note) for note in versions)
 
 
+def _has_other_names(index: LinkIndex, node_id: str, before: LinkingNote | None) -> bool:
+    now = index.note(node_id)
+    return now is None or before is None or now.spelled != before.spelled
+
+
 def _due(index: LinkIndex, node_id: str, before: LinkingNote | None, there: Iterable[str]) -> Due:
     """The links that there should be between all pairs of notes whose edge may have to change."""
     now = index.note(node_id)
@@ -112,7 +123,7 @@ def _due(index: LinkIndex, node_id: str, before: LinkingNote | None, there: Iter
         if before is not None:
             others |= {end for target in before.links.targets if (end := index.resolve(target, node_id)) is not None}
         pairs |= {_pair(node_id, other) for other in others - {node_id}}
-    if now is None or before is None or now.spelled != before.spelled:
+    if _has_other_names(index, node_id, before):
         for note in (before, now):
             pairs |= {_pair(*link) for link in (index.concerned(note) if note is not None else ())}
     # Edges at a note that is not in the index are hidden, and are compared with the texts when it is shown again.

@@ -1,28 +1,34 @@
 """ListMentions: the notes that link to a note, and those that only mention its title or an alias."""
 
-import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
-from services.similarity_service.model import search
-from services.similarity_service.model.analysis import Analyser, analyser, normalise
+from services.similarity_service.model import search, snippets
+from services.similarity_service.model.analysis import Analyser, Span, normalise
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.link_index import LinkIndex
 from services.similarity_service.model.passages import Passage, passage
 from services.similarity_service.model.search import SearchQuery
 from services.similarity_service.model.wiki_links import wiki_links
 from services.similarity_service.ports import Nodes, NodeText
+from services.similarity_service.usecases import text_worker
 from services.similarity_service.usecases.find_similar import not_indexed
 from services.similarity_service.usecases.index_cache import IndexCache
-from services.similarity_service.usecases.user_settings import UserSettingsCache
 from services.similarity_service.usecases.validation import check_ids
 from shared.errors import Brain2Error
 from shared.pages import page_size
 from shared.tokens import NODE_ID, PAGE, Integer, TokenCodec, fingerprint
 
 MOST_PASSAGES = 3
-# Above this many characters of texts, the passages are looked for in a thread.
-_MUCH_TEXT = 20_000
+# In so many characters of the texts of a page passages are looked for, which takes about a second: in the whole of
+# usual notes, and in the beginning of long ones.
+_MOST_TEXT = 1_000_000
+# Places of one text that are looked at for passages: they may all lie in one sentence.
+_MOST_PLACES = 100
+# Above this many notes of an index, a note may be mentioned by so many that they are found in a thread.
+_MANY_NOTES = 1_000
 _LINKS, _MENTIONS = 0, 1
 # The kind and the id of the last note of a page.
 _TOKENS: TokenCodec[tuple[int, str]] = TokenCodec(PAGE, lambda k, n: (k, n), {"k": Integer(0, 1), "n": NODE_ID})
@@ -53,7 +59,6 @@ class ListMentions:
     """Lists mentions; reads only."""
 
     cache: IndexCache
-    settings: UserSettingsCache
     nodes: Nodes
 
     async def __call__(self, user_id: str, node_id: str, size: int, token: str) -> MentionPage:
@@ -62,33 +67,26 @@ class ListMentions:
         wanted = page_size("page_size", size, default=20, maximum=100)
         query_hash = fingerprint("ListMentions", user_id, node_id)
         after = _TOKENS.decode(query_hash, token) or (_LINKS, "")
-        names, linking = await self.cache.query_links(user_id, lambda index: _linking(index, node_id))
-        language = analyser((await self.settings.get(user_id)).indexed_language)
-        terms = list(dict.fromkeys(terms for name in names if (terms := tuple(language.terms(name)))))
-        mentioning = await self.cache.query(user_id, lambda index: _containing(index, terms))
-        mentioning -= {*linking, node_id}
-        found = [(_LINKS, each) for each in sorted(linking)] + [(_MENTIONS, each) for each in sorted(mentioning)]
-        rest = [each for each in found if each > after]
-        page = rest[:wanted]
-        texts = await self._texts(user_id, [each for _, each in page])
-        titles = await self.cache.query(user_id, lambda index: {each: _title(index, each) for _, each in page})
-        leads = await self.cache.query_links(user_id, lambda index: index.leading(node_id))
+        found = await self.cache.query_both(
+            user_id,
+            lambda index, links: _find(index, links, node_id, after, wanted),
+            long=lambda index: index.live > _MANY_NOTES,
+        )
+        texts = await self._texts(user_id, [each for _, each in found.page])
+        shown = {each: texts[each].text if each in texts else "" for _, each in found.page}
+        shares = snippets.shares([len(text) for text in shown.values()], _MOST_TEXT, _MOST_TEXT)
 
         def work() -> list[MentioningNote]:
             return [
                 MentioningNote(
-                    each,
-                    titles[each],
-                    kind == _LINKS,
-                    _passages(language, texts.get(each), terms, leads if kind == _LINKS else None),
+                    each, found.titles[each], kind == _LINKS, _passages(found, each, kind, shown[each][:share])
                 )
-                for kind, each in page
+                for (kind, each), share in zip(found.page, shares, strict=True)
             ]
 
-        much = sum(len(text.text) for text in texts.values()) > _MUCH_TEXT
-        mentions = await asyncio.to_thread(work) if much else work()
-        next_token = _TOKENS.encode(query_hash, *page[-1]) if len(rest) > wanted else ""
-        return MentionPage(mentions, next_token, len(linking), len(mentioning))
+        mentions = await text_worker.run_if_long(sum(shares), work)
+        next_token = _TOKENS.encode(query_hash, *found.page[-1]) if found.more else ""
+        return MentionPage(mentions, next_token, found.linking, found.mentioning)
 
     async def _texts(self, user_id: str, node_ids: Sequence[str]) -> dict[str, NodeText]:
         if not node_ids:
@@ -99,12 +97,45 @@ class ListMentions:
             return {}  # who mentions the note is known without the texts
 
 
-def _linking(index: LinkIndex, node_id: str) -> tuple[list[str], set[str]]:
-    """The names of a note that texts mention, and the notes whose links lead to it."""
-    note = index.note(node_id)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the index knows of a page.
+
+    page: (kind, node id), in their order. titles: by node id. terms: of each name of the note. leads: (source, target
+    as it is written) of the links that lead to it, of the sources on the page. linking, mentioning: how many in all.
+    """
+
+    page: Sequence[tuple[int, str]]
+    more: bool
+    titles: Mapping[str, str]
+    language: Analyser
+    terms: Sequence[tuple[str, ...]]
+    leads: Collection[tuple[str, str]]
+    linking: int
+    mentioning: int
+
+
+def _find(index: UserIndex, links: LinkIndex, node_id: str, after: tuple[int, str], wanted: int) -> _Found:
+    note = links.note(node_id)
     if note is None:
         raise not_indexed(node_id)
-    return [note.title, *note.links.aliases], index.sources(node_id)
+    linking = links.sources(node_id)
+    names = [index.analyser.terms(name) for name in (note.title, *note.links.aliases)]
+    terms = list(dict.fromkeys(tuple(name) for name in names if name))
+    mentioning = _containing(index, terms) - {*linking, node_id}
+    found = [(_LINKS, each) for each in linking] + [(_MENTIONS, each) for each in mentioning]
+    rest = sorted(each for each in found if each > after)
+    page = rest[:wanted]
+    return _Found(
+        page,
+        len(rest) > wanted,
+        {each: _title(index, each) for _, each in page},
+        index.analyser,
+        terms,
+        links.leading(node_id, {each for kind, each in page if kind == _LINKS}),
+        len(linking),
+        len(mentioning),
+    )
 
 
 def _containing(index: UserIndex, names: Sequence[tuple[str, ...]]) -> set[str]:
@@ -121,40 +152,32 @@ def _title(index: UserIndex, node_id: str) -> str:
     return index.title(doc) if doc >= 0 else ""
 
 
-def _passages(
-    language: Analyser,
-    note: NodeText | None,
-    names: Sequence[tuple[str, ...]],
-    leads: Collection[tuple[str, str]] | None,
-) -> list[Passage]:
-    """The first passages with a link that leads to the note, or with one of its names.
-
-    leads: (source, target as it is written) of the links that lead to the note; None: the names are looked for.
-    """
-    if note is None:
-        return []
-    text = normalise(note.text)
-    if leads is None:
-        places = _mentions(language, text, names)
+def _passages(found: _Found, node_id: str, kind: int, text: str) -> list[Passage]:
+    """The first passages of a text with a link that leads to the note, or with one of its names."""
+    text = normalise(text)
+    if kind == _MENTIONS:
+        places = _mentions(found.language, text, found.terms)
     else:
-        places = ((link.start, link.end) for link in wiki_links(text) if (note.node_id, link.target) in leads)
-    found: list[Passage] = []
-    for start, end in places:
+        places = ((link.start, link.end) for link in wiki_links(text) if (node_id, link.target) in found.leads)
+    passages: list[Passage] = []
+    for start, end in islice(places, _MOST_PLACES):
         one = passage(text, start, end)
-        if not found or one.text != found[-1].text:
-            found.append(one)
-        if len(found) == MOST_PASSAGES:
+        if not passages or one.text != passages[-1].text:
+            passages.append(one)
+        if len(passages) == MOST_PASSAGES:
             break
-    return found
+    return passages
 
 
 def _mentions(language: Analyser, text: str, names: Sequence[tuple[str, ...]]) -> Iterator[tuple[int, int]]:
     """The places at which the terms of a name stand one after the other."""
-    longest = max(map(len, names), default=0)
-    recent: list[tuple[str, int, int]] = []
+    ending: dict[str, list[tuple[str, ...]]] = {}
+    for name in names:
+        ending.setdefault(name[-1], []).append(name)
+    recent: deque[Span] = deque(maxlen=max(map(len, names), default=1))
     for span in language.spans(text):
-        recent = [*recent, (span.term, span.start, span.end)][-longest:]
-        for name in names:
-            if len(name) <= len(recent) and tuple(term for term, _, _ in recent[-len(name) :]) == name:
-                yield recent[-len(name)][1], span.end
+        recent.append(span)
+        for name in ending.get(span.term, ()):
+            if len(name) <= len(recent) and all(recent[i - len(name)].term == term for i, term in enumerate(name)):
+                yield recent[-len(name)].start, span.end
                 break

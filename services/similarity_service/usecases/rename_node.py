@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from services.similarity_service.model.link_index import LinkIndex
 from services.similarity_service.model.rewrite import can_name, rewritten
 from services.similarity_service.ports import Nodes, NodeText, NodeUpdate, WrittenNode
+from services.similarity_service.usecases import text_worker
 from services.similarity_service.usecases.index_cache import IndexCache
-from services.similarity_service.usecases.validation import check_rename
+from services.similarity_service.usecases.validation import MAX_TEXT_BYTES, check_rename
 from shared.errors import Aborted, Brain2Error, FailedPrecondition, InvalidArgument, NotFound
 
 # Notes that are rewritten at the same time, and how often one is tried while others write it.
@@ -20,6 +21,8 @@ _AT_ONCE = 8
 _ATTEMPTS = 4
 # With less time than this left, seconds, the call ends before all links are rewritten.
 _LEAST_SECONDS = 1.0
+# Above this many notes of an index, so many may link to the note that they are found in a thread.
+_MANY_NOTES = 1_000
 # Aliases that a note may have, see NewNode.aliases.
 _MOST_ALIASES = 32
 
@@ -52,8 +55,11 @@ class _Plan:
     name: str
     label: str
 
-    def apply(self, text: str) -> str:
-        return rewritten(text, self.leading, self.old_names, self.name, self.label)
+    async def apply(self, text: str) -> str:
+        """The text with the links rewritten."""
+        return await text_worker.run_if_long(
+            len(text), lambda: rewritten(text, self.leading, self.old_names, self.name, self.label)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,9 @@ class RenameNode:
         renaming = Renaming(WrittenNode(note.version, note.etag, ""))
         plans: dict[str, _Plan] = {}
         if rewrite:
-            plans = await self.cache.query_links(user_id, lambda index: _plans(index, note, title))
+            plans = await self.cache.query_links(
+                user_id, lambda index: _plans(index, note, title), long=lambda index: len(index) > _MANY_NOTES
+            )
             if note.title != title and title not in note.aliases and len(note.aliases) < _MOST_ALIASES and plans:
                 renaming.written = await self.nodes.update(
                     user_id, node_id, note.etag, NodeUpdate(aliases=(*note.aliases, title))
@@ -98,7 +106,10 @@ class RenameNode:
         """Change the title, and the links to itself that the note has. Somebody may write it meanwhile."""
         for attempt in range(_ATTEMPTS):
             note = await self._read(user_id, node_id)
-            content = plan.apply(note.text) if plan else note.text
+            content = await plan.apply(note.text) if plan else note.text
+            if content != note.text and _is_too_long(content):
+                content, plan = note.text, None
+                renaming.failures.append(_too_long(node_id))
             aliases = tuple(alias for alias in note.aliases if alias != title)
             change = NodeUpdate(
                 title=title if title != note.title else None,
@@ -132,9 +143,13 @@ class RenameNode:
         error: Brain2Error = Aborted("others kept writing the note", reason="ETAG_MISMATCH")
         for _ in range(_ATTEMPTS):
             note = (await self.nodes.texts(user_id, [node_id])).get(node_id)
-            content = plan.apply(note.text) if note is not None else ""
-            if note is None or content == note.text:
+            if note is None:
                 return False
+            content = await plan.apply(note.text)
+            if content == note.text:
+                return False
+            if _is_too_long(content):
+                return _too_long(node_id)
             try:
                 await self.nodes.update(user_id, node_id, note.etag, NodeUpdate(content=content))
                 return True
@@ -146,6 +161,15 @@ class RenameNode:
                 error = invalid
                 break
         return Failure(node_id, error.reason, error.message)
+
+
+def _is_too_long(content: str) -> bool:
+    return len(content) > MAX_TEXT_BYTES or len(content.encode()) > MAX_TEXT_BYTES
+
+
+def _too_long(node_id: str) -> Failure:
+    why = f"with the links rewritten, the text would have more than {MAX_TEXT_BYTES:,} bytes"
+    return Failure(node_id, "INVALID_ARGUMENT", why)
 
 
 def _plans(index: LinkIndex, note: NodeText, title: str) -> dict[str, _Plan]:

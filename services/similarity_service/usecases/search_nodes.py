@@ -20,6 +20,10 @@ from shared.tokens import NODE_ID, PAGE, Real, TokenCodec, fingerprint
 
 # A query of more characters than this may have a hundred prefixes with 64 terms each.
 _LONG_QUERY = 100
+# Above this many terms of an index, tags and prefixes are looked for among them in a thread, and above this many notes,
+# all of which may have one score, every query runs in one.
+_MANY_TERMS = 10_000
+_MANY_NOTES = 20_000
 # The score and id of the last hit of a page.
 _TOKENS: TokenCodec[tuple[float, str]] = TokenCodec(PAGE, lambda s, n: (s, n), {"s": Real(), "n": NODE_ID})
 
@@ -64,7 +68,15 @@ class SearchNodes:
             hits = search.search(index, parsed, wanted, after, named=named) if parsed else Hits([], 0, False)
             return hits, [index.title(hit.doc) for hit in hits.hits], _matcher(index, parsed)
 
-        hits, titles, matches = await self.cache.query_both(user_id, find, long=len(text) > _LONG_QUERY)
+        def is_long(index: UserIndex) -> bool:
+            among_all = bool(tags) or "*" in text or "tag:" in text
+            return (
+                len(text) > _LONG_QUERY
+                or index.live > _MANY_NOTES
+                or (among_all and len(index.vocabulary) > _MANY_TERMS)
+            )
+
+        hits, titles, matches = await self.cache.query_both(user_id, find, long=is_long)
         texts = await self._texts(user_id, [hit.node_id for hit in hits.hits])
         language = analyser((await self.settings.get(user_id)).indexed_language)
         shown = [_shown(texts.get(hit.node_id)) for hit in hits.hits]

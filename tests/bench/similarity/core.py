@@ -44,7 +44,7 @@ def measure(samples: Sequence[Sample]) -> dict[str, float]:
     # As the service does after its start.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(10_000, 4, 100)
 
     begun = perf_counter()
     loading = Loading()

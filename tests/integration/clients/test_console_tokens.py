@@ -15,20 +15,23 @@ from starlette.applications import Starlette
 
 from clients.console import connect
 from clients.console.config import ConfigError, load
-from clients.console.methods import CONTEXTS
+from clients.console.errors import CallError
+from clients.console.methods import CONTEXTS, methods
 from clients.console.targets import Targets
 from protos.node.v1 import node_pb2
 from tests.support.console import console_of
 
 GET = "/brain2.node.v1.NodeService/GetNode"
+EXPORT = "/brain2.cleanup.v1.CleanupService/ExportUser"
 SETTINGS = "/brain2.node.v1.NodeService/GetUserSettings"
 ISSUER = "https://issuer.example"
 
 
 class StandIn(grpc.GenericRpcHandler):
-    """Answers every unary call of one token; keeps the metadata of the calls by their path."""
+    """Answers every unary call of one token, or of everybody; keeps the metadata of the calls by their path."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, everybody: bool = False) -> None:
+        self.everybody = everybody
         self.seen: dict[str, dict[str, str]] = {}
         self.requests: dict[str, bytes] = {}
 
@@ -36,7 +39,7 @@ class StandIn(grpc.GenericRpcHandler):
         async def answer(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
             self.seen[details.method] = {str(key): str(value) for key, value in context.invocation_metadata() or ()}
             self.requests[details.method] = request
-            if self.seen[details.method].get("authorization") != "Bearer good":
+            if not self.everybody and self.seen[details.method].get("authorization") != "Bearer good":
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, "the token is not valid")
             return node_pb2.GetNodeResponse(node=node_pb2.Node(node_id="a", title="A")).SerializeToString()
 
@@ -45,9 +48,9 @@ class StandIn(grpc.GenericRpcHandler):
 
 
 @contextlib.asynccontextmanager
-async def _stand_in() -> AsyncIterator[tuple[StandIn, dict[str, str]]]:
+async def _stand_in(*, everybody: bool = False) -> AsyncIterator[tuple[StandIn, dict[str, str]]]:
     server = grpc.aio.server()
-    handler = StandIn()
+    handler = StandIn(everybody=everybody)
     server.add_generic_rpc_handlers((handler,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -105,6 +108,33 @@ async def test_mcp_is_an_oauth_resource_server() -> None:
         assert service.seen[GET]["authorization"] == "Bearer good"
         # Whose notes these are is what the token says: the services take an empty user_id so.
         assert node_pb2.GetNodeRequest.FromString(service.requests[GET]).user_id == ""
+
+
+async def test_a_console_that_others_can_reach_serves_no_service_without_authentication() -> None:
+    read, good = methods()[GET], [("authorization", "Bearer good")]
+    async with _stand_in() as (_, closed), _stand_in(everybody=True) as (_, open_):
+        async with Targets(closed, only_authenticated=True) as targets:
+            assert await targets.unary(read, b"", good, 10.0)
+        for addresses, reason in (
+            (open_, "SERVICE_WITHOUT_AUTHENTICATION"),
+            (dict.fromkeys(CONTEXTS, "127.0.0.1:1"), "SERVICE_NOT_REACHED"),
+        ):
+            async with Targets(addresses, only_authenticated=True) as targets:
+                with pytest.raises(CallError) as refused:
+                    await targets.unary(read, b"", good, 10.0)
+                assert reason in str(refused.value.json())
+                with pytest.raises(CallError):
+                    await anext(targets.stream(methods()[EXPORT], b"", good, 10.0))
+        async with Targets(open_) as targets:
+            assert await targets.unary(read, b"", (), 10.0)
+
+
+def test_who_can_reach_a_console_follows_from_its_address() -> None:
+    tls = ["--tls-certificate", "c.pem", "--tls-key", "k.pem"]
+    assert not load([], {}).reachable
+    assert not load(["--listen", "[::1]:1"], {}).reachable
+    assert load(["--listen", "0.0.0.0:1", *tls], {}).reachable
+    assert not load(["--listen", "0.0.0.0:1", *tls], {"BRAIN2_INSECURE": "1"}).reachable
 
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:1", "192.0.2.1:50080", "example.com:80"])

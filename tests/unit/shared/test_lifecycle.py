@@ -1,6 +1,7 @@
 """A process from start to end: the order of the drain, what crashes, what signals do, what is printed."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.lifecycle import Crashed, Lifecycle
+from shared.lifecycle import Crashed, Lifecycle, _tune_garbage_collection
 from tests.support.waiting import within
 
 _ROOT = Path(__file__).parents[3]
@@ -224,3 +225,27 @@ def test_a_crash_is_logged_with_its_traceback_once() -> None:
     ]
     assert ["exception" in line for line in lines if line["level"] == "ERROR"] == [True, False]
     assert running.returncode == 1
+
+
+def test_a_cache_that_grows_is_soon_in_the_oldest_generation() -> None:
+    """A collection takes the time that the items in the younger generations take, however few objects hold them."""
+    before = gc.get_threshold()
+    cache: dict[str, tuple[tuple[str, str], ...]] = {}
+    visited: list[int] = []
+
+    def collecting(phase: str, info: dict[str, int]) -> None:
+        young = range(info["generation"] + 1) if info["generation"] < 2 else ()
+        if phase == "start" and any(each is cache for age in young for each in gc.get_objects(generation=age)):
+            visited.append(len(cache))
+
+    _tune_garbage_collection()
+    gc.callbacks.append(collecting)
+    try:
+        for number in range(120_000):
+            cache[str(number)] = ((str(number), "form"),)
+    finally:
+        gc.callbacks.remove(collecting)
+        gc.set_threshold(*before)
+        gc.unfreeze()
+    assert visited
+    assert max(visited) < 50_000

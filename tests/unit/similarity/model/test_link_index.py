@@ -1,11 +1,13 @@
 """Which note a wiki link leads to: titles, aliases, ids, files, earlier names, and what decides between them."""
 
+import itertools
 import random
 import unicodedata
 
 import pytest
 
-from services.similarity_service.model.link_index import LinkIndex, NoteLinks
+from services.similarity_service.model import link_index, wiki_links
+from services.similarity_service.model.link_index import LinkIndex, NoteLinks, note_links
 
 
 def index_of(*notes: tuple[str, str, NoteLinks]) -> LinkIndex:
@@ -134,3 +136,64 @@ def test_the_index_is_the_same_after_any_history() -> None:
     for node_id in every:
         index.remove(node_id)
     assert vars(index) == vars(LinkIndex())
+
+
+def test_a_table_says_what_comparing_all_bearers_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(11)
+    words = ["Tea", "tea", "TEA", "x/tea"]
+    targets = ["Tea", "tea", "tEA", "./tea", "TEA#x", "n3", "x/tea"]
+    for _ in range(30):
+        index = LinkIndex()
+        for number in range(rng.randrange(1, 30)):
+            links = NoteLinks(
+                aliases=tuple(rng.sample(words, rng.randrange(4))),
+                path=rng.choice(["", "tea.md", "a/tea.md", "a/b/tea.md", "b/Tea.md"]),
+                former=tuple(rng.sample(words, rng.randrange(3))),
+                targets=tuple(rng.sample(targets, rng.randrange(5))),
+            )
+            index.add(f"n{number}", rng.choice([*words, "other"]), links)
+        found = []
+        for few in (0, 1_000):
+            monkeypatch.setattr(link_index, "_FEW", few)
+            notes = [index.note(f"n{number}") for number in range(len(index))]
+            found.append(
+                [
+                    (
+                        [index.resolve(target, note.node_id) for target in targets],
+                        [index.resolve(target, note.node_id, without="n0") for target in targets],
+                        index.sources(note.node_id),
+                        index.concerned(note),
+                        index.leading_by(note.node_id, ["tea", note.title]),
+                        [index.would_lead(target, "n1", note.node_id) for target in targets],
+                    )
+                    for note in notes
+                    if note is not None
+                ]
+            )
+        assert found[0] == found[1]
+
+
+def test_choosing_among_many_notes_of_one_name_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As among the README files of a vault, all of which link to the one beside them."""
+    notes = [(f"n{n}", "README", NoteLinks(path=f"{n}/README.md", targets=("README", "readme"))) for n in range(400)]
+    index = index_of(*notes, ("a", "A", says("README", path="7/a.md")))
+    folds = 0
+    fold = link_index._fold
+
+    def counted(exact: str) -> str:
+        nonlocal folds
+        folds += 1
+        return fold(exact)
+
+    monkeypatch.setattr(link_index, "_fold", counted)
+    assert index.sources("n7") == {"a"}
+    known = index.note("n7")
+    assert known is not None
+    assert ("a", "n7") in index.concerned(known)
+    assert folds < 50 * len(notes), "it grows with the notes, and not with their square"
+
+
+def test_one_note_says_a_name_in_few_spellings() -> None:
+    spellings = ["".join(letters) for letters in itertools.product("tT", "eE", "aA", "sS", "hH", "oO")]
+    links = [wiki_links.WikiLink(target, 0, 0, 0, 0) for target in ["First", *spellings, "Last"]]
+    assert note_links(links).targets == ("First", *spellings[:16], "Last")

@@ -52,6 +52,20 @@ def test_order() -> None:
     assert hits("clock")[-1] == "c"
 
 
+def test_of_many_notes_with_one_score_a_page_has_the_first_by_id() -> None:
+    index = index_of(*(note(f"n{i:03}", "", f"w{i}", tags=["x"]) for i in reversed(range(300))))
+    found: list[str] = []
+    after: tuple[float, str] | None = None
+    while True:
+        page = search.search(index, search.parse(index, "", ["x"]), 7, after)
+        assert page.total == 300
+        found += [hit.node_id for hit in page.hits]
+        if not page.more:
+            break
+        after = page.hits[-1].score, page.hits[-1].node_id
+    assert found == [f"n{i:03}" for i in range(300)]
+
+
 def test_tags_of_the_request() -> None:
     assert set(hits("", "time")) == {"a", "b"}
 
