@@ -7,7 +7,7 @@ whether the trace is recorded, and picks the recorded or the plain function of t
 import asyncio
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, TypeAlias
 
@@ -205,9 +205,10 @@ class _Methods(grpc.GenericRpcHandler):
             return None
         if self._begin is not None:
             self._begin(handler_call_details.invocation_metadata)
-        if not self._expect_message():
-            return self._impatient[handler_call_details.method]
         request_id.current.set(RequestId(handler_call_details.invocation_metadata))
+        if not self._expect_message():
+            telemetry.unsampled.set(telemetry.Unsampled(_traceparent(handler_call_details.invocation_metadata)))
+            return self._impatient[handler_call_details.method]
         for key, value in handler_call_details.invocation_metadata:
             if key == "traceparent" and len(value) >= telemetry.SHORTEST:
                 traceparent = str(value)
@@ -220,6 +221,11 @@ class _Methods(grpc.GenericRpcHandler):
             return self._recorded[handler_call_details.method]
         telemetry.unsampled.set(telemetry.Unsampled())
         return found
+
+
+def _traceparent(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """The caller's trace, "" without one."""
+    return next((str(value) for key, value in metadata if key == "traceparent"), "")
 
 
 def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None) -> int:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from shared import errors
+from shared import errors, request_id, telemetry
 from shared.grpc import admission
 from shared.grpc.admission import Admission, Lane, default_inflight_bytes
 from shared.grpc.client import Channels
@@ -163,6 +163,25 @@ async def test_calls_without_a_message_are_bounded(monkeypatch: pytest.MonkeyPat
         async with within(10):
             while (await stub.GetEcho(Echo(text="a"))).text != "a":
                 pass
+
+
+async def test_a_call_beside_too_many_silent_ones_has_the_ids_that_its_lines_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admission, "_MOST_SILENT", 0)
+    trace, seen = "0af7651916cd43dd8448eb211c80319c", list[tuple[str, str]]()
+
+    async def unary(request: Any, context: Any) -> Any:
+        seen.append((telemetry.current_ids()[0], str(request_id.current.get())))
+        return request
+
+    async with serving(EchoServicer(unary)) as target, plain_channel(target) as channel:
+        for headers in ((("x-request-id", "r-1"), ("traceparent", f"00-{trace}-b7ad6b7169203331-00")), ()):
+            await channel.unary_unary(PATH + "GetEcho")(Echo(text="a").SerializeToString(), metadata=headers)
+    assert seen[0] == (trace, "r-1")
+    drawn_trace, drawn_request = seen[1]
+    assert (len(drawn_trace), drawn_trace != trace) == (32, True)
+    assert drawn_request not in ("", "None", "r-1")
 
 
 async def test_a_length_prefix_of_300_mb_allocates_nothing() -> None:
