@@ -50,7 +50,7 @@ TOOLS = (
     ),
     _tool(
         "read_note",
-        "Read a note with its links. A long text comes in parts: repeat with the cursor.",
+        "Read a note with its links. Long texts and many links come in parts: repeat with the cursor.",
         _object("id", id=_ID, cursor=_CURSOR),
         _object(
             "id text links",
@@ -102,8 +102,12 @@ TOOLS = (
     _tool(
         "suggest_links",
         "Similar notes that are not linked yet, with the shared keywords.",
-        _object("id", id=_ID, limit=_limit(50)),
-        _object("suggestions", suggestions=_list(id=_TEXT, title=_TEXT, score={"type": "number"}, because=_TAGS)),
+        _object("id", id=_ID, limit=_limit(50), cursor=_CURSOR),
+        _object(
+            "suggestions",
+            suggestions=_list(id=_TEXT, title=_TEXT, score={"type": "number"}, because=_TAGS),
+            cursor=_TEXT,
+        ),
     ),
     _tool(
         "build_context",

@@ -18,6 +18,8 @@ Arguments = Mapping[str, Any]
 Answer = dict[str, Any]
 _TEXT_WEIGHT = 20_000
 _MOST_SKIPPED = 1000
+_LINKS_A_PART = 20
+_MOST_SUGGESTIONS = 50
 _REASONS = 5
 
 
@@ -42,18 +44,21 @@ async def search_notes(brain: Brain2, arguments: Arguments) -> Answer:
 
 
 async def read_note(brain: Brain2, arguments: Arguments) -> Answer:
-    """A note with its links; a long text comes in parts."""
+    """A note with its links; a long text comes in parts, and so do many links. The cursor has both positions."""
     note = await brain.notes.get(arguments["id"])
-    start = _number(arguments, most=len(note.content))
-    text = piece(note.content, start, _TEXT_WEIGHT) if note.content else ""
-    answer = {**_head(note), "text": text}
-    if start + len(text) < len(note.content):
-        answer["cursor"] = _cursor({"n": start + len(text)})
-    links = [neighbor async for neighbor in _first(brain.links.neighbors(note.node_id, page_size=20), 20)]
-    rendered = (
-        {"id": link.node_id, "title": link.title, "type": link.type, "weight": round(link.weight, 3)} for link in links
-    )
-    return {**answer, "links": fitting(rendered, MAX_WEIGHT - weight(answer))}
+    start, skip = _number(arguments, most=len(note.content)), _number(arguments, "l")
+    text = piece(note.content, start, _TEXT_WEIGHT) if start < len(note.content) else ""
+    answer: Answer = {**_head(note), "text": text}
+    wanted = skip + _LINKS_A_PART + 1
+    found = [
+        {"id": link.node_id, "title": link.title, "type": link.type, "weight": round(link.weight, 3)}
+        async for link in _first(brain.links.neighbors(note.node_id, page_size=min(wanted, 1000)), wanted)
+    ][skip:]
+    answer["links"] = fitting(found[:_LINKS_A_PART], MAX_WEIGHT - weight(answer) - 200)
+    end, shown = start + len(text), skip + len(answer["links"])
+    if end < len(note.content) or (len(answer["links"]) < len(found) and shown < _MOST_SKIPPED):
+        answer["cursor"] = _cursor({"n": end, "l": shown})
+    return answer
 
 
 async def write_note(brain: Brain2, arguments: Arguments) -> Answer:
@@ -130,9 +135,10 @@ async def link_notes(brain: Brain2, arguments: Arguments) -> Answer:
 
 
 async def suggest_links(brain: Brain2, arguments: Arguments) -> Answer:
-    """Similar notes that are not linked yet."""
-    found = await brain.search.suggest(arguments["id"], limit=arguments.get("limit", 10))
-    return {"suggestions": fitting(map(_similar, found), MAX_WEIGHT)}
+    """Similar notes that are not linked yet; the cursor is the number of those that were answered before."""
+    limit, skip = arguments.get("limit", 10), _number(arguments)
+    found = await brain.search.suggest(arguments["id"], limit=min(skip + limit + 1, _MOST_SUGGESTIONS))
+    return _page("suggestions", [_similar(each) for each in found[skip:]], limit, skip)
 
 
 async def build_context(brain: Brain2, arguments: Arguments) -> Answer:
@@ -287,8 +293,8 @@ def _position(arguments: Arguments) -> Answer:
     return found
 
 
-def _number(arguments: Arguments, most: int = _MOST_SKIPPED) -> int:
-    found = _int(_position(arguments).get("n"), 0)
+def _number(arguments: Arguments, name: str = "n", *, most: int = _MOST_SKIPPED) -> int:
+    found = _int(_position(arguments).get(name), 0)
     if found > most:
         raise _bad_cursor()
     return found

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clients.export import FORMATS, CutOffError, Records, write
-from clients.python.brain2 import Brain2, Brain2Error
+from clients.python.brain2 import Brain2Error
 from deploy.local import stack, targets
 from deploy.local.console import LaunchError
-from shared.config import ClientSecurity, ConfigError, load
-from shared.grpc.outgoing import Outgoing
+from shared.config import ConfigError
 
 _DONE = "{notes:,} notes and {links:,} links are in {to}"
 
@@ -48,25 +47,13 @@ def main(argv: Sequence[str]) -> int:
 
 async def _run(arguments: argparse.Namespace) -> str:
     found = targets.find(("cleanup",), arguments.target, arguments.data)
-    target = found["cleanup"]
     to: Path = arguments.to
     if arguments.format == "markdown" and to.is_dir() and any(to.iterdir()):
         # Files of notes that have another name now would be left over, and an import would find both.
         raise LaunchError(f"{to} is not empty: give a new folder")
     await targets.check_answering(found)
     with Records() as records:
-        # The same variables as the other tools, with files that are checked before the call.
-        outgoing = Outgoing(load(ClientSecurity))
-        # Only the cleanup service is called: the others' targets are never used.
-        async with Brain2(
-            target,
-            user=arguments.user,
-            token=outgoing.token,
-            ca=outgoing.credentials,
-            graph=target,
-            similarity=target,
-            cleanup=target,
-        ) as brain:
+        async with targets.client(found, arguments.user) as brain:
             await records.read(brain.deletions.export(include_deleted=arguments.include_deleted))
         await asyncio.to_thread(write, records, arguments.format, to)
         return _DONE.format(notes=records.notes_count, links=len(records.edges), to=to)

@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from clients.python.brain2 import Brain2
 from deploy.local import stack
 from deploy.local.console import LaunchError
 from shared.config import ClientSecurity, load
@@ -77,6 +78,24 @@ def _beside(address: str, offset: int, first: str, name: str) -> str:
             f"{first}=host:port,{name}=host:port"
         )
     return f"{host}:{int(port) + offset}"
+
+
+def client(addresses: Mapping[str, str], user: str) -> Brain2:
+    """The Python client for these addresses, with the token and the certificates that the environment names.
+
+    Services without an address are not to be called. ConfigError when a file is missing or wrong.
+    """
+    outgoing = Outgoing(load(ClientSecurity))
+
+    def token() -> str:
+        outgoing.refresh()
+        return outgoing.token
+
+    anything = next(iter(addresses.values()))
+    node, graph, similarity, cleanup = (addresses.get(name, anything) for name in stack.SERVICES)
+    return Brain2(
+        node, user=user, token=token, graph=graph, similarity=similarity, cleanup=cleanup, ca=outgoing.credentials
+    )
 
 
 async def check_answering(targets: Mapping[str, str]) -> None:

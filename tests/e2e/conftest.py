@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deploy.local.demo.client import Client
+from deploy.local import targets
 from deploy.local.demo.tour import SAMPLE
 from deploy.local.importer.jsonlines import JsonLines
-from deploy.local.importer.send import Importer, Stubs
+from deploy.local.importer.send import Importer
 from deploy.local.stack import Stack
 from shared.grpc.client import Channels
+from tests.support.client import Client
 from tests.support.console import Console, console_of
 from tests.support.stores import fresh_user
 from tests.support.waiting import until, until_stable
@@ -31,11 +32,12 @@ async def client(stack: Stack, channels: Channels, user: str) -> Client:
 async def library(stack: Stack, channels: Channels) -> Client:
     """A user who has the 319 notes of the sample, all linked. Tests change notes of their own choice and no others."""
     client = Client(channels, stack.addresses, fresh_user())
-    importer = Importer(Stubs(client.node, client.graph, client.similarity), client.user)
-    await importer.run(JsonLines(SAMPLE))
-    assert not importer.report.failures
-    assert importer.report.created == 319
-    assert await importer.wait_until_indexed(60.0, lambda *_: None) == 0
+    async with targets.client(stack.addresses, client.user) as brain:
+        importer = Importer(brain)
+        await importer.run(JsonLines(SAMPLE))
+        assert not importer.report.failures
+        assert importer.report.created == 319
+        assert await importer.wait_until_indexed(60.0, lambda *_: None) == 0
     ids = sorted(importer.report.stored)
     # The links of a burst are made when its notes have come to rest.
 

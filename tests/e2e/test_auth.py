@@ -21,7 +21,6 @@ from mcp.client.streamable_http import streamable_http_client
 from clients.python.brain2 import Brain2
 from clients.python.brain2 import Brain2Error as ClientError
 from deploy.local import export, importer
-from deploy.local.demo.client import Client
 from deploy.local.stack import SERVICES, Options, Stack
 from deploy.local.stores import ROOT
 from protos.cleanup.v1 import cleanup_pb2
@@ -33,6 +32,7 @@ from services.node_service.adapters import replay_command
 from shared.config import ClientSecurity
 from shared.errors import Brain2Error, NotFound, PermissionDenied
 from shared.grpc.client import Channels
+from tests.support.client import Client
 from tests.support.console import Console, console_of
 from tests.support.stack import stack_of
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer, write_keys

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 
-from deploy.local.demo.client import Client
+from deploy.local import targets
 from deploy.local.importer.jsonlines import JsonLines
-from deploy.local.importer.send import Importer, Stubs
+from deploy.local.importer.send import Importer
 from deploy.local.stack import Stack
 from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
@@ -21,6 +21,7 @@ from shared.errors import NotFound
 from shared.events.envelope import new_event
 from shared.grpc.client import Channels
 from shared.ids import SystemClock, UlidFactory
+from tests.support.client import Client
 from tests.support.clock import ManualClock
 from tests.support.stack import whole_stack
 from tests.support.stores import Stores, fresh_user
@@ -103,8 +104,9 @@ async def test_an_import_of_an_export_is_the_same_graph(
     file = tmp_path / "export.jsonl"
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
     copy = Client(channels, quick.addresses, fresh_user())
-    importer = Importer(Stubs(copy.node, copy.graph, copy.similarity), copy.user)
-    await importer.run(JsonLines(file))
+    async with targets.client(quick.addresses, copy.user) as brain:
+        importer = Importer(brain)
+        await importer.run(JsonLines(file))
     assert not importer.report.failures
 
     async def same() -> bool:

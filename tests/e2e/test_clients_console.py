@@ -1,9 +1,13 @@
 """The console on the running stack: RPCs as JSON, errors with details, three forms of streams, no foreign page."""
 
+import asyncio
 import base64
+import functools
 import json
+import shutil
 import struct
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,11 +16,12 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo  # type: ignore[i
 from jsonschema import Draft202012Validator
 
 from clients.console.methods import methods
-from deploy.local.demo.client import Client
 from deploy.local.stack import Stack
+from deploy.local.stores import ROOT
 from protos.node.v1 import node_pb2
+from tests.support.client import Client
 from tests.support.console import Console, console_of
-from tests.support.waiting import within
+from tests.support.waiting import until, within
 
 NODE = "/brain2.node.v1.NodeService/"
 GRAPH = "/brain2.graph.v1.GraphService/"
@@ -208,3 +213,68 @@ async def test_the_services_go_on_without_the_console(stack: Stack, client: Clie
         await console.child.stop(0.0)
         assert await client.neighbor_ids("a") == {"b"}
         await client.node.CreateNode(node_pb2.CreateNodeRequest(user_id=user, node=node_pb2.NewNode(title="after")))
+
+
+async def test_the_console_keeps_nothing(stack: Stack, user: str, tmp_path: Path) -> None:
+    """Neither on the disk nor from one process to the next: another console answers the same at once."""
+    answers = []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        async with (
+            console_of(stack.addresses, TMPDIR=str(folder), HOME=str(folder), PYTHONDONTWRITEBYTECODE="1") as console,
+            httpx2.AsyncClient(base_url=console.url, timeout=100.0) as http,
+        ):
+            if name == "first":
+                await _two_linked_notes(http, user)
+            for format_ in ("markdown", "graphml", "jsonl"):
+                assert (await http.get("/export", params={"user": user, "format": format_})).status_code == 200
+            message = {"message": json.dumps({"userId": user, "nodeId": "a"})}
+            answers.append((await http.get(NODE + "GetNode", params=message)).json())
+            await until(functools.partial(_is_empty, folder), what=f"nothing in {folder}")
+    assert answers[0] == answers[1]
+
+
+def _is_empty(folder: Path) -> bool:
+    return not any(folder.iterdir())
+
+
+async def _output(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate()
+    return (out + err).decode()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+async def test_curl_writes_a_note_and_reads_its_links(console: Console, user: str) -> None:
+    async def curl(path: str, **body: Any) -> Any:
+        json_ = json.dumps({"userId": user, **body})
+        return json.loads(await _output("curl", "-sS", "--json", json_, console.url + path))
+
+    for node_id, title in (("tea", "Tea"), ("pot", "Pot")):
+        await curl(NODE + "CreateNode", node={"nodeId": node_id, "title": title})
+    await curl(GRAPH + "CreateEdge", edge={"sourceId": "tea", "targetId": "pot"})
+    answer = await curl(GRAPH + "GetNeighbors", nodeId="tea", withTitles=True)
+    assert [neighbor["title"] for neighbor in answer["neighbors"]] == ["Pot"]
+
+
+async def test_a_client_of_connect_understands_all_of_it(console: Console, user: str) -> None:
+    """buf speaks Connect's protocol: unary calls, their errors, and streams in envelopes."""
+
+    async def call(path: str, **body: Any) -> str:
+        buf = (str(ROOT / ".venv" / "bin" / "buf"), "curl", "--protocol", "connect", "--schema", str(ROOT))
+        return await _output(*buf, "-d", json.dumps({"user_id": user, **body}), console.url + path)
+
+    for node_id in ("a", "b"):
+        created = json.loads(await call(NODE + "CreateNode", node={"node_id": node_id, "title": node_id}))
+        assert created["node"]["title"] == node_id
+    await call(GRAPH + "CreateEdge", edge={"source_id": "a", "target_id": "b"})
+    listed = json.loads(await call(GRAPH + "ListEdges"))
+    assert [(edge["sourceId"], edge["targetId"]) for edge in listed["edges"]] == [("a", "b")]
+    missing = json.loads(await call(NODE + "GetNode", node_id="nobody"))
+    assert missing["code"] == "not_found"
+    assert missing["details"][0]["debug"]["reason"] == "NODE_NOT_FOUND"
+    wrong = json.loads(await call(GRAPH + "ListEdges", min_weight=7))
+    assert wrong["code"] == "invalid_argument"

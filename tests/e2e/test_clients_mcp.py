@@ -18,7 +18,7 @@ from mcp.shared.exceptions import MCPError
 
 from clients.mcp.budget import MAX_ANSWER_BYTES
 from clients.mcp.schemas import TOOLS
-from deploy.local.demo.client import until
+from deploy.local.demo.measure import until
 from deploy.local.stack import Stack
 from tests.support.console import Console
 
@@ -155,6 +155,24 @@ async def test_long_notes_and_long_lists_come_in_parts(connect: Any) -> None:
         assert "".join(parts) == text
         assert len(parts) > 2
 
+        for n in range(50):
+            # Titles of which a part of an answer holds fewer than twenty.
+            await _ok(client, "write_note", id=f"l{n}", title=f"{n} " + '"' * 500)
+            await _ok(client, "link_notes", source="long", target=f"l{n}")
+        linked: list[str] = []
+        texts: list[str] = []
+        cursor = {}
+        while True:
+            part = await _ok(client, "read_note", id="long", **cursor)
+            linked += [link["id"] for link in part["links"]]
+            texts.append(part["text"])
+            if "cursor" not in part:
+                break
+            cursor = {"cursor": part["cursor"]}
+        assert sorted(linked) == sorted(f"l{n}" for n in range(50))
+        assert "".join(texts) == text
+
+    async with connect() as client:
         for n in range(12):
             await _ok(client, "write_note", id=f"n{n}", title=f"{n} " + "x" * 500)
         seen: list[str] = []
@@ -165,7 +183,9 @@ async def test_long_notes_and_long_lists_come_in_parts(connect: Any) -> None:
             if "cursor" not in page:
                 break
             cursor = {"cursor": page["cursor"]}
-        assert seen == [f"n{n}" for n in reversed(range(12))] + ["long"]
+        assert seen == [f"{kind}{n}" for kind, count in (("n", 12), ("l", 50)) for n in reversed(range(count))] + [
+            "long"
+        ]
         assert "PAGE_TOKEN_INVALID" in await _error(client, "recent_activity", cursor="nonsense!")
 
 
@@ -182,12 +202,13 @@ async def test_notes_are_resources(connect: Any) -> None:
             await client.read_resource("brain2://note/nobody")
 
 
-async def test_twenty_agents_at_once_lose_nothing(console: Console, user: str) -> None:
+async def test_twenty_agents_at_once_lose_nothing(stack: Stack, console: Console, user: str) -> None:
     async with _over_http(console, user) as client:
         await _ok(client, "write_note", id="shared", title="Shared", text="start")
 
     async def agent(n: int) -> None:
-        async with _over_http(console, user) as client:
+        # Every fifth has a server process of its own: agents share no memory.
+        async with _over_stdio(stack, user) if n % 5 == 0 else _over_http(console, user) as client:
             await _ok(client, "edit_note", id="shared", mode=("append", "prepend")[n % 2], text=f"line {n}")
 
     await asyncio.gather(*(agent(n) for n in range(20)))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,12 @@ from clients.python.brain2 import (
     NewLink,
     NewNote,
     Note,
+    NoteSettings,
     NotFound,
+    SearchSettings,
     Unavailable,
 )
-from deploy.local.demo.client import until
+from deploy.local.demo.measure import until
 from deploy.local.stack import Stack
 from tests.support.waiting import PATIENCE
 
@@ -80,9 +83,15 @@ async def test_a_batch_has_a_result_for_each_note_and_lists_have_pages(brain: Br
     words = ("Violin", "Glacier", "Pancake", "Senate", "Otter", "Tunnel", "Comet")
     notes = [NewNote(word, node_id=f"n{n}") for n, word in enumerate(words)]
     results = await brain.notes.create_many([*notes, NewNote()])
-    assert [result.reason for result in results[:7]] == [""] * 7
+    assert [result.error for result in results[:7]] == [None] * 7
     assert results[7].note is None
-    assert results[7].message
+    assert isinstance(results[7].error, InvalidArgument)
+    assert results[7].error.message
+    # The same notes again, as after an answer that was lost: the same results, and nothing twice.
+    first, second = [await brain.notes.create_many([NewNote("Umbrella")], request_id="same") for _ in range(2)]
+    assert first[0].note == second[0].note
+    assert first[0].note is not None
+    await brain.notes.delete(first[0].note.node_id)
     found = await brain.notes.get_many([f"n{n}" for n in range(7)] + ["gone"])
     assert list(found) == [f"n{n}" for n in range(7)]
 
@@ -95,6 +104,10 @@ async def test_a_batch_has_a_result_for_each_note_and_lists_have_pages(brain: Br
     around = [neighbor.node_id async for neighbor in brain.links.neighbors("n0", page_size=2)]
     assert around == ["n6", "n5", "n4", "n3", "n2", "n1"]
     assert await brain.links.degree("n0") == 6
+    several = await brain.links.neighbors_of_many(["n0", "n1", "gone"], limit=2)
+    assert {node_id: [each.node_id for each in found] for node_id, found in several.items()} == {
+        "n0": ["n6", "n5"], "n1": ["n0"], "gone": [],
+    }  # fmt: skip
     path = await brain.links.path("n1", "n2")
     assert path is not None
     assert path.node_ids == ("n1", "n0", "n2")
@@ -142,6 +155,7 @@ async def test_search_and_similar_notes(brain: Brain2) -> None:
         return {hit.node_id async for hit in brain.search.find("teapot")}
 
     await until(lambda: _equal(hits(), {"tea", "pot"}), "both notes are found", seconds=20)
+    assert await brain.search.count("teapot") == 2
 
     async def linked() -> bool:
         return "pot" in {neighbor.node_id async for neighbor in brain.links.neighbors("tea")}
@@ -202,6 +216,25 @@ async def test_deletions_are_objects(brain: Brain2) -> None:
         return (await brain.deletions.get("gone")).state == "done"
 
     await until(done, "the deletion is done", seconds=30)
+    history = (await brain.deletions.get("gone")).history
+    assert (history[0].state, history[-1].state) == ("pending", "done")
+    assert history[0].time <= history[-1].time
+
+
+async def test_settings_are_replaced_as_a_whole(brain: Brain2) -> None:
+    usual = await brain.notes.settings()
+    assert usual.retention == timedelta(days=30)
+    assert await brain.notes.update_settings(NoteSettings(timedelta(hours=1))) == NoteSettings(timedelta(hours=1))
+    assert (await brain.notes.settings()).retention == timedelta(hours=1)
+    assert await brain.notes.update_settings(NoteSettings()) == usual
+    before = await brain.search.settings()
+    assert before.auto_link is True
+    changed = dataclasses.replace(before, auto_link=False, max_links=3)
+    await brain.search.update_settings(changed)
+    assert await brain.search.settings() == changed
+    with pytest.raises(InvalidArgument):
+        await brain.search.update_settings(SearchSettings(link_threshold=2.0))
+    assert await brain.search.settings() == changed
 
 
 async def test_a_search_finds_what_the_client_has_just_written(brain: Brain2) -> None:

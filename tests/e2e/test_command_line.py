@@ -81,9 +81,10 @@ async def grpcurl(address: str, method: str, request: dict[str, object]) -> dict
 
 async def test_run_grpcurl_demo_and_ctrl_c(tmp_path: Path) -> None:
     async with launched(tmp_path) as (process, lines):
-        services = (stack.describe(tmp_path) or {})["services"]
+        described = stack.describe(tmp_path) or {}
+        services, url = described["services"], str(described["console"])
         shown = "".join(lines)
-        assert all(address in shown for address in services.values())
+        assert all(address in shown for address in (*services.values(), url))
 
         for node_id, title in (("tea", "Green tea from Uji"), ("cup", "A cup for green tea from Uji")):
             draft = {"node_id": node_id, "title": title, "content": f"{title}, brewed with water from the spring."}
@@ -107,6 +108,7 @@ async def test_run_grpcurl_demo_and_ctrl_c(tmp_path: Path) -> None:
         assert tour.returncode == 0, account + errors
         assert "Everything was as promised." in account
         assert "in 4 services: cleanup, graph, node, similarity" in account
+        assert f"  {url}/#demo-" in account
         # Nobody reads colours here.
         assert "\033[" not in account
 

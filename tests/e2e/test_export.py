@@ -163,12 +163,24 @@ def _of_persons(links: dict[Any, Any]) -> dict[Any, Any]:
     return {key: value for key, value in links.items() if not value[2] or value[3]}
 
 
-async def test_graphml_holds_the_whole_graph(stack: Stack, user: str, tmp_path: Path) -> None:
-    async with _brain(stack, user) as brain:
+async def test_graphml_holds_the_whole_graph(stack: Stack, user: str, tmp_path: Path, console: Console) -> None:
+    async with _brain(stack, user) as brain, _brain(stack, fresh_user()) as other:
         await _fill(brain)
         await brain.notes.create("A & <b>", "a control character: \x0b", node_id="control")
         notes, links = await _graph(brain)
         await _export(stack, user, "graphml", tmp_path / "graph.graphml")
+        async with httpx2.AsyncClient(base_url=console.url, timeout=60.0) as http:
+            answer = await http.get("/export", params={"user": user, "format": "graphml"})
+        (tmp_path / "console.graphml").write_bytes(answer.content)
+        await _import(stack, other.user, tmp_path / "console.graphml")
+
+        async def same() -> bool:
+            found = await _graph(other)
+            return found[0] == notes and found[1].items() >= _of_persons(links).items()
+
+        await until(same, seconds=30, what=f"the graph of {_of_persons(links)}")
+        assert _by_hand((await _graph(other))[1]) == _by_hand(links)
+        assert await _rejections(other) == [("caddy", "tea", "related")]
     text = (tmp_path / "graph.graphml").read_text(encoding="utf-8")
     directed = text.replace('edgedefault="undirected"', 'edgedefault="directed"').replace('directed="false"', "")
     graph = networkx.parse_graphml(directed.replace('directed="true"', ""), force_multigraph=True)

@@ -13,7 +13,6 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from deploy.local.demo.client import Client
 from deploy.local.demo.tour import SAMPLE
 from deploy.local.stack import Stack
 from deploy.local.stores import ROOT
@@ -21,6 +20,7 @@ from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from shared.grpc.client import Channels
+from tests.support.client import Client
 from tests.support.stores import fresh_user
 from tests.support.waiting import until, until_stable
 

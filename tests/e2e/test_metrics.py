@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.demo.client import Client
 from deploy.local.stack import SERVICES, Stack
 from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from shared.errors import NotFound
+from tests.support.client import Client
 from tests.support.scrape import Scraped, documented, parse, scrape
 from tests.support.waiting import until
 

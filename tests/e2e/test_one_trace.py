@@ -6,10 +6,11 @@ from typing import Any
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from deploy.local import traces
-from deploy.local.demo.client import Client, traced
+from deploy.local.demo.measure import traced
 from deploy.local.stack import Stack
 from protos.cleanup.v1 import cleanup_pb2
 from protos.node.v1 import node_pb2
+from tests.support.client import Client
 from tests.support.waiting import until
 
 PRODUCER = Span.SPAN_KIND_PRODUCER

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from deploy.local.console import Console
-from deploy.local.demo.client import Client
 from deploy.local.stack import Options, Stack, running
 from deploy.local.stores import ROOT
 from protos.cleanup.v1 import cleanup_pb2
 from protos.node.v1 import node_pb2
 from shared.errors import FailedPrecondition, NotFound
 from shared.grpc.client import Channels
+from tests.support.client import Client
 from tests.support.stores import Stores
 from tests.support.waiting import PATIENCE, until
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import redis.asyncio as redis
 
-from deploy.local.demo.client import Client
 from deploy.local.stack import Stack
 from deploy.local.stores import ROOT
 from protos.cleanup.v1 import cleanup_pb2
@@ -19,6 +18,7 @@ from protos.similarity.v1 import similarity_pb2
 from shared.errors import NotFound
 from shared.grpc.client import Channels
 from tests.e2e.test_restart import draft, is_indexed
+from tests.support.client import Client
 from tests.support.stack import whole_stack
 from tests.support.stores import Stores, fresh_user
 from tests.support.traces import table_items

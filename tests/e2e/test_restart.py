@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.demo.client import Client
 from deploy.local.stack import SERVICES
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from shared.errors import Brain2Error
 from shared.grpc.client import Channels
+from tests.support.client import Client
 from tests.support.stack import whole_stack
 from tests.support.stores import fresh_user
 from tests.support.waiting import until, until_stable

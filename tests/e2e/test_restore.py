@@ -16,11 +16,11 @@ import pytest
 
 from deploy.local import provision
 from deploy.local.console import Console
-from deploy.local.demo.client import Client
 from deploy.local.stack import SERVICES, Options, Stack, running
 from protos.cleanup.v1 import cleanup_pb2
 from protos.node.v1 import node_pb2
 from shared.grpc.client import Channels
+from tests.support.client import Client
 from tests.support.stores import Stores, fresh_user
 from tests.support.traces import table_items, traces_of
 from tests.support.waiting import until, until_stable

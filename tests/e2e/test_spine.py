@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from deploy.local.demo.client import Client
 from deploy.local.stack import Stack
 from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from shared.errors import FailedPrecondition, NotFound
+from tests.support.client import Client
 from tests.support.stores import Stores
 from tests.support.waiting import until, until_stable
 

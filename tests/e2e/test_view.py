@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc.aio
 import pytest
 
+from deploy.local import targets
 from deploy.local.stack import Stack
 from protos.graph.v1 import graph_pb2, graph_pb2_grpc
 from protos.node.v1 import node_pb2, node_pb2_grpc
 from tests.support.browser import MISSING, drive, start
+from tests.support.client import Client
 from tests.support.console import Console
 from tests.support.stores import fresh_user
-from tests.support.waiting import within
+from tests.support.waiting import until, within
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
@@ -26,13 +29,13 @@ NOTES = {
 
 
 class Person:
-    """A user with four notes and the edges between them."""
+    """A user, the page of the user, and the services."""
 
-    def __init__(self, console: Console, channels: dict[str, grpc.aio.Channel]) -> None:
-        self.user_id = fresh_user()
+    def __init__(self, console: Console, user_id: str, node: Any, graph: Any) -> None:
+        self.user_id = user_id
         self.url = f"{console.url}/#{self.user_id}"
-        self.node = node_pb2_grpc.NodeServiceStub(channels["node"])
-        self.graph = graph_pb2_grpc.GraphServiceStub(channels["graph"])
+        self.node = node
+        self.graph = graph
 
     async def link(self, source_id: str, target_id: str, *, automatic: bool = True) -> None:
         metadata = graph_pb2.EdgeMetadata(auto_generated=automatic, score=0.5)
@@ -52,9 +55,14 @@ class Person:
 
 @pytest.fixture
 async def person(stack: Stack, console: Console) -> AsyncIterator[Person]:
+    """A user with four notes and two edges."""
     channels = {name: grpc.aio.insecure_channel(stack.addresses[name]) for name in ("node", "graph")}
     try:
-        found = Person(console, channels)
+        node, graph = (
+            node_pb2_grpc.NodeServiceStub(channels["node"]),
+            graph_pb2_grpc.GraphServiceStub(channels["graph"]),
+        )
+        found = Person(console, fresh_user(), node, graph)
         for node_id, (title, content) in NOTES.items():
             note = node_pb2.NewNode(node_id=node_id, title=title, content=content, tags=["drink/tea"])
             await found.node.CreateNode(node_pb2.CreateNodeRequest(user_id=found.user_id, node=note))
@@ -67,11 +75,37 @@ async def person(stack: Stack, console: Console) -> AsyncIterator[Person]:
 
 
 async def test_what_is_drawn_is_what_list_edges_answers(person: Person) -> None:
-    drawn = await drive(person.url, "drawn")
+    drawn = await _drawn_at_rest(person)
     assert drawn["errors"] == []
     assert set(drawn["nodes"]) == set(NOTES)
     assert set(drawn["edges"]) >= {"cat\ntea\nsee_also", "tea\nuji\nsee_also"}
-    assert set(drawn["edges"]) <= await person.edges()
+
+
+async def test_a_library_of_real_notes_is_drawn_whole(stack: Stack, console: Console, library: Client) -> None:
+    drawn = await _drawn_at_rest(Person(console, library.user, library.node, library.graph))
+    assert drawn["errors"] == []
+    async with targets.client(stack.addresses, library.user) as brain:
+        nodes = {note.node_id async for note in brain.notes.list(page_size=200)}
+    assert set(drawn["nodes"]) == nodes
+    assert len(nodes) > 300
+    assert len(drawn["edges"]) > 300
+
+
+async def _drawn_at_rest(person: Person) -> dict[str, Any]:
+    """What the page draws, when ListEdges answered the same before and after: then it is exactly that."""
+
+    async def compared() -> dict[str, Any] | None:
+        before = await person.edges()
+        drawn = await drive(person.url, "drawn")
+        if before != await person.edges():
+            return None
+        assert len(drawn["edges"]) == len(set(drawn["edges"]))
+        assert set(drawn["edges"]) == before
+        return drawn
+
+    found: dict[str, Any] | None = await until(compared, seconds=60, what="no change of the edges while they are drawn")
+    assert found is not None
+    return found
 
 
 async def test_a_visit_by_keyboard(person: Person) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from deploy.local.console import Console
-from deploy.local.demo.client import Client
 from deploy.local.stack import SERVICES, Options, Stack, running
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from shared.grpc.client import Channels
+from tests.support.client import Client
 from tests.support.scrape import parse, scrape
 from tests.support.waiting import until
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar, overload
 
-from deploy.local.demo import client
+from deploy.local.demo import measure
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def within(seconds: float) -> asyncio.Timeout:
 
 async def until_stable(look: Callable[[], Awaitable[T]], *, quiet: float, seconds: float = 60.0) -> T:
     """What look() gave last, when it has not changed for `quiet` seconds, or for longer on a busy machine."""
-    return await client.until_stable(look, quiet=quiet * slowness(), seconds=seconds * PATIENCE)
+    return await measure.until_stable(look, quiet=quiet * slowness(), seconds=seconds * PATIENCE)
 
 
 def slowness() -> float:

@@ -3,10 +3,12 @@
 import asyncio
 import importlib.util
 import inspect
+import json
 import random
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -38,14 +40,17 @@ class Channels:
         self._credentials = credentials
         self._channels: dict[str, grpc.aio.Channel] = {}
         self.is_open = True
+        self.makes_spans = False
+        """Whether interceptors make a span of each call, and pass it on."""
 
     def of(self, context: str) -> grpc.aio.Channel:
         """The channel to a service, opened at its first use."""
         if not self.is_open:
             raise Cancelled("the client is closed", reason="CLIENT_CLOSED")
         if context not in self._channels:
-            options = (*_OPTIONS, ("grpc.service_config", _POLICY.read_text(encoding="utf-8")))
+            options = (*_OPTIONS, ("grpc.service_config", service_config()))
             target, interceptors = self._targets[context], tracing_interceptors()
+            self.makes_spans = bool(interceptors)
             self._channels[context] = (
                 grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
                 if self._credentials is None
@@ -58,6 +63,14 @@ class Channels:
         self.is_open = False
         channels, self._channels = list(self._channels.values()), {}
         await asyncio.gather(*(channel.close() for channel in channels))
+
+
+def service_config() -> str:
+    """The retry policy for gRPC, without its deadlines: gRPC takes the shorter one, and each call here has its own."""
+    policy = json.loads(_POLICY.read_text(encoding="utf-8"))
+    for method in policy["methodConfig"]:
+        method.pop("timeout", None)
+    return json.dumps(policy)
 
 
 def tracing_interceptors() -> Sequence[grpc.aio.ClientInterceptor]:
@@ -73,6 +86,23 @@ def tracing_interceptors() -> Sequence[grpc.aio.ClientInterceptor]:
         return ()
     found: Sequence[grpc.aio.ClientInterceptor] = aio_client_interceptors()  # type: ignore[no-untyped-call]
     return found
+
+
+@cache
+def _trace_context() -> Callable[[dict[str, str]], None] | None:
+    try:
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+    except ImportError:
+        return None
+    return TraceContextTextMapPropagator().inject
+
+
+def trace_headers() -> tuple[tuple[str, str], ...]:
+    """The headers of the trace that the program is in (W3C traceparent); none without one, or without OpenTelemetry."""
+    inject, carrier = _trace_context(), dict[str, str]()
+    if inject is not None:
+        inject(carrier)
+    return tuple(carrier.items())
 
 
 class Memory:
@@ -197,7 +227,8 @@ class Calls:
         token = self._token() if callable(self._token) else self._token
         if inspect.isawaitable(token):
             token = await token
-        return (("authorization", f"Bearer {token}"),) if token else ()
+        headers = () if self.channels.makes_spans else trace_headers()
+        return (*headers, ("authorization", f"Bearer {token}")) if token else headers
 
 
 def _repeat_after(error: Brain2Error) -> float | None:

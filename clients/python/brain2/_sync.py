@@ -4,13 +4,13 @@
 
 from ._loop import Loop
 from .deletions import Deletions
-from .errors import Aborted
-from .errors import Cancelled, Unavailable
+from .errors import Aborted, from_result
+from .errors import Cancelled, Unavailable, from_result
 from .links import Links
 from .models import Change, GraphStats, Link, LinkResult, Neighbor, NewLink, Path, Subgraph, SubgraphLink, SubgraphNote
-from .models import Deletion
-from .models import Explanation, Hit, Keyword, Mention, Passage, Reason, Similar
-from .models import NewNote, Note, NoteResult, in_utc
+from .models import Deletion, DeletionEvent, as_time
+from .models import Explanation, Hit, Keyword, Mention, Passage, Reason, SearchSettings, Similar
+from .models import NewNote, Note, NoteResult, NoteSettings, in_utc
 from .notes import Notes
 from .search import Search
 from collections import defaultdict
@@ -41,9 +41,12 @@ class NotesSync:
         """
         return self._loop.run(self._twin.create(title, content, tags=tags, aliases=aliases, metadata=metadata, node_id=node_id, create_time=create_time, request_id=request_id, timeout=timeout))
 
-    def create_many(self, notes: Sequence[NewNote], *, timeout: float | None=None) -> tuple[NoteResult, ...]:
-        """Store up to 100 notes; each has its own result, in their order. A wrong one does not prevent the others."""
-        return self._loop.run(self._twin.create_many(notes, timeout=timeout))
+    def create_many(self, notes: Sequence[NewNote], *, request_id: str='', timeout: float | None=None) -> tuple[NoteResult, ...]:
+        """Store up to 100 notes; each has its own result, in their order. A wrong one does not prevent the others.
+
+        request_id: empty: the client makes one. Give one to send the same notes again, as after a DeadlineExceeded.
+        """
+        return self._loop.run(self._twin.create_many(notes, request_id=request_id, timeout=timeout))
 
     def get(self, node_id: str, *, show_deleted: bool=False, timeout: float | None=None) -> Note:
         """Read a note. show_deleted: also one that is deleted and not purged yet. Errors: NotFound."""
@@ -102,6 +105,14 @@ class NotesSync:
         """
         return self._loop.iterate(self._twin.list(start_time=start_time, end_time=end_time, page_size=page_size, timeout=timeout))
 
+    def settings(self, *, timeout: float | None=None) -> NoteSettings:
+        """The user's settings for notes."""
+        return self._loop.run(self._twin.settings(timeout=timeout))
+
+    def update_settings(self, settings: NoteSettings, *, request_id: str='', timeout: float | None=None) -> NoteSettings:
+        """Replace the user's settings for notes. Errors: InvalidArgument (retention outside 0 s to 365 days)."""
+        return self._loop.run(self._twin.update_settings(settings, request_id=request_id, timeout=timeout))
+
 
 class LinksSync:
     """The links of a user. Two notes have at most one link of a type."""
@@ -118,9 +129,12 @@ class LinksSync:
         """
         return self._loop.run(self._twin.create(source_id, target_id, type=type, directed=directed, weight=weight, labels=labels, request_id=request_id, timeout=timeout))
 
-    def create_many(self, links: Sequence[NewLink], *, timeout: float | None=None) -> tuple[LinkResult, ...]:
-        """Create up to 500 links; each has its own result, in their order."""
-        return self._loop.run(self._twin.create_many(links, timeout=timeout))
+    def create_many(self, links: Sequence[NewLink], *, request_id: str='', timeout: float | None=None) -> tuple[LinkResult, ...]:
+        """Create up to 500 links; each has its own result, in their order.
+
+        request_id: empty: the client makes one. Give one to send the same links again, as after a DeadlineExceeded.
+        """
+        return self._loop.run(self._twin.create_many(links, request_id=request_id, timeout=timeout))
 
     def get(self, source_id: str, target_id: str, *, type: str='related', timeout: float | None=None) -> Link:
         """Read a link with its reasons. Errors: NotFound."""
@@ -148,6 +162,14 @@ class LinksSync:
         types: only links of these types; none means all. timeout: seconds for a page.
         """
         return self._loop.iterate(self._twin.neighbors(node_id, order=order, direction=direction, min_weight=min_weight, types=types, page_size=page_size, timeout=timeout))
+
+    def neighbors_of_many(self, node_ids: Iterable[str], *, limit: int=10, min_weight: float=0.0, timeout: float | None=None) -> dict[str, tuple[Neighbor, ...]]:
+        """The heaviest neighbours of each note, at most limit (100 or fewer), in the order of the ids; without titles.
+
+        The answer has the newest write of this client; earlier writes to other notes follow within milliseconds.
+        timeout: seconds for a call; one has 1,000 notes.
+        """
+        return self._loop.run(self._twin.neighbors_of_many(node_ids, limit=limit, min_weight=min_weight, timeout=timeout))
 
     def degree(self, node_id: str, *, timeout: float | None=None) -> int:
         """The number of links of a note."""
@@ -199,6 +221,10 @@ class SearchSync:
         """
         return self._loop.iterate(self._twin.find(query, tags=tags, page_size=page_size, wait=wait, timeout=timeout))
 
+    def count(self, query: str, *, tags: Iterable[str]=(), wait: bool=True, timeout: float | None=None) -> int:
+        """The number of notes that match a search, as find has it."""
+        return self._loop.run(self._twin.count(query, tags=tags, wait=wait, timeout=timeout))
+
     def similar(self, node_id: str='', *, text: str='', title: str='', limit: int=10, min_score: float=0.0, wait: bool=True, timeout: float | None=None) -> tuple[Similar, ...]:
         """The notes that are most similar to a note or to a text, best first, with the keywords that explain each.
 
@@ -228,6 +254,14 @@ class SearchSync:
         Pages are read as the iterator goes. Errors: NotFound (the note is not indexed).
         """
         return self._loop.iterate(self._twin.mentions(node_id, page_size=page_size, wait=wait, timeout=timeout))
+
+    def settings(self, *, timeout: float | None=None) -> SearchSettings:
+        """The user's settings for search and automatic links."""
+        return self._loop.run(self._twin.settings(timeout=timeout))
+
+    def update_settings(self, settings: SearchSettings, *, request_id: str='', timeout: float | None=None) -> SearchSettings:
+        """Replace the user's settings for search and automatic links. Errors: InvalidArgument."""
+        return self._loop.run(self._twin.update_settings(settings, request_id=request_id, timeout=timeout))
 
 
 class DeletionsSync:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ._calls import Calls
 from ._proto import cleanup_pb2
-from .models import Deletion
+from .models import Deletion, DeletionEvent, as_time
 
 _SERVICE = "/brain2.cleanup.v1.CleanupService/"
 
@@ -69,6 +69,29 @@ class Deletions:
 
 
 def _deletion(deletion: Any) -> Deletion:
-    state = cleanup_pb2.DeletionState.Name(deletion.state).removeprefix("DELETION_STATE_").lower()
-    step = cleanup_pb2.DeletionStep.Name(deletion.step).removeprefix("DELETION_STEP_").lower()
-    return Deletion.of(deletion, state, step)
+    history = (
+        DeletionEvent(as_time(event.time), _state(event.state), _step(event.step), event.message)
+        for event in deletion.history
+    )
+    return Deletion(
+        deletion.node_id,
+        deletion.version,
+        _state(deletion.state),
+        _step(deletion.step),
+        deletion.attempts,
+        deletion.error,
+        deletion.archive_uri,
+        deletion.removed_edges,
+        as_time(deletion.delete_time),
+        as_time(deletion.purge_time),
+        tuple(history),
+    )
+
+
+def _state(number: int) -> str:
+    return cleanup_pb2.DeletionState.Name(number).removeprefix("DELETION_STATE_").lower()
+
+
+def _step(number: int) -> str:
+    name = cleanup_pb2.DeletionStep.Name(number).removeprefix("DELETION_STEP_").lower()
+    return "" if name == "unspecified" else name

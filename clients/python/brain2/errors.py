@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -25,7 +26,11 @@ class Brain2Error(Exception):
     violations: the fields that are wrong.
     metadata: more facts for a program.
     retry_after: seconds to wait before a retry, where the service states them.
+    transient: whether the same call may succeed later although nothing was changed. A write is repeated with the
+        request_id that it had, so that it is done once.
     """
+
+    transient: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -66,6 +71,8 @@ class FailedPrecondition(Brain2Error):
 class Aborted(Brain2Error):
     """Another write came first: read again, decide again."""
 
+    transient = True
+
 
 class OutOfRange(Brain2Error):
     """The position no longer exists: start again from the beginning."""
@@ -82,17 +89,25 @@ class Unauthenticated(Brain2Error):
 class ResourceExhausted(Brain2Error):
     """There are too many calls, or a message is too large."""
 
+    transient = True
+
 
 class Unavailable(Brain2Error):
     """A service does not answer. Repetitions were tried already; the work may have been done."""
+
+    transient = True
 
 
 class DeadlineExceeded(Brain2Error):
     """The time of the call is over. The work may have been done."""
 
+    transient = True
+
 
 class Cancelled(Brain2Error):
     """The call was cancelled, or the client was closed."""
+
+    transient = True
 
 
 class Unimplemented(Brain2Error):
@@ -124,6 +139,15 @@ _CLASSES: dict[str, type[Brain2Error]] = {
     "DATA_LOSS": DataLoss,
     "INTERNAL": Internal,
 }
+
+
+# The numbers of google.rpc.Code, which results of a batch have.
+_BY_NUMBER = {code.value[0]: _CLASSES[code.name] for code in grpc.StatusCode if code.name in _CLASSES}
+
+
+def from_result(code: int, reason: str, message: str) -> Brain2Error | None:
+    """The error of one item of a batch; None when its code is 0 (OK)."""
+    return _BY_NUMBER.get(code, Internal)(message, reason=reason) if code else None
 
 
 def from_rpc(error: grpc.aio.AioRpcError) -> Brain2Error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ._calls import Calls
 from ._proto import graph_pb2
-from .errors import Cancelled, Unavailable
+from .errors import Cancelled, Unavailable, from_result
 from .models import Change, GraphStats, Link, LinkResult, Neighbor, NewLink, Path, Subgraph, SubgraphLink, SubgraphNote
 
 _SERVICE = "/brain2.graph.v1.GraphService/"
@@ -20,6 +20,7 @@ _DIRECTIONS = {
     "both": graph_pb2.DIRECTION_BOTH,
 }
 _LONGEST_WAIT = 5.0
+_MOST_NOTES = 1000
 
 
 class Links:
@@ -51,13 +52,22 @@ class Links:
         self._wrote(answer, source_id, target_id)
         return Link.of(answer.edge)
 
-    async def create_many(self, links: Sequence[NewLink], *, timeout: float | None = None) -> tuple[LinkResult, ...]:
-        """Create up to 500 links; each has its own result, in their order."""
+    async def create_many(
+        self, links: Sequence[NewLink], *, request_id: str = "", timeout: float | None = None
+    ) -> tuple[LinkResult, ...]:
+        """Create up to 500 links; each has its own result, in their order.
+
+        request_id: empty: the client makes one. Give one to send the same links again, as after a DeadlineExceeded.
+        """
         request = graph_pb2.BatchCreateEdgesRequest(user_id=self._calls.user, edges=[_message(link) for link in links])
-        answer = await self._call("BatchCreateEdges", request, graph_pb2.BatchCreateEdgesResponse, timeout)
+        answer = await self._call("BatchCreateEdges", request, graph_pb2.BatchCreateEdgesResponse, timeout, request_id)
         self._wrote(answer, *(end for link in links for end in (link.source_id, link.target_id)))
         return tuple(
-            LinkResult(Link.of(each.edge) if each.code == 0 else None, each.created, each.reason, each.message)
+            LinkResult(
+                Link.of(each.edge) if each.code == 0 else None,
+                each.created,
+                from_result(each.code, each.reason, each.message),
+            )
             for each in answer.results
         )
 
@@ -176,6 +186,29 @@ class Links:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
+
+    async def neighbors_of_many(
+        self, node_ids: Iterable[str], *, limit: int = 10, min_weight: float = 0.0, timeout: float | None = None
+    ) -> dict[str, tuple[Neighbor, ...]]:
+        """The heaviest neighbours of each note, at most limit (100 or fewer), in the order of the ids; without titles.
+
+        The answer has the newest write of this client; earlier writes to other notes follow within milliseconds.
+        timeout: seconds for a call; one has 1,000 notes.
+        """
+        ids = tuple(dict.fromkeys(node_ids))
+        found: dict[str, tuple[Neighbor, ...]] = {}
+        for start in range(0, len(ids), _MOST_NOTES):
+            request = graph_pb2.BatchGetNeighborsRequest(
+                user_id=self._calls.user,
+                node_ids=ids[start : start + _MOST_NOTES],
+                limit=limit,
+                min_weight=min_weight,
+                consistency_token=self._calls.memory.newest("graph"),
+            )
+            answer = await self._call("BatchGetNeighbors", request, graph_pb2.BatchGetNeighborsResponse, timeout)
+            for result in answer.results:
+                found[result.node_id] = tuple(Neighbor.of(neighbor) for neighbor in result.neighbors)
+        return found
 
     async def degree(self, node_id: str, *, timeout: float | None = None) -> int:
         """The number of links of a note."""
@@ -298,7 +331,17 @@ def _message(link: NewLink) -> Any:
         type=link.type,
         directed=link.directed,
         weight=link.weight,
-        metadata=graph_pb2.EdgeMetadata(labels=link.labels),
+        metadata=graph_pb2.EdgeMetadata(
+            labels=link.labels,
+            auto_generated=link.auto_generated,
+            confirmed=link.confirmed,
+            score=link.score,
+            method=link.method,
+            shared_keywords=[
+                graph_pb2.SharedKeyword(keyword=reason.keyword, contribution=reason.contribution)
+                for reason in link.reasons
+            ],
+        ),
     )
 
 

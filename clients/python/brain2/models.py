@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from .errors import Brain2Error
 
-def _time(stamp: Any) -> datetime:
+
+def as_time(stamp: Any) -> datetime:
+    """The time of a message google.protobuf.Timestamp."""
     found: datetime = stamp.ToDatetime(tzinfo=UTC)
     return found
 
 
 def _optional_time(message: Any, name: str) -> datetime | None:
-    return _time(getattr(message, name)) if message.HasField(name) else None
+    return as_time(getattr(message, name)) if message.HasField(name) else None
 
 
 def in_utc(value: datetime) -> datetime:
@@ -78,8 +81,8 @@ class Note:
             dict(node.metadata),
             node.version,
             node.etag,
-            _time(node.create_time),
-            _time(node.update_time),
+            as_time(node.create_time),
+            as_time(node.update_time),
             _optional_time(node, "delete_time"),
             _optional_time(node, "purge_time"),
             node.excerpt,
@@ -90,11 +93,33 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class NoteResult:
-    """What became of one note of a batch: note is the stored one, or None with the reason and a message."""
+    """What became of one note of a batch: note is the stored one without its content, or None with the error."""
 
     note: Note | None
-    reason: str
-    message: str
+    error: Brain2Error | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSettings:
+    """A user's settings for notes. retention: how long a deleted note can be restored; None: the service's default."""
+
+    retention: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """A user's settings for search and automatic links.
+
+    language: "english", "german", ..., or "none" for no stemming; "" means the default.
+    auto_link: whether automatic links are made; None means the default.
+    link_threshold: the score that an automatic link needs, in [0, 1]; 0 means the adaptive default.
+    max_links: the highest number of automatic links from a note; 0 means the default.
+    """
+
+    language: str = ""
+    auto_link: bool | None = None
+    link_threshold: float = 0.0
+    max_links: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +132,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class NewLink:
-    """A link to be created between two notes. weight: in (0, 1]. labels: the caller's own texts."""
+    """A link to be created between two notes. weight: in (0, 1]. labels: the caller's own texts.
+
+    The other fields are those of an automatic link, for programs that bring links from elsewhere: who made it, whether
+    a person has confirmed it, and its score in [0, 1] with its reasons and the method that found them.
+    """
 
     source_id: str
     target_id: str
@@ -115,6 +144,11 @@ class NewLink:
     directed: bool = False
     weight: float = 1.0
     labels: Mapping[str, str] = field(default_factory=dict)
+    auto_generated: bool = False
+    confirmed: bool = False
+    score: float = 0.0
+    reasons: tuple[Reason, ...] = ()
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +157,7 @@ class Link:
 
     weight: in [0, 1].
     auto_generated: Brain2 made the link; reasons are the keywords that the notes share, largest part first.
+    method: what made an automatic link, with its version.
     confirmed: a person has confirmed the automatic link.
     """
 
@@ -140,6 +175,7 @@ class Link:
     etag: str
     create_time: datetime
     update_time: datetime
+    method: str = ""
 
     @classmethod
     def of(cls, edge: Any) -> "Link":
@@ -158,22 +194,22 @@ class Link:
             dict(meta.labels),
             edge.version,
             edge.etag,
-            _time(edge.create_time),
-            _time(edge.update_time),
+            as_time(edge.create_time),
+            as_time(edge.update_time),
+            meta.method,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class LinkResult:
-    """What became of one link of a batch: link is the stored one, or None with the reason and a message.
+    """What became of one link of a batch: link is the stored one, or None with the error.
 
     created: False when the link existed already.
     """
 
     link: Link | None
     created: bool
-    reason: str
-    message: str
+    error: Brain2Error | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +234,7 @@ class Neighbor:
             neighbor.type,
             {1: "out", 2: "in"}.get(neighbor.direction, "both"),
             neighbor.auto_generated,
-            _time(neighbor.create_time),
+            as_time(neighbor.create_time),
         )
 
 
@@ -340,12 +376,23 @@ class Keyword:
 
 
 @dataclass(frozen=True, slots=True)
+class DeletionEvent:
+    """A step of a deletion, in the words of Deletion; step is "" where the event belongs to none."""
+
+    time: datetime
+    state: str
+    step: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Deletion:
     """The deletion of one note.
 
     state: "pending" (can be restored), "running", "failed", "done", "cancelled" (restored).
     step: the next step, or the one that failed: "fence", "archive", "detach", "unindex", "purge".
     error: why the last attempt failed. archive_uri: where the archive is, once it is written.
+    history: what has happened, at most 50 events, the newest last.
     """
 
     node_id: str
@@ -358,19 +405,4 @@ class Deletion:
     removed_edges: int
     delete_time: datetime
     purge_time: datetime
-
-    @classmethod
-    def of(cls, deletion: Any, state: str, step: str) -> "Deletion":
-        """The deletion of a message brain2.cleanup.v1.Deletion, with the names of its state and step."""
-        return cls(
-            deletion.node_id,
-            deletion.version,
-            state,
-            step,
-            deletion.attempts,
-            deletion.error,
-            deletion.archive_uri,
-            deletion.removed_edges,
-            _time(deletion.delete_time),
-            _time(deletion.purge_time),
-        )
+    history: tuple[DeletionEvent, ...] = ()

@@ -10,8 +10,8 @@ from typing import Any
 
 from ._calls import Calls
 from ._proto import node_pb2, similarity_pb2
-from .errors import Aborted
-from .models import NewNote, Note, NoteResult, in_utc
+from .errors import Aborted, from_result
+from .models import NewNote, Note, NoteResult, NoteSettings, in_utc
 
 _SERVICE = "/brain2.node.v1.NodeService/"
 _MOST_NOTES = 1000
@@ -49,14 +49,22 @@ class Notes:
         answer = await self._call("CreateNode", request, node_pb2.CreateNodeResponse, timeout, request_id)
         return self._wrote(answer)
 
-    async def create_many(self, notes: Sequence[NewNote], *, timeout: float | None = None) -> tuple[NoteResult, ...]:
-        """Store up to 100 notes; each has its own result, in their order. A wrong one does not prevent the others."""
+    async def create_many(
+        self, notes: Sequence[NewNote], *, request_id: str = "", timeout: float | None = None
+    ) -> tuple[NoteResult, ...]:
+        """Store up to 100 notes; each has its own result, in their order. A wrong one does not prevent the others.
+
+        request_id: empty: the client makes one. Give one to send the same notes again, as after a DeadlineExceeded.
+        """
         request = node_pb2.BatchCreateNodesRequest(user_id=self._calls.user, nodes=[_message(note) for note in notes])
-        answer = await self._call("BatchCreateNodes", request, node_pb2.BatchCreateNodesResponse, timeout)
+        answer = await self._call("BatchCreateNodes", request, node_pb2.BatchCreateNodesResponse, timeout, request_id)
         stored = [result.node.node_id for result in answer.results if result.code == 0]
         self._calls.memory.wrote("node", stored, answer.consistency_token)
         return tuple(
-            NoteResult(Note.of(result.node) if result.code == 0 else None, result.reason, result.message)
+            NoteResult(
+                Note.of(result.node) if result.code == 0 else None,
+                from_result(result.code, result.reason, result.message),
+            )
             for result in answer.results
         )
 
@@ -232,12 +240,33 @@ class Notes:
                 return
             request.page_token = answer.next_page_token
 
+    async def settings(self, *, timeout: float | None = None) -> NoteSettings:
+        """The user's settings for notes."""
+        request = node_pb2.GetUserSettingsRequest(user_id=self._calls.user)
+        return _settings(await self._call("GetUserSettings", request, node_pb2.GetUserSettingsResponse, timeout))
+
+    async def update_settings(
+        self, settings: NoteSettings, *, request_id: str = "", timeout: float | None = None
+    ) -> NoteSettings:
+        """Replace the user's settings for notes. Errors: InvalidArgument (retention outside 0 s to 365 days)."""
+        request = node_pb2.UpdateUserSettingsRequest(user_id=self._calls.user, settings={})
+        if settings.retention is not None:
+            request.settings.retention.FromTimedelta(settings.retention)
+        answer = await self._call(
+            "UpdateUserSettings", request, node_pb2.UpdateUserSettingsResponse, timeout, request_id
+        )
+        return _settings(answer)
+
     def _wrote(self, answer: Any) -> Note:
         self._calls.memory.wrote("node", [answer.node.node_id], answer.consistency_token)
         return Note.of(answer.node)
 
     async def _call(self, name: str, request: Any, response: Any, timeout: float | None, request_id: str = "") -> Any:
         return await self._calls.unary("node", _SERVICE + name, request, response, timeout, request_id)
+
+
+def _settings(answer: Any) -> NoteSettings:
+    return NoteSettings(answer.settings.retention.ToTimedelta())
 
 
 def _message(note: NewNote) -> Any:

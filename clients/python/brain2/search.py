@@ -10,7 +10,7 @@ from typing import Any
 
 from ._calls import Calls
 from ._proto import similarity_pb2
-from .models import Explanation, Hit, Keyword, Mention, Passage, Reason, Similar
+from .models import Explanation, Hit, Keyword, Mention, Passage, Reason, SearchSettings, Similar
 
 _SERVICE = "/brain2.similarity.v1.SimilarityService/"
 
@@ -55,6 +55,16 @@ class Search:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
+
+    async def count(
+        self, query: str, *, tags: Iterable[str] = (), wait: bool = True, timeout: float | None = None
+    ) -> int:
+        """The number of notes that match a search, as find has it."""
+        request = similarity_pb2.SearchNodesRequest(
+            user_id=self._calls.user, query=query, tags=tags, page_size=1, consistency_token=self._tokens(wait=wait)
+        )
+        answer = await self._call("SearchNodes", request, similarity_pb2.SearchNodesResponse, timeout)
+        return int(answer.total)
 
     async def similar(
         self,
@@ -158,11 +168,39 @@ class Search:
                 return
             request.page_token = answer.next_page_token
 
+    async def settings(self, *, timeout: float | None = None) -> SearchSettings:
+        """The user's settings for search and automatic links."""
+        request = similarity_pb2.GetUserSettingsRequest(user_id=self._calls.user)
+        return _settings(await self._call("GetUserSettings", request, similarity_pb2.GetUserSettingsResponse, timeout))
+
+    async def update_settings(
+        self, settings: SearchSettings, *, request_id: str = "", timeout: float | None = None
+    ) -> SearchSettings:
+        """Replace the user's settings for search and automatic links. Errors: InvalidArgument."""
+        request = similarity_pb2.UpdateUserSettingsRequest(
+            user_id=self._calls.user,
+            settings=similarity_pb2.UserSettings(
+                language=settings.language, link_threshold=settings.link_threshold, max_links=settings.max_links
+            ),
+        )
+        if settings.auto_link is not None:
+            request.settings.auto_link = settings.auto_link
+        answer = await self._call(
+            "UpdateUserSettings", request, similarity_pb2.UpdateUserSettingsResponse, timeout, request_id
+        )
+        return _settings(answer)
+
     def _tokens(self, *, wait: bool) -> str:
         """The tokens of this client's writes that no search has waited for yet."""
         return self._calls.memory.unsearched() if wait else ""
 
-    async def _call(self, name: str, request: Any, response: Any, timeout: float | None) -> Any:
-        answer = await self._calls.unary("similarity", _SERVICE + name, request, response, timeout)
+    async def _call(self, name: str, request: Any, response: Any, timeout: float | None, request_id: str = "") -> Any:
+        answer = await self._calls.unary("similarity", _SERVICE + name, request, response, timeout, request_id)
         self._calls.memory.searched(getattr(request, "consistency_token", ""))
         return answer
+
+
+def _settings(answer: Any) -> SearchSettings:
+    found = answer.settings
+    auto_link = found.auto_link if found.HasField("auto_link") else None
+    return SearchSettings(found.language, auto_link, found.link_threshold, found.max_links)

@@ -5,22 +5,18 @@ import asyncio
 import contextlib
 import secrets
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
-
-from clients.python.brain2 import Brain2
-from clients.python.brain2 import Brain2Error as ClientError
-from deploy.local import stack
+from clients.python.brain2 import Brain2Error
+from deploy.local import stack, targets
 from deploy.local.console import Console, LaunchError
-from deploy.local.demo.client import BrokenError, Client
+from deploy.local.demo.measure import BrokenError
 from deploy.local.demo.tour import Tour
 from shared import telemetry
 from shared.config import ClientSecurity, ConfigError, load
-from shared.errors import Brain2Error
-from shared.grpc.client import Channels
+from shared.grpc.outgoing import Outgoing
 
 
 @dataclass(frozen=True)
@@ -29,6 +25,8 @@ class Place:
 
     services: dict[str, str]
     traces: Path
+    # The address of the console; "" where there is none.
+    console: str
     # The stack was running before, and runs on afterwards.
     stays: bool
 
@@ -49,56 +47,34 @@ def main(argv: Sequence[str]) -> int:
     except (LaunchError, BrokenError) as error:
         print(f"brain2: {error}", file=sys.stderr)
         return 1
-    except (Brain2Error, ClientError) as error:
+    except Brain2Error as error:
         print(f"brain2: the tour was cut short: {error.reason}: {error.message}", file=sys.stderr)
         return 1
     return 0
 
 
 async def _run(arguments: argparse.Namespace, console: Console) -> None:
+    # A wrong token file is noticed here: a stack takes seconds to start.
+    Outgoing(load(ClientSecurity))
     async with (
-        # First, since a wrong token file is noticed here, and a stack takes seconds to start.
-        Channels(timeout=10.0, security=load(ClientSecurity)) as channels,
         _place(arguments.data, console) as place,
-        _brain(place.services, arguments.user) as brain,
+        targets.client(place.services, arguments.user) as brain,
     ):
-        await Tour(brain, Client(channels, place.services, arguments.user), place.traces, console).run()
+        await Tour(brain, place.traces, console).run()
         console.say()
         if place.stays:
             node = place.services["node"]
             console.say(f"The notes of {arguments.user} stay on the running stack. Look around:")
+            if place.console:
+                console.say(f"  {place.console}/#{arguments.user}  the graph, in a browser")
             console.say(
                 f'  .venv/bin/grpcurl -plaintext -d \'{{"user_id": "{arguments.user}"}}\' {node} '
                 "brain2.node.v1.NodeService/ListNodes"
             )
         else:
-            console.say("The tour's own stack is stopped; make run starts one that stays.")
-
-
-def _brain(services: Mapping[str, str], user: str) -> Brain2:
-    """The Python client, with the token and the certificates of the environment, as the stubs have them."""
-    security = load(ClientSecurity)
-    credentials = None
-    if security.tls_ca:
-        roots, key, chain = (
-            Path(path).read_bytes() if path and path != "system" else None
-            for path in (security.tls_ca, security.tls_key, security.tls_cert)
-        )
-        credentials = grpc.ssl_channel_credentials(roots, key, chain)
-
-    def token() -> str:
-        path = security.token_file
-        return Path(path).read_text(encoding="utf-8").strip() if path else security.token
-
-    return Brain2(
-        services["node"],
-        user=user,
-        token=token,
-        graph=services["graph"],
-        similarity=services["similarity"],
-        cleanup=services["cleanup"],
-        ca=credentials,
-    )
+            console.say(
+                "The tour's own stack is stopped; make run starts one that stays, and shows the graph of a tour."
+            )
 
 
 @contextlib.asynccontextmanager
@@ -106,7 +82,7 @@ async def _place(data: Path, console: Console) -> AsyncIterator[Place]:
     found = stack.describe(data)
     if found:
         console.step("a stack is running here, the tour uses it")
-        yield Place(found["services"], Path(str(found["traces"])), stays=True)
+        yield Place(found["services"], Path(str(found["traces"])), str(found["console"]), stays=True)
         return
     console.step("no stack is running here: starting one for the tour (some seconds)")
     folder = data / "demo"
@@ -116,4 +92,4 @@ async def _place(data: Path, console: Console) -> AsyncIterator[Place]:
         options = stack.Options(data=folder, port_base=None)
         async with stack.running(options, Console(log)) as own:
             console.step(f"four services are up; their logs are in {stack.shown(folder / 'services.log')}")
-            yield Place(own.addresses, own.traces, stays=False)
+            yield Place(own.addresses, own.traces, own.console, stays=False)

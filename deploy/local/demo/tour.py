@@ -4,22 +4,21 @@ import asyncio
 import json
 import statistics
 import textwrap
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
-from clients.python.brain2 import Brain2, NewNote
+from clients.python.brain2 import Brain2, Deletion, DeletionEvent, Hit, Neighbor, NewNote, NotFound
 from deploy.local import traces
 from deploy.local.console import Console
 from deploy.local.demo import draw
-from deploy.local.demo.client import BrokenError, Client, timed, traced, until, until_stable
+from deploy.local.demo.measure import BrokenError, timed, traced, until, until_stable
 from deploy.local.importer.jsonlines import JsonLines
 from deploy.local.importer.progress import ProgressBar
-from deploy.local.importer.send import Importer, Stubs
+from deploy.local.importer.send import Importer
 from deploy.local.stores import ROOT
-from protos.cleanup.v1 import cleanup_pb2
-from protos.graph.v1 import graph_pb2
-from protos.node.v1 import node_pb2
 
+T = TypeVar("T")
 SAMPLE = ROOT / "deploy" / "local" / "sample" / "notes.jsonl"
 # Notes of the sample that the tour visits.
 _HUB, _DELETED, _RESTORED = "internet-protocol", "client-server", "paging"
@@ -40,10 +39,8 @@ _WIDTH = 100
 class Tour:
     """One run, for one user; run() prints as it goes."""
 
-    def __init__(self, brain: Brain2, client: Client, trace_file: Path, console: Console) -> None:
-        # What programs use; the stubs of client show what it leaves out: totals, histories, a trace of one's own.
+    def __init__(self, brain: Brain2, trace_file: Path, console: Console) -> None:
         self._brain = brain
-        self._client = client
         self._traces = trace_file
         self._console = console
         self._chapter = 0
@@ -66,8 +63,7 @@ class Tour:
     async def _import(self) -> list[str]:
         source = JsonLines(SAMPLE)
         self._title("Notes", "entries of the Free On-line Dictionary of Computing (GFDL, deploy/local/sample)")
-        client = self._client
-        importer = Importer(Stubs(client.node, client.graph, client.similarity), client.user)
+        importer = Importer(self._brain)
         with ProgressBar("storing") as bar:
             task = asyncio.create_task(timed(importer.run(source)))
             while not task.done():
@@ -79,7 +75,7 @@ class Tour:
             where, why = (report.failures or [("sample", "nothing was stored")])[0]
             raise BrokenError(f"the sample could not be stored: {where}: {why}")
         count = len(report.stored)
-        self._fact(f"{count} notes stored for user {client.user}", ms, f"{count / ms * 1000:.0f} a second")
+        self._fact(f"{count} notes stored for user {self._brain.user}", ms, f"{count / ms * 1000:.0f} a second")
         with ProgressBar("indexing") as bar:
             left, ms = await timed(
                 importer.wait_until_indexed(120.0, lambda known, all_: bar.show(known, all_, f"{known} notes"))
@@ -93,13 +89,13 @@ class Tour:
         self._title("Automatic links", "nobody drew these: each comes from what two notes have in common")
 
         async def linked() -> bool:
-            return len(await self._client.links(ids)) >= len(ids) // 2
+            return len(await self._weights(ids)) >= len(ids) // 2
 
         # The links of a burst are made when its notes have come to rest.
         await until(linked, f"{len(ids) // 2} automatic links", seconds=90.0)
         with ProgressBar("linking") as bar:
             links = await until_stable(
-                lambda: self._client.links(ids),
+                lambda: self._weights(ids),
                 quiet=3.0,
                 seconds=90.0,
                 on_look=lambda seen: bar.show(0, 0, f"{len(seen)} links"),
@@ -122,29 +118,26 @@ class Tour:
         _, ms = await timed(creating)
         self._fact("stored for good", ms, latency="create a note")
         node_id = _DRAFT.node_id
-        _, ms = await until(
-            lambda: self._client.neighbor_ids(node_id), "the new note gets an automatic link", seconds=20.0
-        )
+        _, ms = await until(lambda: self._neighbor_ids(node_id), "the new note gets an automatic link", seconds=20.0)
         self._fact("first automatic link", ms, "after the answer", latency="create to first link")
-        found = await until_stable(lambda: self._client.neighbor_ids(node_id), quiet=0.5, seconds=5.0)
-        answer = await self._client.neighbors(node_id)
+        found = await until_stable(lambda: self._neighbor_ids(node_id), quiet=0.5, seconds=5.0)
         if not found:
             raise BrokenError("the links of the new note went away again")
-        for neighbor in answer.neighbors:
+        async for neighbor in self._brain.links.neighbors(node_id):
             await self._explained(node_id, neighbor.node_id, neighbor.title or neighbor.node_id)
 
     async def _neighbors(self) -> None:
         self._title("Neighbours", f"what is connected to {_HUB}?")
-        answer, first = await timed(self._client.neighbors(_HUB, limit=8))
-        if not answer.neighbors:
+        neighbors, first = await timed(self._heaviest(_HUB, 8))
+        if not neighbors:
             raise BrokenError(f"{_HUB} has no neighbours")
-        for neighbor in answer.neighbors:
+        for neighbor in neighbors:
             weight = self._console.paint(draw.bar(neighbor.weight), "cyan")
             self._console.say(f"    {weight} {neighbor.weight:.2f}  {neighbor.title or neighbor.node_id}")
-        if answer.total_degree > len(answer.neighbors):
-            self._console.say(self._grey(f"    and {answer.total_degree - len(answer.neighbors)} more"))
-        request = graph_pb2.GetNeighborsRequest(user_id=self._client.user, node_id=_HUB, page_size=8)
-        again = [(await timed(self._client.graph.GetNeighbors(request)))[1] for _ in range(50)]
+        degree = await self._brain.links.degree(_HUB)
+        if degree > len(neighbors):
+            self._console.say(self._grey(f"    and {degree - len(neighbors)} more"))
+        again = [(await timed(self._heaviest(_HUB, 8)))[1] for _ in range(50)]
         self._fact("asked the first time", first, "with titles")
         self._fact("asked again, 50 times", statistics.median(again), "median", latency="neighbours, from memory")
 
@@ -162,19 +155,19 @@ class Tour:
 
     async def _search(self) -> None:
         self._title("Search", f"“{_QUERY}”")
-        answer, ms = await timed(self._client.search(_QUERY, limit=4))
-        if not answer.hits:
+        hits, ms = await timed(self._hits(_QUERY, 4))
+        if not hits:
             raise BrokenError(f"searching {_QUERY!r} finds nothing")
-        for hit in answer.hits:
-            text, ranges = draw.window(hit.snippet, [(each.start, each.end) for each in hit.highlights], _WIDTH)
+        for hit in hits:
+            text, ranges = draw.window(hit.snippet, hit.highlights, _WIDTH)
             self._console.say(f"    {self._console.paint(hit.title, 'bold')}")
             self._console.say(f"      {draw.highlighted(text, ranges, self._console.paint)}".replace("\n", " "))
-        self._fact(f"{answer.total} notes match", ms, latency="search")
+        self._fact(f"{await self._brain.search.count(_QUERY, wait=False)} notes match", ms, latency="search")
 
     async def _delete(self) -> str:
-        client, title = self._client, _DELETED
+        title = _DELETED
         self._title("Forgetting", f"delete {title}")
-        before = await client.neighbor_ids(title)
+        before = await self._neighbor_ids(title)
         if not before:
             raise BrokenError(f"{title} has no neighbours")
         friend = min(before)
@@ -182,12 +175,11 @@ class Tour:
         if not await self._found(title):
             raise BrokenError(f"search does not find {title}")
         with traced() as trace_id:
-            request = node_pb2.DeleteNodeRequest(user_id=client.user, node_id=title)
-            _, ms = await timed(client.node.DeleteNode(request))
+            _, ms = await timed(self._brain.notes.delete(title))
         self._fact("deleted", ms, latency="delete a note")
         gone: list[tuple[str, Callable[[], Awaitable[bool]]]] = [
-            ("the note itself", lambda: _not(client.is_there(title))),
-            (f"the neighbours of {friend}", lambda: _lacks(client.neighbor_ids(friend), title)),
+            ("the note itself", lambda: _not(self._is_there(title))),
+            (f"the neighbours of {friend}", lambda: _lacks(self._neighbor_ids(friend), title)),
             ("search", lambda: _not(self._found(title))),
         ]
         asked = await asyncio.gather(*(timed(check()) for _, check in gone))
@@ -201,46 +193,44 @@ class Tour:
 
     async def _clean_up(self) -> None:
         self._title("Cleaned up behind", "at the end of the retention (30 days), or now if asked")
-        client, node_id = self._client, _DELETED
+        node_id = _DELETED
         _, queued = await timed(self._brain.deletions.start_now(node_id))
         self._fact("asked to do it now", queued)
-        ask = cleanup_pb2.GetDeletionRequest(user_id=client.user, node_id=node_id)
-        told: set[tuple[int, int, str]] = set()
+        told: set[DeletionEvent] = set()
 
-        async def done() -> cleanup_pb2.Deletion | None:
-            deletion: cleanup_pb2.Deletion = (await client.cleanup.GetDeletion(ask)).deletion
+        async def done() -> Deletion | None:
+            deletion = await self._brain.deletions.get(node_id)
             for event in deletion.history:
-                line = (event.state, event.step, event.message)
-                if line not in told:
-                    told.add(line)
+                if event not in told:
+                    told.add(event)
                     self._step_of_saga(event)
-            if deletion.state == cleanup_pb2.DELETION_STATE_FAILED:
+            if deletion.state == "failed":
                 raise BrokenError(f"the cleanup failed: {deletion.error}")
-            return deletion if deletion.state == cleanup_pb2.DELETION_STATE_DONE else None
+            return deletion if deletion.state == "done" else None
 
         deletion, ms = await until(done, f"{node_id} is cleaned up", seconds=60.0)
         assert deletion
         archive = f", archived as {deletion.archive_uri}" if deletion.archive_uri else ""
         self._fact(f"{deletion.removed_edges} edges removed{archive}", ms, latency="cleanup, all steps")
-        if await client.is_there(node_id, show_deleted=True):
+        if await self._is_there(node_id, show_deleted=True):
             raise BrokenError(f"{node_id} is still stored after its cleanup")
-        if await client.neighbor_ids(node_id):
+        if await self._neighbor_ids(node_id):
             raise BrokenError(f"{node_id} still has edges after its cleanup")
         self._fact("nothing of it is left in the stores")
 
     async def _restore(self) -> None:
         self._title("Second thoughts", f"delete {_RESTORED}, then restore it")
-        client, node_id = self._client, _RESTORED
+        node_id = _RESTORED
         # Links are made some time after the notes change: the same links must come again.
-        await until(lambda: client.neighbor_ids(node_id), f"{node_id} has neighbours", seconds=60.0)
-        before = await until_stable(lambda: client.neighbor_ids(node_id), quiet=2.5, seconds=60.0)
+        await until(lambda: self._neighbor_ids(node_id), f"{node_id} has neighbours", seconds=60.0)
+        before = await until_stable(lambda: self._neighbor_ids(node_id), quiet=2.5, seconds=60.0)
         await self._brain.notes.delete(node_id)
-        await until(lambda: _not(client.is_there(node_id)), f"{node_id} is hidden", seconds=2.0)
+        await until(lambda: _not(self._is_there(node_id)), f"{node_id} is hidden", seconds=2.0)
         _, ms = await timed(self._brain.notes.restore(node_id))
         self._fact("restored", ms, latency="restore a note")
 
         async def whole() -> bool:
-            return await client.is_there(node_id) and await client.neighbor_ids(node_id) >= before
+            return await self._is_there(node_id) and await self._neighbor_ids(node_id) >= before
 
         _, wait = await until(whole, f"{node_id} has its {len(before)} neighbours again", seconds=30.0)
         self._fact(f"back with all of its {len(before)} neighbours", wait, "after the answer")
@@ -262,9 +252,37 @@ class Tour:
         for what, ms in self._latencies:
             self._console.say(f"  {draw.milliseconds(ms):>9}  {what}")
 
+    async def _weights(self, ids: list[str]) -> dict[tuple[str, str], float]:
+        """The links at these notes: (smaller id, larger id) -> weight."""
+        found = await self._brain.links.neighbors_of_many(ids, limit=100)
+        return {
+            (min(one, other.node_id), max(one, other.node_id)): other.weight
+            for one, others in found.items()
+            for other in others
+        }
+
+    async def _neighbor_ids(self, node_id: str) -> set[str]:
+        return {neighbor.node_id async for neighbor in self._brain.links.neighbors(node_id)}
+
+    async def _heaviest(self, node_id: str, count: int) -> list[Neighbor]:
+        """The heaviest neighbours, by one call."""
+        return await _first(self._brain.links.neighbors(node_id, page_size=count), count)
+
+    async def _hits(self, query: str, count: int) -> list[Hit]:
+        """The best hits, by one call."""
+        return await _first(self._brain.search.find(query, page_size=count, wait=False), count)
+
+    async def _is_there(self, node_id: str, *, show_deleted: bool = False) -> bool:
+        """Whether the node service shows the note."""
+        try:
+            await self._brain.notes.get(node_id, show_deleted=show_deleted)
+        except NotFound:
+            return False
+        return True
+
     async def _found(self, node_id: str) -> bool:
-        answer = await self._client.search(f'"{node_id.replace("-", " ")}"', limit=100)
-        return any(hit.node_id == node_id for hit in answer.hits)
+        hits = await self._hits(f'"{node_id.replace("-", " ")}"', 100)
+        return any(hit.node_id == node_id for hit in hits)
 
     async def _explained(self, one: str, other: str, shown: str) -> None:
         link = await self._brain.links.get(one, other)
@@ -274,12 +292,9 @@ class Tour:
         weight = self._console.paint(draw.bar(link.weight), "cyan")
         self._console.say(f"    {weight} {link.weight:.2f}  {shown}  {self._grey('because of ' + why)}")
 
-    def _step_of_saga(self, event: cleanup_pb2.DeletionEvent) -> None:
-        state = cleanup_pb2.DeletionState.Name(event.state).removeprefix("DELETION_STATE_").lower()
-        step = cleanup_pb2.DeletionStep.Name(event.step).removeprefix("DELETION_STEP_").lower()
-        at = event.time.ToDatetime().strftime("%H:%M:%S.%f")[:-3]
-        parts = (state, "" if step == "unspecified" else step, event.message)
-        self._console.say(f"    {self._grey(at)} {' '.join(part for part in parts if part)}")
+    def _step_of_saga(self, event: DeletionEvent) -> None:
+        at = event.time.strftime("%H:%M:%S.%f")[:-3]
+        self._console.say(f"    {self._grey(at)} {' '.join(filter(None, (event.state, event.step, event.message)))}")
 
     def _title(self, title: str, subtitle: str) -> None:
         self._chapter += 1
@@ -313,3 +328,13 @@ async def _not(answer: Awaitable[bool]) -> bool:
 
 async def _lacks(found: Awaitable[set[str]], item: str) -> bool:
     return item not in await found
+
+
+async def _first(items: AsyncIterator[T], count: int) -> list[T]:
+    """The first items; what comes after them is not asked for."""
+    found: list[T] = []
+    async for item in items:
+        found.append(item)
+        if len(found) == count:
+            break
+    return found

@@ -73,7 +73,7 @@ class JsonLines:
                         if fields.get("kind") == "end":
                             end = fields
                             continue
-                        item = _item(where, fields)
+                        item = item_of(where, fields)
                     except RecursionError:
                         yield Problem(where, "nested too deep")
                         continue
@@ -140,7 +140,8 @@ def _check_end(where: str, end: Mapping[str, Any] | None, counts: Mapping[str, i
             yield Problem(where, f"the export had {told} {kind}, the file has {found}")
 
 
-def _item(where: str, fields: dict[str, Any]) -> Note | Link | Rejection | Settings:
+def item_of(where: str, fields: dict[str, Any]) -> Note | Link | Rejection | Settings:
+    """The item that the fields of a line describe. ValueError, TypeError or OverflowError when they describe none."""
     kind = fields.get("kind", "note")
     if kind == "note":
         return _note(where, fields)

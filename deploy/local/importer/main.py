@@ -5,34 +5,32 @@ import asyncio
 import sys
 import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from clients.python.brain2 import Brain2Error
 from deploy.local import stack, targets
 from deploy.local.console import Console, LaunchError
+from deploy.local.importer import graphml
 from deploy.local.importer.files import SUFFIXES, DiskFolder, Folder, ZipFolder
 from deploy.local.importer.items import Source, shown
 from deploy.local.importer.jsonlines import JsonLines
 from deploy.local.importer.markdown import MarkdownFolder
 from deploy.local.importer.progress import ProgressBar
-from deploy.local.importer.send import GaveUpError, Importer, Stubs
-from protos.graph.v1 import graph_pb2
-from protos.node.v1 import node_pb2
-from protos.similarity.v1 import similarity_pb2
+from deploy.local.importer.send import GaveUpError, Importer
 from shared import telemetry
-from shared.config import ClientSecurity, ConfigError, load
-from shared.errors import Brain2Error, InvalidArgument, Violations
-from shared.grpc.client import Channels
+from shared.config import ConfigError
+from shared.errors import InvalidArgument, Violations
 from shared.ids import check_user_id
 
-_ACCEPTED = "an import takes a folder, a zip or a file of Markdown notes (.md), or JSON lines (also gzip)"
+_ACCEPTED = "an import takes a folder, a zip or a file of Markdown notes (.md), JSON lines (also gzip), or GraphML"
 _SERVICES = ("node", "graph", "similarity")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `import`."""
     parser.add_argument(
-        "source", type=Path, help="a folder, zip or file of Markdown, JSON lines (also .gz), or an export"
+        "source", type=Path, help="a folder, zip or file of Markdown, JSON lines (also .gz), GraphML, or an export"
     )
     parser.add_argument("--user", required=True, help="whose notes they become")
     parser.add_argument(
@@ -83,6 +81,8 @@ def open_source(path: Path) -> Source:
         if path.name.lower().endswith(SUFFIXES):
             with path.open("rb"):
                 return MarkdownFolder(DiskFolder(path.parent, path.name))
+        if path.name.lower().endswith(graphml.SUFFIX):
+            return graphml.GraphmlFile(path)
         if zipfile.is_zipfile(path):
             return _markdown(ZipFolder(path))
         if path.exists() and not _may_be_json_lines(path):
@@ -124,10 +124,9 @@ async def _run(arguments: argparse.Namespace, console: Console) -> int:
     await targets.check_answering(found)
     began = time.monotonic()
     stopped = ""
-    async with Channels(security=load(ClientSecurity)) as channels:
+    async with targets.client(found, arguments.user) as brain:
         importer = Importer(
-            connect(channels, found),
-            arguments.user,
+            brain,
             update=arguments.update,
             in_flight=arguments.in_flight,
             patience=arguments.patience,
@@ -154,17 +153,6 @@ async def _run(arguments: argparse.Namespace, console: Console) -> int:
         except OSError as error:
             raise LaunchError(f"cannot write {arguments.report}: {error.strerror}") from None
     return 1 if stopped or importer.report.failures else 0
-
-
-def connect(channels: Channels, addresses: Mapping[str, str]) -> Stubs:
-    """Stubs of the services at these addresses (by context)."""
-    return Stubs(
-        node=channels.stub(addresses["node"], node_pb2.DESCRIPTOR.services_by_name["NodeService"]),
-        graph=channels.stub(addresses["graph"], graph_pb2.DESCRIPTOR.services_by_name["GraphService"]),
-        similarity=channels.stub(
-            addresses["similarity"], similarity_pb2.DESCRIPTOR.services_by_name["SimilarityService"]
-        ),
-    )
 
 
 async def _wait(importer: Importer, seconds: float, console: Console) -> str:

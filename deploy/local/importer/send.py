@@ -9,59 +9,63 @@ for `patience` seconds: as long as something succeeds, what does not is tried ag
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from datetime import UTC
 from itertools import islice
 from time import monotonic
 from typing import Any, TypeVar
 
 from google.protobuf import json_format
-from google.protobuf.field_mask_pb2 import FieldMask
 
+from clients.python.brain2 import (
+    Brain2,
+    Brain2Error,
+    LinkResult,
+    NewLink,
+    NewNote,
+    NoteResult,
+    NoteSettings,
+    NotFound,
+    Reason,
+    SearchSettings,
+)
+from clients.python.brain2 import Link as StoredLink
+from clients.python.brain2 import Note as StoredNote
 from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Rejection, Settings, Source
 from deploy.local.importer.report import Report
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
-from shared.errors import Brain2Error, NotFound
 from shared.resilience.retry import Backoff
 
 T = TypeVar("T")
+Results = TypeVar("Results", NoteResult, LinkResult)
 # Half of the 4 MiB that a server takes, since a limit is no place to live.
 _BATCH_BYTES = 2 << 20
 _BATCH_NOTES = 100
 _BATCH_LINKS = 200
-# So many stored notes of the largest size fit into one answer.
+# Notes whose stored texts are compared at a time; so many of the largest size fit into one answer.
 _BATCH_READS = 15
 _CALL_SECONDS = 30.0
-_STREAM_SECONDS = 600.0
 # Items of a source that are read at a time, in a thread, so that calls in flight go on meanwhile.
 _READ_ITEMS = 256
 _BACKOFF = Backoff(base=0.1, cap=5.0)
 _INDEXED_POLL_SECONDS = 0.25
-# google.rpc.Code of results that may be better next time: DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, ABORTED, UNAVAILABLE.
-_TRANSIENT = {4, 8, 10, 14}
 
 
 class GaveUpError(Exception):
     """Nothing succeeded for longer than the patience; the text says which error came last."""
 
 
-@dataclass(frozen=True)
-class Stubs:
-    """shared.grpc.client stubs of the services that an import calls."""
-
-    node: Any
-    graph: Any
-    similarity: Any
-
-
 class Importer:
-    """One import for one user. report fills up while run() goes on; on_progress is called after every batch."""
+    """One import for the user of a client. report fills up while run() goes on.
+
+    update: replace stored notes whose text differs. in_flight: batches at a time.
+    patience: seconds without any success after which the import ends. on_progress: called after every batch.
+    """
 
     def __init__(
         self,
-        stubs: Stubs,
-        user: str,
+        brain: Brain2,
         *,
         update: bool = False,
         in_flight: int = 4,
@@ -71,14 +75,15 @@ class Importer:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.report = Report()
-        self._stubs = stubs
-        self._user = user
+        self._brain = brain
         self._update = update
         self._in_flight = in_flight
         self._patience = patience
         self._on_progress = on_progress
         self._sleep = sleep
         self._clock = clock
+        # A call waits for a service that is away; it must not wait for longer than the import would.
+        self._call_seconds = min(_CALL_SECONDS, max(patience, 1.0))
         # Shared by all calls: a long import must outlive hiccups, not a service that is gone.
         self._last_success = clock()
 
@@ -127,22 +132,29 @@ class Importer:
             await self._delete(note)
 
     async def _settings(self, item: Settings) -> None:
-        known: dict[str, tuple[Any, Any]] = {
-            "node": (node_pb2, self._stubs.node),
-            "similarity": (similarity_pb2, self._stubs.similarity),
-        }
-        if item.context not in known:
+        update = {"node": self._note_settings, "similarity": self._search_settings}.get(item.context)
+        if update is None:
             self.report.remarks.append((item.where, f"settings of {item.context!r} are not known here"))
             return
-        package, stub = known[item.context]
-        request = package.UpdateUserSettingsRequest(user_id=self._user)
         try:
-            json_format.ParseDict(item.values, request.settings, ignore_unknown_fields=True)
-        except json_format.ParseError as error:
+            await update(item)
+        except (json_format.ParseError, ValueError) as error:
             self.report.fail(item.where, f"not settings: {error}")
-            return
-        method = stub.UpdateUserSettings
-        await self._call(lambda why: self.report.fail(item.where, f"settings not stored: {why}"), method, request)
+
+    async def _note_settings(self, item: Settings) -> None:
+        read = json_format.ParseDict(item.values, node_pb2.UserSettings(), ignore_unknown_fields=True)
+        wanted = NoteSettings(read.retention.ToTimedelta() if read.HasField("retention") else None)
+        request = self._request()
+        await self._call(self._fail(item, "settings not stored"),
+                         lambda: self._brain.notes.update_settings(wanted, **request))  # fmt: skip
+
+    async def _search_settings(self, item: Settings) -> None:
+        read = json_format.ParseDict(item.values, similarity_pb2.UserSettings(), ignore_unknown_fields=True)
+        auto_link = read.auto_link if read.HasField("auto_link") else None
+        wanted = SearchSettings(read.language, auto_link, read.link_threshold, read.max_links)
+        request = self._request()
+        await self._call(self._fail(item, "settings not stored"),
+                         lambda: self._brain.search.update_settings(wanted, **request))  # fmt: skip
 
     def _other(self, item: Item, links: list[Link]) -> None:
         if isinstance(item, Link):
@@ -154,20 +166,20 @@ class Importer:
     async def _notes(self, notes: Sequence[Note]) -> None:
         existing: list[Note] = []
 
-        def record(note: Note, result: node_pb2.CreateNodeResult) -> None:
-            if result.code == 0:
+        def record(note: Note, result: NoteResult) -> None:
+            if result.error is None:
                 self.report.created += 1
                 self.report.stored.add(note.node.node_id)
-            elif result.reason == "NODE_EXISTS":
+            elif result.error.reason == "NODE_EXISTS":
                 existing.append(note)
             else:
-                self.report.fail_note(note.where, f"{result.reason}: {result.message}")
+                self.report.fail_note(note.where, _why(result.error))
 
-        async def send(some: Sequence[Note]) -> node_pb2.BatchCreateNodesResponse | None:
-            request = node_pb2.BatchCreateNodesRequest(
-                user_id=self._user, nodes=[note.node for note in some], request_id=uuid.uuid4().hex
+        async def send(some: Sequence[Note]) -> Sequence[NoteResult] | None:
+            wanted, request = [_new_note(note.node) for note in some], self._request()
+            return await self._call(
+                self._fail_notes(some), lambda: self._brain.notes.create_many(wanted, **request), is_batch=True
             )
-            return await self._call(self._fail_notes(some), self._stubs.node.BatchCreateNodes, request)
 
         await self._batch(notes, send, record)
         for chunk in _chunks(existing, _BATCH_READS):
@@ -177,62 +189,60 @@ class Importer:
     async def _links(self, links: Sequence[Link]) -> None:
         weightless: list[Link] = []
 
-        def record(link: Link, result: graph_pb2.CreateEdgeResult) -> None:
-            if result.code == 0:
-                if link.zero and result.edge.weight:
+        def record(link: Link, result: LinkResult) -> None:
+            if result.link is not None:
+                if link.zero and result.link.weight:
                     weightless.append(link)
                 self.report.linked += result.created
                 self.report.linked_before += not result.created
-            else:
-                self.report.fail(link.where, f"{result.reason}: {result.message}")
+            elif result.error is not None:
+                self.report.fail(link.where, _why(result.error))
 
-        async def send(some: Sequence[Link]) -> graph_pb2.BatchCreateEdgesResponse | None:
-            request = graph_pb2.BatchCreateEdgesRequest(
-                user_id=self._user, edges=[link.edge for link in some], request_id=uuid.uuid4().hex
-            )
+        async def send(some: Sequence[Link]) -> Sequence[LinkResult] | None:
+            wanted, request = [_new_link(link.edge) for link in some], self._request()
 
             def fail(why: str) -> None:
                 for link in some:
                     self.report.fail(link.where, why)
 
-            return await self._call(fail, self._stubs.graph.BatchCreateEdges, request)
+            return await self._call(fail, lambda: self._brain.links.create_many(wanted, **request), is_batch=True)
 
         await self._batch(links, send, record)
         for link in weightless:
             await self._set_weight_zero(link)
 
     async def _set_weight_zero(self, link: Link) -> None:
-        edge = link.edge
-        request = graph_pb2.UpdateEdgeRequest(
-            user_id=self._user, source_id=edge.source_id, target_id=edge.target_id, type=edge.type,
-            update_mask=FieldMask(paths=["weight"]), request_id=uuid.uuid4().hex,
-        )  # fmt: skip
-        await self._call(lambda why: self.report.fail(link.where, why), self._stubs.graph.UpdateEdge, request)
+        edge, request = link.edge, self._request()
+        await self._call(
+            self._fail(link),
+            lambda: self._brain.links.update(edge.source_id, edge.target_id, type=edge.type, weight=0.0, **request),
+        )
 
     async def _reject(self, rejection: Rejection) -> None:
         """Reject a link. One that a person has made in this graph stays: only automatic ones are rejected."""
+        ends, type_ = (rejection.source_id, rejection.target_id), rejection.edge_type
+        fail = self._fail(rejection, "the link is not rejected")
 
-        async def person_made(request: graph_pb2.GetEdgeRequest, **options: Any) -> bool:
+        async def person_made() -> bool:
             try:
-                found = await self._stubs.graph.GetEdge(request, **options)
+                found = await self._brain.links.get(*ends, type=type_, timeout=self._call_seconds)
             except NotFound:
                 return False
-            return not found.edge.metadata.auto_generated
+            return not found.auto_generated
 
-        def fail(why: str) -> None:
-            self.report.fail(rejection.where, f"the link is not rejected: {why}")
-
-        ends = {"source_id": rejection.source_id, "target_id": rejection.target_id, "type": rejection.edge_type}
-        made = await self._call(fail, person_made, graph_pb2.GetEdgeRequest(user_id=self._user, **ends))
+        made = await self._call(fail, person_made)
         if made:
             self.report.remarks.append((rejection.where, "the link is not rejected: a person has made it here"))
         if made is not False:
             return
-        request = graph_pb2.SuppressEdgeRequest(user_id=self._user, request_id=uuid.uuid4().hex, **ends)
-        await self._call(fail, self._stubs.graph.SuppressEdge, request)
+        request = self._request()
+        await self._call(fail, lambda: self._brain.links.reject(*ends, type=type_, **request))
 
     async def _batch(
-        self, items: Sequence[T], send: Callable[[Sequence[T]], Awaitable[Any]], record: Callable[[T, Any], None]
+        self,
+        items: Sequence[T],
+        send: Callable[[Sequence[T]], Awaitable[Sequence[Results] | None]],
+        record: Callable[[T, Results], None],
     ) -> None:
         """Send items, and those whose own result is transient again while anything succeeds.
 
@@ -241,16 +251,15 @@ class Importer:
         began = self._clock()
         attempt = 0
         while items:
-            answer = await send(items)
-            if answer is None:
+            results = await send(items)
+            if results is None:
                 return
             again: list[T] = []
-            results = list(zip(items, answer.results, strict=True))
-            if any(result.code not in _TRANSIENT for _, result in results):
+            if any(result.error is None or not result.error.transient for result in results):
                 self._last_success = self._clock()
             out_of_patience = self._clock() - max(self._last_success, began) > self._patience
-            for item, result in results:
-                if result.code in _TRANSIENT and not out_of_patience:
+            for item, result in zip(items, results, strict=True):
+                if result.error is not None and result.error.transient and not out_of_patience:
                     again.append(item)
                 else:
                     record(item, result)
@@ -262,11 +271,12 @@ class Importer:
 
     async def _compare(self, notes: Sequence[Note]) -> None:
         """Notes whose id is taken: by themselves, by an older text, or by a note that is deleted."""
-        request = node_pb2.BatchGetNodesRequest(user_id=self._user, node_ids=[note.node.node_id for note in notes])
-        answer = await self._call(self._fail_notes(notes), self._stubs.node.BatchGetNodes, request)
-        if answer is None:
+        ids = [note.node.node_id for note in notes]
+        stored = await self._call(
+            self._fail_notes(notes), lambda: self._brain.notes.get_many(ids, timeout=self._call_seconds)
+        )
+        if stored is None:
             return
-        stored = {node.node_id: node for node in answer.nodes}
         for note in notes:
             found = stored.get(note.node.node_id)
             if found is None and not note.deleted:
@@ -284,22 +294,32 @@ class Importer:
                 self.report.stored.add(note.node.node_id)
 
     async def _replace(self, note: Note) -> bool:
-        request = node_pb2.UpdateNodeRequest(
-            user_id=self._user, node_id=note.node.node_id, node=note.node,
-            update_mask=FieldMask(paths=_changed_by(note.node)), request_id=uuid.uuid4().hex,
-        )  # fmt: skip
-        if await self._call(self._fail_notes([note]), self._stubs.node.UpdateNode, request) is None:
+        new, request = _new_note(note.node), self._request()
+
+        def update() -> Awaitable[StoredNote]:
+            return self._brain.notes.update(
+                new.node_id,
+                title=new.title,
+                content=new.content,
+                tags=new.tags,
+                # A file without aliases leaves those that somebody gave the note.
+                aliases=new.aliases or None,
+                metadata=new.metadata,
+                **request,
+            )
+
+        if await self._call(self._fail_notes([note]), update) is None:
             return False
         self.report.updated += 1
         return True
 
     async def _delete(self, note: Note) -> None:
-        request = node_pb2.DeleteNodeRequest(user_id=self._user, node_id=note.node.node_id, request_id=uuid.uuid4().hex)
+        node_id, request = note.node.node_id, self._request()
         deleted = await self._call(
-            lambda why: self.report.fail(note.where, f"not deleted again: {why}"), self._stubs.node.DeleteNode, request
+            self._fail(note, "not deleted again"), lambda: self._brain.notes.delete(node_id, **request)
         )
         if deleted is not None:
-            self.report.stored.discard(note.node.node_id)
+            self.report.stored.discard(node_id)
 
     async def _remove_stale(self, owned: Owned, links: Sequence[Link]) -> None:
         """Delete the edges that the texts of updated notes no longer name, or name in another direction.
@@ -318,60 +338,66 @@ class Importer:
             same = wish is not None and wish[1] == edge.directed and (not edge.directed or wish[0] == source)
             if same or source not in ours or (not edge.directed and target not in ours):
                 continue
-            if edge.metadata.labels.get("source") == "text" and (
+            if edge.labels.get("source") == "text" and (
                 target not in ours or frozenset((source, target)) in owned.from_text
             ):
                 # The similarity service follows this link by its own rules, or to a note that is not of this source.
                 continue
-            request = graph_pb2.DeleteEdgeRequest(
-                user_id=self._user, source_id=source, target_id=target, type=edge.type, request_id=uuid.uuid4().hex
-            )
 
             def fail(why: str, where: str = f"{source} -> {target}") -> None:
                 self.report.fail(where, f"the stale link is not removed: {why}")
 
-            answer = await self._call(fail, self._stubs.graph.DeleteEdge, request)
-            if answer is not None and answer.deleted and wish is None:
+            if await self._call(fail, self._deletion(edge)) and wish is None:
                 self.report.unlinked += 1
 
-    async def _edges(self, edge_type: str) -> list[graph_pb2.Edge]:
+    def _deletion(self, edge: StoredLink) -> Callable[[], Awaitable[bool]]:
+        request = self._request()
+        return lambda: self._brain.links.delete(edge.source_id, edge.target_id, type=edge.type, **request)
+
+    async def _edges(self, edge_type: str) -> list[StoredLink]:
         """The stored edges of a type that people made; none, and a failure in the report, if they can't be read."""
 
-        async def read(request: graph_pb2.ListEdgesRequest, **_: Any) -> list[graph_pb2.Edge]:
-            answers = self._stubs.graph.ListEdges(request, timeout=_STREAM_SECONDS)
+        async def read() -> list[StoredLink]:
             return [
-                edge
-                async for answer in answers
-                for edge in answer.edges
-                if edge.type == edge_type and not edge.metadata.auto_generated
-            ]
+                link async for link in self._brain.links.all(timeout=self._call_seconds)
+                if link.type == edge_type and not link.auto_generated
+            ]  # fmt: skip
 
         def fail(why: str) -> None:
             self.report.fail("links", f"stale ones are not removed: {why}")
 
-        return await self._call(fail, read, graph_pb2.ListEdgesRequest(user_id=self._user)) or []
+        return await self._call(fail, read) or []
 
-    async def _call(self, fail: Callable[[str], None], method: Callable[..., Awaitable[T]], request: Any) -> T | None:
+    def _request(self) -> dict[str, Any]:
+        """The arguments of a change: all its repetitions have the same request_id, so it happens once."""
+        return {"request_id": uuid.uuid4().hex, "timeout": self._call_seconds}
+
+    async def _call(
+        self, fail: Callable[[str], None], call: Callable[[], Awaitable[T]], *, is_batch: bool = False
+    ) -> T | None:
         """The answer, or None: it can't succeed, and fail() was told why. GaveUpError when nobody answers."""
         began = self._clock()
         attempt = 0
         while True:
             try:
-                answer = await method(request, timeout=_CALL_SECONDS, idempotent=True)
+                answer = await call()
             except Brain2Error as error:
                 if not error.transient:
-                    fail(f"{error.reason}: {error.message}")
+                    fail(_why(error))
                     return None
                 # Reading the source takes time, too: a call has its patience from its own beginning.
                 if self._clock() - max(self._last_success, began) > self._patience:
-                    raise GaveUpError(f"{error.reason}: {error.message}") from None
+                    raise GaveUpError(_why(error)) from None
                 await self._sleep(_BACKOFF.delay(attempt, at_least=error.retry_after))
                 attempt += 1
             else:
                 # A batch whose items were all refused for now is no success: _batch() decides by its items.
-                if not hasattr(answer, "results"):
+                if not is_batch:
                     self._last_success = self._clock()
                 return answer
+
+    def _fail(self, item: Settings | Link | Rejection | Note, what: str = "") -> Callable[[str], None]:
+        return lambda why: self.report.fail(item.where, f"{what}: {why}" if what else why)
 
     def _fail_notes(self, notes: Sequence[Note]) -> Callable[[str], None]:
         def fail(why: str) -> None:
@@ -392,17 +418,16 @@ class Importer:
 
         async def until_known(node_id: str) -> None:
             nonlocal known, ends
-            request = similarity_pb2.ExtractKeywordsRequest(user_id=self._user, node_id=node_id, limit=1)
             while self._clock() < ends:
                 try:
-                    await self._stubs.similarity.ExtractKeywords(request, timeout=_CALL_SECONDS)
+                    await self._brain.search.keywords(node_id, limit=1, timeout=self._call_seconds)
                 except NotFound:
                     self._last_success = self._clock()
                 except Brain2Error as error:
                     if not error.transient:
                         raise
                     if self._clock() - self._last_success > self._patience:
-                        raise GaveUpError(f"{error.reason}: {error.message}") from None
+                        raise GaveUpError(_why(error)) from None
                 else:
                     self._last_success = self._clock()
                     known += 1
@@ -461,14 +486,43 @@ def _chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _changed_by(new: node_pb2.NewNode) -> list[str]:
-    """The fields that an update writes. A file without aliases leaves those that somebody gave the note."""
-    return ["title", "content", "tags", "metadata", *(["aliases"] if new.aliases else [])]
+def _why(error: Brain2Error) -> str:
+    return f"{error.reason}: {error.message}"
 
 
-def _same(stored: node_pb2.Node, new: node_pb2.NewNode) -> bool:
+def _new_note(node: node_pb2.NewNode) -> NewNote:
+    create_time = node.create_time.ToDatetime(tzinfo=UTC) if node.HasField("create_time") else None
+    return NewNote(
+        node.title,
+        node.content,
+        tuple(node.tags),
+        node.metadata,
+        node.node_id,
+        create_time,
+        tuple(node.aliases),
+    )
+
+
+def _new_link(edge: graph_pb2.NewEdge) -> NewLink:
+    meta = edge.metadata
+    return NewLink(
+        edge.source_id,
+        edge.target_id,
+        edge.type,
+        edge.directed,
+        edge.weight or 1.0,
+        meta.labels,
+        meta.auto_generated,
+        meta.confirmed,
+        meta.score,
+        tuple(Reason(shared.keyword, shared.contribution) for shared in meta.shared_keywords),
+        meta.method,
+    )
+
+
+def _same(stored: StoredNote, new: node_pb2.NewNode) -> bool:
     """Whether a stored note holds what the file has; entries of its metadata that somebody added do not count."""
-    if new.aliases and list(stored.aliases) != list(new.aliases):
+    if new.aliases and stored.aliases != tuple(new.aliases):
         return False
     return (stored.title.strip(), stored.content.strip(), set(stored.tags)) == (
         new.title.strip(),

@@ -2,7 +2,10 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -12,11 +15,21 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from clients.python import twin
-from clients.python.brain2 import Brain2, Brain2Sync, Cancelled, InvalidArgument, ResourceExhausted
+from clients.python.brain2 import (
+    AlreadyExists,
+    Brain2,
+    Brain2Sync,
+    Cancelled,
+    Internal,
+    InvalidArgument,
+    ResourceExhausted,
+    Unavailable,
+    _calls,
+)
 from clients.python.brain2 import client as client_module
 from clients.python.brain2._calls import Memory, _repeat_after, tracing_interceptors
 from clients.python.brain2._loop import Loop
-from clients.python.brain2.errors import from_rpc
+from clients.python.brain2.errors import from_result, from_rpc
 from clients.python.brain2.models import in_utc
 from clients.python.stubs import ROOT
 
@@ -95,6 +108,67 @@ def test_only_a_call_that_was_not_begun_is_repeated_by_the_client() -> None:
     assert 0.2 <= (_repeat_after(ResourceExhausted("", reason="SERVER_BUSY", retry_after=0.2)) or 0) <= 0.3
     assert _repeat_after(ResourceExhausted("", reason="SERVER_BUSY")) is None
     assert _repeat_after(ResourceExhausted("", reason="RESPONSE_TOO_LARGE", retry_after=0.2)) is None
+
+
+@pytest.fixture
+async def witness(tmp_path: Path) -> AsyncIterator[tuple[Brain2, dict[str, str]]]:
+    """A client of a server that notes the headers of each call, and how many seconds it has, as "seconds"."""
+    seen: dict[str, str] = {}
+
+    async def answer(request: bytes, context: Any) -> bytes:
+        seen.update({key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)})
+        seen["seconds"] = str(context.time_remaining())
+        return b""
+
+    class Everything(grpc.GenericRpcHandler):
+        def service(self, details: Any) -> Any:
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.aio.server()
+    server.add_generic_rpc_handlers((Everything(),))
+    target = f"unix:{tmp_path}/witness"
+    server.add_insecure_port(target)
+    await server.start()
+    async with Brain2(target, graph=target, similarity=target, cleanup=target, user="ada") as brain:
+        yield brain, seen
+    await server.stop(None)
+
+
+async def test_a_call_has_the_time_that_it_was_given_and_not_the_one_of_the_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, witness: tuple[Brain2, dict[str, str]]
+) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text(_calls._POLICY.read_text(encoding="utf-8").replace('"10s"', '"0.001s"'))
+    monkeypatch.setattr(_calls, "_POLICY", policy)
+    brain, seen = witness
+    for seconds in (20.0, 300.0):
+        await brain.notes.get("tea", timeout=seconds)
+        # A deadline travels in whole units of its size.
+        assert seconds / 2 < float(seen["seconds"]) < seconds + 2
+
+
+async def test_the_trace_of_the_program_is_passed_on_also_without_spans(
+    witness: tuple[Brain2, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "get_tracer_provider", trace.ProxyTracerProvider)
+    brain, seen = witness
+    await brain.notes.get("tea")
+    assert "traceparent" not in seen
+    parent = trace.SpanContext(0x1234, 0x56, is_remote=False, trace_flags=trace.TraceFlags(1))
+    with trace.use_span(trace.NonRecordingSpan(parent)):
+        await brain.notes.get("tea")
+    assert seen["traceparent"] == f"00-{0x1234:032x}-{0x56:016x}-01"
+
+
+def test_an_item_of_a_batch_has_an_error_like_a_call() -> None:
+    assert from_result(0, "", "") is None
+    taken = from_result(6, "NODE_EXISTS", "taken")
+    assert isinstance(taken, AlreadyExists)
+    assert (taken.reason, taken.message, taken.transient) == ("NODE_EXISTS", "taken", False)
+    busy = from_result(14, "X", "")
+    assert isinstance(busy, Unavailable)
+    assert busy.transient
+    assert isinstance(from_result(2, "", ""), Internal)
 
 
 def test_spans_are_made_when_the_program_has_set_a_tracer_provider(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,8 @@ import * as model from "./model";
 
 // A layout runs in its worker for so long, by the number of notes; then positions are stored and stay.
 const layoutSeconds = (notes: number) => Math.min(25, 3 + notes / 1500);
+// So long the lists wait for the watch: a service that is busy must not keep the page empty.
+const WATCH_WAIT_MS = 2000;
 // From this many edges on they are hidden while the camera moves.
 const MANY_EDGES = 30_000;
 const PALETTE = ["#4269d0", "#d08a1b", "#e0574a", "#3aa39a", "#4f9d4f", "#c2679f", "#8a63c9", "#9c6b4e", "#5b8fd6", "#7d8a97"];
@@ -40,12 +42,15 @@ class Page {
     this.chosen = null;
     const began = performance.now();
     say("Loading notes …");
-    // The watch begins before the lists are read, so that no change falls between them.
     this.watching = new AbortController();
     const early: Change[] = [];
     let live = false;
-    void this.watch((change) => { if (live) this.apply(change); else early.push(change); });
-    const [positions] = await Promise.all([model.storedPositions(userId), this.load()]);
+    // The lists are read when the watch has begun, so that no change falls between them. Without a watch they are read, too.
+    const begun = new Promise<void>((resolve) => {
+      void this.watch((change) => { resolve(); if (live) this.apply(change); else early.push(change); }).then(resolve);
+      setTimeout(resolve, WATCH_WAIT_MS);
+    });
+    const [positions] = await Promise.all([model.storedPositions(userId), begun.then(() => this.load())]);
     let missing = 0;
     this.view.updateEachNodeAttributes((id, attributes) => {
       const at = positions.get(id);

@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.message_factory import GetMessageClass
 
+from clients.python.brain2 import Brain2, Brain2Error, InvalidArgument, NotFound, ResourceExhausted, Unavailable
+from clients.python.brain2._calls import Calls, Channels
 from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Rejection, Settings
-from deploy.local.importer.send import GaveUpError, Importer, Stubs
+from deploy.local.importer.send import GaveUpError, Importer
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
-from shared.errors import Brain2Error, InvalidArgument, NotFound, ResourceExhausted, Unavailable
 
 
 class Items:
@@ -137,10 +140,40 @@ class World:
 
     async def UpdateUserSettings(self, request: Any, **_: Any) -> Any:
         self.settings.append((len(self.nodes), request))
+        return node_pb2.UpdateUserSettingsResponse()
 
     def _fail(self) -> None:
         if self.failing:
             raise self.failing.pop(0)
+
+
+class WorldCalls(Calls):
+    """The calls of a client that a World answers. request_ids: of all calls that can have one, in order."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(Channels({}, None), "ada", None, 10.0)
+        self._world = world
+        self.request_ids: list[str] = []
+
+    async def unary(
+        self, context: str, path: str, request: Any, response: Any, timeout: float | None, request_id: str = ""
+    ) -> Any:
+        if "request_id" in request.DESCRIPTOR.fields_by_name:
+            self.request_ids.append(request_id)
+        answer = await getattr(self._world, path.rpartition("/")[2])(_of_the_service(request))
+        return response.FromString(answer.SerializeToString())
+
+    async def stream(
+        self, context: str, path: str, request: Any, response: Any, *, first_within: float | None
+    ) -> AsyncIterator[Any]:
+        async for answer in getattr(self._world, path.rpartition("/")[2])(_of_the_service(request)):
+            yield response.FromString(answer.SerializeToString())
+
+
+def _of_the_service(request: Any) -> Any:
+    """The request as a message of the stubs in protos; the client has its own."""
+    descriptor = descriptor_pool.Default().FindMessageTypeByName(request.DESCRIPTOR.full_name)
+    return GetMessageClass(descriptor).FromString(request.SerializeToString())
 
 
 class Time:
@@ -166,9 +199,13 @@ def link(source: str, target: str, *, directed: bool = True) -> Link:
 
 
 def importer(world: World, time: Time | None = None, **options: Any) -> Importer:
-    time = time or Time()
-    stubs = Stubs(world, world, world)
-    return Importer(stubs, "ada", sleep=time.sleep, clock=lambda: time.now, **options)
+    return importer_of(WorldCalls(world), time or Time(), **options)
+
+
+def importer_of(calls: Calls, time: Time, **options: Any) -> Importer:
+    brain = Brain2("localhost:1")
+    brain._use(calls)
+    return Importer(brain, sleep=time.sleep, clock=lambda: time.now, **options)
 
 
 async def test_notes_are_stored_in_batches_with_a_bound_on_their_number_and_flight() -> None:
@@ -331,7 +368,7 @@ async def test_an_update_without_a_change_keeps_all_edges() -> None:
     assert (run.report.linked, run.report.linked_before, run.report.unlinked) == (0, 2, 0)
 
 
-async def test_a_busy_note_is_tried_again_as_long_as_others_get_through() -> None:
+async def test_a_busy_note_is_tried_again_as_long_as_others_get_through(monkeypatch: pytest.MonkeyPatch) -> None:
     world, time = World(), Time()
     run = importer(world, time, patience=10.0)
     slow = 0
@@ -347,7 +384,7 @@ async def test_a_busy_note_is_tried_again_as_long_as_others_get_through() -> Non
                 world.nodes[node.node_id] = node
         return answer
 
-    run._stubs = Stubs(_With(world, BatchCreateNodes=one_at_a_time), world, world)
+    monkeypatch.setattr(world, "BatchCreateNodes", one_at_a_time)
     await run.run(Items([note(f"n{i}") for i in range(40)]))
     assert slow == run.report.created == 40
     assert not run.report.failures
@@ -402,6 +439,30 @@ async def test_time_that_a_service_asks_for_is_given() -> None:
     assert time.waits[0] >= 2.0
 
 
+async def test_a_repetition_has_the_request_id_of_the_first_attempt() -> None:
+    world = World()
+    world.failing = [Unavailable("gone for a moment"), Unavailable("and again")]
+    calls = WorldCalls(world)
+    run = importer_of(calls, Time())
+    await run.run(Items([note("a"), note("b"), link("a", "b")]))
+    assert run.report.created == 2
+    notes, again, third, links = calls.request_ids
+    assert notes == again == third != links
+    assert notes
+
+
+async def test_an_automatic_link_comes_with_all_that_is_known_of_it() -> None:
+    world = World()
+    automatic = link("a", "b")
+    meta = automatic.edge.metadata
+    meta.auto_generated, meta.confirmed, meta.score, meta.method = True, True, 0.5, "lexical/2"
+    meta.labels["k"] = "v"
+    meta.shared_keywords.add(keyword="tea", contribution=0.25)
+    automatic.edge.weight = 0.5
+    await importer(world).run(Items([note("a"), note("b"), automatic]))
+    assert world.edges["a", "b"] == automatic.edge
+
+
 async def test_only_the_notes_that_were_busy_are_sent_again() -> None:
     world = World()
     world.busy = [8, 0, 14, 10]
@@ -439,11 +500,11 @@ async def test_a_service_that_stays_away_ends_the_import_and_nothing_is_called_s
     assert run.report.read_notes > 0
 
 
-async def test_a_long_import_outlives_many_short_faults() -> None:
+async def test_a_long_import_outlives_many_short_faults(monkeypatch: pytest.MonkeyPatch) -> None:
     world, time = World(), Time()
     run = importer(world, time, patience=60.0, in_flight=1)
     stubborn = _Faulty(world.BatchCreateNodes, every=2)
-    run._stubs = Stubs(_With(world, BatchCreateNodes=stubborn), world, world)
+    monkeypatch.setattr(world, "BatchCreateNodes", stubborn)
     await run.run(Items([note(f"n{i}") for i in range(20_000)]))
     assert run.report.created == len(world.nodes) == 20_000
     assert sum(time.waits) > 60.0
@@ -486,14 +547,3 @@ class _Faulty:
         if self._calls % self._every:
             raise Unavailable("again", retry_after=1.0)
         return await self._call(request, **options)
-
-
-class _With:
-    """An object with some of its attributes replaced."""
-
-    def __init__(self, inner: Any, **replaced: Any) -> None:
-        self._inner = inner
-        self.__dict__.update(replaced)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)

@@ -1,13 +1,7 @@
-"""What the tour needs to talk to a stack: typed calls, their time, waiting for something, and a trace of one's own."""
+"""The four services as one user sees them, by the stubs of the .proto files: what the Python client leaves out, too."""
 
-import asyncio
-import contextlib
-import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from time import perf_counter
-from typing import Any, TypeVar
-
-from opentelemetry import context, trace
+from collections.abc import Mapping
+from typing import Any
 
 from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
@@ -16,16 +10,9 @@ from protos.similarity.v1 import similarity_pb2
 from shared.errors import NotFound
 from shared.grpc.client import Channels
 
-T = TypeVar("T")
-_POLL_SECONDS = 0.02
-
-
-class BrokenError(Exception):
-    """Something isn't as promised; the text is one line and says what."""
-
 
 class Client:
-    """The four services as one user sees them."""
+    """Stubs of the services, and the questions that most tests ask."""
 
     def __init__(self, channels: Channels, services: Mapping[str, str], user: str) -> None:
         self.user = user
@@ -86,51 +73,3 @@ class Client:
                     ends = sorted((result.node_id, neighbor.node_id))
                     found[ends[0], ends[1]] = neighbor.weight
         return found
-
-
-async def timed(work: Awaitable[T]) -> tuple[T, float]:
-    """The result, and how many milliseconds it took."""
-    began = perf_counter()
-    result = await work
-    return result, (perf_counter() - began) * 1000
-
-
-async def until(check: Callable[[], Awaitable[T]], what: str, *, seconds: float) -> tuple[T, float]:
-    """Ask until the answer is true: the answer, and the milliseconds that it took. BrokenError when time is up."""
-    began = perf_counter()
-    while True:
-        answer = await check()
-        passed = perf_counter() - began
-        if answer:
-            return answer, passed * 1000
-        if passed > seconds:
-            raise BrokenError(f"{what}: not within {seconds:g} s")
-        await asyncio.sleep(_POLL_SECONDS)
-
-
-async def until_stable(
-    look: Callable[[], Awaitable[T]], *, quiet: float, seconds: float, on_look: Callable[[T], None] = lambda _: None
-) -> T:
-    """Look until nothing has changed for `quiet` seconds (or time is up): what was seen last."""
-    began = since = perf_counter()
-    last = await look()
-    while (now := perf_counter()) - since < quiet and now - began < seconds:
-        await asyncio.sleep(_POLL_SECONDS)
-        seen = await look()
-        on_look(seen)
-        if seen != last:
-            last, since = seen, perf_counter()
-    return last
-
-
-@contextlib.contextmanager
-def traced() -> Iterator[str]:
-    """Calls inside belong to one new trace that every service records; gives its id."""
-    parent = trace.SpanContext(
-        secrets.randbits(128) | 1, secrets.randbits(64) | 1, is_remote=False, trace_flags=trace.TraceFlags(1)
-    )
-    token = context.attach(trace.set_span_in_context(trace.NonRecordingSpan(parent)))
-    try:
-        yield f"{parent.trace_id:032x}"
-    finally:
-        context.detach(token)
