@@ -137,7 +137,9 @@ def _passages(
     if leads is None:
         places = _mentions(language, text, names)
     else:
-        places = ((link.start, link.end) for link in wiki_links(text) if (note.node_id, link.target) in leads)
+        targets = {normalise(target) for source, target in leads if source == note.node_id}
+        links = wiki_links(text, label_first=note.label_first)
+        places = ((link.start, link.end) for link in links if link.target in targets)
     found: list[Passage] = []
     for start, end in places:
         one = passage(text, start, end)

@@ -52,8 +52,9 @@ class _Plan:
     name: str
     label: str
 
-    def apply(self, text: str) -> str:
-        return rewritten(text, self.leading, self.old_names, self.name, self.label)
+    def apply(self, note: NodeText) -> str:
+        """The text of a note with the links rewritten."""
+        return rewritten(note.text, self.leading, self.old_names, self.name, self.label, label_first=note.label_first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class RenameNode:
         """Change the title, and the links to itself that the note has. Somebody may write it meanwhile."""
         for attempt in range(_ATTEMPTS):
             note = await self._read(user_id, node_id)
-            content = plan.apply(note.text) if plan else note.text
+            content = plan.apply(note) if plan else note.text
             aliases = tuple(alias for alias in note.aliases if alias != title)
             change = NodeUpdate(
                 title=title if title != note.title else None,
@@ -132,7 +133,7 @@ class RenameNode:
         error: Brain2Error = Aborted("others kept writing the note", reason="ETAG_MISMATCH")
         for _ in range(_ATTEMPTS):
             note = (await self.nodes.texts(user_id, [node_id])).get(node_id)
-            content = plan.apply(note.text) if note is not None else ""
+            content = plan.apply(note) if note is not None else ""
             if note is None or content == note.text:
                 return False
             try:
