@@ -29,6 +29,8 @@ LINKS_TO = "links_to"
 _FROM_TEXT = {"source": "text"}
 # The entry of a note's metadata that holds the path of the file from which the note was imported.
 _PATH = "path"
+# The entry that says how its wiki links are written, as the import sets it for a note of Dendron.
+_WIKI_LINKS, _LABEL_FIRST = "wiki_links", "label|name"
 _DIRECTIONS: Mapping[int, Direction] = {graph_pb2.DIRECTION_OUT: Direction.OUT, graph_pb2.DIRECTION_IN: Direction.IN}
 # An edge's metadata has room for 4 KiB.
 _KEYWORDS_OF_EDGE = 8
@@ -185,12 +187,13 @@ def node_text(node: node_pb2.Node) -> NodeText:
         path=node.metadata.get(_PATH, ""),
         properties=_properties(node.metadata),
         etag=node.etag,
+        label_first=node.metadata.get(_WIKI_LINKS) == _LABEL_FIRST,
     )
 
 
 def _properties(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """The values of a note's metadata but its path, in the order of their names."""
-    return tuple([value for name, value in sorted(metadata.items()) if name != _PATH and value])
+    """The values of a note's metadata but those for programs, in the order of their names."""
+    return tuple([value for name, value in sorted(metadata.items()) if name not in (_PATH, _WIKI_LINKS) and value])
 
 
 _WRITTEN = {
@@ -213,6 +216,7 @@ def written(event: Event) -> tuple[NodeText, bool]:
         aliases=tuple(message.aliases),
         path=message.path,
         properties=_properties(message.metadata),
+        label_first=message.metadata.get(_WIKI_LINKS) == _LABEL_FIRST,
     )
     return text, message.content_omitted
 

@@ -102,6 +102,7 @@ class NodeText:
     path: of the file that it was imported from, or "".
     properties: the other values of its metadata.
     etag: "" in an event.
+    label_first: its wiki links are those of Dendron, [[label|name]].
     """
 
     node_id: str
@@ -114,6 +115,7 @@ class NodeText:
     path: str = ""
     properties: tuple[str, ...] = ()
     etag: str = ""
+    label_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

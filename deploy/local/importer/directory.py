@@ -18,7 +18,7 @@ from deploy.local.importer.page import Dialect, Page, nfc
 _ID_FIRST = re.compile(r"(\d{8,17})(?!\d)")
 _ID_WITHIN = re.compile(r"(?<!\d)(\d{10,17})(?!\d)")
 _JOURNAL = re.compile(r"(\d{4})[_-](\d{2})[_-](\d{2})")
-_DENDRON = re.compile(r"dendron://[^/]*/")
+_VAULT = re.compile(r"(?:dendron:)?//[^/\s]+/")
 
 
 class Directory:
@@ -35,10 +35,11 @@ class Directory:
 
     def wiki(self, target: str, label: str, source: Page) -> tuple[Page, str] | None:
         """The note that [[target|label]] means in a note, and its label; None: there is none."""
-        target, other = _DENDRON.sub("", target), _DENDRON.sub("", label)
-        # Dendron writes the label first.
-        if other and self._dialect.dendron and (found := self._name(other, source)):
-            return found, target
+        if self._dialect.dendron and label:
+            # Dendron writes the label first, which names nothing.
+            found = self._name(_VAULT.sub("", label, count=1), source)
+            return (found, target) if found else None
+        target, other = _VAULT.sub("", target, count=1), _VAULT.sub("", label, count=1)
         if found := self._name(target, source):
             return found, label
         # Foam writes where a wiki link leads at the end of the note.
@@ -51,7 +52,7 @@ class Directory:
 
     def markdown(self, path: str, source: Page) -> Page | None:
         """The note that a Markdown link with a path means."""
-        return self._name(path, source)
+        return self._find(("file",), path, source)
 
     def tag(self, tag: str, source: Page) -> Page | None:
         """The note that a tag means: a page in Logseq, a note tags.x in Dendron."""
@@ -60,8 +61,11 @@ class Directory:
         return self._name(f"tags.{tag}", source) if self._dialect.dendron else None
 
     def _name(self, target: str, source: Page) -> Page | None:
+        return self._find(("file", "title", "alias", "id"), target, source)
+
+    def _find(self, kinds: Iterable[str], target: str, source: Page) -> Page | None:
         for spelling in _spellings(target):
-            for kind in ("file", "title", "alias", "id"):
+            for kind in kinds:
                 for table in self._tables:
                     if found := table.find(kind, spelling, source):
                         return found

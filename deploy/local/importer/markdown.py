@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from deploy.local.importer.directory import Directory
 from deploy.local.importer.files import SUFFIXES, DiskFolder, Folder, Listing, readable_paths
 from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Rejection, cut, stable_id
-from deploy.local.importer.page import Dialect, Page, nfc, path_id, read_page
+from deploy.local.importer.page import LABEL_FIRST, WIKI_LINKS, Dialect, Page, nfc, path_id, read_page
 from deploy.local.importer.prose import Found
 from protos.graph.v1 import graph_pb2
 from services.similarity_service.model.link_index import LinkIndex, note_links
@@ -76,7 +76,9 @@ class MarkdownFolder:
             if len(page.remarks) > _MAX_REMARKS_A_FILE:
                 yield Problem(where, f"{len(page.remarks) - _MAX_REMARKS_A_FILE} more remarks", fatal=False)
             yield Note(where, page.node, deleted=page.kept is not None and page.kept.deleted)
-            links = note_links(wiki_links(page.node.content), page.node.aliases, page.node.metadata.get("path", ""))
+            metadata = page.node.metadata
+            found = wiki_links(page.node.content, label_first=metadata.get(WIKI_LINKS) == LABEL_FIRST)
+            links = note_links(found, page.node.aliases, metadata.get("path", ""))
             texts.add(page.node.node_id, page.node.title, links)
             # The text is not needed any more: a folder may be larger than the memory.
             page.node = type(page.node)(node_id=page.node.node_id, title=page.node.title)

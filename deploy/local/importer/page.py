@@ -34,6 +34,8 @@ from deploy.local.importer.items import (
 from deploy.local.importer.prose import Found
 from protos.node.v1 import node_pb2
 
+# The entry of the metadata by which the similarity service knows that a note has the wiki links of Dendron.
+WIKI_LINKS, LABEL_FIRST = "wiki_links", "label|name"
 # Of each property, if not all of them fit as a whole.
 _LONGEST_VALUE_BYTES = 1024
 _MAX_ALIASES = 64
@@ -139,10 +141,10 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
     page.remarks += [
         (front.lines + line, "the line is very long: links in it are not read") for line in found.long_lines
     ]
-    reader.metadata(written_time)
     page.dendron = {"created", "updated"} <= fields.keys() and all(
         isinstance(fields[name], str) and re.fullmatch(r"\d{13}", str(fields[name])) for name in ("created", "updated")
     )
+    reader.metadata(written_time, label_first=dialect.dendron or page.dendron)
     return page
 
 
@@ -312,10 +314,12 @@ class _Reader:
                         into.append(Found(number, link.target, link.label, link.wiki))
         return found
 
-    def metadata(self, written_time: str) -> None:
+    def metadata(self, written_time: str, *, label_first: bool) -> None:
         """Properties that are left, within the limits; what does not fit is named."""
         kept = self._page.kept
         wanted: list[tuple[str, str]] = [] if kept else [("path", _utf8(self._page.path.as_posix()))]
+        if label_first and not kept:
+            wanted.append((WIKI_LINKS, LABEL_FIRST))
         if self._page.aliases and not kept:
             wanted.append(("aliases", ", ".join(self._page.aliases)))
         if self._page.given_id and self._page.given_id != self._page.node.node_id:

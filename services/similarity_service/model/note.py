@@ -121,10 +121,12 @@ def analyse(
     aliases: Sequence[str] = (),
     path: str = "",
     properties: Sequence[str] = (),
+    label_first: bool = False,
 ) -> Note:
     """Analyse a note. The time is linear in the length of the text.
 
     path: of the file that it was imported from. Its name and the properties are searched as quiet text is.
+    label_first: its wiki links are those of Dendron.
     """
     title_pairs = analyser.pairs(title)
     quiet: Set[int] = set(analyser.quiet_places(title_pairs))
@@ -168,7 +170,7 @@ def analyse(
         aliases=_aliases(analyser, title, text, tuple([term for term, _ in title_pairs]), aliases),
         forms=shown if any(shown) else (),
         language=analyser.language,
-        links=note_links(wiki_links(text), aliases, path),
+        links=note_links(wiki_links(text, label_first=label_first), aliases, path),
         variants=array("H", variants.values()).tobytes(),
     )
 

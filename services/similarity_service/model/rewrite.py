@@ -16,23 +16,34 @@ def can_name(title: str) -> bool:
     return not _NOT_IN_NAME.search(title) and len(title) <= LONGEST_NAME and [link.target for link in links] == [title]
 
 
-def rewritten(text: str, leading: Collection[str], old_names: Collection[str], name: str, label: str = "") -> str:
+def rewritten(
+    text: str,
+    leading: Collection[str],
+    old_names: Collection[str],
+    name: str,
+    label: str = "",
+    *,
+    label_first: bool = False,
+) -> str:
     """The text with another name in the links that say one of the old names.
 
     leading: the targets, as they are written, whose links lead to the note.
     label: given to links without a label, if it can be one; for a name that is not meant for readers.
+    label_first: the text is one of Dendron.
     """
     pieces: list[str] = []
     parts = {target: _part(target, old_names) for target in leading}
     at = 0
-    for link in wiki_links(text):
+    for link in wiki_links(text, label_first=label_first):
         part = parts.get(link.target)
         if part is None:
             continue
-        pieces += (text[at : link.target_start], name, part)
+        labelled = "|" in text[link.start : link.end]
+        given = "" if labelled or _NOT_IN_LABEL.search(label) or (label_first and "|" in label) else label
+        before, after = (f"{given}|", "") if label_first else ("", f"|{given}")
+        pieces.append(text[at : link.target_start])
+        pieces += (before, name, part, after) if given else (name, part)
         at = link.target_end
-        if label and not _NOT_IN_LABEL.search(label) and text[at : link.end].strip() == "]]":
-            pieces += ("|", label)
     return "".join((*pieces, text[at:]))
 
 

@@ -1,5 +1,7 @@
 """The wiki links in the text of a note: [[Name]], [[Name|label]], [[Name#part]], and the same with ! in front.
 
+Dendron writes the label first: [[label|name]], and a name may have its vault in front: dendron://vault/name.
+
 What stands in code (fenced, indented, inline, in <pre> and the like, or between #+BEGIN_SRC and #+END_SRC), in
 comments (<!-- --> and %% %%) or in formulas ($ and $$) is no link.
 The time is linear in the length of the text, whatever it holds.
@@ -25,6 +27,8 @@ _MARK = re.compile(
 _ENDS = {"<!--": "-->", "%%": "%%", "$$": "$$"}
 _ENDS |= {f"<{name}": f"</{name}" for name in ("pre", "script", "style", "textarea", "code")}
 _ENDS |= {f"#+begin_{name}": f"#+end_{name}" for name in ("query", "src", "example", "comment")}
+# What a name of Dendron may begin with.
+_VAULT = re.compile(r"(?:dendron:)?//[^/\s]+/")
 # ![[picture.png]] shows a file; a name with a dot may still be that of a note: ![[v1.2]].
 _FILE = re.compile(
     r"\.(?:png|jpe?g|gif|svg|webp|bmp|avif|pdf|mp[34]|m4a|ogg|wav|flac|mov|webm|mkv|zip|csv|docx?|xlsx?|pptx?|canvas|base"
@@ -48,20 +52,27 @@ class WikiLink:
     target_end: int
 
 
-def wiki_links(text: str) -> list[WikiLink]:
-    """The links in the order of the text."""
+def wiki_links(text: str, *, label_first: bool = False) -> list[WikiLink]:
+    """The links in the order of the text. label_first: the text is one of Dendron."""
     if "[[" not in text:
         return []
     found = []
     for match in _LINK.finditer(hide(text)):
         inside = text[match.start(2) : match.end(2)]
-        name, bar, _ = inside.partition("|")
-        if bar and name.endswith("\\"):
-            name = name[:-1]  # in a table the bar is escaped
+        first, bar, second = inside.partition("|")
+        start = match.start(2)
+        if bar and label_first:
+            name, start = second, start + len(first) + 1
+        else:
+            # In a table the bar is escaped.
+            name = first[:-1] if bar and first.endswith("\\") else first
+        if label_first and (vault := _VAULT.match(name.lstrip())):
+            skipped = len(name) - len(name.lstrip()) + vault.end()
+            name, start = name[skipped:], start + skipped
         target = name.strip()
         if not target or target.startswith("#") or len(target) > LONGEST_NAME or _FILE.search(target):
             continue
-        start = match.start(2) + name.index(target)
+        start += name.index(target)
         found.append(WikiLink(target, match.start(), match.end(), start, start + len(target)))
     return found
 

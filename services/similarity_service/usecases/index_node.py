@@ -61,6 +61,7 @@ async def _analyse(text: NodeText, language: str) -> Note:
             aliases=text.aliases,
             path=text.path,
             properties=text.properties,
+            label_first=text.label_first,
         )
 
     await foreground.turn()

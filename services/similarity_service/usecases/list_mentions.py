@@ -73,15 +73,13 @@ class ListMentions:
             long=lambda index: index.live > _MANY_NOTES,
         )
         texts = await self._texts(user_id, [each for _, each in found.page])
-        shown = {each: texts[each].text if each in texts else "" for _, each in found.page}
-        shares = snippets.shares([len(text) for text in shown.values()], _MOST_TEXT, _MOST_TEXT)
+        shown = [texts.get(each, NodeText(each, 0, 0, "", "", ())) for _, each in found.page]
+        shares = snippets.shares([len(note.text) for note in shown], _MOST_TEXT, _MOST_TEXT)
 
         def work() -> list[MentioningNote]:
             return [
-                MentioningNote(
-                    each, found.titles[each], kind == _LINKS, _passages(found, each, kind, shown[each][:share])
-                )
-                for (kind, each), share in zip(found.page, shares, strict=True)
+                MentioningNote(each, found.titles[each], kind == _LINKS, _passages(found, kind, note, share))
+                for (kind, each), note, share in zip(found.page, shown, shares, strict=True)
             ]
 
         mentions = await text_worker.run_if_long(sum(shares), work)
@@ -152,13 +150,18 @@ def _title(index: UserIndex, node_id: str) -> str:
     return index.title(doc) if doc >= 0 else ""
 
 
-def _passages(found: _Found, node_id: str, kind: int, text: str) -> list[Passage]:
-    """The first passages of a text with a link that leads to the note, or with one of its names."""
-    text = normalise(text)
+def _passages(found: _Found, kind: int, note: NodeText, most: int) -> list[Passage]:
+    """The first passages of a text with a link that leads to the note, or with one of its names.
+
+    most: characters of the text that are looked at.
+    """
+    text = normalise(note.text[:most])
     if kind == _MENTIONS:
         places = _mentions(found.language, text, found.terms)
     else:
-        places = ((link.start, link.end) for link in wiki_links(text) if (node_id, link.target) in found.leads)
+        targets = {normalise(target) for source, target in found.leads if source == note.node_id}
+        links = wiki_links(text, label_first=note.label_first)
+        places = ((link.start, link.end) for link in links if link.target in targets)
     passages: list[Passage] = []
     for start, end in islice(places, _MOST_PLACES):
         one = passage(text, start, end)

@@ -55,11 +55,15 @@ class _Plan:
     name: str
     label: str
 
-    async def apply(self, text: str) -> str:
-        """The text with the links rewritten."""
-        return await text_worker.run_if_long(
-            len(text), lambda: rewritten(text, self.leading, self.old_names, self.name, self.label)
-        )
+    async def apply(self, note: NodeText) -> str:
+        """The text of a note with the links rewritten."""
+
+        def work() -> str:
+            return rewritten(
+                note.text, self.leading, self.old_names, self.name, self.label, label_first=note.label_first
+            )
+
+        return await text_worker.run_if_long(len(note.text), work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class RenameNode:
         """Change the title, and the links to itself that the note has. Somebody may write it meanwhile."""
         for attempt in range(_ATTEMPTS):
             note = await self._read(user_id, node_id)
-            content = await plan.apply(note.text) if plan else note.text
+            content = await plan.apply(note) if plan else note.text
             if content != note.text and _is_too_long(content):
                 content, plan = note.text, None
                 renaming.failures.append(_too_long(node_id))
@@ -145,7 +149,7 @@ class RenameNode:
             note = (await self.nodes.texts(user_id, [node_id])).get(node_id)
             if note is None:
                 return False
-            content = await plan.apply(note.text)
+            content = await plan.apply(note)
             if content == note.text:
                 return False
             if _is_too_long(content):

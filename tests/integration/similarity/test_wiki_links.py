@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import unicodedata
 
 import pytest
 
@@ -78,6 +79,30 @@ async def test_who_links_and_who_mentions(service: SimilarityService, user: str)
         [("Two green teas, please?", "green teas"), ("Sencha too.", "Sencha")],
         [("Sencha。", "Sencha")],
     ]
+
+
+async def test_a_note_of_dendron_has_the_label_first(service: SimilarityService, peers: FakePeers, user: str) -> None:
+    await write(service, user, "black", "Tea")
+    await write(service, user, "soup", "Soup")
+    note = peers.note(user, "a", "Diary", "I had [[Tea|soup]] and [[soup]].")
+    note.metadata["wiki_links"] = "label|name"
+    await service.hear(event_of(note))
+    assert peers.arrows(user) == {"a>soup"}
+    (mention,) = (await mentions(service, user, "soup")).mentions
+    assert [p.text[p.highlight.start : p.highlight.end] for p in mention.passages] == ["[[Tea|soup]]"]
+    for title, text in (("Hot soup", "[[Tea|Hot soup]] and [[Hot soup]]"), ("Tea", "[[Tea|soup]] and [[Tea|soup]]")):
+        await rename(service, user, "soup", title, rewrite_links=True)
+        await service.hear(*(event_of(peers.notes[user][each]) for each in ("soup", "a")))
+        assert peers.notes[user]["a"].content == f"I had {text}."
+    await rename(service, user, "soup", "x]]|y", rewrite_links=True)
+    assert peers.notes[user]["a"].content == "I had [[Tea|soup]] and [[Tea|soup]]."
+
+
+async def test_the_passages_of_a_text_in_decomposed_characters(service: SimilarityService, user: str) -> None:
+    await write(service, user, "k", "Café")
+    await write(service, user, "a", "Diary", unicodedata.normalize("NFD", "In the [[Café]] we met."))
+    (mention,) = (await mentions(service, user, "k")).mentions
+    assert [passage.text for passage in mention.passages] == ["In the [[Café]] we met."]
 
 
 async def test_mentions_come_in_pages(service: SimilarityService, user: str) -> None:

@@ -358,8 +358,21 @@ def test_dendron(tmp_path: Path) -> None:
 
 
 def test_in_a_dendron_vault_the_second_part_is_the_note(tmp_path: Path) -> None:
-    files = {"a.md": "[[b|c]] #x", "b.md": "", "c.md": "", "tags.x.md": "", "root.schema.yml": ""}
-    assert links(read(tmp_path, files)) == {"a -> c", "a -> tags.x"}
+    files = {
+        "a.md": "[[b|c]] #x [[b|gone]] [[c|//vault/d]] [[dendron://vault/e#part]]",
+        "tags.x.md": "", "root.schema.yml": "", **{f"{name}.md": "" for name in "bcde"},
+    }  # fmt: skip
+    items = read(tmp_path, files)
+    assert links(items) == {"a -> c", "a -> tags.x", "a -> d", "a -> e"}
+    # The similarity service reads the links of the text in the same way.
+    assert {note.node.metadata["wiki_links"] for note in notes(items).values()} == {"label|name"}
+    [owned] = [item for item in items if isinstance(item, Owned)]
+    assert owned.from_text == {frozenset(pair) for pair in ("ac", "ad", "ae")}
+
+
+def test_a_markdown_link_names_a_file(tmp_path: Path) -> None:
+    files = {"a.md": "[x](TODO) [y](b) [z](Bee)", "tags.md": front("title: TODO"), "b.md": front("aliases: Bee")}
+    assert links(read(tmp_path, files)) == {"a -> b"}
 
 
 def test_in_a_dendron_vault_a_person_is_a_link(tmp_path: Path) -> None:

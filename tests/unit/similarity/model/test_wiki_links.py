@@ -30,6 +30,23 @@ def test_what_a_link_names(text: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[[The soup|recipes.soup]] [[recipes.soup]]", ["recipes.soup", "recipes.soup"]),
+        (
+            "[[The soup|dendron://vault/recipes.soup#salt]] [[//vault/recipes.soup]]",
+            ["recipes.soup#salt", "recipes.soup"],
+        ),
+        ("| [[soup\\|recipes.soup]] | ![[ a | b ]] [[c|]] [[d|#part]]", ["recipes.soup", "b"]),
+    ],
+)
+def test_dendron_writes_the_label_first(text: str, expected: list[str]) -> None:
+    links = wiki_links(text, label_first=True)
+    assert [link.target for link in links] == expected
+    assert [text[link.target_start : link.target_end] for link in links] == expected
+
+
+@pytest.mark.parametrize(
     "hidden",
     [
         "```\n[[x]]\n```",
