@@ -34,6 +34,17 @@ async def test_a_note_of_1_kb_with_five_links(stack: World) -> None:
     assert (hit.write_units.total(), hit.read_units.total(), hit.requests.total()) == (0, 0, 0)
 
 
+async def test_a_new_note_and_its_known_empty_list_are_read_from_the_caches(stack: World) -> None:
+    user = fresh_user()
+    await create(stack, user, "note", "a title", "a text that shares nothing with another note")
+    await stack.quiet(user)
+    note = node_pb2.GetNodeRequest(user_id=user, node_id="note")
+    asked = graph_pb2.GetNeighborsRequest(user_id=user, node_id="note")
+    for call in (lambda: stack.nodes.GetNode(note), lambda: stack.graph.GetNeighbors(asked)):
+        first = await stack.cost(call())
+        assert (first.read_units.total(), first.requests.total()) == (0, 0)
+
+
 @pytest.mark.parametrize("size", [700, 256 * KB])
 async def test_what_leaves_the_content_alone_costs_the_same_at_any_size(stack: World, size: int) -> None:
     user, words = fresh_user(), Words()
