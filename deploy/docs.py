@@ -186,12 +186,25 @@ spec:
     return head + "".join(f"  {line}" if line.strip() else line for line in groups.splitlines(keepends=True))
 
 
+def memory() -> str:
+    """What each service's memory was measured to be, beside the limit of its pod, in MiB."""
+    found = json.loads((ROOT / "docs" / "bench" / "memory.json").read_text(encoding="utf-8"))
+    lines = [
+        "| service | after the start | at the peak of the load | with full caches, too | limit of the pod |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, mib in found["services"].items():
+        lines.append(f"| {name} | {mib['idle_mib']} | {mib['peak_mib']} | {mib['bound_mib']} | {mib['limit_mib']} |")
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "settings": config_table,
     "decisions": decisions,
     "table": table_items,
     "rpcs": rpcs,
     "limits": limits,
+    "memory": memory,
     "capacity-plans": lambda: capacity.plans(capacity.load()),
     "capacity-limits": lambda: capacity.limits(capacity.load()),
     "capacity-inputs": lambda: capacity.inputs_table(capacity.load()),

@@ -13,7 +13,9 @@ import json
 import random
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from protos.similarity.v1 import similarity_pb2, similarity_pb2_grpc
 from services.graph_service.config import GraphConfig
 from services.similarity_service.config import SimilarityConfig
 from shared.config import load
+from tests.bench import page
 from tests.support.scrape import parse, scrape
 
 RESULT = ROOT / "docs" / "bench" / "memory.json"
@@ -47,6 +50,11 @@ _BUSY = (
 )
 # Notes of the largest size that fit into one message of 4 MiB.
 _NOTES_A_MESSAGE = 15
+# Seconds a call may take: a busy machine must not end the calls whose memory is measured.
+_CALL_SECONDS = 600.0
+# A refused call is made again, this often and after this time.
+_ATTEMPTS = 60
+_PAUSE_SECONDS = 2.0
 _LONGEST_MESSAGE = (("grpc.max_receive_message_length", 64 * _MIB),)
 
 
@@ -93,7 +101,7 @@ async def measure(notes: int, edges: int) -> dict[str, Any]:
             context: await undo.enter_async_context(grpc.aio.insecure_channel(address, options=_LONGEST_MESSAGE))
             for context, address in stack.addresses.items()
         }
-        await _load(channels, notes, edges)
+        answers = await _load(channels, notes, edges)
         found = {}
         for context in SERVICES:
             highest = peak(stack.children[context].pid)
@@ -104,7 +112,8 @@ async def measure(notes: int, edges: int) -> dict[str, Any]:
                 "bound_mib": round((highest + room) / _MIB),
                 "limit_mib": limit[context] // _MIB,
             }
-    return {"notes_of_256_kib": notes, "edges_of_the_hub": edges, "calls_at_once": _AT_ONCE, "services": found}
+    load = {"notes_of_256_kib": notes, "edges_of_the_hub": edges, "calls_at_once": _AT_ONCE, "answers": answers}
+    return {**load, "services": found}
 
 
 async def _room_in_caches(stack: Stack, context: str) -> int:
@@ -120,7 +129,8 @@ async def _room_in_caches(stack: Stack, context: str) -> int:
     return 0
 
 
-async def _load(channels: dict[str, grpc.aio.Channel], notes: int, edges: int) -> None:
+async def _load(channels: dict[str, grpc.aio.Channel], notes: int, edges: int) -> dict[str, dict[str, int]]:
+    """Write the largest notes and a hub, then read them in every expensive way; the answers of each by their code."""
     node: Any = node_pb2_grpc.NodeServiceStub(channels["node"])
     graph: Any = graph_pb2_grpc.GraphServiceStub(channels["graph"])
     similarity: Any = similarity_pb2_grpc.SimilarityServiceStub(channels["similarity"])
@@ -134,66 +144,75 @@ async def _load(channels: dict[str, grpc.aio.Channel], notes: int, edges: int) -
 
     async def create(some: Sequence[str]) -> None:
         large = [node_pb2.NewNode(node_id=each, title=each, content=text()) for each in some]
-        await node.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=_USER, nodes=large))
+        await node.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=_USER, nodes=large), timeout=_CALL_SECONDS)
 
     await _all(create, [ids[at : at + _NOTES_A_MESSAGE] for at in range(0, notes, _NOTES_A_MESSAGE)], 8)
     hub = [f"h{n}" for n in range(edges)]
     small = [[node_pb2.NewNode(node_id=each, title=each) for each in hub[at : at + 100]] for at in range(0, edges, 100)]
 
     async def create_small(some: Sequence[node_pb2.NewNode]) -> None:
-        await node.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=_USER, nodes=some))
+        await node.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=_USER, nodes=some), timeout=_CALL_SECONDS)
 
     await _all(create_small, small, 4)
     labels = {f"k{n}": "v" * 100 for n in range(16)}
 
     async def link(some: Sequence[str]) -> None:
         new = [graph_pb2.NewEdge(source_id=ids[0], target_id=each, metadata={"labels": labels}) for each in some]
-        await graph.BatchCreateEdges(graph_pb2.BatchCreateEdgesRequest(user_id=_USER, edges=new))
+        await graph.BatchCreateEdges(graph_pb2.BatchCreateEdgesRequest(user_id=_USER, edges=new), timeout=_CALL_SECONDS)
 
     await _all(link, [hub[at : at + 100] for at in range(0, edges, 100)], 4)
 
     async def read(_: int) -> None:
         some = rng.sample(ids, min(_NOTES_A_MESSAGE, notes))
-        await node.BatchGetNodes(node_pb2.BatchGetNodesRequest(user_id=_USER, node_ids=some))
+        await node.BatchGetNodes(node_pb2.BatchGetNodesRequest(user_id=_USER, node_ids=some), timeout=_CALL_SECONDS)
 
     async def walk(_: int) -> None:
         await graph.GetSubgraph(
-            graph_pb2.GetSubgraphRequest(user_id=_USER, node_id=ids[0], max_hops=3, max_fanout=1000, max_nodes=10_000)
+            graph_pb2.GetSubgraphRequest(user_id=_USER, node_id=ids[0], max_hops=3, max_fanout=1000, max_nodes=10_000),
+            timeout=_CALL_SECONDS,
         )
 
     async def stream(_: int) -> None:
-        async for _answer in graph.ListEdges(graph_pb2.ListEdgesRequest(user_id=_USER)):
+        async for _answer in graph.ListEdges(graph_pb2.ListEdgesRequest(user_id=_USER), timeout=_CALL_SECONDS):
             pass
 
     async def compare(_: int) -> None:
-        await similarity.FindSimilar(similarity_pb2.FindSimilarRequest(user_id=_USER, text=text(), limit=100))
+        await similarity.FindSimilar(
+            similarity_pb2.FindSimilarRequest(user_id=_USER, text=text(), limit=100), timeout=_CALL_SECONDS
+        )
 
     async def export(_: int) -> None:
-        async for _answer in cleanup.ExportUser(cleanup_pb2.ExportUserRequest(user_id=_USER)):
+        async for _answer in cleanup.ExportUser(cleanup_pb2.ExportUserRequest(user_id=_USER), timeout=_CALL_SECONDS):
             pass
 
-    for work, count in ((read, 128), (walk, 64), (stream, 32), (compare, 64), (export, 16)):
-        await _all(work, range(count), _AT_ONCE)
+    works = ((read, 128), (walk, 64), (stream, 32), (compare, 64), (export, 16))
+    return {work.__name__: dict(await _all(work, range(count), _AT_ONCE)) for work, count in works}
 
 
-async def _all(work: Callable[[Any], Awaitable[None]], items: Sequence[Any], at_once: int) -> None:
-    """Do the work for each item. A busy service refuses some of it, as its bounds demand; some must be done."""
+async def _all(work: Callable[[Any], Awaitable[None]], items: Sequence[Any], at_once: int) -> Counter[str]:
+    """Do the work for each item, and count the answers by code. A busy service refuses calls, as its bounds demand:
+    they are made again, so that it stays at its bounds."""
     places = asyncio.Semaphore(at_once)
-    done = 0
+    answers: Counter[str] = Counter()
 
     async def one(item: Any) -> None:
-        nonlocal done
         async with places:
-            try:
-                await work(item)
-                done += 1
-            except grpc.aio.AioRpcError as error:
-                if error.code() not in _BUSY:
-                    raise
+            for _ in range(_ATTEMPTS):
+                try:
+                    await work(item)
+                except grpc.aio.AioRpcError as error:
+                    if error.code() not in _BUSY:
+                        raise
+                    answers[error.code().name] += 1
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                else:
+                    answers["OK"] += 1
+                    return
 
     await asyncio.gather(*(one(item) for item in items))
-    if not done:
-        raise RuntimeError("no call of a kind succeeded: this machine is too busy for the measurement")
+    if not answers["OK"]:
+        raise RuntimeError(f"no call of {work.__name__}() succeeded: {dict(answers)}")
+    return answers
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -202,7 +221,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--edges", type=int, default=2000, help="edges at one note (default: 2000)")
     parser.add_argument("--json", type=Path, help=f"write the result here ({RESULT.relative_to(ROOT)})")
     arguments = parser.parse_args(argv)
-    result = asyncio.run(measure(arguments.notes, arguments.edges))
+    result = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": page.machine(),
+        **asyncio.run(measure(arguments.notes, arguments.edges)),
+    }
     text = json.dumps(result, indent=2)
     if arguments.json:
         arguments.json.write_text(text + "\n", encoding="utf-8")

@@ -4,6 +4,7 @@ Rendering needs kubectl; everything that can be checked without it is checked on
 """
 
 import importlib
+import json
 import re
 import shutil
 import subprocess
@@ -142,6 +143,25 @@ def test_several_workers_of_a_pod_ask_for_a_core_and_the_memory_of_a_process_eac
             assert found["resources"]["requests"]["cpu"] == "2"
             for part in ("requests", "limits"):
                 assert bytes_of(found["resources"][part]["memory"]) == 2 * bytes_of(one[part]["memory"])
+
+
+# A limit is at least this many times what the worst load and full caches were measured to take.
+MEMORY_MARGIN = 1.2
+
+
+@pytest.mark.parametrize("context", _CONTEXTS)
+def test_the_limit_on_memory_holds_what_was_measured_and_a_margin(context: str) -> None:
+    measured = json.loads((_ROOT / "docs" / "bench" / "memory.json").read_text(encoding="utf-8"))["services"][context]
+    resources = container(context)["resources"]
+    limit, request = (bytes_of(resources[part]["memory"]) // 2**20 for part in ("limits", "requests"))
+    assert limit == measured["limit_mib"], "measured with another limit: make bench-memory, then make docs"
+    assert limit >= MEMORY_MARGIN * measured["bound_mib"]
+    assert measured["bound_mib"] >= measured["peak_mib"] >= measured["idle_mib"]
+    assert measured["idle_mib"] <= request <= limit
+    # The caches alone must fit beside the requests in flight, whose bytes are a quarter of the limit.
+    settings = config.load(config_class(context), environment("production", context))
+    caches = getattr(settings, "memory_cache_bytes", 0) + getattr(settings, "index_megabytes", 0) * 2**20
+    assert caches <= (limit - measured["idle_mib"]) * 2**20 * 3 // 4
 
 
 def bytes_of(quantity: str) -> int:
