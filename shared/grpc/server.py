@@ -15,13 +15,12 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from protos.options.rules import traits
 from shared import request_id, telemetry
 from shared.config import ServerConfig
 from shared.errors import Brain2Error, DeadlineExceeded, InvalidArgument
-from shared.grpc import field_limits, health, middleware, tls, tracing
+from shared.grpc import field_limits, health, middleware, reflection, tls, tracing
 from shared.grpc.admission import MESSAGE_SECONDS, Admission
 from shared.grpc.auth import Guard, check_exposure, make_guard
 from shared.grpc.metered import RpcMetrics
@@ -114,7 +113,7 @@ class GrpcServer:
         server.add_generic_rpc_handlers((_Methods(self._methods, recorded, self._guard, self._calls.admission),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._config.reflection:
-            reflection.enable_server_reflection((*self._names, health.SERVICE, reflection.SERVICE_NAME), server)
+            reflection.add((*self._names, health.SERVICE), server)
         port = _bind(server, self._config.listen, self._credentials)
         await server.start()
         self._server = server

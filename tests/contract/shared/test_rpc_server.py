@@ -139,6 +139,15 @@ async def test_reflection_lists_the_services() -> None:
         assert names == {NAME, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 
 
+async def test_reflection_describes_every_kind_of_symbol() -> None:
+    names = (NAME, f"{NAME}.GetEcho", f"{NAME}.ListEchoes", Echo.DESCRIPTOR.full_name, "nothing.of.that.Name", "x")
+    async with serving(reflection=True) as target, plain_channel(target) as channel:
+        asked = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in names]
+        replies = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(asked))
+        found = [reply.WhichOneof("message_response") async for reply in replies]
+    assert found == ["file_descriptor_response"] * 4 + ["error_response"] * 2
+
+
 async def test_unix_sockets_are_served(tmp_path: Path) -> None:
     async with serving(listen=f"unix:{tmp_path}/brain2.sock") as target, Channels() as channels:
         assert (await channels.stub(target, SERVICE).GetEcho(Echo(text="a"))).text == "a"
