@@ -40,9 +40,8 @@ async def test_a_new_note_and_its_known_empty_list_are_read_from_the_caches(stac
     await stack.quiet(user)
     note = node_pb2.GetNodeRequest(user_id=user, node_id="note")
     asked = graph_pb2.GetNeighborsRequest(user_id=user, node_id="note")
-    for call in (lambda: stack.nodes.GetNode(note), lambda: stack.graph.GetNeighbors(asked)):
-        first = await stack.cost(call())
-        assert (first.read_units.total(), first.requests.total()) == (0, 0)
+    bills = [await stack.cost(stack.nodes.GetNode(note)), await stack.cost(stack.graph.GetNeighbors(asked))]
+    assert [(bill.read_units.total(), bill.requests.total()) for bill in bills] == [(0, 0), (0, 0)]
 
 
 @pytest.mark.parametrize("size", [700, 256 * KB])
