@@ -75,7 +75,7 @@ async def test_while_calls_come_the_loop_is_left_alone_for_as_long_as_a_step_has
         now += 1e6  # the step holds the loop for so many seconds
         await asyncio.sleep(0)
         step = asyncio.create_task(foreground.turn())
-        done, waiting = await asyncio.wait([step], timeout=0.05)
+        _, waiting = await asyncio.wait([step], timeout=0.05)
         assert bool(waiting) is calls_come
         step.cancel()
         await asyncio.gather(step, return_exceptions=True)
