@@ -26,8 +26,8 @@ from shared.grpc.client import Channels
 from shared.grpc.outgoing import Outgoing
 
 SERVICES = ("node", "graph", "similarity", "cleanup")
-# On busy cores the services that work mostly in the background stand back behind the others: nobody waits for a cleanup,
-# and of what similarity does, most is to index and link what others import.
+# On busy cores the services that mostly work in the background stand back behind the others: nobody waits for a
+# cleanup, and most of what similarity does is to index and link what was imported.
 _NICENESS = {"similarity": 5, "cleanup": 10}
 DEFAULT_PORT_BASE = 50051
 # Longer than a service's own drain, so that it is killed only when it hangs.

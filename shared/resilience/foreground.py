@@ -1,8 +1,9 @@
 """Callers first: work that nobody waits for begins its next step between the calls that a process serves.
 
-A step is what runs until the next turn(), for example the handling of one event or the relinking of one note. Steps
-begin one after the other, with at least one pass of the event loop in between, so a call that arrives meanwhile waits
-for one step at most and not for all that are ready. Background work is slowed by this and never stopped.
+A step is what runs until the next turn(), for example the handling of one event, the relinking of one note or one call
+to a queue. Steps begin one after the other, with at least one pass of the event loop in between, so a call that arrives
+meanwhile waits for one step at most and not for all that are ready. While calls come, steps are also paced by how long
+they hold the loop. Background work is slowed by this and never stopped; without calls it is not slowed.
 
 Threads with a lower priority were considered: one that holds the interpreter and gets no core would keep the event loop
 waiting for both.
@@ -19,8 +20,9 @@ _MOST_SECONDS = 0.01
 _POLL_SECONDS = 0.002
 # Calls come while one has begun within this time.
 _LATELY_SECONDS = 0.25
-# While calls come, the next step begins at least this much later than the last one has ended.
+# While calls come, the loop is left alone after each step for as long as the step has held it, within these bounds.
 _REST_SECONDS = 0.002
+_LONGEST_REST_SECONDS = 0.02
 
 
 class _Turns:
@@ -53,7 +55,8 @@ class _Turns:
 
     def _end(self) -> None:
         now = monotonic()
-        self._next = now + max(_REST_SECONDS, now - self._began)
+        # A step that was itself delayed by other processes must not delay the next one as much again.
+        self._next = now + min(max(now - self._began, _REST_SECONDS), _LONGEST_REST_SECONDS)
 
 
 _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns]" = WeakKeyDictionary()
@@ -95,7 +98,7 @@ async def turn() -> None:
     """Wait until the next step of background work may begin.
 
     It waits for running calls, but not for longer than 10 ms. While calls come, it also leaves the loop alone for as
-    long as the last step has held it, so that background work takes half of the loop's time at most.
+    long as the last step has held it (2 to 20 ms), so that background work takes about half of the loop's time at most.
     """
     turns = _of_loop()
     async with turns.lock:

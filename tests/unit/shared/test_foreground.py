@@ -69,6 +69,7 @@ async def test_while_calls_come_the_loop_is_left_alone_for_as_long_as_a_step_has
 ) -> None:
     now = 1e9
     monkeypatch.setattr(foreground, "monotonic", lambda: now)
+    monkeypatch.setattr(foreground, "_LONGEST_REST_SECONDS", 1e9)
     end = foreground.watch(lambda: 0, lambda: now if calls_come else 0.0)
     try:
         await foreground.turn()
