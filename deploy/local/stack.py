@@ -26,8 +26,9 @@ from shared.grpc.client import Channels
 from shared.grpc.outgoing import Outgoing
 
 SERVICES = ("node", "graph", "similarity", "cleanup")
-# Nobody waits for a cleanup: on busy cores it stands back behind the others.
-_NICENESS = {"cleanup": 10}
+# On busy cores the services that mostly work in the background stand back behind the others: nobody waits for a
+# cleanup, and most of what similarity does is to index and link what was imported.
+_NICENESS = {"similarity": 5, "cleanup": 10}
 DEFAULT_PORT_BASE = 50051
 # Longer than a service's own drain, so that it is killed only when it hangs.
 _DRAIN_SECONDS = 65.0

@@ -22,8 +22,8 @@ DYNOXIDE = ROOT / ".dynoxide" / "node_modules" / "@dynoxide" / "linux-x64" / "dy
 REGION = "us-east-1"
 # Generous, because a store that ends is noticed at once, and a slow machine is no failure.
 _READY_SECONDS = 300.0
-# The niceness of a store that no caller waits for.
-_STANDS_BACK = 10
+# The niceness of a store that no caller waits for: that of the similarity service, whose events it brings.
+_STANDS_BACK = 5
 _VARIABLES = ("DYNAMODB_ENDPOINT", "EVENTBRIDGE_ENDPOINT", "SQS_ENDPOINT", "S3_ENDPOINT", "CLOUDFORMATION_ENDPOINT")
 
 

@@ -14,7 +14,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from protos.graph.v1 import events_pb2, graph_pb2
+from protos.graph.v1 import graph_pb2
 from services.graph_service.model.consistency_token import decode
 from services.graph_service.model.edge import RELATED, Edge, Keyword, Metadata, NewEdge
 from services.graph_service.model.neighbors import Direction, Neighbor, NeighborQuery, NeighborsRequest, Order
@@ -106,27 +106,18 @@ def edge(message: graph_pb2.Edge) -> Edge:
     )
 
 
-def edge_created(edges: Sequence[Edge]) -> Mapping[str, Any]:
-    """The data of the event edge.created."""
-    return _json(events_pb2.EdgeCreated(edges=[_event_edge(edge) for edge in edges]))
+def edge_event(edges: Sequence[Mapping[str, Any]], cause: str = "") -> Mapping[str, Any]:
+    """The data of edge.created, and with a cause of edge.deleted. edges: of event_edge()."""
+    return {"cause": cause, "edges": edges} if cause else {"edges": edges}
 
 
-def edge_deleted(edges: Sequence[Edge], cause: str) -> Mapping[str, Any]:
-    """The data of the event edge.deleted."""
-    return _json(events_pb2.EdgeDeleted(cause=cause, edges=[_event_edge(edge) for edge in edges]))
-
-
-def _event_edge(edge: Edge) -> graph_pb2.Edge:
+def event_edge(edge: Edge) -> Mapping[str, Any]:
     """An edge as events carry it: without what the envelope has, the shared keywords and the labels."""
     message = edge_message(edge)
     for name in ("user_id", "etag"):
         message.ClearField(name)
     for name in ("shared_keywords", "labels"):
         message.metadata.ClearField(name)
-    return message
-
-
-def _json(message: Any) -> Mapping[str, Any]:
     found: Mapping[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
     return found
 

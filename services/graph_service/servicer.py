@@ -23,6 +23,7 @@ from services.graph_service.usecases.warm_cache import WarmCache
 from services.graph_service.usecases.watch_edges import WatchEdges
 from shared.grpc.field_limits import item_errors
 from shared.pages import page_size
+from shared.resilience.slices import in_slices
 
 # Edges of one message of a stream: about 100 KB at most, with full metadata.
 _EDGES_PER_MESSAGE = 200
@@ -60,12 +61,12 @@ class GraphServicer:
     ) -> graph_pb2.BatchCreateEdgesResponse:
         results, token = await self.batch_create_edges.batch_create_edges(
             request.user_id,
-            [convert.new_edge(new) for new in request.edges],
+            await in_slices(convert.new_edge, request.edges),
             convert.idempotent_request("BatchCreateEdges", request),
             item_errors(request.edges, "edges[{}]"),
         )
         return graph_pb2.BatchCreateEdgesResponse(
-            results=[convert.result_message(result) for result in results], consistency_token=token.encode()
+            results=await in_slices(convert.result_message, results), consistency_token=token.encode()
         )
 
     async def GetEdge(self, request: graph_pb2.GetEdgeRequest, context: Any) -> graph_pb2.GetEdgeResponse:

@@ -5,6 +5,7 @@ import hashlib
 import random as _random
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 from shared.aws_dynamo import DynamoClient
@@ -14,6 +15,7 @@ from shared.dynamo.marshal import marshal_item, unmarshal_item
 from shared.dynamo.model import INDEXES, Condition, Item, Key, Op, QueryPage, Update
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, Rng, Sleep
+from shared.resilience.slices import in_slices
 
 __all__ = ["Table", "operations"]
 
@@ -197,7 +199,7 @@ class Table:
         if len(set(keys)) < len(keys):
             raise ValueError("a transaction can't name an item twice")
         asked = {
-            "TransactItems": [request.transact_item(self.name, op) for op in ops],
+            "TransactItems": await in_slices(partial(request.transact_item, self.name), ops),
             "ClientRequestToken": _token(token),
         }
         await self._caller.send("TransactWriteItems", asked, again=True)

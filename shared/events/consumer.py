@@ -40,6 +40,7 @@ from shared.ids import Clock
 from shared.resilience import foreground
 from shared.resilience.breaker import Breaker, Permit, unreachable
 from shared.resilience.retry import Backoff, Rng, Sleep
+from shared.resilience.slices import in_slices
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -252,8 +253,12 @@ class Consumer:
             finally:
                 self._reserved -= most
                 self._room.set()
-            for message in found:
-                self._queue_up(message)
+            arrived = iter(found)
+            try:
+                await in_slices(self._queue_up, arrived)
+            finally:
+                for message in arrived:  # cancelled by drain(), which gives them back
+                    self._queue_up(message)
             self._hand_out()
             if attempt:
                 await self._sleep(self._backoff.delay(attempt, self._rng))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.aws import AWS_ERRORS, translate
 from shared.errors import Brain2Error, Unavailable
+from shared.resilience import foreground
 from shared.resilience.retry import Backoff, Rng, Sleep, retry
 
 if TYPE_CHECKING:
@@ -45,7 +46,10 @@ class Message:
 
 
 class Queue:
-    """One SQS queue. Errors of the client are raised as Brain2 errors, except where a method logs them."""
+    """One SQS queue. Its calls are background work, which stands back behind callers (shared/resilience/foreground.py).
+
+    Errors of the client are raised as Brain2 errors, except where a method logs them.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Queue:
 
     async def receive(self, most: int, wait: int) -> list[Message]:
         """At most ten messages, waiting up to `wait` seconds for the first (long poll)."""
+        await foreground.turn()
         answer = await self._call(
             "receive_message",
             MaxNumberOfMessages=min(BATCH, most),
@@ -100,6 +105,7 @@ class Queue:
             while not self._to_delete:
                 self._wake.clear()
                 await self._wake.wait()
+            await foreground.turn()
             batch = [self._to_delete.popleft() for _ in range(min(BATCH, len(self._to_delete)))]
             self._deleting += 1
             try:
@@ -124,6 +130,7 @@ class Queue:
             {"Id": str(n), "ReceiptHandle": message.handle, "VisibilityTimeout": round(seconds)}
             for n, message in enumerate(batch)
         ]
+        await foreground.turn()
         try:
             answer = await self._call("change_message_visibility_batch", Entries=entries)
             if failed := answer.get("Failed"):

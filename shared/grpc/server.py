@@ -122,7 +122,7 @@ class GrpcServer:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probes)
             _bind(self._probes, self._config.health_listen, None)
             await self._probes.start()
-        self._end_watch = foreground.watch(self._calls.running.__len__)
+        self._end_watch = foreground.watch(self._calls.running.__len__, lambda: self._calls.latest)
         self._tasks = [asyncio.create_task(self._calls.enforce_default_deadline(), name="grpc-default-deadlines")]
         if self._guard is not None:
             self._tasks.append(asyncio.create_task(self._guard.run(), name="key-files"))

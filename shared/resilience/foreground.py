@@ -1,8 +1,9 @@
 """Callers first: work that nobody waits for begins its next step between the calls that a process serves.
 
-A step is what runs until the next turn(), for example the handling of one event or the relinking of one note. Steps
-begin one after the other, with at least one pass of the event loop in between, so a call that arrives meanwhile waits
-for one step at most and not for all that are ready. Background work is slowed by this and never stopped.
+A step is what runs until the next turn(), for example the handling of one event, the relinking of one note or one call
+to a queue. Steps begin one after the other, with at least one pass of the event loop in between, so a call that arrives
+meanwhile waits for one step at most and not for all that are ready. While calls come, steps are also paced by how long
+they hold the loop. Background work is slowed by this and never stopped; without calls it is not slowed.
 
 Threads with a lower priority were considered: one that holds the interpreter and gets no core would keep the event loop
 waiting for both.
@@ -11,21 +12,51 @@ waiting for both.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from weakref import WeakKeyDictionary
 
 # How long a step waits for running calls at most.
 _MOST_SECONDS = 0.01
 _POLL_SECONDS = 0.002
+# Calls come while one has begun within this time.
+_LATELY_SECONDS = 0.25
+# While calls come, the loop is left alone after each step for as long as the step has held it, within these bounds.
+_REST_SECONDS = 0.002
+_LONGEST_REST_SECONDS = 0.02
 
 
 class _Turns:
     """Of one event loop."""
 
     def __init__(self) -> None:
-        self.calls: set[Callable[[], int]] = set()
+        # How many calls run, and when the latest one began.
+        self.calls: set[tuple[Callable[[], int], Callable[[], float]]] = set()
         # Of the running calls: those that stand back.
         self.back = 0
         self.lock = asyncio.Lock()
+        self._began = 0.0
+        # When the next step may begin, while calls come.
+        self._next = 0.0
+
+    def running(self) -> bool:
+        """Whether calls run that a step waits for."""
+        return sum(count() for count, _ in self.calls) > self.back
+
+    def rest(self) -> float:
+        """Seconds until the next step may begin."""
+        now = monotonic()
+        lately = any(now - latest() < _LATELY_SECONDS for _, latest in self.calls)
+        return max(self._next - now, 0.0) if lately else 0.0
+
+    def begin(self) -> None:
+        """A step begins. What else the loop does in the same pass counts as a part of it."""
+        self._began = monotonic()
+        asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        now = monotonic()
+        # A step that was itself delayed by other processes must not delay the next one as much again.
+        self._next = now + min(max(now - self._began, _REST_SECONDS), _LONGEST_REST_SECONDS)
 
 
 _turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns]" = WeakKeyDictionary()
@@ -39,14 +70,17 @@ def _of_loop() -> _Turns:
     return found
 
 
-def watch(calls: Callable[[], int]) -> Callable[[], None]:
-    """Let background work on the running loop wait for these calls.
+def watch(calls: Callable[[], int], latest: Callable[[], float] = lambda: 0.0) -> Callable[[], None]:
+    """Let background work on the running loop stand back behind calls.
 
-    calls: how many of them run now. Returns the function that ends it.
+    calls: how many of them run now.
+    latest: when the latest one began, in seconds of the monotonic clock.
+
+    Returns the function that ends it.
     """
-    turns = _of_loop()
-    turns.calls.add(calls)
-    return lambda: turns.calls.discard(calls)
+    turns, watched = _of_loop(), (calls, latest)
+    turns.calls.add(watched)
+    return lambda: turns.calls.discard(watched)
 
 
 @contextmanager
@@ -61,12 +95,18 @@ def stand_back() -> Iterator[None]:
 
 
 async def turn() -> None:
-    """Wait until the next step of background work may begin: for running calls, but not for longer than 10 ms."""
+    """Wait until the next step of background work may begin.
+
+    It waits for running calls, but not for longer than 10 ms. While calls come, it also leaves the loop alone for as
+    long as the last step has held it (2 to 20 ms), so that background work takes about half of the loop's time at most.
+    """
     turns = _of_loop()
     async with turns.lock:
         await asyncio.sleep(0)
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + _MOST_SECONDS
+        if rest := turns.rest():
+            await asyncio.sleep(rest)
+        ends = monotonic() + _MOST_SECONDS
         # Calls set no event when they end, because that would cost each of them.
-        while sum(calls() for calls in turns.calls) > turns.back and loop.time() < ends:  # noqa: ASYNC110
+        while turns.running() and monotonic() < ends:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_SECONDS)
+        turns.begin()

@@ -87,14 +87,13 @@ class DynamoEdgeStore:
             await self._old_suppressions.convert(write.user_id)
         ops: list[Op] = []
         conditions: list[Rejection] = []
-        for change in write.changes:
-            for op in _edge_ops(change):
-                ops.append(op)
-                conditions.append(Rejection("edge", change.edge.key))
+        for change, made in zip(write.changes, await in_slices(_edge_ops, write.changes), strict=True):
+            ops += made
+            conditions += [Rejection("edge", change.edge.key)] * len(made)
         if write.fence is not None:
             ops.append(_fence_op(write.user_id, write.fence))
             conditions.append(Rejection("fence"))
-        events = self._events(write.changes)
+        events = await self._events(write.changes)
         ops += [self._outbox.put(event) for event in events]
         if write.journal is not None:
             ops.append(Put(items.journal_item(write.journal)))
@@ -155,17 +154,21 @@ class DynamoEdgeStore:
             if not any(reason.failed for reason in error.reasons):
                 raise
 
-    def _events(self, changes: Sequence[EdgeChange]) -> list[Event]:
+    async def _events(self, changes: Sequence[EdgeChange]) -> list[Event]:
         """One event of all edges that are created, and one for each cause of all that are deleted."""
         created = [change.edge for change in changes if change.change_type is ChangeType.CREATED]
         deleted: dict[str, list[Edge]] = {}
         for change in changes:
             if change.change_type is ChangeType.DELETED and change.shown is not None:
                 deleted.setdefault(change.cause, []).append(change.shown)
-        events = [self._event("edge.created", created, convert.edge_created(created))] if created else []
-        return events + [
-            self._event("edge.deleted", edges, convert.edge_deleted(edges, cause)) for cause, edges in deleted.items()
-        ]
+        events = []
+        if created:
+            shown = await in_slices(convert.event_edge, created)
+            events.append(self._event("edge.created", created, convert.edge_event(shown)))
+        for cause, edges in deleted.items():
+            shown = await in_slices(convert.event_edge, edges)
+            events.append(self._event("edge.deleted", edges, convert.edge_event(shown, cause)))
+        return events
 
     def _event(self, type: str, edges: Sequence[Edge], data: Mapping[str, Any]) -> Event:
         return new_event(

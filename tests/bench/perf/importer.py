@@ -1,4 +1,7 @@
-"""`python -m tests.bench.perf.importer ADDRESS USER COUNT`: another user's import, in a process of its own."""
+"""`python -m tests.bench.perf.importer ADDRESS USER COUNT`: another user's import, in a process of its own.
+
+It prints a line when it has read the notes, and then sends them.
+"""
 
 import asyncio
 import sys
@@ -13,6 +16,7 @@ async def main(address: str, user_id: str, count: str) -> None:
     notes = samples(read(collection()), int(count))
     async with grpc.aio.insecure_channel(address) as channel:
         stub = node_pb2_grpc.NodeServiceStub(channel)
+        print("sending", flush=True)
         for start in range(0, len(notes), 100):
             news = [
                 node_pb2.NewNode(node_id=each.node_id, title=each.title, content=each.text)

@@ -235,8 +235,12 @@ async def lookups_beside_an_import(world: World, scale: Scale, found: Found) -> 
         await until_quiet(world.stores, USER)
         quiet = await openloop.run(one, _LOOKUPS_PER_SECOND, scale.seconds)
         argv = [sys.executable, "-m", "tests.bench.perf.importer", world.addresses["node"], "importer"]
-        importer = await asyncio.create_subprocess_exec(*argv, str(scale.imported))
+        importer = await asyncio.create_subprocess_exec(*argv, str(scale.imported), stdout=asyncio.subprocess.PIPE)
         try:
+            assert importer.stdout is not None
+            # Reading the collection is no part of an import, and would take a core for the first seconds.
+            if not await importer.stdout.readline():
+                raise RuntimeError("the import did not begin")
             busy = await openloop.run(one, _LOOKUPS_PER_SECOND, scale.seconds)
         finally:
             with contextlib.suppress(ProcessLookupError):

@@ -11,6 +11,7 @@ import pytest
 from shared.errors import Unavailable
 from shared.events.consumer import BACKOFFS, Consumer
 from shared.events.envelope import Event
+from shared.resilience import foreground, slices
 from shared.resilience.breaker import Breaker
 from tests.support.clock import ManualClock, Middle, run_ready
 
@@ -152,6 +153,49 @@ async def test_more_calls_receive_while_the_queue_gives_full_batches() -> None:
     assert sqs.waits[0] == short, "an empty queue is not polled more often"
     await consumer.drain(timeout=0)
     await task
+
+
+async def test_calls_to_the_queue_stand_back_behind_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handle(_: Event) -> None:
+        pass
+
+    gate = asyncio.Event()
+    monkeypatch.setattr(foreground, "turn", gate.wait)
+    sqs = Backlog(5)
+    sqs.gate.set()
+    consumer = consumer_of(sqs, handle, ManualClock(), wait_seconds=20, visibility=40.0)
+    task = asyncio.create_task(consumer.run())
+    await run_ready()
+    assert not sqs.waits
+    gate.set()
+    await run_ready(6)
+    gate.clear()
+    await run_ready()
+    assert sqs.waits, "they were received"
+    assert not sqs.deleted, "and wait to be handled or deleted"
+    gate.set()
+    await run_ready()
+    assert len(sqs.deleted) == 5
+    await consumer.drain(timeout=0)
+    await task
+
+
+async def test_messages_that_were_received_are_given_back_when_the_drain_comes_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def handle(_: Event) -> None:
+        raise AssertionError("nothing is handled")
+
+    monkeypatch.setattr(slices, "_SECONDS", 0.0)  # each value ends a slice
+    sqs = Sqs(*[1] * 5)
+    consumer = consumer_of(sqs, handle, ManualClock())
+    task = asyncio.create_task(consumer.run())
+    while not consumer.in_flight:
+        await asyncio.sleep(0)
+    assert consumer.in_flight < 5, "the others are not even looked at"
+    await consumer.drain(timeout=0)
+    await task
+    assert sorted(sqs.hidden) == [(f"h{n}", 0) for n in range(5)]
 
 
 async def test_a_handler_that_never_ends_is_stopped_and_its_message_put_back() -> None:

@@ -63,6 +63,27 @@ async def test_a_call_that_stands_back_is_not_waited_for(for_ever: None) -> None
         end()
 
 
+@pytest.mark.parametrize("calls_come", [True, False])
+async def test_while_calls_come_the_loop_is_left_alone_for_as_long_as_a_step_has_held_it(
+    monkeypatch: pytest.MonkeyPatch, calls_come: bool
+) -> None:
+    now = 1e9
+    monkeypatch.setattr(foreground, "monotonic", lambda: now)
+    monkeypatch.setattr(foreground, "_LONGEST_REST_SECONDS", 1e9)
+    end = foreground.watch(lambda: 0, lambda: now if calls_come else 0.0)
+    try:
+        await foreground.turn()
+        now += 1e6  # the step holds the loop for so many seconds
+        await asyncio.sleep(0)
+        step = asyncio.create_task(foreground.turn())
+        _, waiting = await asyncio.wait([step], timeout=0.05)
+        assert bool(waiting) is calls_come
+        step.cancel()
+        await asyncio.gather(step, return_exceptions=True)
+    finally:
+        end()
+
+
 async def test_other_tasks_run_between_two_steps() -> None:
     order: list[str] = []
 
