@@ -73,7 +73,11 @@ try {
     if (argument.includes("=")) { const [file, id] = argument.split("="); await page.evaluate((note) => window.brain2.choose(note), id); await page.waitForTimeout(800); await page.screenshot({ path: file }); }
     else { await page.waitForTimeout(800); await page.screenshot({ path: argument }); }
   } else if (action === "measure") {
-    const paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0);
+    // The entry is there only when the first frame has been presented, which software does late.
+    const paint = await page.evaluate(() => new Promise((resolve) => {
+      const seen = (list) => { const entry = list.getEntriesByName("first-contentful-paint")[0]; if (entry) resolve(entry.startTime); };
+      new PerformanceObserver(seen).observe({ type: "paint", buffered: true });
+    }));
     found.first_paint_ms = Math.round(paint);
     found.graph_drawn_ms = Number(await page.evaluate(() => document.body.dataset.ready));
     // Frames while the camera moves, with the layout at work and after it.
