@@ -47,7 +47,7 @@ class Health:
         self._wake()
 
     def handler(self) -> "grpc.GenericRpcHandler":
-        """The handler of the service. It decodes requests itself: of one that is garbled, gRPC would log a traceback."""
+        """The handler of the service. It decodes requests itself: of garbled ones gRPC would log a traceback."""
 
         async def check(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
             try:
