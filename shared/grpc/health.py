@@ -67,8 +67,8 @@ class Health:
                 yield response.SerializeToString()
 
         methods: dict[str, Any] = {
-            "Check": grpc.unary_unary_rpc_method_handler(check),  # type: ignore[arg-type]
-            "Watch": grpc.unary_stream_rpc_method_handler(watch),  # type: ignore[arg-type]
+            "Check": grpc.unary_unary_rpc_method_handler(check),
+            "Watch": grpc.unary_stream_rpc_method_handler(watch),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 
