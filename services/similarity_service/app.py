@@ -99,7 +99,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     changes = RecordChanges(records, cache)
     index_node = IndexNode(changes, cache, user_settings)
     set_visibility = SetNodeVisibility(records, changes, cache, nodes, clock)
-    remove_node = RemoveNode(changes, cache)
+    remove_node = RemoveNode(changes, cache, nodes)
 
     # Automatic links, and those that the texts have.
     leases = RelinkLeases(DynamoPendingRelinks(table), clock, UlidFactory(clock).new_id(), config.relink_lease_seconds)

@@ -105,7 +105,7 @@ class SimilarityServicer:
             yield pb.ReindexUserResponse(done=progress.done, total=progress.total, finished=progress.finished)
 
     async def RemoveNode(self, request: pb.RemoveNodeRequest, context: Any) -> pb.RemoveNodeResponse:
-        removed, keywords = await self.remove_node(request.user_id, request.node_id, request.version)
+        removed, keywords = await self.remove_node.checked(request.user_id, request.node_id, request.version)
         return pb.RemoveNodeResponse(removed=removed, keywords=[convert.keyword(each) for each in keywords])
 
     async def SetNodeVisibility(

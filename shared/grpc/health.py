@@ -9,19 +9,20 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
-from shared.errors import ResourceExhausted
+from shared.errors import InvalidArgument, ResourceExhausted
 from shared.grpc.admission import Lane
-from shared.grpc.middleware import answer
+from shared.grpc.middleware import answer, parser
 
 SERVICE = "grpc.health.v1.Health"
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+_parse = parser(health_pb2.HealthCheckRequest)
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+class Health:
     """The servicer. All services of a process, and "" for the process itself, have the same state.
 
     watches: the slots of Watch, which may stay open for ever.
@@ -45,14 +46,40 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._serving, self._closed = False, True
         self._wake()
 
-    async def Check(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    def handler(self) -> "grpc.GenericRpcHandler":
+        """The handler of the service. It decodes requests itself: of garbled ones gRPC would log a traceback."""
+
+        async def check(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+            try:
+                response = await self.check(_parse(data), context)
+            except InvalidArgument as error:
+                answer(context, error)
+                return b""
+            return bytes(response.SerializeToString())
+
+        async def watch(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[bytes]:
+            try:
+                request = _parse(data)
+            except InvalidArgument as error:
+                answer(context, error)
+                return
+            async for response in self.watch(request, context):
+                yield response.SerializeToString()
+
+        methods: dict[str, Any] = {
+            "Check": grpc.unary_unary_rpc_method_handler(check),
+            "Watch": grpc.unary_stream_rpc_method_handler(watch),
+        }
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    async def check(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         state = self._state(request.service)
         if state == _UNKNOWN:
             context.set_code(grpc.StatusCode.NOT_FOUND)
             context.set_details(f"{request.service[:100]!r} is not served here")
         return health_pb2.HealthCheckResponse(status=state)
 
-    async def Watch(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+    async def watch(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         try:
             with self._watches.slot(context):
                 async for state in self._states(request.service):

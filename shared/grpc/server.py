@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health_pb2_grpc
 
 from protos.options.rules import traits
 from shared import request_id, telemetry
@@ -111,7 +110,7 @@ class GrpcServer:
         server = grpc.aio.server(options=_options(self._config))
         recorded = [(info, await tracing.record_server(info.path, serve)) for info, serve in self._methods]
         server.add_generic_rpc_handlers((_Methods(self._methods, recorded, self._guard, self._calls.admission),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        server.add_generic_rpc_handlers((self._health.handler(),))
         if self._config.reflection:
             reflection.add((*self._names, health.SERVICE), server)
         port = _bind(server, self._config.listen, self._credentials)
@@ -119,7 +118,7 @@ class GrpcServer:
         self._server = server
         if self._config.health_listen:
             self._probes = grpc.aio.server(options=_options(self._config))
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._probes)
+            self._probes.add_generic_rpc_handlers((self._health.handler(),))
             _bind(self._probes, self._config.health_listen, None)
             await self._probes.start()
         self._end_watch = foreground.watch(self._calls.running.__len__, lambda: self._calls.latest)

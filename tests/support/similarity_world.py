@@ -54,7 +54,7 @@ class Process:
         changes = RecordChanges(world.records, self.cache)
         self.index_node = IndexNode(changes, self.cache, settings)
         self.set_visibility = SetNodeVisibility(world.records, changes, self.cache, world.nodes, world.clock)
-        self.remove_node = RemoveNode(changes, self.cache)
+        self.remove_node = RemoveNode(changes, self.cache, world.nodes)
         self.clock = world.clock
         # Whom the handlers ask for a text that an event leaves out.
         self.nodes = FakeNodes()

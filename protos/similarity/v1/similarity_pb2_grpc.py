@@ -205,8 +205,9 @@ class SimilarityServiceServicer(object):
 
     def RemoveNode(self, request, context):
         """Removes a note from the index for good, and answers what was removed, for the archive; for the cleanup service. The
-        call is idempotent.
-        Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is indexed).
+        call is idempotent. Where it is not known that the note was deleted at this version, the node service is asked.
+        Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is known), FAILED_PRECONDITION (VERSION_UNKNOWN: the
+        note was never deleted at this version).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

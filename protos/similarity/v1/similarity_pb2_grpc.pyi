@@ -103,8 +103,9 @@ class SimilarityServiceStub:
     """
     RemoveNode: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.RemoveNodeRequest, _similarity_pb2.RemoveNodeResponse]
     """Removes a note from the index for good, and answers what was removed, for the archive; for the cleanup service. The
-    call is idempotent.
-    Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is indexed).
+    call is idempotent. Where it is not known that the note was deleted at this version, the node service is asked.
+    Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is known), FAILED_PRECONDITION (VERSION_UNKNOWN: the
+    note was never deleted at this version).
     """
     SetNodeVisibility: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.SetNodeVisibilityRequest, _similarity_pb2.SetNodeVisibilityResponse]
     """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
@@ -177,8 +178,9 @@ class SimilarityServiceAsyncStub(SimilarityServiceStub):
     """
     RemoveNode: _aio.UnaryUnaryMultiCallable[_similarity_pb2.RemoveNodeRequest, _similarity_pb2.RemoveNodeResponse]  # type: ignore[assignment]
     """Removes a note from the index for good, and answers what was removed, for the archive; for the cleanup service. The
-    call is idempotent.
-    Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is indexed).
+    call is idempotent. Where it is not known that the note was deleted at this version, the node service is asked.
+    Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is known), FAILED_PRECONDITION (VERSION_UNKNOWN: the
+    note was never deleted at this version).
     """
     SetNodeVisibility: _aio.UnaryUnaryMultiCallable[_similarity_pb2.SetNodeVisibilityRequest, _similarity_pb2.SetNodeVisibilityResponse]  # type: ignore[assignment]
     """Hides or shows a note in every answer at once; for the node service. A version older than the stored one changes
@@ -314,8 +316,9 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_similarity_pb2.RemoveNodeResponse, _abc.Awaitable[_similarity_pb2.RemoveNodeResponse]]:
         """Removes a note from the index for good, and answers what was removed, for the archive; for the cleanup service. The
-        call is idempotent.
-        Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is indexed).
+        call is idempotent. Where it is not known that the note was deleted at this version, the node service is asked.
+        Errors: ABORTED (VERSION_MISMATCH: a newer version of the note is known), FAILED_PRECONDITION (VERSION_UNKNOWN: the
+        note was never deleted at this version).
         """
 
     @_abc_1.abstractmethod

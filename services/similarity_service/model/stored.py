@@ -91,9 +91,14 @@ class Stored:
             if self.gone:
                 return None
             if newest > version:
-                raise Aborted(
-                    f"version {newest} of the note is indexed, which is newer than {version}",
-                    reason="VERSION_MISMATCH",
-                    metadata={"version": str(newest)},
-                )
+                raise newer_version(newest, version)
         return Stored(None, incarnation, version, version, visible=False, gone=True, revision=self.revision)
+
+
+def newer_version(newest: int, version: int) -> Aborted:
+    """The error for the removal of a version that is not the newest."""
+    return Aborted(
+        f"version {newest} of the note is known, which is newer than {version}",
+        reason="VERSION_MISMATCH",
+        metadata={"version": str(newest)},
+    )

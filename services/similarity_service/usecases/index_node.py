@@ -13,6 +13,7 @@ from services.similarity_service.usecases.index_cache import IndexCache, is_long
 from services.similarity_service.usecases.record_changes import Change, RecordChanges
 from services.similarity_service.usecases.user_settings import UserSettingsCache
 from shared.resilience import foreground
+from shared.resilience.slices import Slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,15 @@ class IndexNode:
         notes = [await _analyse(text, language) for text in texts]
         salient = await self.cache.query_each(user_id, notes, keywords.salient, long=is_long)
         found = [replace(note, salient=best) for note, best in zip(notes, salient, strict=True)]
-        return await self.changes.change_many(user_id, {note.node_id: _change(note, again) for note in found})
+        indexed = await self.changes.change_many(user_id, {note.node_id: _change(note, again) for note in found})
+        # It takes half a millisecond to free the analysis of a long text: those of many are let go in slices.
+        kept = [*notes, *found]
+        del notes, found
+        slices = Slices()
+        while kept:
+            kept.pop()
+            await slices.pause()
+        return indexed
 
 
 def _change(note: Note, again: bool) -> Change:

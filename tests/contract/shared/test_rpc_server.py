@@ -93,6 +93,18 @@ async def test_trailers_of_the_servicer_survive_an_error() -> None:
     assert "grpc-status-details-bin" in trailers
 
 
+async def test_a_garbled_question_for_health_is_an_error_of_the_caller(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as target, grpc.aio.insecure_channel(target) as channel:
+        unary: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
+        stream: Any = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        calls: list[Any] = [unary(b"\xff\xff"), stream(b"\xff\xff").read()]
+        for call in calls:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_health_is_told_per_service_and_for_the_process() -> None:
     server = GrpcServer(server_config(), [(SERVICE, EchoServicer())], raw=["RawEcho"])
     port = await server.start()

@@ -195,9 +195,20 @@ async def test_search_goes_on_without_the_texts(service: SimilarityService, peer
 
 
 async def test_remove_node(service: SimilarityService, peers: FakePeers, shelf: str) -> None:
+    peers.known[shelf, "pizza"] = peers.notes[shelf]["pizza"]
     with pytest.raises(Aborted) as caught:
         await service.stub.RemoveNode(pb.RemoveNodeRequest(user_id=shelf, node_id="pizza", version=0))
     assert caught.value.reason == "VERSION_MISMATCH"
+    # A note that is removed never comes back, so that of a live one is refused, whatever version is claimed.
+    for version in (1, 2, 10**15):
+        with pytest.raises(FailedPrecondition) as unknown:
+            await service.stub.RemoveNode(pb.RemoveNodeRequest(user_id=shelf, node_id="pizza", version=version))
+        assert unknown.value.reason == "VERSION_UNKNOWN"
+    assert await service.indexed(shelf, "pizza")
+    peers.notes[shelf]["pizza"].version = 2
+    peers.notes[shelf]["pizza"].delete_time.GetCurrentTime()
+    with pytest.raises(FailedPrecondition):
+        await service.stub.RemoveNode(pb.RemoveNodeRequest(user_id=shelf, node_id="pizza", version=3))
     request = pb.RemoveNodeRequest(user_id=shelf, node_id="pizza", version=2)
     answer = await service.stub.RemoveNode(request)
     assert answer.removed

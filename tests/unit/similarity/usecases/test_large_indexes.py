@@ -10,7 +10,7 @@ import pytest
 from services.similarity_service.model import search
 from services.similarity_service.model.analysis import Analyser
 from services.similarity_service.ports import NodeText, NodeUpdate, WrittenNode
-from services.similarity_service.usecases import list_keywords, list_mentions, rename_node, search_nodes
+from services.similarity_service.usecases import index_node, list_keywords, list_mentions, rename_node, search_nodes
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.list_keywords import ListKeywords
 from services.similarity_service.usecases.list_mentions import ListMentions
@@ -21,6 +21,7 @@ from services.similarity_service.usecases.user_settings import UserSettingsCache
 from services.similarity_service.usecases.validation import MAX_TEXT_BYTES
 from tests.support.clock import ManualClock
 from tests.support.similarity_fakes import FakeLog, FakeNodes, FakeRecords, FakeUserSettings, note
+from tests.support.similarity_world import World
 
 U = "u"
 TEXTS = {
@@ -187,3 +188,17 @@ async def test_a_text_that_would_become_too_large_keeps_its_links(shelf: Shelf) 
     known: Mapping[str, NodeText] = shelf.nodes.items[U]
     assert (known["t"].title, known["t"].text, known["a"].text) == ("A" * 500, links, links)
     assert known["b"].text == f"Much [[{'A' * 500}]] is drunk."
+
+
+async def test_the_analyses_of_many_texts_are_let_go_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    paused = 0
+
+    class Counted:
+        async def pause(self) -> None:
+            nonlocal paused
+            paused += 1
+
+    monkeypatch.setattr(index_node, "Slices", Counted)
+    notes = [NodeText(f"n{number}", 1, 1, f"n{number}", "some text", ()) for number in range(40)]
+    assert len(await World(1).processes[0].index_node(U, notes)) == 40
+    assert paused >= 40
