@@ -89,7 +89,7 @@ class Linker:
         found = score.explain(self.index, self._query(doc), match, EXPLAINED)
         return Link(self.index.id(match.doc), match.score, tuple(found))
 
-    def _query(self, doc: int) -> Query:
+    def _query(self, doc: int) -> SearchQuery:
         found = self._asked.get(doc)
         if found is None:
             if len(self._asked) >= _KEPT_QUERIES:
