@@ -13,12 +13,14 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,21 @@ _IN_FLIGHT = 4
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 1.0
 _TICK = os.sysconf("SC_CLK_TCK")
-# A tree that is checked out uses the environments of this one.
+# A tree that is checked out uses the environments of this one, without the packages that its own lock does not name.
 _ENVIRONMENTS = (".venv", ".venv-ministack", ".dynoxide")
+_LOCK = Path("requirements") / "dev.txt"
+_LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==", re.MULTILINE)
+# Python imports a module of this name at its start. This one refuses to import what is hidden.
+_SITE = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {hidden!r}:
+            raise ModuleNotFoundError(f"{{name}} is not in the lock of this tree", name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""
 # The processes are idle when they take so little more than before the import for this long. A user's notes are
 # relinked as a whole 20 s after the last change, so the time is longer than that.
 _IDLE_SECONDS = 24.0
@@ -99,6 +114,13 @@ def checked_out(ref: str) -> Iterator[Path]:
             _git("worktree", "remove", "--force", str(tree))
 
 
+def hidden_modules(tree: Path) -> set[str]:
+    """The modules of the packages that this tree's lock names and that of another tree does not."""
+    ours, theirs = (set(_LOCKED.findall((root / _LOCK).read_text(encoding="utf-8"))) for root in (page.ROOT, tree))
+    new = ours - theirs
+    return {module for module, owners in packages_distributions().items() if {each.lower() for each in owners} & new}
+
+
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=page.ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -109,13 +131,16 @@ def _git(*arguments: str) -> str:
 @contextlib.asynccontextmanager
 async def _stack(tree: Path, data: Path) -> AsyncIterator[tuple[int, Mapping[str, str]]]:
     """A stack of a tree: the launcher's process, and the address of each service."""
+    site = data / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(_SITE.format(hidden=hidden_modules(tree)), encoding="utf-8")
     command = [
         *(str(tree / ".venv" / "bin" / "python"), "-m", "deploy.local", "up", "--free-ports", "--data", str(data)),
         *("--log-level", "WARNING", "--trace-ratio", "0", "--save-seconds", "0"),
     ]
     if "--no-console" in (tree / "deploy" / "local" / "__main__.py").read_text(encoding="utf-8"):
         command.append("--no-console")
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    environment = {**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{site}"}
     with (data / "launcher.log").open("wb") as log:
         child = await asyncio.create_subprocess_exec(*command, cwd=tree, env=environment, stdout=log, stderr=log)
     try:

@@ -10,6 +10,7 @@ index, so every process that applies the rule to the same notes gets the same li
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,8 @@ TINIEST = 3
 EXPLAINED = 8
 # A link is written again, with its reasons, when its score differs by at least this much.
 RENEWED = 0.02
+# Queries that are kept while the index does not change: a note is asked for once as itself and once for each partner.
+_KEPT_QUERIES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,11 @@ class Linker:
         ranked = list(self._ranks(doc).values())[: self._settings.links_wanted]
         return [self._link(doc, match) for _, match in ranked]
 
-    def links(self, node_id: str) -> list[Link]:
-        """Every automatic link that the note should have, best first; none if the note isn't in the index."""
+    def links(self, node_id: str, explained: Callable[[str, float], bool] = lambda *_: True) -> list[Link]:
+        """Every automatic link that the note should have, best first; none if the note isn't in the index.
+
+        explained: whether a link to this note, of this score, is to have its contributions: they take most of the time.
+        """
         doc = self.index.doc(node_id)
         if doc < 0 or not self._settings.auto_link:
             return []
@@ -73,14 +79,23 @@ class Linker:
             back = self._ranks(other).get(doc)
             if back is None or min(rank, back[0]) >= wanted:
                 continue
-            found.append(self._link(doc, match))
+            if explained(self.index.id(other), match.score):
+                found.append(self._link(doc, match))
+            else:
+                found.append(Link(self.index.id(other), match.score, ()))
         return found
 
     def _link(self, doc: int, match: Match) -> Link:
-        if doc not in self._asked:
-            self._asked = {doc: query.of_doc(self.index, doc)}
-        found = score.explain(self.index, self._asked[doc], match, EXPLAINED)
+        found = score.explain(self.index, self._query(doc), match, EXPLAINED)
         return Link(self.index.id(match.doc), match.score, tuple(found))
+
+    def _query(self, doc: int) -> SearchQuery:
+        found = self._asked.get(doc)
+        if found is None:
+            if len(self._asked) >= _KEPT_QUERIES:
+                self._asked.clear()
+            found = self._asked[doc] = query.of_doc(self.index, doc)
+        return found
 
     def _ranks(self, doc: int) -> dict[int, tuple[int, Match]]:
         """The notes that a note could be linked to, with their rank (0 = best)."""
@@ -89,7 +104,7 @@ class Linker:
             self._asked.clear()
             self._epoch = self.index.epoch
         if doc not in self._best:
-            asked = query.of_doc(self.index, doc)
+            asked = self._query(doc)
             least = self._settings.link_threshold or default_threshold(self.index.live) + min(EVIDENCE)
             matches = score.find(self.index, asked, MOST_LINKS, least)
             kept = [

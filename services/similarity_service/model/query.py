@@ -15,6 +15,9 @@ from services.similarity_service.model.engine.vocabulary import OTHERS, WEIGHTLE
 from services.similarity_service.model.note import QUIET, Note
 from services.similarity_service.model.variants import ANY
 
+# Notes whose mentions are kept while the index does not change.
+_KEPT_SCANS = 4_096
+
 
 @dataclass(frozen=True, slots=True)
 class Name:
@@ -86,9 +89,9 @@ def of_doc(index: UserIndex, doc: int) -> SearchQuery:
     numbers = index.forward.terms[doc]
     tf = LOG_TF[counts_without_boilerplate(index, doc)]
     names = [_name(index, number, doc) for number in index.titles.names[doc].tolist()]
-    weights = tf * index.vocabulary.idf(numbers, index.live)
+    weights = tf * index.idf(numbers)
     sequence = index.forward.sequence(doc)
-    mentioned = index.titles.scan(heard(index, doc))
+    mentioned = names_in(index, doc)
     variants = index.forward.variants_of(doc)
     return SearchQuery(doc, index.title(doc), numbers, tf, weights, sequence, mentioned, names, added(index), variants)
 
@@ -112,7 +115,7 @@ def of_note(index: UserIndex, note: Note) -> SearchQuery:
                 docs = index.titles.containing(own)
                 names.append(Name(-1, " ".join(name), index.titles.rarity(len(docs)), docs, words))
     tf = LOG_TF[codes[known]]
-    weights = tf * index.vocabulary.idf(numbers[known], index.live)
+    weights = tf * index.idf(numbers[known])
     mentioned = index.titles.scan(_without_quiet(note, terms))
     variants = np.frombuffer(note.variants, np.uint16) if note.variants else np.full(len(numbers), ANY, np.uint16)
     return SearchQuery(
@@ -150,6 +153,17 @@ def heard(index: UserIndex, doc: int) -> Ints:
         text = sequence[int(np.argmax(sequence < 0)) + 1 :]
         text[masked[: len(text)]] = -1
     return sequence
+
+
+def names_in(index: UserIndex, doc: int) -> Mapping[int, bool]:
+    """The names that a note mentions (Titles.scan()). They are kept until the index changes."""
+    kept = index.scans
+    found = kept.get(doc)
+    if found is None:
+        if len(kept) >= _KEPT_SCANS:
+            kept.clear()
+        found = kept[doc] = index.titles.scan(heard(index, doc))
+    return found
 
 
 def _without_quiet(note: Note, terms: Ints) -> Ints:

@@ -21,7 +21,7 @@ from services.similarity_service.model.engine.arrays import Doubles, Floats, Lon
 from services.similarity_service.model.engine.index import ADDED_TERMS, LOG_TF, NameWords, UserIndex
 from services.similarity_service.model.engine.titles import COVERED
 from services.similarity_service.model.note import called
-from services.similarity_service.model.query import SearchQuery, counts_without_boilerplate, heard, of_doc
+from services.similarity_service.model.query import SearchQuery, counts_without_boilerplate, names_in, of_doc
 
 METHOD = "lexical/2"
 MENTION = 0.2
@@ -181,7 +181,7 @@ def likenesses(index: UserIndex, query: SearchQuery, docs: Longs) -> Floats:
     for row in np.flatnonzero(index.repeats.rows_with_any(docs, index.live)).tolist():
         start = int(lengths[:row].sum())
         codes[start : start + int(lengths[row])] = counts_without_boilerplate(index, int(docs[row]))
-    weights = LOG_TF[codes] * index.vocabulary.idf(numbers, index.live)
+    weights = LOG_TF[codes] * index.idf(numbers)
     # A table with a place for each term holds the weights of the query.
     table = index.scratch(len(index.vocabulary))
     table[query.numbers] = query.weights
@@ -198,7 +198,7 @@ def mentioned_by(index: UserIndex, query: SearchQuery, doc: int) -> NameMention:
     """A note's mention of one of the query's names, the best of them."""
     names = [name for name in query.names if name.weight and _among(np.array([doc]), name.docs)[0]]
     best = NONE
-    found = index.titles.scan(heard(index, doc)) if names else {}
+    found = names_in(index, doc) if names else {}
     for name in names:
         # Only a text that is not in the index can have a name that the scan doesn't know.
         if (name.number in found or query.doc < 0) and _has(index, doc, name.words):

@@ -193,6 +193,12 @@ class IndexCache:
         self._cached.pop(user_id, None)
         self._loading.forget(user_id)
 
+    def forget_computed(self, user_id: str) -> None:
+        """Free what many queries of a user's index have had computed, unless another query runs."""
+        cached = self._cached.get(user_id)
+        if cached is not None and not cached.lock.locked():
+            cached.index.forget_computed()
+
     def take_outdated(self, most: int) -> tuple[str, list[str]]:
         """A user and at most so many of the notes whose records an earlier release wrote; ("", []) when none are known.
 
@@ -285,20 +291,22 @@ class IndexCache:
     async def _apply(self, cached: CachedIndex, changed: Sequence[tuple[str, Stored]]) -> None:
         """Apply records to an index whose lock is held."""
         index = cached.index
-        for count, (node_id, stored) in enumerate(changed, 1):
-            note = stored.shown
-            known = index.stamp(node_id)
-            if note is None:
-                index.remove(node_id)
-                cached.links.remove(node_id)
-            elif known is None or known <= note.stamp:
+        for start in range(0, len(changed), _STEP):
+            shown: list[Note] = []
+            for node_id, stored in changed[start : start + _STEP]:
+                note = stored.shown
+                known = index.stamp(node_id)
+                if note is None:
+                    index.remove(node_id)
+                    cached.links.remove(node_id)
+                elif known is None or known <= note.stamp:
+                    shown.append(note)
+                    cached.links.add(node_id, note.title, note.links)
+            index.add_all([note for note in shown if not is_long(note)])
+            for note in shown:
                 if is_long(note):
                     await text_worker.run(partial(index.add, note))
-                else:
-                    index.add(note)
-                cached.links.add(node_id, note.title, note.links)
-            if count % _STEP == 0:
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
     async def _compare(self, user_id: str, cached: CachedIndex) -> None:
         """Compare an index with the records and apply what differs, unless that was done too short a time ago."""

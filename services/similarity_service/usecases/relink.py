@@ -253,33 +253,51 @@ class Relinker:
         others = list(partners)
         for start in range(0, len(others), _BATCH):
             await self._relink_batch(user_id, others[start : start + _BATCH], linkers)
+        self._cache.forget_computed(user_id)
 
     async def _relink_batch(self, user_id: str, batch: Sequence[str], linkers: Linkers) -> set[str]:
         """Relink some notes. Returns the notes at the other ends of their links."""
 
-        def links(index: UserIndex, node_id: str) -> Sequence[Link] | None:
+        there = await self._graph.related(user_id, batch)
+        # Of each pair of notes one link is written, with the contributions as they are from one of the two.
+        explained: set[tuple[str, str]] = set()
+
+        def links(index: UserIndex, node_id: str) -> tuple[set[str], Sequence[Link]] | None:
+            """The notes to which the note is to be linked, and the links that are new or have another score."""
+            if node_id not in index:
+                return None
+            related = there.get(node_id, _NOTHING)
+            new: set[str] = set()
+
+            def is_new(other: str, score: float) -> bool:
+                known = related.automatic.get(other, math.inf)
+                pair = _pair(node_id, other)
+                # A link between notes that a person has linked says nothing new.
+                if other in related.linked or pair in explained or abs(known - score) < RENEWED:
+                    return False
+                explained.add(pair)
+                new.add(other)
+                return True
+
             # The lists that the rule compares are kept from note to note, as long as the index stays the same.
-            return linkers.of(index).links(node_id) if node_id in index else None
+            found = linkers.of(index).links(node_id, is_new)
+            wanted = {link.node_id for link in found if link.node_id not in related.linked}
+            return wanted, [link for link in found if link.node_id in new]
 
         due = dict(zip(batch, await self._cache.query_each(user_id, batch, links), strict=True))
-        there = await self._graph.related(user_id, batch)
         others: set[str] = set()
         changed: dict[str, Sequence[Link]] = {}
         undue: set[tuple[str, str]] = set()
         kept: set[tuple[str, str]] = set()
-        for node_id, wished in due.items():
-            if wished is None:
+        for node_id, found in due.items():
+            if found is None:
                 continue  # the note was hidden meanwhile: its edges are hidden too, and are shown again with it
-            related = there.get(node_id, _NOTHING)
-            known = related.automatic
-            # A link between notes that a person has linked says nothing new.
-            wanted = {link.node_id: link for link in wished if link.node_id not in related.linked}
-            new = [link for link in wanted.values() if abs(known.get(link.node_id, math.inf) - link.score) >= RENEWED]
+            wanted, new = found
             if new:
                 changed[node_id] = new
-            undue |= {_pair(node_id, other) for other in known.keys() - wanted.keys()}
+            undue |= {_pair(node_id, other) for other in there.get(node_id, _NOTHING).automatic.keys() - wanted}
             kept |= {_pair(node_id, other) for other in wanted}
-            others |= wanted.keys()
+            others |= wanted
         if changed and await self._graph.link(user_id, changed, METHOD):
             raise Unavailable("the graph service could not make some links now")
         # The index may have changed between two notes: what the later one wants is right.

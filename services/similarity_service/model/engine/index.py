@@ -7,7 +7,7 @@ of the note. The index is not thread-safe: one task may use it at a time.
 A note's number ("doc") is the order in which it was added in this process; it has no meaning outside of the index.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,12 @@ class UserIndex:
         # Counts the changes of the index.
         self.epoch = 0
         self._scratch = np.zeros(0, np.float32)
+        # Computed from the index as it was at an epoch: the names in the texts of notes, and the weights of all terms,
+        # which are worth computing when as many terms were asked for.
+        self._computed_at = 0
+        self._scans: dict[int, Mapping[int, bool]] = {}
+        self._idf: Floats | None = None
+        self._asked_terms = 0
         self._name_words: dict[tuple[int, int], NameWords] = {}
 
     def __len__(self) -> int:
@@ -134,6 +140,32 @@ class UserIndex:
         if len(self._scratch) < size:
             self._scratch = np.zeros(size + size // 8, np.float32)
         return self._scratch
+
+    @property
+    def scans(self) -> dict[int, Mapping[int, bool]]:
+        """Keeps the names in the texts of notes, by note, until the index changes."""
+        self._forget_outdated()
+        return self._scans
+
+    def idf(self, numbers: Ints) -> Floats:
+        """Vocabulary.idf() of the terms among the notes that are in the index."""
+        self._forget_outdated()
+        if self._idf is None:
+            self._asked_terms += len(numbers)
+            if self._asked_terms < len(self.vocabulary):
+                return self.vocabulary.idf(numbers, self.live)
+            self._idf = self.vocabulary.idf(np.arange(len(self.vocabulary)), self.live)
+        return self._idf[numbers]
+
+    def forget_computed(self) -> None:
+        """Free what is kept until the index changes."""
+        self._scans = {}
+        self._idf, self._asked_terms = None, 0
+
+    def _forget_outdated(self) -> None:
+        if self._computed_at != self.epoch:
+            self._computed_at = self.epoch
+            self.forget_computed()
 
     def titled(self, terms: Sequence[str]) -> Longs:
         """The live notes whose title, or an alias, has these terms in their order, stop words included; ascending."""
@@ -200,11 +232,21 @@ class UserIndex:
 
     def add(self, note: Note) -> int:
         """Add a visible note, in place of its earlier version if there is one. Returns its number."""
+        self.add_all([note])
+        return self.doc(note.node_id)
+
+    def add_all(self, notes: Sequence[Note]) -> None:
+        """As add() for several notes, each with an id of its own, in less time: their terms are looked up together."""
+        terms = [[*note.terms, *(TAG_PREFIX + tag for tag in note.tags)] for note in notes]
+        forms = [note.forms or ("",) * len(note.terms) for note in notes]
+        for note, numbers in zip(notes, self.vocabulary.number_notes(terms, forms), strict=True):
+            self._add(note, numbers)
+
+    def _add(self, note: Note, numbers: Ints) -> None:
+        """Add a note. numbers: of its terms and tags."""
         if note.node_id in self:
             self.remove(note.node_id)
         vocabulary = self.vocabulary
-        forms = note.forms or ("",) * len(note.terms)
-        numbers = vocabulary.number_all([*note.terms, *(TAG_PREFIX + tag for tag in note.tags)], forms)
         codes = np.zeros(len(numbers), np.uint8)
         codes[: len(note.codes)] = np.frombuffer(note.codes, np.uint8)
         variants = np.zeros(len(numbers), np.uint16)
@@ -235,7 +277,6 @@ class UserIndex:
         vocabulary.df.data[phrases] += 1
         titled = any(codes[n] and not vocabulary.flags.data[numbers[n]] & WEIGHTLESS for n in note.title_places)
         self.titles.add(doc, note.names if titled else note.aliases)
-        return doc
 
     def remove(self, node_id: str) -> bool:
         """Remove a note. False if it was not in the index.

@@ -89,7 +89,7 @@ class Repeats:
 
     def has_boilerplate(self, doc: int, notes: int) -> bool:
         """Whether a note has a boilerplate sentence."""
-        return bool(self.is_boilerplate(self.hashes[doc], notes).any())
+        return bool(len(self._boilerplate_of(notes)) and self.is_boilerplate(self.hashes[doc], notes).any())
 
     def masked(self, doc: int, notes: int) -> NDArray[np.bool_] | None:
         """For each occurrence of a term in the text of a note: whether it is quiet or in boilerplate. None: nowhere."""

@@ -4,7 +4,7 @@ A dict and a list of str cost about 150 bytes a string; this costs about 35 and 
 Python's 64-bit hash: two of a million have the same hash with a probability of 3e-8, and then count as one.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -204,13 +204,17 @@ class SparseStrings:
         row = self._rows.get((number + 1) * _SPREAD & _MASK)
         return self._letters[row].tobytes().decode() if row >= 0 else ""
 
-    def set_all(self, numbers: Sequence[int], strings: Iterable[str]) -> None:
-        """Give strings to different numbers that have none."""
-        letters = [string.encode() for string in strings]
+    def add_all(self, strings: Mapping[int, str]) -> None:
+        """Give strings to numbers; those that have one keep it."""
+        if not strings:
+            return
+        codes = (np.fromiter(strings, np.uint64, len(strings)) + np.uint64(1)) * np.uint64(_SPREAD)
+        new = np.flatnonzero(self._rows.get_all(codes) < 0)
+        every = list(strings.values())
+        letters = [every[place].encode() for place in new.tolist()]
         first = len(self._letters)
         self._letters.load(np.frombuffer(b"".join(letters), np.uint8), [len(each) for each in letters])
-        codes = (np.array(numbers, np.uint64) + np.uint64(1)) * np.uint64(_SPREAD)
-        self._rows.set_all(codes, np.arange(first, first + len(letters), dtype=np.int32))
+        self._rows.set_all(codes[new], np.arange(first, first + len(letters), dtype=np.int32))
 
 
 def code_of(string: str) -> int:

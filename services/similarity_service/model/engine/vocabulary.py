@@ -63,20 +63,45 @@ class Vocabulary:
         """The numbers of many terms."""
         return self._strings.numbers(terms)
 
-    def number_all(self, terms: Sequence[str], forms: Sequence[str] = ()) -> Ints:
-        """Numbers of terms, new ones made. forms: how the first ones read in a note, "" for as the term itself."""
+    def number_all(self, terms: Sequence[str]) -> Ints:
+        """Numbers of terms, new ones made."""
         numbers = self._strings.numbers(terms)
-        missing = np.flatnonzero(numbers < 0).tolist()
-        if missing:
-            for place in missing:
-                number = self._strings.number(terms[place])  # it may stand twice among the new ones
-                numbers[place] = self.add(terms[place]) if number < 0 else number
-        if forms:
-            plain = np.array([not form for form in forms], np.bool_)
-            self.flags.data[numbers[: len(forms)][plain]] |= PLAIN
-            places = np.flatnonzero(~plain).tolist()
-            self._read([(int(numbers[place]), forms[place]) for place in places], [terms[place] for place in places])
+        if (numbers < 0).any():
+            new = dict.fromkeys([terms[place] for place in np.flatnonzero(numbers < 0).tolist()])
+            self._number_new(list(new))
+            numbers = self._strings.numbers(terms)
         return numbers
+
+    def number_notes(self, terms: Sequence[Sequence[str]], forms: Sequence[Sequence[str]]) -> list[Ints]:
+        """number_all() of the terms of each of some notes.
+
+        forms: how the first ones of them read in their note, "" for as the term itself.
+        """
+        flat = [term for each in terms for term in each]
+        numbers = self.number_all(flat)
+        ends = np.cumsum([len(each) for each in terms]).tolist()
+        found = [numbers[end - len(each) : end] for end, each in zip(ends, terms, strict=True)]
+        plain: list[Ints] = []
+        read: list[tuple[int, str]] = []
+        words: list[str] = []
+        for own, names, shown in zip(found, terms, forms, strict=True):
+            other = [place for place, form in enumerate(shown) if form]
+            as_they_are = np.ones(len(shown), np.bool_)
+            as_they_are[other] = False
+            plain.append(own[: len(shown)][as_they_are])
+            read += [(number, shown[place]) for number, place in zip(own[other].tolist(), other, strict=True)]
+            words += [names[place] for place in other]
+        if plain:
+            self.flags.data[np.concatenate(plain)] |= PLAIN
+        self._read(read, words)
+        return found
+
+    def _number_new(self, terms: Sequence[str]) -> None:
+        """Number terms that are new and different."""
+        if len(terms) == 1:
+            self.add(terms[0])
+        elif terms:
+            self.add_all(terms)
 
     def add(self, term: str) -> int:
         """Number a term that is new."""
@@ -113,11 +138,10 @@ class Vocabulary:
     def _read(self, forms: Collection[tuple[int, str]], words: Sequence[str]) -> None:
         """Note how terms (number, form) read; of one variant the first form is kept. words: the terms themselves."""
         new: dict[int, str] = {}
+        variant = self._analyser.variant
         for (number, form), word in zip(forms, words, strict=True):
-            key = number << 4 | self._analyser.variant((word, form)).bit_length() - 1
-            if key not in new and not self._forms.get(key):
-                new[key] = form
-        self._forms.set_all(list(new), new.values())
+            new.setdefault(number << 4 | variant((word, form)).bit_length() - 1, form)
+        self._forms.add_all(new)
 
     def with_prefix(self, prefix: str, most: int) -> list[int]:
         """Numbers of the terms (no phrases, no tags) that begin so and that live notes have, most frequent first."""

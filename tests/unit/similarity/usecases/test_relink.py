@@ -38,6 +38,22 @@ async def test_a_pause_in_a_burst_does_not_matter() -> None:
     assert world.graph.pairs(U) == await links_of(texts)
 
 
+async def test_relinking_explains_each_new_link_once_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    explained: list[object] = []
+    explain = score.explain
+    monkeypatch.setattr(score, "explain", lambda *args: explained.append(args) or explain(*args))
+    texts = burst(60)
+    world = World()
+    process = world.processes[0]
+    await process.index_node(U, texts)
+    await process.relinker.relink(U, [text.node_id for text in texts])
+    links = world.graph.auto[U]
+    assert len(explained) == len(links) > 20
+    assert all(link.contributions for link in links.values())
+    await process.relinker.relink(U, [text.node_id for text in texts])
+    assert len(explained) == len(links)
+
+
 async def test_a_user_at_rest_is_dropped() -> None:
     world = World()
     await world.processes[0].hear(burst(1)[0])

@@ -4,6 +4,7 @@ import random
 import tracemalloc
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,29 @@ def test_the_order_does_not_matter(notes: list[Note], rng: random.Random) -> Non
     shuffled = list(notes)
     rng.shuffle(shuffled)
     assert state(index_of(*notes)) == state(index_of(*shuffled)) == state(loaded(*shuffled))
+
+
+@settings(max_examples=60)
+@given(collections, st.integers(1, 8))
+def test_adding_notes_together_is_adding_each(notes: list[Note], together: int) -> None:
+    index = UserIndex()
+    index.add(notes[0])  # it is replaced by itself
+    for first in range(0, len(notes), together):
+        index.add_all(notes[first : first + together])
+    assert state(index) == state(index_of(*notes))
+
+
+@settings(max_examples=20)
+@given(collections)
+def test_the_weights_of_terms_follow_the_notes(notes: list[Note]) -> None:
+    index = UserIndex()
+    for each in notes:
+        index.add(each)
+        every = np.arange(len(index.vocabulary))
+        for _ in range(3):  # computed for these terms, then kept for all
+            assert index.idf(every).tolist() == index.vocabulary.idf(every, index.live).tolist()
+    index.remove(notes[0].node_id)
+    assert index.idf(every).tolist() == index.vocabulary.idf(every, index.live).tolist()
 
 
 @settings(max_examples=60)
