@@ -442,6 +442,24 @@ def test_foam_says_at_the_end_where_a_link_leads(tmp_path: Path) -> None:
     assert links(read(tmp_path, {"a.md": text, "drinks/green-tea.md": ""})) == {"a -> drinks/green-tea"}
 
 
+def test_a_link_to_a_part_of_the_note_itself_leads_nowhere(tmp_path: Path) -> None:
+    items = read(tmp_path, {"a.md": "[[#Number|numbers]] [[#^x|b]] [x](#b)", "numbers.md": "", "b.md": ""})
+    assert not links(items)
+    assert not remarks(items)
+
+
+def test_the_similarity_service_chooses_the_same_of_several_notes(tmp_path: Path) -> None:
+    """Else the texts would make further edges beside those of the import."""
+    names = ("Tea", "x/Tea", "x/y/Tea", "longer name/Tea", "x/tea", "z/Pot", "w/pot", "w/deep/cup", "other/cup")
+    files = {f"{name}.md": f"of {name}" for name in names} | {"titled.md": front("title: cup"), "z/t.md": "# POT"}
+    said = "[[Tea]] [[tea]] [[TEA]] [[pot]] [[Pot]] [[POT]] [[cup]] [[y/tea]] [[./Tea]]"
+    sources = {f"{folder}source.md": said for folder in ("", "x/", "x/y/", "w/", "far/away/")}
+    items = read(tmp_path, files | sources)
+    made = {frozenset((i.edge.source_id, i.edge.target_id)) for i in items if isinstance(i, Link)}
+    [owned] = [item for item in items if isinstance(item, Owned)]
+    assert owned.from_text == made
+
+
 def test_partial_paths_and_ids(tmp_path: Path) -> None:
     items = read(
         tmp_path,
