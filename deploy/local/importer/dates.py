@@ -1,9 +1,11 @@
+# ruff: noqa: RUF001 - Cyrillic and Turkish letters are meant here
 """Times from what people write: ISO 8601, epoch numbers, slashes, dots, words, RFC 2822, a year or a month alone.
 
 Every form is bounded in length, so that reading one takes a bounded time.
 """
 
 import re
+import unicodedata
 import warnings
 from datetime import UTC, date, datetime
 
@@ -24,30 +26,43 @@ _BEGINNING = re.compile(
     rf"(\d{{4}})\s?[./_:{_DASHES}年년]\s?(\d{{1,2}})\s?[./_:{_DASHES}月월]\s?(\d{{1,2}})(?!\d)[.日号일]?(.*)"
 )
 _CLOCK = re.compile(r"[T\s,_]*(?:[^\W\d_]+[.,]?\s+)?\d{1,2}[:.h]\d{2}(?!\d)")
+# The half of the day stands before the time in Chinese, Japanese and Korean.
+_HALF_FIRST = re.compile(r"(上午|午前|오전|下午|午後|오후)\s*(\d{1,2}:\d{2}(?::\d{2})?)")
 _YEAR_MONTH = re.compile(r"(\d{4})\s?[年년]\s?(\d{1,2})\s?[月월]?")
 _QUARTER = re.compile(r"(\d{4})[ -]?Q([1-4])", re.IGNORECASE)
 _MONTH = re.compile(r"(\d{1,2})[./](\d{4})")
-_WORDS_BETWEEN = re.compile(r"\b(?:of|at|de|del|Uhr|à)\b|(?<=\d)(?:st|nd|rd|th|er)\b", re.IGNORECASE)
+_WORDS_BETWEEN = re.compile(r"\b(?:the|of|at|um|de|del|d|kl|Uhr|à)\b|(?<=\d)(?:st|nd|rd|th|er)\b", re.IGNORECASE)
 # [[2024-05-01|today]] and [today](2024-05-01.md): either part may be the date.
 _LINK = re.compile(r"\[\[([^\[\]|]+)(?:\\?\|([^\[\]]+))?\]\]|\[([^\[\]]*)\]\(<?([^()<>]*?)(?:\.md)?>?\)")
 # JavaScript's "GMT+0200 (Central European Summer Time)", Go's "+0200 CEST": the number says it all.
 _ZONE = re.compile(r"\s*\b(?:GMT|UTC)(?=[+-]\d)|(?<=[+-]\d{4}) [A-Z]{2,5}\b|(?<=[Z\d])\[[^\]]*\]?$|\s*\([^()]*\)$")
-# Months in the languages whose speakers write the day first, for a parser that knows English.
-_MONTHS = {
-    "jan": "januar januari janvier enero gennaio janeiro styczeń stycznia января январь",
-    "feb": "februar februari février fevrier febrero febbraio fevereiro luty lutego февраля февраль",
-    "mar": "märz maerz maart mars marzo março marca марта март",
-    "apr": "avril abril aprile kwietnia апреля апрель",
-    "may": "mai mayo maggio maio mei maja мая май",
-    "jun": "juni juin junio giugno junho czerwca июня июнь",
-    "jul": "juli juillet julio luglio julho lipca июля июль",
-    "aug": "août aout agosto augustus sierpnia августа август",
-    "sep": "septembre septiembre settembre setembro września сентября сентябрь",
-    "oct": "oktober octobre octubre ottobre outubro października октября октябрь",
-    "nov": "novembre noviembre novembro listopada ноября ноябрь",
-    "dec": "dezember décembre decembre diciembre dicembre dezembro grudnia декабря декабрь",
-}
-_ENGLISH = {name: month for month, names in _MONTHS.items() for name in names.split()}
+# Months in languages whose speakers write the day first, for a parser that knows English; as they stand in dates.
+_MONTHS = """
+    jan: januar januari janvier enero gennaio janeiro styczeń stycznia января январь leden ledna ocak tammikuuta
+        január січня ianuarie gener ιανουαρίου
+    feb: februar februari février febrero febbraio fevereiro luty lutego февраля февраль únor února şubat
+        helmikuuta február лютого februarie febrer φεβρουαρίου
+    mar: märz maerz maart mars marzo março marca marzec марта март březen března mart maaliskuuta március
+        березня martie març maret marts mrt μαρτίου
+    apr: avril abril aprile kwiecień kwietnia апреля апрель duben dubna nisan huhtikuuta április квітня aprilie
+        απριλίου
+    may: mai mayo maggio maio mei maj maja мая май květen května mayıs toukokuuta május травня maig μαΐου
+    jun: juni juin junio giugno junho czerwiec czerwca июня июнь červen června haziran kesäkuuta június червня
+        iunie juny ιουνίου
+    jul: juli juillet julio luglio julho lipiec lipca июля июль červenec července temmuz heinäkuuta július липня
+        iulie juliol ιουλίου
+    aug: august août agosto augustus augusti sierpień sierpnia августа август srpen srpna ağustos elokuuta
+        augusztus серпня agost agustus αυγούστου
+    sep: septembre septiembre settembre setembro wrzesień września сентября сентябрь září eylül syyskuuta
+        szeptember вересня septembrie setembre σεπτεμβρίου
+    oct: oktober octobre octubre ottobre outubro październik października октября октябрь říjen října ekim
+        lokakuuta október жовтня octombrie οκτωβρίου
+    nov: novembre noviembre novembro listopad listopada listopadu ноября ноябрь kasım marraskuuta листопада
+        noiembrie νοεμβρίου
+    dec: dezember décembre diciembre dicembre dezembro grudzień grudnia декабря декабрь prosinec prosince aralık
+        joulukuuta desember грудня decembrie desembre δεκεμβρίου
+"""
+_SHORTEST_MONTH = 3
 _WORD = re.compile(r"[^\W\d_]+")
 # Weekdays in the same languages: a date is none the less sure without them.
 _WEEKDAY_NAMES = (
@@ -55,7 +70,7 @@ _WEEKDAY_NAMES = (
     "dimanche lunes martes miércoles jueves viernes sábado domingo lunedì martedì mercoledì giovedì venerdì sabato "
     "domenica segunda terça quarta quinta sexta feira maandag dinsdag woensdag donderdag vrijdag zaterdag zondag "
     "poniedziałek wtorek środa czwartek piątek sobota niedziela понедельник вторник среда четверг пятница суббота "
-    "воскресенье года"
+    "воскресенье года г рік року"
 )
 _WEEKDAYS = frozenset(_WEEKDAY_NAMES.split())
 # 03/04/2024: nobody can tell whether the day or the month comes first.
@@ -99,12 +114,13 @@ def _text(text: str) -> datetime:
     if len(text) > _LONGEST:
         raise ValueError("too long")
     if link := _LINK.fullmatch(text.strip().strip("\"'")):
-        for part in link.groups(default=""):
+        # Of a path the last part is the name of the file.
+        for part in [each for whole in link.groups(default="") for each in (whole, whole.rpartition("/")[2])]:
             try:
                 return _text(part)
             except ValueError:
                 continue
-    text = " ".join(_WORDS_BETWEEN.sub(" ", _ZONE.sub("", text.strip().strip("\"'@~<>[]"))).split())
+    text = " ".join(_WORDS_BETWEEN.sub(" ", _ZONE.sub("", text.strip().strip("\"'`@~?<>[]"))).split())
     if found := _YEAR_FIRST.fullmatch(text):
         try:
             return datetime(*(int(part) for part in found.groups(default="0")), tzinfo=UTC)  # type: ignore[misc,arg-type]
@@ -129,6 +145,7 @@ def _text(text: str) -> datetime:
 
 def _with_clock(day: datetime, rest: str) -> datetime:
     """A day with the time that follows it; what follows may be anything else, too."""
+    rest = _HALF_FIRST.sub(lambda half: f"{half[2]} {'am' if half[1] in ('上午', '午前', '오전') else 'pm'}", rest)
     if _CLOCK.match(rest):
         try:
             found = _words(f"{day:%Y-%m-%d} {rest.lstrip('T_, ')}")
@@ -164,11 +181,39 @@ def _words(text: str) -> datetime:
             dateutil_parser.parse(text, dayfirst=day_first, default=datetime(year, 1, 1), tzinfos=_ZONES)  # noqa: DTZ001
             for year in (2000, 2004)
         )
-    if one != other or not re.search(r"\d{4}|\d[/.-]\d{1,2}[/.-]\d|'\d\d", text):
+    if one != other or not re.search(r"\d{4}|\d[/.-](?:\d{1,2}|[a-z]{3})[/.-]\d|'\d\d", text):
         raise ValueError("no year")
     return one
 
 
 def _english(word: re.Match[str]) -> str:
+    """A word of a date in English: the months of other languages, also shortened, by the English ones."""
     folded = word[0].casefold()
-    return " " if folded in _WEEKDAYS else _ENGLISH.get(folded, word[0])
+    if folded in _WEEKDAYS:
+        return " "
+    plain = _unaccented(folded)
+    if len(plain) < _SHORTEST_MONTH:
+        return word[0]
+    found = {month for name, month in _ENGLISH.items() if name == plain} or {
+        month for name, month in _ENGLISH.items() if name.startswith(plain)
+    }
+    return found.pop() if len(found) == 1 else word[0]
+
+
+def _unaccented(text: str) -> str:
+    return "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
+
+
+def _months() -> dict[str, str]:
+    """The English month of each name in _MONTHS, without accents."""
+    found: dict[str, str] = {}
+    month = ""
+    for word in _MONTHS.split():
+        if word.endswith(":"):
+            month = word[:-1]
+        else:
+            found[_unaccented(word)] = month
+    return found
+
+
+_ENGLISH = _months()

@@ -35,6 +35,9 @@ class Directory:
 
     def wiki(self, target: str, label: str, source: Page) -> tuple[Page, str] | None:
         """The note that [[target|label]] means in a note, and its label; None: there is none."""
+        if target.startswith("#") and not self._dialect.dendron:
+            # A part of the note itself.
+            return None
         if self._dialect.dendron and label:
             # Dendron writes the label first, which names nothing.
             found = self._name(_VAULT.sub("", label, count=1), source)

@@ -52,6 +52,12 @@ _WIKI = re.compile(r"!?\[\[([^\[\]]{1,1000})\]\]")
 _PLACEHOLDER = re.compile(r"\{\{.*\}\}|<%.*%>")
 # As Zettlr writes it; within [[ ]] it is a link to another note.
 _WRITTEN_ID = re.compile(r"(?<![\d\[])\d{14}(?!\d)")
+# The marks with which a file may begin, the longer ones first.
+_MARKS = (
+    (b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"),
+)  # fmt: skip
+# A text of which a larger part is zero bytes is none.
+_MOST_ZEROS = 0.1
 _NAMESPACE = re.compile(r"(?<=[^_])___(?=[^_])")
 
 
@@ -369,25 +375,43 @@ def _decode(data: bytes) -> tuple[str, str]:
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"over {MAX_CONTENT_BYTES // 1024} KiB")
     remark = ""
+    encoding = _encoding(data)
     try:
-        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        text = data.decode(encoding)
     except UnicodeDecodeError:
-        if b"\0" in data or data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if b"\0" in data or encoding != "utf-8-sig":
             raise ValueError("not UTF-8") from None
         text = data.decode("cp1252", errors="replace")
         remark = "not UTF-8: it is read as Windows-1252"
     if "\0" in text:
-        raise ValueError("not a text: it holds zero bytes")
+        if text.count("\0") > len(text) * _MOST_ZEROS:
+            raise ValueError("not a text: it holds zero bytes")
+        # As CommonMark asks.
+        text = text.replace("\0", "\ufffd")
+        remark = "holds zero bytes: each is replaced by \ufffd"
     return text.replace("\r\n", "\n").replace("\r", "\n"), remark
+
+
+def _encoding(data: bytes) -> str:
+    """The encoding of a file: by its byte order mark, or by where its zero bytes stand; else UTF-8."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return encoding
+    some = data[:4096]
+    even, odd = some[::2].count(0), some[1::2].count(0)
+    # In UTF-16 every second byte of most texts is zero.
+    if max(even, odd) > len(some) // 4 and not min(even, odd):
+        return "utf-16-le" if odd else "utf-16-be"
+    return "utf-8-sig"
 
 
 def _stem(path: PurePosixPath, dialect: Dialect) -> str:
     """The name of a file as its tool shows it: Logseq writes a/b as a___b or a%2Fb."""
     stem = path.stem
-    if "%" in stem:
-        decoded = unquote(stem, errors="strict") if _decodable(stem) else stem
-        stem = decoded if decoded.strip() else stem
     if _is_logseq(path, dialect):
+        if "%" in stem:
+            decoded = unquote(stem, errors="strict") if _decodable(stem) else stem
+            stem = decoded if decoded.strip() else stem
         stem = _NAMESPACE.sub("/", stem)
     return nfc(stem)
 
@@ -433,7 +457,7 @@ def _words(text: str) -> list[str]:
     """Tags in one text: "tea green" is two, and so is "tea, green"; [[green tea]] is one."""
     kept = [found[1] for found in _WIKI.finditer(text)]
     rest = _WIKI.sub(" ", text)
-    return [*kept, *(word for part in re.split(r"[,;\s]+", rest) if (word := part.strip("[]\"'")))]
+    return [*kept, *(word for part in re.split(r"[,;\s]+", rest) if (word := part.strip("[]\"'").lstrip("-")))]
 
 
 def _texts(value: Value | None) -> list[str]:

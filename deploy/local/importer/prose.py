@@ -411,7 +411,7 @@ def _closed(text: str) -> set[int]:
 
 def _parser(*, nesting: int, disable: Iterable[str]) -> MarkdownIt:
     md = MarkdownIt("commonmark", {"maxNesting": nesting})
-    md.use(dollarmath_plugin, allow_labels=False, allow_space=False, allow_digits=False)
+    md.use(dollarmath_plugin, allow_labels=False, allow_space=False, allow_digits=False, double_inline=True)
     md.use(footnote_plugin)
     md.disable(["html_block", "math_block", "footnote_tail", "footnote_inline", *disable], ignoreInvalid=True)
     md.block.ruler.before("fence", "region", _region, {"alt": ["paragraph", "reference", "blockquote", "list"]})

@@ -13,12 +13,13 @@ Besides:
 
 Wiki links: [[Name]], [[Name|label]], [[Name#part]] and ![[Name]] in the content of a note make an edge of the type
 "links_to" from the note to the note that has the name. Links in code, comments and formulas make none. The name is a
-note's title, alias, node_id or the name or path of its file (the value of "path" in its metadata), in this order, and
-the exact case comes before another case. A link whose name no note has waits, and its edge is made when such a note
-comes. A link to an earlier title or alias of a note leads to that note as long as no other note has the name. When the
-text no longer has the link, the edge is removed. An edge that a person made is never changed or removed. Such an edge
-has the label "source" with the value "text"; where two notes link each other it has no direction. In a note whose
-metadata has "wiki_links" with the value "label|name" the label comes first, as Dendron writes it.
+note's title, alias, node_id or the name or path of its file (the value of "path" in its metadata), in this order,
+and the exact case comes before another case; in a note that has a "path" itself, the names and paths of files come
+first. A link whose name no note has waits, and its edge is made when such a note comes. A link to an earlier title
+or alias of a note leads to that note as long as no other note has the name. When the text no longer has the link,
+the edge is removed. An edge that a person made is never changed or removed. Such an edge has the label "source" with
+the value "text"; where two notes link each other it has no direction. In a note whose metadata has "wiki_links" with
+the value "label|name" the label comes first, as Dendron writes it.
 """
 
 from collections import abc as _abc

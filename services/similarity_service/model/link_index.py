@@ -5,6 +5,11 @@ same case comes before one in another case, and the earlier titles and aliases o
 note that gets another title, until another note takes the name. Of several notes that bear the name equally, the one in
 the folder of the linking note wins, then the one with the shortest path, then the one with the smallest node_id. What a
 link leads to depends on the notes alone, not on the order in which they came.
+
+In a note that was imported from a file, the names of files come first, in the same or in another case, because the
+tools that write such files mean them: the file beside the note, then the one whose whole path is the name, then the one
+below the note's folder with the shortest path, then the one with the shortest path. The import
+(deploy/local/importer/directory.py) follows the same order.
 """
 
 import posixpath
@@ -21,18 +26,19 @@ MOST_FORMER = 16
 MOST_LINKS = 2_000
 # A path of more folders than this can be named by its whole and by its last parts only.
 _MOST_FOLDERS = 8
-_SUFFIXES = (".md", ".markdown")
+_SUFFIXES = (".md", ".markdown", ".mdown", ".mkd")
 _TITLE, _ALIAS, _ID, _FILE, _FORMER = range(5)
 # In how many different spellings the links of one note may say one name.
 _MOST_SPELLINGS = 16
 # A name that more notes than this bear gets a table: the time to choose one of them does not grow with their number.
 _FEW = 8
 # Which of the notes that bear a name is meant: the smallest, see _rank().
-_Rank = tuple[bool, bool, int, bool, int, str]
-# (depth of the path, node id) of the two notes that come first.
-_Places = list[tuple[int, str]]
-# (spelling, kind) of a name, None for any spelling -> by folder, None for all folders.
-_Table = dict[tuple[str | None, int], dict[str | None, _Places]]
+_Rank = tuple[bool, int, int, int, int, str, str]
+# (whether it has no path, length or depth of the path, path, node id) of the two notes that come first.
+_Place = tuple[bool, int, str, str]
+# (whether for the links of files, spelling, kind) of a name, None for any spelling -> by where the file is: "= path",
+# "< folder above it", None for all.
+_Table = dict[tuple[bool, str | None, int], dict[str | None, list[_Place]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +141,20 @@ class LinkIndex:
         """
         return self._resolve(target, self._home(source), without)
 
-    def _home(self, source: str) -> str:
-        return self._notes[source].folder if source in self._notes else ""
+    def _home(self, source: str) -> str | None:
+        """The folder of a note, None if it does not come from a file."""
+        note = self._notes.get(source)
+        return note.folder if note is not None and note.links.path else None
 
-    def _resolve(self, target: str, home: str, without: str = "") -> str | None:
-        for name in _names(target, home):
+    def _resolve(self, target: str, home: str | None, without: str = "") -> str | None:
+        for name in _names(target, home or ""):
             exact = _exact(name)
             best = self._best(_fold(exact), exact, home, without)
             if best is not None:
                 return best[-1]
         return None
 
-    def _best(self, key: str, exact: str, home: str, without: str) -> _Rank | None:
+    def _best(self, key: str, exact: str, home: str | None, without: str) -> _Rank | None:
         """The rank of the note that is meant by a name; None: no note bears it."""
         bearers = self._bearers.get(key, ())
         if len(bearers) <= _FEW:
@@ -156,14 +164,10 @@ class LinkIndex:
         if table is None:
             checkpoint()
             table = self._tables[key] = _table(key, [self._notes[each] for each in bearers])
-        for former, kinds in ((False, (_TITLE, _ALIAS, _ID, _FILE)), (True, (_FORMER,))):
-            for spelling in (exact, None):
-                for kind in kinds:
-                    places = table.get((spelling, kind), {})
-                    for folder in (home, None):
-                        for depth, node_id in places.get(folder, ()):
-                            if node_id != without:
-                                return former, spelling is None, kind, folder is None, depth, node_id
+        for spelling, kind, where in _search_order(key, exact, home):
+            for place in table.get((home is not None, spelling, kind), {}).get(where, ()):
+                if place[-1] != without:
+                    return _rank(self._notes[place[-1]], key, exact, home)
         return None
 
     def targets(self, node_id: str) -> set[str]:
@@ -195,7 +199,7 @@ class LinkIndex:
 
     def _resolver(self, without: str = "") -> Callable[[str, str], str | None]:
         """resolve() that does the same work once."""
-        known: dict[tuple[str, str], str | None] = {}
+        known: dict[tuple[str, str | None], str | None] = {}
 
         def resolve(target: str, source: str) -> str | None:
             key = target, self._home(source)
@@ -231,7 +235,7 @@ class LinkIndex:
             return False
         home = self._home(source)
         exact = _exact(title)
-        mine = (False, False, _TITLE, *_distance(note, home))
+        mine = _rank(replace(note, spelled={**note.spelled, exact: _TITLE}), _fold(exact), exact, home)
         best = self._best(_fold(exact), exact, home, node_id)
         return best is None or mine < best
 
@@ -322,41 +326,96 @@ def _fold(exact: str) -> str:
     return exact.lower() if exact.isascii() else unicodedata.normalize("NFC", exact.casefold())
 
 
-def _rank(note: LinkingNote, key: str, exact: str, home: str) -> _Rank:
-    """The order of the notes that bear a name: the smallest is meant. key: the folded name."""
-    kind = note.spelled.get(exact, _FORMER)
-    if kind != _FORMER:
-        return False, False, kind, *_distance(note, home)
-    names = [(kind == _FORMER, name != exact, kind) for name, kind in note.spelled.items() if _fold(name) == key]
-    return *min(names), *_distance(note, home)
+def _rank(note: LinkingNote, key: str, exact: str, home: str | None) -> _Rank:
+    """The order of the notes that bear a name: the smallest is meant.
+
+    key: the folded name. home: the folder of the file with the link, None if it is in no file.
+    """
+    path = note.links.path
+    if home is not None and (spelling := _file_name(note, key)) is not None:
+        return False, 0, spelling != exact, _nearness(note, key, home), len(path), path, note.node_id
+    names = [(kind, name != exact) for name, kind in note.spelled.items() if name == exact or _fold(name) == key]
+    if home is None:
+        former, other_case, kind = min((kind == _FORMER, other, kind) for kind, other in names)
+        return former, other_case, kind, bool(note.folder) or not path, path.count("/"), "", note.node_id
+    kind, other_case = min(names)
+    return kind == _FORMER, 1 + kind, other_case, not path, len(path), path, note.node_id
+
+
+def _file_name(note: LinkingNote, key: str) -> str | None:
+    """The name or path of the note's file that is this one when it is folded; None: it has another name."""
+    path = _without_suffix(_exact(note.links.path))
+    name = "/".join(path.rsplit("/", key.count("/") + 1)[-1 - key.count("/") :])
+    return name if name and _fold(name) == key else None
+
+
+def _nearness(note: LinkingNote, key: str, home: str) -> int:
+    """Where the file of a note is: 0 beside the link's, 1 at the path that is the name, 2 below it, 3 elsewhere."""
+    path, folder = _fold(_without_suffix(_exact(note.links.path))), _fold(home)
+    if path == _beside(folder, key):
+        return 0
+    if path == key:
+        return 1
+    return 2 if "/" not in key and (not folder or path.startswith(f"{folder}/")) else 3
+
+
+def _beside(folder: str, key: str) -> str:
+    return f"{folder}/{key}" if folder else key
+
+
+def _search_order(key: str, exact: str, home: str | None) -> Iterator[tuple[str | None, int, str | None]]:
+    """The entries of a table in the order of _rank(): spelling, kind, where the file is."""
+    if home is None:
+        for kinds in ((_TITLE, _ALIAS, _ID, _FILE), (_FORMER,)):
+            for spelling in (exact, None):
+                for kind in kinds:
+                    yield spelling, kind, "< "
+                    yield spelling, kind, None
+        return
+    folder = _fold(home)
+    wheres = [f"= {_beside(folder, key)}", f"= {key}", *([f"< {folder}"] if "/" not in key else []), None]
+    for spelling in (exact, None):
+        for where in wheres:
+            yield spelling, _FILE, where
+    for kind in (_TITLE, _ALIAS, _ID, _FORMER):
+        for spelling in (exact, None):
+            yield spelling, kind, None
 
 
 def _table(key: str, notes: Iterable[LinkingNote]) -> _Table:
     """What _rank() says of many notes that bear a name, so that the first one is found at once."""
     table: _Table = {}
+
+    def add(filed: bool, name: str, kind: int, wheres: Iterable[str | None], place: _Place) -> None:
+        for spelling in (name, None):
+            places = table.setdefault((filed, spelling, kind), {})
+            for where in wheres:
+                _keep_first(places.setdefault(where, []), place)
+
     for note in notes:
-        place = note.links.path.count("/"), note.node_id
-        for name, kind in note.spelled.items():
-            if _fold(name) != key:
-                continue
-            for spelling in (name, None):
-                places = table.setdefault((spelling, kind), {})
-                for folder in (note.folder, None) if note.links.path else (None,):
-                    _keep_first(places.setdefault(folder, []), place)
+        path = note.links.path
+        names = [(name, kind) for name, kind in note.spelled.items() if _fold(name) == key]
+        for name, kind in names:
+            at_top = [None] if note.folder or not path else ["< ", None]
+            add(False, name, kind, at_top, (False, path.count("/"), "", note.node_id))
+        place = not path, len(path), path, note.node_id
+        if (file_name := _file_name(note, key)) is not None:
+            whole = _fold(_without_suffix(_exact(path)))
+            parts = whole.split("/")
+            above = [f"< {'/'.join(parts[:end])}" for end in range(len(parts))]
+            add(True, file_name, _FILE, (f"= {whole}", *above, None), place)
+        else:
+            for name, kind in names:
+                add(True, name, kind, (None,), place)
     return table
 
 
-def _keep_first(places: _Places, place: tuple[int, str]) -> None:
+def _keep_first(places: list[_Place], place: _Place) -> None:
     """Two are enough, since one note at most is left out."""
     if place not in places:
         places.append(place)
         places.sort()
         del places[2:]
-
-
-def _distance(note: LinkingNote, home: str) -> tuple[bool, int, str]:
-    path = note.links.path
-    return note.folder != home or not path, path.count("/"), note.node_id
 
 
 def _discard(index: dict[str, set[str]] | dict[str, dict[str, tuple[str, ...]]], key: str, node_id: str) -> None:

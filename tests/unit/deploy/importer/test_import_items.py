@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - Cyrillic and Turkish letters are meant here
 """Ids, times and tags as an import makes them from what people write."""
 
 import contextlib
@@ -52,6 +53,13 @@ def test_an_id_that_does_not_fit_stays_readable() -> None:
     assert stable_id("Café/Grün tee").startswith("Cafe-Grun-tee-")
 
 
+_FIFTEENTH_OF_DECEMBER = (
+    "15-Dec-24", "15 Dez. 2024", "15 dic 2024", "15 déc. 2024", "15 декабря 2024 г.", "15. prosince 2024",
+    "15 Aralık 2024", "15. joulukuuta 2024", "2024. december 15.", "15 грудня 2024 року",
+    "[[Journal/2024-12-15|Sunday]]", "[[daily/2024-12-15]]", "`2024-12-15`", "2024-12-15?",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
@@ -67,6 +75,11 @@ def test_an_id_that_does_not_fit_stays_readable() -> None:
         ("2024", datetime(2024, 1, 1, tzinfo=UTC)),
         ("05/13/2024", datetime(2024, 5, 13, tzinfo=UTC)),
         ("13/05/2024", datetime(2024, 5, 13, tzinfo=UTC)),
+        *((text, datetime(2024, 12, 15, tzinfo=UTC)) for text in _FIFTEENTH_OF_DECEMBER),
+        ("2024年5月1日 下午9:05", datetime(2024, 5, 1, 21, 5, tzinfo=UTC)),
+        ("2024년 5월 1일 오전 9:05", datetime(2024, 5, 1, 9, 5, tzinfo=UTC)),
+        ("the 5th of September 2024", datetime(2024, 9, 5, tzinfo=UTC)),
+        ("2024-05-01 um 09:05 Uhr", datetime(2024, 5, 1, 9, 5, tzinfo=UTC)),
     ],
 )
 def test_times(value: object, expected: datetime) -> None:

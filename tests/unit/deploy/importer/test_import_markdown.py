@@ -188,6 +188,7 @@ def test_a_name_without_a_space_after_it_and_toml(tmp_path: Path) -> None:
         (["tags: drink, '#hot'"], ["drink", "hot"]),
         (["tags: [a, b"], ["a", "b"]),
         (["tags: a; b"], ["a", "b"]),
+        (["tags:", "  -a", "  -b"], ["a", "b"]),
         (["tags: [3.10, yes, 2024]"], ["3.10", "yes", "2024"]),
         (['tags: "[[green tea]], hot"'], ["green tea", "hot"]),
         (["tags: [Tea, tea, TEA, hot]"], ["Tea", "hot"]),
@@ -264,6 +265,14 @@ def test_an_id_that_is_taken_comes_from_the_path(tmp_path: Path) -> None:
 )
 def test_titles(tmp_path: Path, text: str, title: str) -> None:
     assert notes(read(tmp_path, {"file name.md": text}))["file name.md"].node.title == title
+
+
+def test_only_logseq_encodes_the_names_of_files(tmp_path: Path) -> None:
+    items = read(
+        tmp_path, {"100%25 sure.md": "", "a%20b.md": "", "c.md": "[[100%25 sure]] [[a b]] [x](100%2525%20sure.md)"}
+    )
+    assert {note.node.title for note in notes(items).values()} == {"100%25 sure", "a%20b", "c"}
+    assert links(items) == {"c -> 100%25 sure"}
 
 
 def test_a_pipe_in_a_table_may_have_a_backslash(tmp_path: Path) -> None:
@@ -433,6 +442,24 @@ def test_foam_says_at_the_end_where_a_link_leads(tmp_path: Path) -> None:
     assert links(read(tmp_path, {"a.md": text, "drinks/green-tea.md": ""})) == {"a -> drinks/green-tea"}
 
 
+def test_a_link_to_a_part_of_the_note_itself_leads_nowhere(tmp_path: Path) -> None:
+    items = read(tmp_path, {"a.md": "[[#Number|numbers]] [[#^x|b]] [x](#b)", "numbers.md": "", "b.md": ""})
+    assert not links(items)
+    assert not remarks(items)
+
+
+def test_the_similarity_service_chooses_the_same_of_several_notes(tmp_path: Path) -> None:
+    """Else the texts would make further edges beside those of the import."""
+    names = ("Tea", "x/Tea", "x/y/Tea", "longer name/Tea", "x/tea", "z/Pot", "w/pot", "w/deep/cup", "other/cup")
+    files = {f"{name}.md": f"of {name}" for name in names} | {"titled.md": front("title: cup"), "z/t.md": "# POT"}
+    said = "[[Tea]] [[tea]] [[TEA]] [[pot]] [[Pot]] [[POT]] [[cup]] [[y/tea]] [[./Tea]]"
+    sources = {f"{folder}source.md": said for folder in ("", "x/", "x/y/", "w/", "far/away/")}
+    items = read(tmp_path, files | sources)
+    made = {frozenset((i.edge.source_id, i.edge.target_id)) for i in items if isinstance(i, Link)}
+    [owned] = [item for item in items if isinstance(item, Owned)]
+    assert owned.from_text == made
+
+
 def test_partial_paths_and_ids(tmp_path: Path) -> None:
     items = read(
         tmp_path,
@@ -499,6 +526,7 @@ def test_code_comments_and_math_hold_no_links(tmp_path: Path) -> None:
             "indented.md": "text\n\n    [[b]]\n\n\t[b](b.md)\n",
             "tilde.md": "> ~~~\n> [[b]]\n> ~~~\n",
             "comments.md": "%%\n[[b]]\n\n[[b]]\n%%\n\nx %% [[b]] %% y <!-- [[b]] -->\n\n<!--\n[[b]]\n\n[[b]] -->\n",
+            "line.md": "so $$ x [[b]] y $$ it is",
             "math.md": "$$\n[[b]]\n\n[[b]]\n$$\n\n$x_{[[b]]}$\n",
             "html.md": "<pre>\n[[b]]\n\n[[b]]\n</pre>\n\nx <code>[[b]]</code>\n",
             "escaped.md": "\\[[b]]",
@@ -648,13 +676,20 @@ def test_other_encodings(tmp_path: Path) -> None:
     (tmp_path / "latin.md").write_bytes("Tee für acht".encode("cp1252"))
     (tmp_path / "binary.md").write_bytes(b"\0\xff\xfe\x01")
     (tmp_path / "bom.md").write_bytes(b"\xef\xbb\xbf---\r\ntitle: B\r\n---\r\nx\r\ny")
+    (tmp_path / "utf32.md").write_bytes("Tee".encode("utf-32"))
+    (tmp_path / "unmarked.md").write_bytes("Grün, Tee".encode("utf-16-be"))
+    (tmp_path / "zero.md").write_bytes(b"Tee\0" + b"x" * 200)
+    (tmp_path / "zeros.md").write_bytes(b"Tee\0\0")
     items = list(MarkdownFolder(tmp_path, NOW))
     found = {name: (item.node.title, item.node.content) for name, item in notes(items).items()}
+    assert found.pop("zero.md") == ("zero", "Tee\ufffd" + "x" * 200)
     assert found == {
+        "utf32.md": ("utf32", "Tee"), "unmarked.md": ("unmarked", "Grün, Tee"),
         "utf16.md": ("utf16", "Tee für Ⅷ"), "latin.md": ("latin", "Tee für acht"), "bom.md": ("B", "x\ny")
     }  # fmt: skip
     problems = {item.where: item for item in items if isinstance(item, Problem)}
-    assert problems["binary.md"].fatal
+    assert {where for where, problem in problems.items() if problem.fatal} == {"binary.md", "zeros.md"}
+    assert "zero bytes" in problems["zero.md"].reason
     assert "Windows-1252" in problems["latin.md"].reason
 
 

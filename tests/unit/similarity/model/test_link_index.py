@@ -92,6 +92,25 @@ def test_of_notes_with_one_name_the_nearest_wins() -> None:
     assert index.resolve("Tea", "b") == "top"
 
 
+def test_in_an_imported_note_a_file_comes_before_a_title() -> None:
+    index = index_of(
+        ("titled", "Tea", NoteLinks(path="x/other.md")),
+        ("file", "Green", NoteLinks(path="a/b/tea.md")),
+        ("below", "Below", NoteLinks(path="home/long folder/tea.md")),
+        ("longer", "Longer", NoteLinks(path="aa/tea pots/tea.md")),
+        ("a", "", says(path="home/diary.md")),
+        ("b", "", says(path="elsewhere/diary.md")),
+        ("c", "", says()),
+    )
+    found = [[index.resolve(name, source) for name in ("Tea", "pots/tea", "tea pots/tea")] for source in "abc"]
+    assert found == [["below", None, "longer"], ["file", None, "longer"], ["titled", None, "longer"]]
+    index.add("beside", "Beside", NoteLinks(path="elsewhere/TEA.md"))
+    index.add("top", "Top", NoteLinks(path="tea.markdown"))
+    assert [index.resolve("tea", source) for source in "abc"] == ["top", "top", "top"]
+    assert [index.resolve("TEA", source) for source in "abc"] == ["beside", "beside", "beside"]
+    assert index.resolve("./tea", "b") == "beside"
+
+
 def test_a_link_to_the_note_itself_is_none() -> None:
     index = index_of(("a", "Tea", says("Tea", "a", "Tea#part")))
     assert index.targets("a") == index.sources("a") == set()
