@@ -1,6 +1,7 @@
 """Links at once and relinked: the same in the end, whatever the order, and however many processes share the work."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,12 @@ async def test_a_pause_in_a_burst_does_not_matter() -> None:
 async def test_relinking_explains_each_new_link_once_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     explained: list[object] = []
     explain = score.explain
-    monkeypatch.setattr(score, "explain", lambda *args: explained.append(args) or explain(*args))
+
+    def counting(*args: Any) -> Any:
+        explained.append(args)
+        return explain(*args)
+
+    monkeypatch.setattr(score, "explain", counting)
     texts = burst(60)
     world = World()
     process = world.processes[0]

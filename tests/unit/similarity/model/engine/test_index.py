@@ -42,7 +42,7 @@ def test_the_weights_of_terms_follow_the_notes(notes: list[Note]) -> None:
     index = UserIndex()
     for each in notes:
         index.add(each)
-        every = np.arange(len(index.vocabulary))
+        every = np.arange(len(index.vocabulary), dtype=np.int32)
         for _ in range(3):  # computed for these terms, then kept for all
             assert index.idf(every).tolist() == index.vocabulary.idf(every, index.live).tolist()
     index.remove(notes[0].node_id)
