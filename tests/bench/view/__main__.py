@@ -2,6 +2,7 @@
 
 The API is answered by a small server of this process with a made-up graph (communities and hubs, three edges a note),
 so that the page alone is measured. Without a graphics card the browser draws by software, which is its slowest case.
+script_ms_a_frame is what the page itself does for a frame, which a graphics card does not change.
 """
 
 import argparse
