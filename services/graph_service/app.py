@@ -212,7 +212,7 @@ def assemble(
 
     edges = Edges(store, committer, lookup, pages, existence, clock, config.auto_edge_cap)
     get_neighbors = GetNeighbors(lookup, pages, existence, memory, codec)
-    detach_node = DetachNode(store, committer)
+    detach_node = DetachNode(store, committer, directory)
     visibility = SetNodeVisibility(store, cache, committer, existence, codec, directory, clock)
     servicer = GraphServicer(
         edges=edges,

@@ -191,7 +191,7 @@ class GraphServicer:
 
     # ------------------------------------------------------------------ for the other services
     async def DetachNode(self, request: graph_pb2.DetachNodeRequest, context: Any) -> graph_pb2.DetachNodeResponse:
-        removed, done = await self.detach_node.detach_node(
+        removed, done = await self.detach_node.detach_checked(
             request.user_id, request.node_id, request.max_edges, request.version
         )
         edges = [convert.edge_message(edge) for edge in removed if not edge.suppressed]

@@ -258,7 +258,7 @@ class GraphServiceServicer(object):
     def DetachNode(self, request, context):
         """Removes the edges at a note, at most max_edges in a call; for the cleanup service. Call again while done is false. A
         note without edges answers removed = 0 and done = true.
-        Errors: ABORTED (VERSION_MISMATCH: the note was restored).
+        Errors: ABORTED (VERSION_MISMATCH: the note was restored, or was never deleted).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -109,7 +109,7 @@ class GraphServiceStub:
     DetachNode: _grpc.UnaryUnaryMultiCallable[_graph_pb2.DetachNodeRequest, _graph_pb2.DetachNodeResponse]
     """Removes the edges at a note, at most max_edges in a call; for the cleanup service. Call again while done is false. A
     note without edges answers removed = 0 and done = true.
-    Errors: ABORTED (VERSION_MISMATCH: the note was restored).
+    Errors: ABORTED (VERSION_MISMATCH: the note was restored, or was never deleted).
     """
     SetNodeVisibility: _grpc.UnaryUnaryMultiCallable[_graph_pb2.SetNodeVisibilityRequest, _graph_pb2.SetNodeVisibilityResponse]
     """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
@@ -189,7 +189,7 @@ class GraphServiceAsyncStub(GraphServiceStub):
     DetachNode: _aio.UnaryUnaryMultiCallable[_graph_pb2.DetachNodeRequest, _graph_pb2.DetachNodeResponse]  # type: ignore[assignment]
     """Removes the edges at a note, at most max_edges in a call; for the cleanup service. Call again while done is false. A
     note without edges answers removed = 0 and done = true.
-    Errors: ABORTED (VERSION_MISMATCH: the note was restored).
+    Errors: ABORTED (VERSION_MISMATCH: the note was restored, or was never deleted).
     """
     SetNodeVisibility: _aio.UnaryUnaryMultiCallable[_graph_pb2.SetNodeVisibilityRequest, _graph_pb2.SetNodeVisibilityResponse]  # type: ignore[assignment]
     """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
@@ -362,7 +362,7 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_graph_pb2.DetachNodeResponse, _abc.Awaitable[_graph_pb2.DetachNodeResponse]]:
         """Removes the edges at a note, at most max_edges in a call; for the cleanup service. Call again while done is false. A
         note without edges answers removed = 0 and done = true.
-        Errors: ABORTED (VERSION_MISMATCH: the note was restored).
+        Errors: ABORTED (VERSION_MISMATCH: the note was restored, or was never deleted).
         """
 
     @_abc_1.abstractmethod

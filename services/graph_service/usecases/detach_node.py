@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.graph_service.model.edge import Edge
-from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, Fence, Write, WriteRejected
+from services.graph_service.ports import ChangeType, EdgeChange, EdgeStore, Fence, NodeDirectory, Write, WriteRejected
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.validation import check_node
 from shared.errors import Aborted
@@ -24,6 +24,24 @@ class DetachNode:
 
     store: EdgeStore
     committer: Committer
+    directory: NodeDirectory
+
+    async def detach_checked(
+        self, user_id: str, node_id: str, max_edges: int, version: int
+    ) -> tuple[Sequence[Edge], bool]:
+        """The same for a call, whose caller may be wrong.
+
+        Where a fence is given and it is not stored that the note is hidden at this version, the node service is asked.
+        Aborted VERSION_MISMATCH: the note is live. Unavailable: the node service does not answer.
+        """
+        check_node(user_id, node_id)
+        if version:
+            record = await self.store.visibility(user_id, node_id)
+            if record is None or not record.hidden or record.version != version:
+                owners = await self.directory.visibility(user_id, node_id)
+                if owners is not None and not owners.hidden:
+                    raise _version_mismatch(node_id)
+        return await self.detach_node(user_id, node_id, max_edges, version)
 
     async def detach_node(
         self, user_id: str, node_id: str, max_edges: int, version: int

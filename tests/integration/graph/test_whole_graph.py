@@ -138,6 +138,21 @@ async def test_detaching_in_chunks(graph: GraphService, user: str) -> None:
     assert (again.removed, again.done) == (0, True)
 
 
+async def test_the_edges_of_a_live_note_stay_whatever_version_is_claimed(
+    graph: GraphService, nodes: FakeNodes, user: str
+) -> None:
+    await fan(graph, user, "a", 3)
+    nodes.has(user, "a", 1, hidden=False)
+    for version in (1, 2, 10**15):
+        with pytest.raises(Aborted) as caught:
+            await graph.stub.DetachNode(graph_pb2.DetachNodeRequest(user_id=user, node_id="a", version=version))
+        assert caught.value.reason == "VERSION_MISMATCH"
+    assert len(await graph.neighbors(user, "a")) == 3
+    # That it was deleted may not have come here yet.
+    nodes.has(user, "a", 2, hidden=True)
+    assert (await graph.stub.DetachNode(graph_pb2.DetachNodeRequest(user_id=user, node_id="a", version=2))).removed == 3
+
+
 async def test_a_restore_fences_the_detaching(graph: GraphService, user: str) -> None:
     await fan(graph, user, "a", 3)
     await graph.hide(user, "a", 2)
