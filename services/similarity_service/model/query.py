@@ -15,8 +15,8 @@ from services.similarity_service.model.engine.vocabulary import OTHERS, WEIGHTLE
 from services.similarity_service.model.note import QUIET, Note
 from services.similarity_service.model.variants import ANY
 
-# Notes whose mentions are kept while the index does not change.
-_KEPT_SCANS = 4_096
+# Notes of which something is kept while the index does not change.
+_KEPT = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,20 @@ def added(index: UserIndex) -> float:
 
 
 def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
-    """How often each of a note's terms occurs outside of boilerplate; the title counts twice."""
+    """How often each of a note's terms occurs outside of boilerplate; the title counts twice.
+
+    The result is kept until the index changes, and must not be changed.
+    """
+    kept = index.counts
+    found = kept.get(doc)
+    if found is None:
+        if len(kept) >= _KEPT:
+            kept.clear()
+        found = kept[doc] = _count_without_boilerplate(index, doc)
+    return found
+
+
+def _count_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
     codes = index.forward.codes_of(doc)
     if not index.repeats.has_boilerplate(doc, index.live):
         return codes
@@ -160,7 +173,7 @@ def names_in(index: UserIndex, doc: int) -> Mapping[int, bool]:
     kept = index.scans
     found = kept.get(doc)
     if found is None:
-        if len(kept) >= _KEPT_SCANS:
+        if len(kept) >= _KEPT:
             kept.clear()
         found = kept[doc] = index.titles.scan(heard(index, doc))
     return found

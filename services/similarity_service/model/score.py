@@ -275,10 +275,13 @@ def _candidates(index: UserIndex, query: SearchQuery, mentioned: dict[int, NameM
             strength[index.vocabulary.df.data[query.numbers] <= 1] = 0
         order = np.argsort(-strength, kind="stable")[:_CHOOSING_TERMS]
         idf = query.weights / np.maximum(query.tf, 1e-9)
-        for place in order[strength[order] > 0].tolist():
-            docs, codes = index.postings.of(int(query.numbers[place]))
-            table = LOG_TF * np.float32(query.weights[place] * idf[place])
-            np.add.at(scores, docs, table.take(codes, mode="clip"))
+        chosen = order[strength[order] > 0]
+        if len(chosen):
+            postings = [index.postings.of(number) for number in query.numbers[chosen].tolist()]
+            products = np.repeat(query.weights[chosen] * idf[chosen], [len(docs) for docs, _ in postings])
+            products *= LOG_TF.take(np.concatenate([codes for _, codes in postings]), mode="clip")
+            docs = np.concatenate([docs for docs, _ in postings])
+            scores += np.bincount(docs, products, size).astype(np.float32)
         scores *= index.inverse_norm.view
         # As if the notes' rare and common terms were mixed as the query's are.
         scores *= np.float32((1 - MENTION) * np.sqrt(np.dot(query.tf, query.tf) + ADDED_TERMS) / (norm * norm))

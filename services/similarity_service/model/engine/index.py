@@ -73,10 +73,11 @@ class UserIndex:
         # Counts the changes of the index.
         self.epoch = 0
         self._scratch = np.zeros(0, np.float32)
-        # Computed from the index as it was at an epoch: the names in the texts of notes, and the weights of all terms,
-        # which are worth computing when as many terms were asked for.
+        # Computed from the index as it was at an epoch: the names in the texts of notes, how often their terms occur
+        # outside of boilerplate, and the weights of all terms, which are worth computing when as many were asked for.
         self._computed_at = 0
         self._scans: dict[int, Mapping[int, bool]] = {}
+        self._counts: dict[int, Bytes] = {}
         self._idf: Floats | None = None
         self._asked_terms = 0
         self._name_words: dict[tuple[int, int], NameWords] = {}
@@ -147,6 +148,12 @@ class UserIndex:
         self._forget_outdated()
         return self._scans
 
+    @property
+    def counts(self) -> dict[int, Bytes]:
+        """Keeps how often terms occur outside of boilerplate, by note, until the index changes."""
+        self._forget_outdated()
+        return self._counts
+
     def idf(self, numbers: Ints) -> Floats:
         """Vocabulary.idf() of the terms among the notes that are in the index."""
         self._forget_outdated()
@@ -159,7 +166,7 @@ class UserIndex:
 
     def forget_computed(self) -> None:
         """Free what is kept until the index changes."""
-        self._scans = {}
+        self._scans, self._counts = {}, {}
         self._idf, self._asked_terms = None, 0
 
     def _forget_outdated(self) -> None:
