@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.similarity_service.model import query, score
+from services.similarity_service.model.analysis import is_unspaced
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.query import SearchQuery, counts_without_boilerplate
 from services.similarity_service.model.score import Contribution, Match
@@ -31,6 +32,8 @@ STRONG_WORD = 0.6
 # Two notes of at most so many terms are not linked because of one of them; of so many even if it is a name.
 TINY = 8
 TINIEST = 3
+# A word of a script without spaces, a verb with its object, has up to so many pairs of characters.
+_PAIRS_OF_A_WORD = 3
 EXPLAINED = 8
 # A link is written again, with its reasons, when its score differs by at least this much.
 RENEWED = 0.02
@@ -168,4 +171,7 @@ def is_chance(index: UserIndex, query: SearchQuery, match: Match) -> bool:
         return False
     numbers, weights, _ = query.ascending
     other = terms[counts_without_boilerplate(index, match.doc) > 0]
-    return int(np.isin(numbers[weights > 0], other).sum()) < 2
+    shared = numbers[weights > 0]
+    words = [index.vocabulary.word(number) for number in shared[np.isin(shared, other)].tolist()]
+    pairs = sum(map(is_unspaced, words))
+    return len(words) - pairs + -(-pairs // _PAIRS_OF_A_WORD) < 2

@@ -60,6 +60,14 @@ def test_what_is_no_reason_links_nothing(case: str) -> None:
     assert not links_of(*notes_of(case))
 
 
+@pytest.mark.parametrize(
+    "texts", [("打电话给妈妈", "打电话给牙医"), ("牛乳を買う", "ランプを買う"), ("Milch kaufen", "Brot kaufen")]
+)
+def test_one_verb_that_tiny_notes_share_links_nothing_in_any_script(texts: tuple[str, str]) -> None:
+    assert not links_of(*(note(f"n{number}", "", text) for number, text in enumerate(texts)))
+    assert not links_of(*(note(f"n{number}", text, "") for number, text in enumerate(texts)))
+
+
 def test_template_headings_link_nothing() -> None:
     assert links_of(*notes_of("template-headings")).keys() == {"d15-ski"}
 
