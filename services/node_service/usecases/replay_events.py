@@ -38,7 +38,7 @@ class ReplayProgress:
 async def replay_events(
     notes: Notes, user_id: str, rate: int, token: str, *, sleep: Sleep = asyncio.sleep
 ) -> AsyncIterator[ReplayProgress]:
-    """ReplayProgress after each page of notes.
+    """Yield the progress after each page of notes.
 
     rate: events a second at most; 0 = DEFAULT_RATE.
     Raises InvalidArgument (PAGE_TOKEN_INVALID too), Unavailable: all events up to the last progress were published.
