@@ -157,6 +157,8 @@ async def test_without_a_limit_nothing_is_counted(table: Table, service: str, cl
 async def test_a_count_that_fails_after_the_last_call_has_gone_leaves_no_unread_exception(process: Process) -> None:
     unread: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unread.append(context))
+    gc.collect()  # what earlier tests left behind
+    unread.clear()
     process.counting, process.trouble = asyncio.Event(), Unavailable("?")
     call = asyncio.create_task(process.add("a"))
     await until(lambda: process.counted == 1)

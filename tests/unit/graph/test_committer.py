@@ -139,6 +139,8 @@ async def test_a_write_that_fails_after_its_caller_has_gone_is_logged_once(
 ) -> None:
     unread: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unread.append(context))
+    gc.collect()  # what earlier tests left behind
+    unread.clear()
     committing, go = asyncio.Event(), asyncio.Event()
 
     async def commit(journal: JournalEntry | None) -> None:

@@ -210,8 +210,10 @@ class Page {
       if (this.layout !== layout) return;
       layout.kill();
       this.layout = null;
-      document.body.dataset["layout"] = "done";
-      void model.storePositions(this.api.userId, this.view);
+      // The next visit draws the notes where they are from now on.
+      void model.storePositions(this.api.userId, this.view).then(() => {
+        if (!this.layout) document.body.dataset["layout"] = "done";
+      });
     }, 1000 * layoutSeconds(this.view.order));
   }
 

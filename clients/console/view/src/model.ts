@@ -142,11 +142,17 @@ export async function storedPositions(userId: string): Promise<Map<string, [numb
   } catch { return new Map(); }
 }
 
+/** Keep the positions for the next visit; resolved when they are stored, or can't be. */
 export async function storePositions(userId: string, view: View): Promise<void> {
   const positions = new Map<string, [number, number]>();
   view.forEachNode((id, { x, y }) => positions.set(id, [x, y]));
   try {
     const db = await database();
-    db.transaction(STORE, "readwrite").objectStore(STORE).put(positions, userId);
+    const transaction = db.transaction(STORE, "readwrite");
+    transaction.objectStore(STORE).put(positions, userId);
+    await new Promise<void>((resolve) => {
+      transaction.oncomplete = () => resolve();
+      transaction.onabort = () => resolve();
+    });
   } catch { /* private windows keep nothing; the page works without */ }
 }
