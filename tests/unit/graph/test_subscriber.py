@@ -61,3 +61,17 @@ async def test_the_lists_of_created_notes_are_warmed_together_but_not_those_of_a
     spy.calls.clear()
     await created(events[2])
     assert [name for name, *_ in spy.calls] == ["node_created"]
+
+
+async def test_the_lists_of_many_notes_that_come_together_are_not_warmed() -> None:
+    spy: Any = Spy()
+    created = handlers(spy)["node.created"]
+    assert isinstance(created, BatchHandler)
+    for many, warmed in ((10, True), (11, False)):
+        spy.calls.clear()
+        notes = [f"n{number}" for number in range(many)]
+        await created.handle(
+            [replace(event("created", 1, title="T", incarnation="7"), id=each, node_id=each) for each in notes]
+        )
+        assert [name for name, *_ in spy.calls].count("node_created") == many
+        assert (("warm", "u", notes) in spy.calls) is warmed
