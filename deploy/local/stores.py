@@ -22,8 +22,9 @@ DYNOXIDE = ROOT / ".dynoxide" / "node_modules" / "@dynoxide" / "linux-x64" / "dy
 REGION = "us-east-1"
 # Generous, because a store that ends is noticed at once, and a slow machine is no failure.
 _READY_SECONDS = 300.0
-# The niceness of a store that no caller waits for: that of the similarity service, whose events it brings.
-_STANDS_BACK = 5
+# The niceness of the stores but Redis: that of the similarity service. Writes in bulk are most of their work, and as a
+# rule lookups wait for Redis alone.
+_STANDS_BACK = 10
 _VARIABLES = ("DYNAMODB_ENDPOINT", "EVENTBRIDGE_ENDPOINT", "SQS_ENDPOINT", "S3_ENDPOINT", "CLOUDFORMATION_ENDPOINT")
 
 
@@ -128,10 +129,8 @@ async def start(
             children.append(await _start_dynoxide(dynoxide, folder, ports["dynoxide"]))
         # ministack is needed unless each of its four services is elsewhere.
         if not all(given[name] for name in _VARIABLES[:4]):
-            # Nobody waits for queues and archives, but for DynamoDB.
-            niceness = _STANDS_BACK if given["DYNAMODB_ENDPOINT"] else 0
             folder = data / "ministack"
-            children.append(await _start_ministack(folder, ports["ministack"], on_line, save_seconds, niceness))
+            children.append(await _start_ministack(folder, ports["ministack"], on_line, save_seconds))
         if not redis:
             children.append(await _start_valkey(data / "valkey", ports["valkey"]))
             redis = f"redis://127.0.0.1:{ports['valkey']}/0"
@@ -179,9 +178,7 @@ def _ports(data: Path) -> dict[str, int]:
     return ports
 
 
-async def _start_ministack(
-    data: Path, port: int, on_line: processes.OnLine, save_seconds: float, niceness: int
-) -> processes.Child:
+async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, save_seconds: float) -> processes.Child:
     python = ROOT / ".venv-ministack" / "bin" / "python"
     if not python.exists():
         raise LaunchError("ministack is not installed in .venv-ministack: run 'make venv'")
@@ -208,7 +205,7 @@ async def _start_ministack(
     program = Path(__file__).with_name("ministack_main.py")
     # -P: this folder's modules must not shadow those of ministack.
     argv = [str(python), "-P", str(program)]
-    return await processes.start("ministack", argv, env=env, on_line=on_line, niceness=niceness)
+    return await processes.start("ministack", argv, env=env, on_line=on_line, niceness=_STANDS_BACK)
 
 
 async def _start_dynoxide(binary: Path, folder: Path | None, port: int) -> processes.Child:
@@ -217,7 +214,8 @@ async def _start_dynoxide(binary: Path, folder: Path | None, port: int) -> proce
         folder.mkdir(parents=True, exist_ok=True)
         argv += ["--db-path", str(folder / "table.db")]
     # It prints a line for each request that it refuses; if it dies, its last line is shown all the same.
-    return await processes.start("dynoxide", argv, env={"PATH": os.defpath}, on_line=lambda *_: None)
+    env = {"PATH": os.defpath}
+    return await processes.start("dynoxide", argv, env=env, on_line=lambda *_: None, niceness=_STANDS_BACK)
 
 
 async def _start_valkey(data: Path, port: int) -> processes.Child:
