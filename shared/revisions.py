@@ -11,6 +11,8 @@ from shared.errors import FailedPrecondition
 from shared.tokens import CONSISTENCY, NODE_ID, Integer, ListOf, TokenCodec
 
 MOST_NOTES = 20
+# Of joined tokens. A request waits for all of their notes, and looks for those that are missing again and again.
+MOST_JOINED_NOTES = 100
 # (incarnation, version) of a note: of two, the larger one is newer.
 Revision = tuple[int, int]
 
@@ -62,10 +64,12 @@ def encode(notes: Mapping[str, Revision]) -> str:
 def decode(token: str) -> Mapping[str, Revision]:
     """The newest revisions of the tokens, which commas join, by node id; none for "".
 
-    InvalidArgument (CONSISTENCY_TOKEN_INVALID) for other texts.
+    InvalidArgument (CONSISTENCY_TOKEN_INVALID) for other texts, and for more than MOST_JOINED_NOTES notes.
     """
     revisions: dict[str, Revision] = {}
     for each in token.split(","):
         for node_id, revision in (_TOKENS.decode(_BOUND, each) or {}).items():
             revisions[node_id] = max(revision, revisions.get(node_id, revision))
+    if len(revisions) > MOST_JOINED_NOTES:
+        raise CONSISTENCY.refused(f"names more than {MOST_JOINED_NOTES} notes")
     return revisions

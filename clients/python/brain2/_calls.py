@@ -20,7 +20,7 @@ from .errors import Aborted, Brain2Error, Cancelled, DeadlineExceeded, ResourceE
 _POLICY = Path(__file__).with_name("retry-policy.json")
 _MOST_TOKENS = 4096
 # What a search accepts as its consistency_token.
-_MOST_JOINED_BYTES = 4096
+_MOST_JOINED_BYTES, _MOST_JOINED_NOTES = 4096, 100
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.max_send_message_length", -1),
@@ -123,7 +123,7 @@ class Memory:
                 self._tokens.popitem(last=False)
             if context == "node":
                 self._unsearched[token] = set(node_ids)
-                while sum(len(each) + 1 for each in self._unsearched) > _MOST_JOINED_BYTES:
+                while self._is_too_long():
                     self._unsearched.popitem(last=False)
 
     def token(self, context: str, node_id: str) -> str:
@@ -133,6 +133,11 @@ class Memory:
     def newest(self, context: str) -> str:
         """The token of the last write of all."""
         return self._tokens.get((context, ""), "")
+
+    def _is_too_long(self) -> bool:
+        # A batch of more than 20 notes has the 20 last ones in its token.
+        notes = sum(min(len(node_ids), 20) for node_ids in self._unsearched.values())
+        return sum(len(each) + 1 for each in self._unsearched) > _MOST_JOINED_BYTES or notes > _MOST_JOINED_NOTES
 
     def unsearched(self) -> str:
         """The tokens of the last writes of notes that no search has waited for, joined by commas."""

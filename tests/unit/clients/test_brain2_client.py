@@ -80,6 +80,9 @@ def test_a_search_waits_once_for_each_of_the_last_writes_and_for_no_deleted_note
     assert tokens.split(",")[-1] == f"{99:0>200}"
     memory.searched(tokens)
     assert memory.unsearched() == ""
+    for batch in range(9):
+        memory.wrote("node", [f"n{batch}-{each}" for each in range(30)], str(batch))
+    assert memory.unsearched() == "4,5,6,7,8", "of each batch the token has twenty notes, and a search takes a hundred"
 
 
 def _rpc_error(code: grpc.StatusCode, *details: object) -> grpc.aio.AioRpcError:

@@ -22,3 +22,14 @@ def test_one_bad_token_among_good_ones_is_refused() -> None:
         with pytest.raises(InvalidArgument) as refused:
             revisions.decode(text)
         assert refused.value.reason == "CONSISTENCY_TOKEN_INVALID"
+
+
+def test_joined_tokens_name_a_hundred_notes_at_most() -> None:
+    tokens = [
+        revisions.encode({f"n{each}": (1, 1) for each in range(first, first + 20)}) for first in range(0, 120, 20)
+    ]
+    assert len(revisions.decode(",".join(tokens[:5]))) == 100
+    with pytest.raises(InvalidArgument) as refused:
+        revisions.decode(",".join(tokens))
+    assert refused.value.violations[0].field == "consistency_token"
+    assert len(revisions.decode(",".join([tokens[0]] * 10))) == 20, "the same notes count once"
