@@ -28,7 +28,7 @@ from shared.grpc.outgoing import Outgoing
 SERVICES = ("node", "graph", "similarity", "cleanup")
 # On busy cores the services that mostly work in the background stand back behind the others: nobody waits for a
 # cleanup, and most of what similarity does is to index and link what was imported.
-_NICENESS = {"similarity": 10, "cleanup": 15}
+_NICENESS = {"similarity": 10, "cleanup": 10}
 DEFAULT_PORT_BASE = 50051
 # Longer than a service's own drain, so that it is killed only when it hangs.
 _DRAIN_SECONDS = 65.0
