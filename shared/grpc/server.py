@@ -201,19 +201,19 @@ class _Methods(grpc.GenericRpcHandler):
         found = self._plain.get(handler_call_details.method)
         if found is None:
             return None
+        metadata = handler_call_details.invocation_metadata
         if self._begin is not None:
-            self._begin(handler_call_details.invocation_metadata)
-        request_id.current.set(RequestId(handler_call_details.invocation_metadata))
+            self._begin(metadata)
+        request_id.current.set(RequestId(metadata))
+        traceparent = _traceparent(metadata)
         if not self._expect_message():
-            telemetry.unsampled.set(telemetry.Unsampled(_traceparent(handler_call_details.invocation_metadata)))
+            telemetry.unsampled.set(telemetry.Unsampled(traceparent))
             return self._impatient[handler_call_details.method]
-        for key, value in handler_call_details.invocation_metadata:
-            if key == "traceparent" and len(value) >= telemetry.SHORTEST:
-                traceparent = str(value)
-                if self._records and telemetry.is_sampled(traceparent):
-                    return self._recorded[handler_call_details.method]
-                telemetry.unsampled.set(telemetry.Unsampled(traceparent))
-                return found
+        if traceparent:
+            if self._records and telemetry.is_sampled(traceparent):
+                return self._recorded[handler_call_details.method]
+            telemetry.unsampled.set(telemetry.Unsampled(traceparent))
+            return found
         if random.random() < self._ratio:
             telemetry.root_recorded.set(True)
             return self._recorded[handler_call_details.method]
@@ -222,8 +222,11 @@ class _Methods(grpc.GenericRpcHandler):
 
 
 def _traceparent(metadata: Iterable[tuple[str, str | bytes]]) -> str:
-    """The caller's trace, "" without one."""
-    return next((str(value) for key, value in metadata if key == "traceparent"), "")
+    """The caller's trace; "" without one that is long enough."""
+    for key, value in metadata:
+        if key == "traceparent" and len(value) >= telemetry.SHORTEST:
+            return str(value)
+    return ""
 
 
 def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None) -> int:
