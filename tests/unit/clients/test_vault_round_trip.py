@@ -1,7 +1,5 @@
 """A vault that nobody has changed is imported as the same notes and links, whatever the user has written in them."""
 
-import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -11,13 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clients.export import Records, write
 from deploy.local.importer.items import Item, Link, Note, Problem, Rejection, has_control
 from deploy.local.importer.main import open_source
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
+from tests.support.exports import CREATED, export, note_record
 
-_CREATED = "2026-01-01T00:00:00.123Z"
 # Everything that a file, Markdown, YAML, a tool for notes or a file system treats in its own way.
 TITLES = [
     "a/b/../c", "...", ".hidden", "x.md", "x", "X", "Ä", "A\u0308", "ß", "ss", "null", "~", "true", "007", "2026-01-01",
@@ -39,27 +36,8 @@ TEXTS = [
 ]  # fmt: skip
 
 
-def _note(node_id: str, title: str, text: str, **other: Any) -> dict[str, Any]:
-    found = {"kind": "note", "id": node_id, "title": title, "text": text, "tags": [], "aliases": [], "metadata": {}}
-    return {**found, "created": _CREATED, "updated": "2026-02-01T00:00:00Z", **other}
-
-
 def _edge(source: str, target: str, **other: Any) -> dict[str, Any]:
     return {"kind": "edge", "source_id": source, "target_id": target, "type": "related", "weight": 1.0, **other}
-
-
-async def _vault(to: Path, *records: dict[str, Any]) -> Path:
-    kinds = [record["kind"] for record in records]
-    end = {f"{kind}s": kinds.count(kind) for kind in ("note", "edge", "rejection")}
-
-    async def lines() -> AsyncIterator[str]:
-        for record in (*records, {"kind": "end", **end}):
-            yield json.dumps(record)
-
-    with Records() as exported:
-        await exported.read(lines())
-        write(exported, "markdown", to)
-    return to
 
 
 def _imported(path: Path) -> list[Item]:
@@ -71,7 +49,7 @@ def _wanted(record: dict[str, Any]) -> node_pb2.NewNode:
     node.tags.extend(record["tags"])
     node.aliases.extend(record["aliases"])
     node.metadata.update(record["metadata"])
-    node.create_time.FromDatetime(datetime.fromisoformat(_CREATED).astimezone(UTC))
+    node.create_time.FromDatetime(datetime.fromisoformat(CREATED).astimezone(UTC))
     return node
 
 
@@ -87,13 +65,13 @@ def _links(items: list[Item]) -> dict[tuple[str, str, str], graph_pb2.NewEdge]:
 
 @pytest.mark.parametrize("to", ["vault", "vault.zip", "logseq"])
 async def test_hostile_titles_texts_and_links_come_back(tmp_path: Path, to: str) -> None:
-    notes = [_note(f"n{n}", title, f"text {n}") for n, title in enumerate(TITLES)]
-    notes += [_note(f"t{n}", f"title {n}", text) for n, text in enumerate(TEXTS)]
-    notes.append(_note("T1", "", "no title"))
+    notes = [note_record(f"n{n}", title, f"text {n}") for n, title in enumerate(TITLES)]
+    notes += [note_record(f"t{n}", f"title {n}", text) for n, text in enumerate(TEXTS)]
+    notes.append(note_record("T1", "", "no title"))
     ids = [note["id"] for note in notes]
     edges = [_edge(one, other) for one, other in pairwise(ids)]
     edges += [_edge(ids[0], other, type="links_to", directed=True, weight=0.25) for other in ids[2:]]
-    items = _imported(await _vault(tmp_path / to, *notes, *edges))
+    items = _imported(await export(tmp_path / to, "markdown", *notes, *edges))
     found = _notes(items)
     assert found.keys() == set(ids)
     for note in notes:
@@ -127,8 +105,8 @@ async def test_every_note_comes_back(
     aliases: list[str],
     metadata: dict[str, str],
 ) -> None:
-    note = _note("n", title, text, tags=tags, aliases=aliases, metadata=metadata)
-    items = _imported(await _vault(tmp_path_factory.mktemp("vault") / "v", note))
+    note = note_record("n", title, text, tags=tags, aliases=aliases, metadata=metadata)
+    items = _imported(await export(tmp_path_factory.mktemp("vault") / "v", "markdown", note))
     assert _notes(items) == {"n": _wanted(note)}
     assert not [item for item in items if isinstance(item, Problem)]
 
@@ -138,7 +116,7 @@ async def test_every_kind_of_link_comes_back(tmp_path: Path) -> None:
         "auto_generated": True, "score": 0.5, "method": "lexical/2", "confirmed": True, "labels": {"k": "v"},
         "shared_keywords": [{"keyword": "tea", "contribution": 0.25}],
     }  # fmt: skip
-    notes = [_note(node_id, f"note {node_id}", "text") for node_id in "abc"]
+    notes = [note_record(node_id, f"note {node_id}", "text") for node_id in "abc"]
     edges = [
         _edge("a", "b", weight=0.0),
         _edge("a", "b", type="cools", directed=True, metadata=automatic, weight=0.5),
@@ -146,7 +124,7 @@ async def test_every_kind_of_link_comes_back(tmp_path: Path) -> None:
         _edge("a", "c", type="links_to", directed=True, metadata={"labels": {"source": "text"}}),
     ]
     rejection = {"kind": "rejection", "source_id": "b", "target_id": "c", "type": "related"}
-    items = _imported(await _vault(tmp_path / "vault", *notes, *edges, rejection))
+    items = _imported(await export(tmp_path / "vault", "markdown", *notes, *edges, rejection))
     found = _links(items)
     assert len(found) == 4
     for edge in edges:
@@ -166,16 +144,16 @@ async def test_every_kind_of_link_comes_back(tmp_path: Path) -> None:
 
 
 async def test_a_hub_of_many_thousand_links_stays_a_note(tmp_path: Path) -> None:
-    notes = [_note("hub", "Hub", "the text"), *(_note(f"n{n}", f"Note {n}", "x") for n in range(2500))]
+    notes = [note_record("hub", "Hub", "the text"), *(note_record(f"n{n}", f"Note {n}", "x") for n in range(2500))]
     edges = [_edge("hub", f"n{n}", metadata={"labels": {"long": "x" * 400}}) for n in range(2500)]
-    items = _imported(await _vault(tmp_path / "vault.zip", *notes, *edges))
+    items = _imported(await export(tmp_path / "vault.zip", "markdown", *notes, *edges))
     assert _notes(items)["hub"].content == "the text"
     assert len(_links(items)) == 2500
 
 
 async def test_a_deleted_note_is_imported_as_a_deleted_one(tmp_path: Path) -> None:
-    gone = _note("gone", "Gone", "text", delete_time="2026-02-01T00:00:00Z", purge_time="2026-03-01T00:00:00Z")
-    items = _imported(await _vault(tmp_path / "vault", _note("live", "Live", "text"), gone))
+    gone = note_record("gone", "Gone", "text", delete_time="2026-02-01T00:00:00Z", purge_time="2026-03-01T00:00:00Z")
+    items = _imported(await export(tmp_path / "vault", "markdown", note_record("live", "Live", "text"), gone))
     assert {item.node.node_id: item.deleted for item in items if isinstance(item, Note)} == {
         "live": False,
         "gone": True,
@@ -184,11 +162,11 @@ async def test_a_deleted_note_is_imported_as_a_deleted_one(tmp_path: Path) -> No
 
 async def test_what_a_person_changes_in_the_files_counts(tmp_path: Path) -> None:
     notes = [
-        _note("a", "A", "See [[C]]", tags=["old"], metadata={"k": "v"}),
-        _note("b", "B", "b"),
-        _note("c", "C", "c"),
+        note_record("a", "A", "See [[C]]", tags=["old"], metadata={"k": "v"}),
+        note_record("b", "B", "b"),
+        note_record("c", "C", "c"),
     ]
-    vault = await _vault(tmp_path / "vault", *notes, _edge("a", "b"))
+    vault = await export(tmp_path / "vault", "markdown", *notes, _edge("a", "b"))
     # The text is as it was exported, and its link is not among the links: the user has removed it.
     assert _links(_imported(vault)).keys() == {("a", "b", "related")}
     path = vault / "A.md"

@@ -1,8 +1,6 @@
 """Creating many edges in one call does not hold the event loop: other tasks run between them."""
 
-import asyncio
 import json
-from collections.abc import Awaitable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +17,7 @@ from shared.dynamo import Put, Table
 from shared.events.envelope import Event
 from shared.ids import UlidFactory
 from tests.support.clock import ManualClock
+from tests.support.turns import turns_during
 
 EDGES = 40
 
@@ -26,22 +25,6 @@ EDGES = 40
 @pytest.fixture(autouse=True)
 def every_value_ends_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.resilience.slices._SECONDS", 0.0)
-
-
-async def turns_during(work: Awaitable[object]) -> int:
-    """How often another task runs while the work does."""
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(other())
-    await work
-    task.cancel()
-    return turns
 
 
 class Stored:

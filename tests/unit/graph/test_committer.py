@@ -43,6 +43,25 @@ def components() -> Components:
     return Components(store, cache, committer)
 
 
+async def lose_the_caller(components: Components, trouble: Exception | None = None) -> None:
+    """Cancel the caller of a write while it is committed, and wait for its end. trouble: what the commit raises."""
+    committing, go = asyncio.Event(), asyncio.Event()
+
+    async def commit(journal: JournalEntry | None) -> None:
+        committing.set()
+        await go.wait()
+        if trouble is not None:
+            raise trouble
+
+    call = asyncio.create_task(components.committer.run(STALE, commit))
+    await committing.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    go.set()
+    await components.committer.drain()
+
+
 async def test_begin_before_and_finish_after_the_commit(components: Components) -> None:
     seen: list[object] = []
 
@@ -117,19 +136,7 @@ async def test_redis_that_comes_back_in_between_receives_the_invalidation_and_th
 
 
 async def test_a_caller_that_goes_away_leaves_a_whole_write(components: Components) -> None:
-    committing, go = asyncio.Event(), asyncio.Event()
-
-    async def commit(journal: JournalEntry | None) -> None:
-        committing.set()
-        await go.wait()
-
-    call = asyncio.create_task(components.committer.run(STALE, commit))
-    await committing.wait()
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    go.set()
-    await components.committer.drain()
+    await lose_the_caller(components)
     assert await components.states() == [CacheState.MISSING, CacheState.MISSING]
 
 
@@ -141,20 +148,7 @@ async def test_a_write_that_fails_after_its_caller_has_gone_is_logged_once(
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unread.append(context))
     gc.collect()  # what earlier tests left behind
     unread.clear()
-    committing, go = asyncio.Event(), asyncio.Event()
-
-    async def commit(journal: JournalEntry | None) -> None:
-        committing.set()
-        await go.wait()
-        raise trouble
-
-    call = asyncio.create_task(components.committer.run(STALE, commit))
-    await committing.wait()
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    go.set()
-    await components.committer.drain()
+    await lose_the_caller(components, trouble)
     gc.collect()  # asyncio reports an exception that was never read when its task is collected
     assert unread == []
     assert [record.message for record in caplog.records] == ["a write failed after its caller had gone"]

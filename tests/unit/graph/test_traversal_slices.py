@@ -1,6 +1,5 @@
 """Reading many long lists does not hold the event loop: other tasks run between them."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from services.graph_service.usecases.list_lookup import LookupResult
 from services.graph_service.usecases.memory_cache import MemoryCache
 from services.graph_service.usecases.neighbor_pages import NeighborPages
 from tests.support.clock import ManualClock
+from tests.support.turns import turns_during
 
 NOTES = 60
 STEPS = 3
@@ -56,15 +56,4 @@ async def test_other_tasks_run_between_two_lists(
     work: Callable[[], Awaitable[object]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.resilience.slices._SECONDS", 0.0)
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(other())
-    await work()
-    task.cancel()
-    assert turns >= 20
+    assert await turns_during(work()) >= 20

@@ -1,8 +1,6 @@
 """GraphML: an export comes back as the same notes and links, other tools' files are read, hostile ones do no harm."""
 
-import json
 import tracemalloc
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clients.export import Records, write
 from deploy.local.importer.graphml import GraphmlFile
 from deploy.local.importer.items import Item, Link, Note, Problem, Rejection, has_control
 from deploy.local.importer.jsonlines import item_of
 from deploy.local.importer.main import open_source
+from tests.support.exports import export, note_record
 
 _HEAD = '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">'
-
-
-def _note(node_id: str, title: str, text: str, **other: Any) -> dict[str, Any]:
-    found = {"kind": "note", "id": node_id, "title": title, "text": text, "tags": [], "aliases": [], "metadata": {}}
-    return {**found, "created": "2026-01-01T00:00:00.123Z", "updated": "2026-02-01T00:00:00Z", **other}
-
-
-async def _exported(to: Path, *records: dict[str, Any]) -> Path:
-    kinds = [record["kind"] for record in records]
-    end = {f"{kind}s": kinds.count(kind) for kind in ("note", "edge", "rejection")}
-
-    async def lines() -> AsyncIterator[str]:
-        for record in (*records, {"kind": "end", **end}):
-            yield json.dumps(record)
-
-    with Records() as exported:
-        await exported.read(lines())
-        write(exported, "graphml", to)
-    return to
 
 
 def _read(path: Path, text: str | bytes) -> list[Item]:
@@ -53,9 +32,11 @@ async def test_an_export_comes_back_as_the_same_notes_links_and_rejections(tmp_p
         "shared_keywords": [{"keyword": "tea, green", "contribution": 0.5}],
     }  # fmt: skip
     records: list[dict[str, Any]] = [
-        _note("tea", "Green <tea> & \"more\"", "One\r\ntwo\rthree\n\n\ttab ]]> &amp; <b>", tags=["a", "b, c", " d"]),
-        _note("pot", "", "\x00\x0bcontrol \ufffe", aliases=["Kyusu", "x, y"], metadata={"k": "\u2028"}),
-        _note("gone", " blanks ", "", delete_time="2026-03-01T00:00:00Z"),
+        note_record(
+            "tea", "Green <tea> & \"more\"", "One\r\ntwo\rthree\n\n\ttab ]]> &amp; <b>", tags=["a", "b, c", " d"]
+        ),
+        note_record("pot", "", "\x00\x0bcontrol \ufffe", aliases=["Kyusu", "x, y"], metadata={"k": "\u2028"}),
+        note_record("gone", " blanks ", "", delete_time="2026-03-01T00:00:00Z"),
         {"kind": "edge", "source_id": "tea", "target_id": "pot", "type": "related", "weight": 0.1 + 0.2,
          "metadata": metadata},
         {"kind": "edge", "source_id": "pot", "target_id": "tea", "type": "cools", "directed": True, "weight": 0.0},
@@ -63,7 +44,7 @@ async def test_an_export_comes_back_as_the_same_notes_links_and_rejections(tmp_p
          "metadata": {"labels": {"source": "text"}}},
         {"kind": "rejection", "source_id": "gone", "target_id": "tea", "type": "related"},
     ]  # fmt: skip
-    items = list(open_source(await _exported(tmp_path / "graph.graphml", *records)))
+    items = list(open_source(await export(tmp_path / "graph.graphml", "graphml", *records)))
     wanted = [item_of("", record) for record in records]
     assert [item.node for item in items if isinstance(item, Note)] == [
         item.node for item in wanted if isinstance(item, Note)
@@ -83,8 +64,8 @@ _LINE = st.text(st.characters(codec="utf-8"), max_size=30).filter(lambda text: n
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(title=_LINE, text=st.text(st.characters(codec="utf-8"), max_size=200), tags=st.lists(_LINE, max_size=4))
 async def test_every_text_comes_back(tmp_path: Path, title: str, text: str, tags: list[str]) -> None:
-    record = _note("a", title, f"x{text}", tags=list(tags))
-    [found] = list(GraphmlFile(await _exported(tmp_path / "graph.graphml", record)))
+    record = note_record("a", title, f"x{text}", tags=list(tags))
+    [found] = list(GraphmlFile(await export(tmp_path / "graph.graphml", "graphml", record)))
     wanted = item_of("", record)
     assert isinstance(found, Note)
     assert isinstance(wanted, Note)
@@ -94,8 +75,11 @@ async def test_every_text_comes_back(tmp_path: Path, title: str, text: str, tags
 async def test_what_a_person_has_changed_in_another_tool_counts(tmp_path: Path) -> None:
     edge = {"kind": "edge", "source_id": "a", "target_id": "a2", "type": "related", "weight": 0.5,
             "metadata": {"auto_generated": True, "score": 0.5}}  # fmt: skip
-    notes = [_note("a", "\ufffeOld", "x", tags=["one", "two"], metadata={"kept": "yes"}), _note("a2", "B", "y")]
-    path = await _exported(tmp_path / "graph.graphml", *notes, edge)
+    notes = [
+        note_record("a", "\ufffeOld", "x", tags=["one", "two"], metadata={"kept": "yes"}),
+        note_record("a2", "B", "y"),
+    ]
+    path = await export(tmp_path / "graph.graphml", "graphml", *notes, edge)
     text = path.read_text(encoding="utf-8")
     for old, new in (("> Old<", ">New<"), (">one, two<", ">three<"), (">0.5<", ">0.75<"),
                      ('confirmed">false<', 'confirmed">true<')):  # fmt: skip
