@@ -17,7 +17,7 @@ gRPC's resource quota was considered: grpcio has no way to set it.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import grpc
 
 from protos.options.rules import MethodTraits
 from shared.config import ServerConfig
-from shared.errors import ResourceExhausted
+from shared.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted
 
 Context = grpc.aio.ServicerContext[Any, Any]
 BUSY_SECONDS = 0.2
@@ -127,6 +127,7 @@ class Admission:
         most = config.max_subscriptions
         self.subscriptions = Lane("subscriptions", "TOO_MANY_SUBSCRIPTIONS", most, max(1, most // 4))
         self.health_watches = Lane("health watches", "TOO_MANY_SUBSCRIPTIONS", most, max(1, most // 4))
+        self.reflections = Lane("reflections", "TOO_MANY_SUBSCRIPTIONS", most, max(1, most // 4))
         self.bulk = Lane("bulk calls", "BULK_BUSY", config.max_bulk_rpcs, max(1, config.max_bulk_rpcs // 2))
         self.callers = Share("calls", "SERVER_BUSY", max(1, self.limit // 2), BUSY_SECONDS)
         # Calls whose headers have arrived and whose message has not.
@@ -196,6 +197,21 @@ class Admission:
         self._unread_by[connection] -= size
         if not self._unread_by[connection]:
             del self._unread_by[connection]
+
+
+async def first_message(requests: AsyncIterator[bytes]) -> bytes:
+    """The first message of a call whose handler gRPC began with the headers.
+
+    InvalidArgument (MALFORMED_REQUEST): the call ends without a message.
+    DeadlineExceeded: no message came within MESSAGE_SECONDS.
+    """
+    try:
+        async with asyncio.timeout(MESSAGE_SECONDS):
+            return await anext(aiter(requests))
+    except StopAsyncIteration:
+        raise InvalidArgument("the call has no message", reason="MALFORMED_REQUEST") from None
+    except TimeoutError:
+        raise DeadlineExceeded(f"no message came within {MESSAGE_SECONDS:g} s") from None
 
 
 def busy(why: str) -> ResourceExhausted:

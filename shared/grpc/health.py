@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2
 
-from shared.errors import InvalidArgument, ResourceExhausted
-from shared.grpc.admission import Lane
+from shared.errors import DeadlineExceeded, InvalidArgument, ResourceExhausted
+from shared.grpc.admission import Lane, first_message
 from shared.grpc.middleware import answer, parser
 
 SERVICE = "grpc.health.v1.Health"
@@ -47,28 +47,31 @@ class Health:
         self._wake()
 
     def handler(self) -> "grpc.GenericRpcHandler":
-        """The handler of the service. It decodes requests itself: of garbled ones gRPC would log a traceback."""
+        """The handler of the service. It reads and decodes requests itself: gRPC would wait without end for a message
+        that doesn't come, and log a traceback of one that is garbled."""
 
-        async def check(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+        async def check(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
             try:
-                response = await self.check(_parse(data), context)
-            except InvalidArgument as error:
+                request = _parse(await first_message(requests))
+            except (InvalidArgument, DeadlineExceeded) as error:
                 answer(context, error)
                 return b""
-            return bytes(response.SerializeToString())
+            return bytes((await self.check(request, context)).SerializeToString())
 
-        async def watch(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[bytes]:
+        async def watch(
+            requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
+        ) -> AsyncIterator[bytes]:
             try:
-                request = _parse(data)
-            except InvalidArgument as error:
+                request = _parse(await first_message(requests))
+            except (InvalidArgument, DeadlineExceeded) as error:
                 answer(context, error)
                 return
             async for response in self.watch(request, context):
                 yield response.SerializeToString()
 
         methods: dict[str, Any] = {
-            "Check": grpc.unary_unary_rpc_method_handler(check),
-            "Watch": grpc.unary_stream_rpc_method_handler(watch),
+            "Check": grpc.stream_unary_rpc_method_handler(check),
+            "Watch": grpc.stream_stream_rpc_method_handler(watch),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
 

@@ -18,9 +18,9 @@ from google.protobuf.message_factory import GetMessageClass
 from protos.options.rules import traits
 from shared import request_id, telemetry
 from shared.config import ServerConfig
-from shared.errors import Brain2Error, DeadlineExceeded, InvalidArgument
+from shared.errors import DeadlineExceeded, InvalidArgument
 from shared.grpc import field_limits, health, middleware, reflection, tls, tracing
-from shared.grpc.admission import MESSAGE_SECONDS, Admission
+from shared.grpc.admission import Admission, first_message
 from shared.grpc.auth import Guard, check_exposure, make_guard
 from shared.grpc.metered import RpcMetrics
 from shared.grpc.middleware import (
@@ -112,7 +112,8 @@ class GrpcServer:
         server.add_generic_rpc_handlers((_Methods(self._methods, recorded, self._guard, self._calls.admission),))
         server.add_generic_rpc_handlers((self._health.handler(),))
         if self._config.reflection:
-            reflection.add((*self._names, health.SERVICE), server)
+            names = (*self._names, health.SERVICE)
+            server.add_generic_rpc_handlers((reflection.handler(names, self._calls.admission.reflections),))
         port = _bind(server, self._config.listen, self._credentials)
         await server.start()
         self._server = server
@@ -251,16 +252,11 @@ def _impatient_handler(info: MethodInfo, serve: Serve) -> _RpcHandler:
 
     async def read(requests: AsyncIterator[bytes], context: Context) -> Any:
         try:
-            async with asyncio.timeout(MESSAGE_SECONDS):
-                request = await anext(aiter(requests))
-        except StopAsyncIteration:
-            error: Brain2Error = InvalidArgument("the call has no message", reason="MALFORMED_REQUEST")
-        except TimeoutError:
-            error = DeadlineExceeded(f"no message came within {MESSAGE_SECONDS:g} s")
-        else:
-            return await serve(request, context)
-        middleware.answer(context, error)
-        return b""
+            request = await first_message(requests)
+        except (InvalidArgument, DeadlineExceeded) as error:
+            middleware.answer(context, error)
+            return b""
+        return await serve(request, context)
 
     make: Any = grpc.stream_stream_rpc_method_handler if info.server_streaming else grpc.stream_unary_rpc_method_handler
     handler: _RpcHandler = make(read)

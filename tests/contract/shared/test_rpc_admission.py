@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from shared import errors, request_id, telemetry
 from shared.grpc import admission
@@ -21,6 +22,7 @@ from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel,
 from tests.support.waiting import within
 
 PATH = f"/{NAME}/"
+HEALTH = "/grpc.health.v1.Health/"
 
 
 class Peer:
@@ -147,7 +149,7 @@ async def test_answers_that_nobody_reads_are_bounded() -> None:
 
 async def test_calls_without_a_message_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "_MOST_SILENT", 2)
-    monkeypatch.setattr("shared.grpc.server.MESSAGE_SECONDS", 0.2)
+    monkeypatch.setattr(admission, "MESSAGE_SECONDS", 0.2)
     async with serving() as target, plain_channel(target) as channel, Channels(attempts=1) as channels:
         silent = [channel.stream_unary(PATH + "GetEcho")() for _ in range(5)]
         async with within(10):
@@ -163,6 +165,30 @@ async def test_calls_without_a_message_are_bounded(monkeypatch: pytest.MonkeyPat
         async with within(10):
             while (await stub.GetEcho(Echo(text="a"))).text != "a":
                 pass
+
+
+async def test_a_question_for_health_without_a_message_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MESSAGE_SECONDS", 0.2)
+    async with serving() as target, plain_channel(target) as channel:
+        check, watch = channel.stream_unary(HEALTH + "Check"), channel.stream_stream(HEALTH + "Watch")
+        async with within(10):
+            for call in (check(), watch()):
+                assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            for call in (check(iter([])), watch(iter([]))):
+                assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_reflections_have_a_limit_per_connection() -> None:
+    async with serving(max_subscriptions=4, reflection=True) as target, plain_channel(target) as channel:
+        ask = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+        question = reflection_pb2.ServerReflectionRequest(list_services="")
+        first = ask()
+        await first.write(question)
+        assert (await first.read()).list_services_response.service
+        with pytest.raises(grpc.aio.AioRpcError) as found:
+            await anext(aiter(ask(iter([question]))))
+        assert from_rpc_error(found.value).reason == "TOO_MANY_SUBSCRIPTIONS"
+        first.cancel()
 
 
 async def test_a_call_beside_too_many_silent_ones_has_the_ids_that_its_lines_need(

@@ -15,6 +15,7 @@ from shared.grpc import deadline
 from shared.grpc.client import Channels
 from shared.grpc.middleware import Handler, MethodInfo
 from shared.grpc.server import BindError, GrpcServer
+from shared.grpc.status import from_rpc_error
 from shared.tokens import PAGE, Integer, TokenCodec
 from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, server_config, serving
 from tests.support.waiting import within
@@ -158,6 +159,44 @@ async def test_reflection_describes_every_kind_of_symbol() -> None:
         replies = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(asked))
         found = [reply.WhichOneof("message_response") async for reply in replies]
     assert found == ["file_descriptor_response"] * 4 + ["error_response"] * 2
+
+
+@pytest.mark.parametrize(
+    "question", [b"\xff\xff", b"\x1a\x7fx", b"\x1a\x02\xff\xfe", b"\x1a" + b"\xff" * 12, bytes(5000)]
+)
+async def test_a_garbled_question_for_reflection_is_an_error_of_the_caller(
+    question: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(reflection=True) as target, grpc.aio.insecure_channel(target) as channel:
+        ask: Any = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await ask(iter([question])).read()
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert from_rpc_error(refused.value).reason == "MALFORMED_REQUEST"
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_strange_questions_for_reflection_are_answered(caplog: pytest.LogCaptureFixture) -> None:
+    asked = [
+        reflection_pb2.ServerReflectionRequest(),
+        reflection_pb2.ServerReflectionRequest(file_by_filename="../etc/passwd"),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="." * 1000),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="\0\n"),
+        reflection_pb2.ServerReflectionRequest(all_extension_numbers_of_type="x"),
+        *(
+            reflection_pb2.ServerReflectionRequest(
+                file_containing_extension=reflection_pb2.ExtensionRequest(
+                    containing_type=f"{NAME.rpartition('.')[0]}.Echo", extension_number=number
+                )
+            )
+            for number in (0, 1, -1, 2**31 - 1)
+        ),
+    ]
+    async with serving(reflection=True) as target, plain_channel(target) as channel:
+        replies = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(asked))
+        found = [reply.WhichOneof("message_response") async for reply in replies]
+    assert found == ["error_response"] * len(asked)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 async def test_unix_sockets_are_served(tmp_path: Path) -> None:
