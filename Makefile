@@ -154,12 +154,10 @@ chaos: venv ## Break a running stack on purpose and count what is lost (ARGS=--c
 fuzz: venv ## Send 200,000 hostile requests to a stack of its own, and count what breaks
 	@exec $(PY) -m tests.fuzz $(ARGS)
 
-# pip-audit isn't a dependency: it needs a network, and the locks decide what is installed. It looks at every lock.
-PIP_AUDIT ?= pip-audit
-audit: ## Look the locked dependencies up in the databases of known vulnerabilities (needs pip-audit and a network)
-	@command -v $(PIP_AUDIT) >/dev/null || { echo "brain2: make audit needs pip-audit (pip install pip-audit)" >&2; exit 1; }
-	@for lock in requirements/*.txt; do echo "brain2: $$lock"; \
-	  $(PIP_AUDIT) --require-hashes --disable-pip --progress-spinner off -r "$$lock"; done
+# pip-audit isn't a dependency: it needs a network, and the locks decide what is installed.
+export PIP_AUDIT
+audit: venv ## Look the locked dependencies up in the databases of known vulnerabilities (needs pip-audit, npm and a network)
+	@exec $(PY) -m deploy.audit
 
 ##### Keep it
 
