@@ -21,7 +21,11 @@ from shared.ids import Clock
 GCRA = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local due = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now) + tonumber(ARGV[1])
+local due = tonumber(redis.call('GET', KEYS[1]) or 0)
+-- Past the tolerance: a server whose clock was ahead wrote it, before this one took its place. Without this the user
+-- would be refused until the clock of this server is there, too.
+if due < now or due > now + tonumber(ARGV[2]) then due = now end
+due = due + tonumber(ARGV[1])
 local wait = due - now - tonumber(ARGV[2])
 if wait > 0 then return math.ceil(wait) end
 redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000))

@@ -1,11 +1,12 @@
 """The public keys of the token issuer (a JWKS, RFC 7517), from a file or a URL, kept in memory.
 
 An unknown key id makes the keys be read again, at most once in cooldown_seconds, so that forged ids can't cause a flood
-of fetches. While the issuer can't be reached, the last keys stay in use. PyJWT's own PyJWKClient was considered: it
-blocks the event loop.
+of fetches. While the issuer can't be reached, or answers anything but a JWKS with a usable key, the last keys stay in
+use. PyJWT's own PyJWKClient was considered: it blocks the event loop.
 """
 
 import asyncio
+import contextvars
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -22,7 +23,8 @@ from shared.ids import Clock
 log = logging.getLogger(__name__)
 
 _MOST_BYTES = 256 * 1024
-_SHORTEST_RSA_BITS = 2048
+# OpenSSL verifies with nothing longer.
+_RSA_BITS = range(2048, 16_385)
 _FETCH_SECONDS = 5.0
 # Which algorithms a key of a type (and curve) can verify. Symmetric keys (kty oct) are never used.
 _ALGORITHMS: Mapping[tuple[str, str], tuple[str, ...]] = {
@@ -72,8 +74,7 @@ class Jwks:
         self._fetch = fetch or self._read
         self._keys: Keys | None = None
         self._tried = float("-inf")
-        self._lock = asyncio.Lock()
-        self._refreshing: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
 
     async def get(self, kid: str) -> VerifyingKey | None:
         """The key of this id; None when the issuer has none.
@@ -81,10 +82,13 @@ class Jwks:
         Unavailable (ISSUER_KEYS_UNAVAILABLE): the keys were never read and can't be read now.
         """
         if self._keys is None or kid not in self._keys:
-            await self._read_again(unless_younger=self._cooldown)
-        elif self._clock.monotonic() - self._tried >= self._refresh and self._refreshing is None:
+            if (reading := self._read_again(unless_younger=self._cooldown)) is not None:
+                # All callers wait for one read, which goes on when one of them ends: else callers with short deadlines
+                # could cause a flood of fetches, or keep every fetch from its end.
+                await asyncio.shield(reading)
+        else:
             # Beside the calls: none of them waits for an issuer that is slow or away.
-            self._refreshing = asyncio.create_task(self._refresh_aged(), name="jwks")
+            self._read_again(unless_younger=self._refresh)
         if self._keys is None:
             raise Unavailable(
                 "the keys of the token issuer can't be read now",
@@ -97,33 +101,32 @@ class Jwks:
         return found
 
     async def close(self) -> None:
-        """End a fetch that still runs."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+        """End a read that still runs."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
 
-    async def _refresh_aged(self) -> None:
+    def _read_again(self, unless_younger: float) -> "asyncio.Task[None] | None":
+        """The read that runs, or a new one; None when the last one ended less than these seconds ago."""
+        if self._reading is None and self._clock.monotonic() - self._tried >= unless_younger:
+            # An empty context: the read belongs to no call.
+            self._reading = asyncio.create_task(self._read_keys(), name="jwks", context=contextvars.Context())
+        return self._reading
+
+    async def _read_keys(self) -> None:
         try:
-            await self._read_again(unless_younger=self._refresh)
+            keys = await asyncio.to_thread(parse, await self._fetch())
+            if not keys:
+                raise ValueError("no key of the JWKS can be used")
+            self._keys = keys
+        except Exception as error:  # whatever the issuer answered, the last keys serve on
+            log.warning(
+                "the keys of the token issuer can't be read, the last ones stay in use",
+                extra={"kept": len(self._keys or ()), "error": type(error).__name__},
+            )
         finally:
-            self._refreshing = None
-
-    async def _read_again(self, unless_younger: float) -> None:
-        """Read the keys, unless they were read, or the last attempt was made, less than these seconds ago."""
-        if self._clock.monotonic() - self._tried < unless_younger:
-            return
-        async with self._lock:  # concurrent calls wait for one fetch
-            if self._clock.monotonic() - self._tried < unless_younger:
-                return
-            try:
-                self._keys = parse(await self._fetch())
-            except (OSError, ValueError, RecursionError, aiohttp.ClientError, TimeoutError) as error:
-                kept = 0 if self._keys is None else len(self._keys)
-                log.warning(
-                    "the keys of the token issuer can't be read, the last ones stay in use",
-                    extra={"kept": kept, "error": type(error).__name__},
-                )
             self._tried = self._clock.monotonic()
+            self._reading = None
 
     async def _read(self) -> bytes:
         if not self._source.startswith(("http://", "https://")):
@@ -146,6 +149,7 @@ def parse(body: bytes) -> Keys:
     if type(document) is not dict or type(document.get("keys")) is not list:
         raise ValueError("not a JWKS")
     found: Keys = {}
+    unusable: list[str] = []
     for each in document["keys"]:
         if type(each) is not dict or each.get("use", "sig") != "sig":
             continue
@@ -158,9 +162,11 @@ def parse(body: bytes) -> Keys:
             # The public part only: a private key in the JWKS must not be used as one.
             public = {name: value for name, value in each.items() if name not in ("d", "p", "q", "dp", "dq", "qi")}
             key = jwt.PyJWK(public, algorithm=names[0]).key
-            if each["kty"] == "RSA" and key.key_size < _SHORTEST_RSA_BITS:
-                raise ValueError("the key is too short")
+            if each["kty"] == "RSA" and key.key_size not in _RSA_BITS:
+                raise ValueError("the key is too short or too long")
             found[str(each.get("kid", ""))] = VerifyingKey(key, names)
-        except (jwt.PyJWTError, ValueError, TypeError, KeyError):
-            log.warning("a key of the token issuer can't be used", extra={"kid": str(each.get("kid", ""))[:64]})
+        except (jwt.PyJWTError, ValueError, TypeError, KeyError, OverflowError):
+            unusable.append(str(each.get("kid", ""))[:64])
+    if unusable:
+        log.warning("keys of the token issuer can't be used", extra={"keys": len(unusable), "first": unusable[0]})
     return found

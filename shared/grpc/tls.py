@@ -25,7 +25,7 @@ class ServerCertificates:
 
     def __init__(self, config: ServerSecurity) -> None:
         self._paths = [config.tls_cert, config.tls_key] + ([config.tls_client_ca] if config.tls_client_ca else [])
-        self._stamp = stamped.stamp(self._paths)
+        self._stamp = self._refused = stamped.stamp(self._paths)
         self._mutual = bool(config.tls_client_ca)
         try:
             self._current = self._read()
@@ -48,15 +48,16 @@ class ServerCertificates:
     def fetch(self) -> "grpc.ServerCertificateConfiguration | None":
         """The files' present content, or None when nothing has changed. gRPC calls it in a thread of its own."""
         stamp = stamped.stamp(self._paths)
-        if stamp == self._stamp:
+        if stamp in (self._stamp, self._refused):
             return None
         try:
             self._current = self._read()
         except (OSError, ssl.SSLError) as error:
-            # Also while the files are being replaced one by one: the next handshake reads them again.
+            # Also while the files are being replaced one by one: they are read again when they have changed.
+            self._refused = stamp
             log.warning("the TLS files can't be used, the former ones stay in use: %s", error)
             return None
-        self._stamp = stamp
+        self._stamp = self._refused = stamp
         log.info("the TLS files were read again")
         return self._current
 
@@ -122,5 +123,6 @@ def _unusable(files: Mapping[str, str], error: OSError) -> ConfigError:
 
 def _pair(certificate: str, key: str) -> tuple[bytes, bytes]:
     """The bytes of the key and the certificate; ssl.SSLError when they don't belong together."""
-    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    # Without a password OpenSSL would ask the terminal for that of an encrypted key, and wait.
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     return Path(key).read_bytes(), Path(certificate).read_bytes()

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives import serialization
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -36,6 +37,8 @@ from tests.support.waiting import within
 GRAPH = graph_pb2.DESCRIPTOR.services_by_name["GraphService"]
 NODE = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
 GET_NEIGHBORS = next(method for method in METHODS if method.name == "GetNeighbors")
+GET_STATS = next(method for method in METHODS if method.name == "GetGraphStats")
+GET_EDGE = next(method for method in METHODS if method.name == "GetEdge")
 GET_NODE = next(method for method in METHODS if method.name == "GetNode")
 WATCH = next(method for method in METHODS if method.name == "WatchEdges")
 ISSUED = Issuer()
@@ -347,6 +350,77 @@ async def test_certificates_change_without_a_restart(tmp_path: Path) -> None:
         channels.outgoing.reload()
         await stub.GetNode(request_for(GET_NODE, "ada"))
         assert len(seen) == 3
+
+
+async def test_files_change_under_running_calls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Calls go on over their connection; new connections meet the newest whole files; wrong ones are logged once."""
+    first, second = Authority(tmp_path, "first"), Authority(tmp_path, "second")
+    certificate, old, new = first.issue("server"), first.issue("old"), second.issue("new")
+    clients = tmp_path / "clients.pem"
+    clients.write_bytes(Path(first.path).read_bytes())
+    files = {"tls_cert": certificate[0], "tls_key": certificate[1], "tls_client_ca": str(clients)}
+    servicer = Waiting()
+    server = GrpcServer(server_config(**files), [(GRAPH, servicer)])
+    target = f"127.0.0.1:{await server.start()}"
+
+    async def connects(pair: tuple[str, str], ca: str) -> bool:
+        """Whether a new connection with this certificate, to a server of this authority, serves a call."""
+        security = ClientSecurity(tls_ca=ca, tls_cert=pair[0], tls_key=pair[1])
+        async with Channels(security=security, attempts=1, patience=0) as channels:
+            try:
+                await channels.stub(target, GRAPH).GetGraphStats(request_for(GET_STATS, "ada"), timeout=3)
+            except Unavailable:
+                return False
+        return True
+
+    try:
+        security = ClientSecurity(tls_ca=first.path, tls_cert=old[0], tls_key=old[1])
+        async with Channels(security=security, attempts=1, patience=0) as channels:
+            running = asyncio.create_task(
+                channels.stub(target, GRAPH).GetEdge(request_for(GET_EDGE, "ada"), timeout=100)
+            )
+            await servicer.begun.acquire()
+            # Other authorities of clients: who had a certificate of the first one has no way in any more.
+            clients.write_bytes(Path(second.path).read_bytes())
+            assert not await connects(old, first.path)
+            assert await connects(new, first.path)
+            # Garbage, nothing, half a file, no file: the former files serve, and each state is logged once.
+            whole = [Path(path).read_bytes() for path in (certificate[0], clients)]
+            for path, garbled in (
+                (clients, b"garbage"),
+                (clients, b""),
+                (Path(certificate[0]), whole[0][: len(whole[0]) // 2]),
+                (Path(certificate[1]), b"-----BEGIN PRIVATE KEY-----"),
+                (clients, None),
+            ):
+                kept = path.read_bytes()
+                path.write_bytes(garbled) if garbled is not None else path.unlink()
+                caplog.clear()
+                assert await connects(new, first.path)
+                assert await connects(new, first.path)
+                refused = [record for record in caplog.records if "TLS files can't be used" in record.message]
+                assert len(refused) == 1
+                path.write_bytes(kept)
+            # The server's own certificate, of another authority.
+            for own, other in zip(certificate, second.issue("next"), strict=True):
+                Path(own).write_bytes(Path(other).read_bytes())
+            assert await connects(new, second.path)
+            assert not await connects(new, first.path)
+            assert not running.done()
+            servicer.go.set()
+            await running
+    finally:
+        await server.stop(0)
+
+
+def test_an_encrypted_key_is_refused_without_a_question(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).issue("server")
+    read = serialization.load_pem_private_key(Path(key).read_bytes(), None)
+    encryption = serialization.BestAvailableEncryption(b"secret")
+    pem = read.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    Path(key).write_bytes(pem)
+    with pytest.raises(ConfigError, match="BRAIN2_TLS"):
+        GrpcServer(server_config(tls_cert=certificate, tls_key=key), [])
 
 
 def test_wrong_tls_files_stop_the_start(tmp_path: Path) -> None:

@@ -134,6 +134,36 @@ async def test_keys_come_over_http_and_a_huge_answer_is_refused() -> None:
         await runner.cleanup()
 
 
+async def test_a_caller_that_ends_leaves_the_fetch_to_the_others() -> None:
+    """Else callers with short deadlines would cause a flood of fetches, and none of them would come to its end."""
+    issuer, clock = Issuer(), ManualClock()
+    go, fetches = asyncio.Event(), 0
+
+    async def fetch() -> bytes:
+        nonlocal fetches
+        fetches += 1
+        await go.wait()
+        return issuer.jwks()
+
+    jwks = Jwks("", clock, fetch=fetch)
+    for _ in range(5):
+        caller = asyncio.create_task(jwks.get("key-0"))
+        await run_ready()
+        caller.cancel()
+        await asyncio.gather(caller, return_exceptions=True)
+    patient = asyncio.create_task(jwks.get("key-0"))
+    await run_ready()
+    go.set()
+    assert await patient is not None
+    assert fetches == 1
+
+
+def test_unusable_keys_cost_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    assert parse(json.dumps({"keys": [{"kty": "RSA", "kid": f"k{number}"} for number in range(1000)]}).encode()) == {}
+    (record,) = caplog.records
+    assert (record.__dict__["keys"], record.__dict__["first"]) == (1000, "k0")
+
+
 def test_only_public_keys_for_signatures_are_used() -> None:
     issuer = Issuer()
     (good,) = json.loads(issuer.jwks())["keys"]
@@ -152,7 +182,9 @@ def test_only_public_keys_for_signatures_are_used() -> None:
             parse(wrong)
 
 
-@pytest.mark.parametrize("answer", [b"", b"\xff", b"[" * 100_000, b'{"keys": 1}'])
+@pytest.mark.parametrize(
+    "answer", [b"", b"\xff", b"[" * 100_000, b'{"keys": 1}', b'{"keys": []}', b'{"keys": [{"kty": "oct", "k": "eA"}]}']
+)
 async def test_a_garbled_answer_of_the_issuer_keeps_the_last_keys(answer: bytes) -> None:
     issuer, clock = Issuer(), ManualClock()
     answers = [issuer.jwks(), answer]
