@@ -166,6 +166,21 @@ def test_time_grows_with_the_length_and_not_with_its_square(name: str) -> None:
         assert taken < allowed, f"{make(12)!r}…: {len(long)} characters took {taken:.2f} s"
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_text_is_too_strange(name: str) -> None:
+    work, draw = FUNCTIONS[name], random.Random(2)
+    work("\u6f22_")
+    work("@\u6f22[[a|@")
+    for _ in range(1_000):
+        pieces = draw.sample(PIECES, draw.randint(1, 5))
+        text = "".join(draw.choices(pieces, k=draw.randint(1, 12)))
+        try:
+            work(text)
+        except Exception as error:
+            error.add_note(f"the text is {text!a}")
+            raise
+
+
 def test_the_bound_finds_an_expression_that_backtracks() -> None:
     quadratic = re.compile(r"[a-z]+(?:[_-]+?[a-z]+|_)*")
     text = "a" + "_" * 8_000

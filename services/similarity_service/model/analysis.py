@@ -265,6 +265,8 @@ class Analyser:
 
     def _compound(self, token: str) -> list[tuple[str, str]]:
         """Pieces of a word that may be joined by / - . & _ + or apostrophes; the loosest joint is cut first."""
+        if not token:  # what is left of a token that has only joints beside an @ or beside letters without spaces
+            return []
         if token.isalnum():
             return self._word(token)
         if dated := _date(token):
