@@ -100,8 +100,6 @@ def table(found: dict[str, Any]) -> str:
         ]
         for name, title in _TITLES.items():
             now, was, old = found["now"][size.name][name], before[size.name][name], there[name]
-            if name == "create_linked":
-                title = f"create, index, {now['links']} links (before: {was['links']})"
             lines.append(
                 f"| {title} | **{now['write_units']:g}** ({was['write_units']:g}) | {now['own_write_units']:g} |"
                 f" {now['read_units']:g}"

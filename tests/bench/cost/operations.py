@@ -26,18 +26,23 @@ SIZES = (Size("1 KB", 700), Size("256 KB", 256 * 1024))
 
 
 async def measure(world: World, size: Size) -> dict[str, dict[str, Any]]:
-    """Operation -> the numbers of its bill. create_linked: see LINKS; its number of links is in "links"."""
+    """Operation -> the numbers of its bill. create_linked is a note with LINKS automatic links."""
     user, other, words = f"ada-{size.content_bytes}", f"bob-{size.content_bytes}", Words()
     found: dict[str, dict[str, Any]] = {}
 
     async def count(name: str, work: Any, user_id: str = user) -> None:
         found[name] = (await world.cost(work, user_id)).numbers()
 
-    about = await make_peers(world, user, words)
-    text = words.text(about, size.content_bytes)
+    groups = await make_peers(world, user, words)
+    about = [word for group in groups for word in group]
+    # It mentions each of the others, as a note does that is linked with them.
+    mentions = ". ".join(map(title_of, groups))
+    text = f"{mentions}. {words.text(about, size.content_bytes - len(mentions) - 2)}"
     await count("create_linked", create(world, user, "note", "a title", text))
     neighbors = graph_pb2.GetNeighborsRequest(user_id=user, node_id="note")
-    found["create_linked"]["links"] = len((await world.graph.GetNeighbors(neighbors)).neighbors)
+    links = len((await world.graph.GetNeighbors(neighbors)).neighbors)
+    if links != LINKS:
+        raise RuntimeError(f"the note got {links} links, and not {LINKS}: its cost can't be compared")
 
     lonely = words.text(words.some(60), size.content_bytes)
     await count("create", create(world, other, "note", "a title", lonely), other)
@@ -64,18 +69,23 @@ async def measure(world: World, size: Size) -> dict[str, dict[str, Any]]:
     return found
 
 
-async def make_peers(world: World, user_id: str, words: Words) -> list[str]:
-    """Notes without a word in common, to each of which a note of all the returned words is linked."""
-    # Whatever the default threshold is: a fifth of the words is enough.
+async def make_peers(world: World, user_id: str, words: Words) -> list[list[str]]:
+    """The words of each of some notes, which share none. A note that mentions all of their titles is linked to each."""
+    # Whatever the default threshold is: a title and a fifth of the words is enough.
     settings = similarity_pb2.UserSettings(link_threshold=0.05)
     asked = similarity_pb2.UpdateUserSettingsRequest(user_id=user_id, settings=settings)
     asked.update_mask.paths.append("link_threshold")
     await world.similarity.UpdateUserSettings(asked)
     groups = [words.some(12) for _ in range(LINKS)]
     for number, group in enumerate(groups):
-        await create(world, user_id, f"peer-{number}", " ".join(group[:2]), words.text(group, 700))
+        await create(world, user_id, f"peer-{number}", title_of(group), words.text(group, 700))
     await world.quiet(user_id)
-    return [word for group in groups for word in group]
+    return groups
+
+
+def title_of(group: list[str]) -> str:
+    """The title of a note of these words."""
+    return " ".join(group[:2])
 
 
 async def create(world: World, user_id: str, node_id: str, title: str, content: str) -> None:
