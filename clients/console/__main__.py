@@ -6,6 +6,7 @@ import uvicorn
 
 from clients.console.app import build
 from clients.console.config import ConfigError, load
+from clients.console.protocol import HeadTimeout
 
 
 def main(argv: list[str]) -> int:
@@ -19,6 +20,7 @@ def main(argv: list[str]) -> int:
         app,
         host=config.host,
         port=config.port,
+        http=HeadTimeout,
         ssl_certfile=config.certificate,
         ssl_keyfile=config.key,
         log_level="warning",

@@ -289,7 +289,7 @@ def _query_message(request: Request) -> bytes:
     if request.query_params.get("base64") != "1":
         return message.encode()
     try:
-        return base64.urlsafe_b64decode(message + "=" * (-len(message) % 4))
+        return base64.b64decode(message + "=" * (-len(message) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise refusal("invalid_argument", "message is not base64", "MALFORMED_REQUEST") from None
 

@@ -54,6 +54,10 @@ async def test_a_note_is_written_and_its_links_are_read(http: httpx2.AsyncClient
     answer = await _call(http, NODE + "GetNode", user_id=user, node_id="a")
     got = await http.get(NODE + "GetNode", params={"message": json.dumps({"userId": user, "nodeId": "a"})})
     assert got.json() == answer
+    message = base64.urlsafe_b64encode(json.dumps({"userId": user, "nodeId": "a"}).encode()).decode().rstrip("=")
+    assert (await http.get(NODE + "GetNode", params={"message": message, "base64": "1"})).json() == answer
+    garbled = await http.get(NODE + "GetNode", params={"message": f"{message}!", "base64": "1"})
+    assert (garbled.status_code, garbled.json()["message"]) == (400, "message is not base64")
     assert (await http.get(NODE + "DeleteNode")).status_code == 405
     in_protobuf = await http.post(
         NODE + "GetNode",
