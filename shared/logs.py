@@ -96,7 +96,8 @@ def _short(value: object) -> object:
 
 
 class Unrepeated(logging.Filter):
-    """Lets the same message of a library through once in quiet_seconds."""
+    """Lets the same message of a library through once in quiet_seconds, and none about a caller that was gone when gRPC
+    sent its answer: that is no fault, and the traceback would hide those that are."""
 
     def __init__(self, quiet_seconds: float = _QUIET_SECONDS) -> None:
         super().__init__()
@@ -106,6 +107,8 @@ class Unrepeated(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.name.partition(".")[0] not in _REPEATERS:
             return True
+        if record.exc_info and type(record.exc_info[1]).__name__ == "ExecuteBatchError":
+            return False
         # The place in the code identifies a message, because its text may hold numbers that vary.
         key = (record.name, record.lineno)
         last = self._last.get(key)

@@ -134,6 +134,16 @@ def test_the_same_trouble_is_told_again_after_a_while() -> None:
     ]
 
 
+def test_a_caller_that_was_gone_before_its_answer_is_no_error(stream: io.StringIO) -> None:
+    class ExecuteBatchError(Exception):
+        """As grpc._cython.cygrpc has it."""
+
+    for error in (ExecuteBatchError("gone"), RuntimeError("a defect")):
+        logging.getLogger("grpc._cython.cygrpc").error("raised in core", exc_info=error)
+    (line,) = stream.getvalue().splitlines()
+    assert "a defect" in line
+
+
 def test_what_a_user_sent_is_cut_in_a_line() -> None:
     long = "x" * 4_000_000
     record = logging.LogRecord("brain2", logging.INFO, "x.py", 1, "refused %s", (long,), None)
