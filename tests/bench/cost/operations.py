@@ -34,10 +34,7 @@ async def measure(world: World, size: Size) -> dict[str, dict[str, Any]]:
         found[name] = (await world.cost(work, user_id)).numbers()
 
     groups = await make_peers(world, user, words)
-    about = [word for group in groups for word in group]
-    # It mentions each of the others, as a note does that is linked with them.
-    mentions = ". ".join(map(title_of, groups))
-    text = f"{mentions}. {words.text(about, size.content_bytes - len(mentions) - 2)}"
+    text = text_about(groups, words, size.content_bytes)
     await count("create_linked", create(world, user, "note", "a title", text))
     neighbors = graph_pb2.GetNeighborsRequest(user_id=user, node_id="note")
     links = len((await world.graph.GetNeighbors(neighbors)).neighbors)
@@ -56,7 +53,7 @@ async def measure(world: World, size: Size) -> dict[str, dict[str, Any]]:
     await count("read_hit", world.nodes.GetNode(read))
     await count("lookup_miss", world.graph.GetNeighbors(neighbors))
     await count("lookup_hit", world.graph.GetNeighbors(neighbors))
-    search = similarity_pb2.SearchNodesRequest(user_id=user, query=" ".join(about[:3]))
+    search = similarity_pb2.SearchNodesRequest(user_id=user, query=" ".join(groups[0][:3]))
     await count("search", world.similarity.SearchNodes(search))
 
     deletion = node_pb2.DeleteNodeRequest(user_id=user, node_id="note")
@@ -81,6 +78,12 @@ async def make_peers(world: World, user_id: str, words: Words) -> list[list[str]
         await create(world, user_id, f"peer-{number}", title_of(group), words.text(group, 700))
     await world.quiet(user_id)
     return groups
+
+
+def text_about(groups: list[list[str]], words: Words, size: int) -> str:
+    """A text of so many bytes with the words of all groups. It mentions the titles of their notes."""
+    mentions = ". ".join(map(title_of, groups))
+    return f"{mentions}. {words.text([word for group in groups for word in group], size - len(mentions) - 2)}"
 
 
 def title_of(group: list[str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from tests.bench.cost import units
-from tests.bench.cost.operations import LINKS, create, make_peers, update
+from tests.bench.cost.operations import LINKS, create, make_peers, text_about, update
 from tests.bench.cost.world import Words, World, world
 from tests.support.stores import fresh_user
 
@@ -23,7 +23,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
 
 async def test_a_note_of_1_kb_with_five_links(stack: World) -> None:
     user, words = fresh_user(), Words()
-    text = words.text(await make_peers(stack, user, words), 700)
+    text = text_about(await make_peers(stack, user, words), words, 700)
     bill = await stack.cost(create(stack, user, "note", "a title", text), user)
     asked = graph_pb2.GetNeighborsRequest(user_id=user, node_id="note")
     assert len((await stack.graph.GetNeighbors(asked)).neighbors) == LINKS
