@@ -118,6 +118,11 @@ async def test_a_visit_by_keyboard(person: Person) -> None:
     assert found["closed"]
 
 
+async def test_a_movement_on_a_slow_machine_draws_less_and_a_rest_draws_everything(person: Person) -> None:
+    found = await drive(person.url, "move")
+    assert found == {"errors": [], "reduced": True, "whole": True}
+
+
 async def test_a_person_rejects_confirms_and_makes_links(person: Person) -> None:
     action = {"from": "tea", "reject": "Tabby cat", "confirm": "Uji", "link": "Clay vessel"}
     drawn = await drive(person.url, "act", json.dumps(action))

@@ -70,6 +70,22 @@ try {
     console.error("ready");
     await page.waitForFunction((key) => window.brain2.drawn().edges.includes(key), argument, { timeout: 30_000 });
     found.seen = true;
+  } else if (action === "move") {
+    // As where frames come late: a movement draws one note and one edge. At rest the picture is whole again.
+    await arranged();
+    const picture = async () => (await page.locator("#stage").screenshot()).toString("base64");
+    const whole = await picture();
+    await page.evaluate(() => {
+      window.brain2.motion.most = 0.25;
+      const move = () => { window.brain2.sigma.getCamera().setState({ angle: 1e-6 * Math.random() }); window.moving = requestAnimationFrame(move); };
+      move();
+    });
+    await page.waitForSelector("#stage.reduced");
+    found.reduced = await picture() !== whole;
+    await page.evaluate(() => { cancelAnimationFrame(window.moving); window.brain2.sigma.getCamera().setState({ angle: 0 }); });
+    await page.waitForSelector("#stage:not(.reduced)");
+    await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+    found.whole = await picture() === whole;
   } else if (action.startsWith("screenshot")) {
     await arranged();
     if (argument.includes("=")) { const [file, id] = argument.split("="); await page.evaluate((note) => window.brain2.choose(note), id); await page.waitForTimeout(800); await page.screenshot({ path: file }); }
@@ -82,18 +98,31 @@ try {
     }));
     found.first_paint_ms = Math.round(paint);
     found.graph_drawn_ms = Number(await page.evaluate(() => document.body.dataset.ready));
-    // Frames while the camera moves, with the layout at work and after it.
-    const frames = () => page.evaluate(() => new Promise((resolve) => {
-      const camera = window.brain2.sigma.getCamera(), began = performance.now();
-      let count = 0, longest = 0, last = began;
-      const frame = (now) => {
-        longest = Math.max(longest, now - last); last = now; count++;
-        camera.setState({ x: 0.5 + 0.1 * Math.sin(now / 300), ratio: 0.6 + 0.3 * Math.sin(now / 500) });
-        if (now - began < 3000) requestAnimationFrame(frame);
-        else resolve({ fps: Math.round(count / ((now - began) / 1000)), longest_frame_ms: Math.round(longest) });
-      };
-      requestAnimationFrame(frame);
-    }));
+    // Frames while the camera moves, with the layout at work and after it; and of a page without any note, where the browser
+    // does the same for a frame but draws nothing. Each begins when the frames of the one before have been presented.
+    const frames = () => page.evaluate(async () => {
+      await new Promise((resolve) => {
+        const began = performance.now();
+        let last = began, quick = 0;
+        const frame = (now) => {
+          quick = now - last < 100 ? quick + 1 : 0;
+          last = now;
+          if (quick > 5 || now - began > 10_000) resolve(); else requestAnimationFrame(frame);
+        };
+        requestAnimationFrame(frame);
+      });
+      return await new Promise((resolve) => {
+        const camera = window.brain2.sigma.getCamera(), began = performance.now();
+        let count = 0, longest = 0, last = began;
+        const frame = (now) => {
+          longest = Math.max(longest, now - last); last = now; count++;
+          camera.setState({ x: 0.5 + 0.1 * Math.sin(now / 300), ratio: 0.6 + 0.3 * Math.sin(now / 500) });
+          if (now - began < 3000) requestAnimationFrame(frame);
+          else resolve({ fps: Math.round(10_000 * count / (now - began)) / 10, longest_frame_ms: Math.round(longest) });
+        };
+        requestAnimationFrame(frame);
+      });
+    });
     found.moving_while_arranging = await frames();
     await arranged();
     found.moving = await frames();
@@ -110,6 +139,8 @@ try {
     await heap.send("HeapProfiler.collectGarbage");
     const { usedSize } = await heap.send("Runtime.getHeapUsage");
     found.heap_mb = Math.round(usedSize / 1e6);
+    await page.evaluate(() => window.brain2.sigma.getGraph().clear());
+    found.empty = await frames();
   } else throw new Error(`there is no action ${action}`);
 } finally {
   await context.close();

@@ -4,15 +4,18 @@ import Sigma from "sigma";
 import FA2Layout from "graphology-layout-forceatlas2/worker";
 import { inferSettings } from "graphology-layout-forceatlas2";
 import { Api, CallError, type Change, type Edge, type Hit, type Note } from "./api";
+import * as look from "./look";
 import * as model from "./model";
+import { limited, Motion } from "./motion";
 
 // A layout runs in its worker for so long, by the number of notes; then positions are stored and stay.
 const layoutSeconds = (notes: number) => Math.min(25, 3 + notes / 1500);
 // So long the lists wait for the watch: a service that is busy must not keep the page empty.
 const WATCH_WAIT_MS = 2000;
-// From this many edges on they are hidden while the camera moves.
+// Above this many edges, those of other notes are hidden while a note is chosen.
 const MANY_EDGES = 30_000;
-const PALETTE = ["#4269d0", "#d08a1b", "#e0574a", "#3aa39a", "#4f9d4f", "#c2679f", "#8a63c9", "#9c6b4e", "#5b8fd6", "#7d8a97"];
+// So many groups are named in the legend.
+const NAMED_GROUPS = 8;
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const element = <K extends keyof HTMLElementTagNameMap>(tag: K, text = "", className = "") => {
@@ -25,8 +28,9 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 class Page {
   private view = model.newView();
-  private sigma: Sigma<model.NodeAttributes, { edge: Edge; size: number }> | null = null;
+  private sigma: Sigma<model.NodeAttributes, model.EdgeAttributes> | null = null;
   private layout: FA2Layout | null = null;
+  private motion: Motion | null = null;
   private watching = new AbortController();
   private chosen: string | null = null;
   private hovered: string | null = null;
@@ -51,15 +55,10 @@ class Page {
       setTimeout(resolve, WATCH_WAIT_MS);
     });
     const [positions] = await Promise.all([model.storedPositions(userId), begun.then(() => this.load())]);
-    let missing = 0;
-    this.view.updateEachNodeAttributes((id, attributes) => {
-      const at = positions.get(id);
-      if (!at) { missing++; return attributes; }
-      return { ...attributes, x: at[0], y: at[1] };
-    }, { attributes: ["x", "y"] });
     for (const change of early) this.apply(change);
     live = true;
     model.measure(this.view);
+    const missing = model.place(this.view, positions);
     this.choices();
     this.draw();
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
@@ -69,10 +68,12 @@ class Page {
   }
 
   private async load(): Promise<void> {
+    const notes: Note[] = [], edges: Edge[] = [];
     await Promise.all([
-      (async () => { for await (const notes of this.api.notes()) for (const note of notes) model.putNote(this.view, note); })(),
-      (async () => { for await (const edges of this.api.edges()) for (const edge of edges) model.putEdge(this.view, edge); })(),
+      (async () => { for await (const part of this.api.notes()) notes.push(...part); })(),
+      (async () => { for await (const part of this.api.edges()) edges.push(...part); })(),
     ]);
+    model.fill(this.view, notes, edges);
   }
 
   private stop(): void {
@@ -81,6 +82,7 @@ class Page {
     this.layout = null;
     this.sigma?.kill();
     this.sigma = null;
+    this.motion = null;
     delete document.body.dataset["ready"];
     this.close();
   }
@@ -141,49 +143,92 @@ class Page {
   private draw(): void {
     const style = getComputedStyle(document.documentElement);
     // Read once: the reducers run for every note and edge.
-    const colours = Object.fromEntries(["--ink", "--soft", "--line", "--edge", "--panel", "--accent"].map((name) => [name, style.getPropertyValue(name).trim()]));
+    const colours = Object.fromEntries(["--ink", "--soft", "--line", "--edge", "--page", "--accent"].map((name) => [name, style.getPropertyValue(name).trim()]));
     const colour = (name: string) => colours[name]!;
-    const many = this.view.size > MANY_EDGES;
+    const labels = new look.Labels(colour("--ink"), colour("--page"));
+    const programs = limited(() => this.motion?.limit() ?? Infinity);
     this.select();
     this.sigma = new Sigma(this.view, $("stage"), {
-      labelColor: { color: colour("--ink") }, defaultEdgeColor: colour("--edge"), labelRenderedSizeThreshold: 6,
-      labelDensity: 0.6, hideEdgesOnMove: many, hideLabelsOnMove: many, zIndex: true, minCameraRatio: 0.005, maxCameraRatio: 4,
-      defaultDrawNodeHover: (context, data, settings) => {
-        context.font = `${settings.labelSize}px ${settings.labelFont}`;
-        const text = data.label ?? "", width = context.measureText(text).width;
-        context.fillStyle = colour("--panel");
-        context.fillRect(data.x + data.size, data.y - 11, width + 10, 22);
-        context.fillStyle = colour("--ink");
-        context.fillText(text, data.x + data.size + 5, data.y + 5);
-      },
+      labelColor: { color: colour("--ink") }, labelFont: "system-ui, sans-serif", labelSize: 13, labelRenderedSizeThreshold: 4,
+      labelDensity: 1.5, labelGridCellSize: 90, zIndex: true, minCameraRatio: 0.005, maxCameraRatio: 4, minEdgeThickness: 1.7,
+      nodeProgramClasses: { circle: programs.notes },
+      edgeProgramClasses: { line: programs.edges, lit: programs.lit },
+      defaultDrawNodeLabel: (context, data, font) => labels.add(context, data, font),
+      defaultDrawNodeHover: (context, data, font) => labels.draw(context, data, font, []),
       nodeReducer: (id, data) => this.drawnNode(id, data, colour),
       edgeReducer: (key, data) => this.drawnEdge(key, data, colour),
     });
+    this.sigma.on("afterRender", () => labels.paint());
+    this.motion = new Motion(this.sigma, $("stage"), () => Math.max(this.view.order, this.view.size));
+    if (this.layout) this.motion.arrange(true);
+    this.legend();
     this.sigma.on("clickNode", ({ node }) => void this.choose(node));
     this.sigma.on("clickStage", () => this.close());
-    this.sigma.on("enterNode", ({ node }) => { this.hovered = node; this.sigma?.refresh({ skipIndexation: true }); });
-    this.sigma.on("leaveNode", () => { this.hovered = null; this.sigma?.refresh({ skipIndexation: true }); });
+    this.sigma.on("enterNode", ({ node }) => this.hover(node));
+    this.sigma.on("leaveNode", () => this.hover(null));
+  }
+
+  private hover(id: string | null): void {
+    this.hovered = id;
+    this.sigma?.refresh({ skipIndexation: true });
+  }
+
+  /** The rank of a note's group, the largest first; null for a note without one. */
+  private group(id: string): number | null {
+    const { tags, community } = this.view.getNodeAttributes(id);
+    if ($<HTMLSelectElement>("colour").value === "tag") return tags[0] === undefined ? null : this.tags.indexOf(tags[0]);
+    return this.view.degree(id) ? community : null;
   }
 
   private drawnNode(id: string, data: model.NodeAttributes, colour: (name: string) => string) {
     if (!this.shown.has(id)) return { ...data, hidden: true };
-    const group = $<HTMLSelectElement>("colour").value === "tag" ? this.tagNumber(data.tags[0]) : data.community;
-    const drawn = { ...data, color: group < 0 ? colour("--soft") : PALETTE[group % PALETTE.length]!, highlighted: false, zIndex: 0 };
+    const group = this.group(id);
+    const size = data.size * look.scale(this.view.order);
+    const drawn = { ...data, size, color: group === null ? colour("--soft") : look.groupColour(group), highlighted: false, zIndex: 0 };
     const focus = this.hovered ?? this.chosen;
     if (focus && id !== focus && !this.view.areNeighbors(id, focus)) return { ...drawn, color: colour("--line"), label: "" };
-    if (id === focus) return { ...drawn, highlighted: true, zIndex: 2, size: data.size + 2 };
+    if (id === focus) return { ...drawn, highlighted: true, zIndex: 2, size: size + 2 };
     return { ...drawn, zIndex: focus ? 1 : 0, forceLabel: !!focus };
   }
 
-  private drawnEdge(key: string, data: { edge: Edge; size: number }, colour: (name: string) => string) {
-    const hidden = !model.showsEdge(data.edge, this.filters);
+  private drawnEdge(key: string, data: model.EdgeAttributes, colour: (name: string) => string) {
     const focus = this.hovered ?? this.chosen;
     const lit = focus !== null && this.view.hasExtremity(key, focus);
-    return { ...data, hidden: hidden || (focus !== null && !lit && this.view.size > MANY_EDGES), color: lit ? colour("--accent") : colour("--edge"), zIndex: lit ? 1 : 0 };
+    const hidden = !model.showsEdge(data.edge, this.filters) || (focus !== null && !lit && this.view.size > MANY_EDGES);
+    const size = data.size * look.scale(this.view.order);
+    // Only the chosen note's edges are drawn by another program: a change of it costs as much as a new graph.
+    const type = this.chosen !== null && this.view.hasExtremity(key, this.chosen) ? "lit" : "line";
+    if (lit) return { ...data, hidden, size: size + 0.5, type, color: colour("--accent") };
+    if (focus !== null) return { ...data, hidden, size, type, color: look.faint(colour("--line"), 0.5) };
+    const group = this.group(data.edge.sourceId);
+    const own = group !== null && group === this.group(data.edge.targetId) ? look.groupColour(group) : colour("--edge");
+    return { ...data, hidden, size, type, color: look.faint(own, look.edgeShare(this.view.size)) };
+  }
+
+  /** Names the largest groups: a tag, or the note of a community that has the most edges. */
+  private legend(): void {
+    const byTag = $<HTMLSelectElement>("colour").value === "tag";
+    const groups = new Map<number, { name: string; notes: number; degree: number }>();
+    for (const id of this.shown) {
+      const group = this.group(id);
+      if (group === null) continue;
+      const found = groups.get(group) ?? { name: "", notes: 0, degree: -1 };
+      const degree = this.view.degree(id);
+      if (byTag) found.name = `#${this.tags[group]}`;
+      else if (degree > found.degree) { found.degree = degree; found.name = this.view.getNodeAttribute(id, "label"); }
+      found.notes++;
+      groups.set(group, found);
+    }
+    const largest = [...groups].filter(([, { notes }]) => notes > 1).sort((a, b) => b[1].notes - a[1].notes || a[0] - b[0]);
+    $("legend").replaceChildren(...largest.slice(0, NAMED_GROUPS).map(([group, { name, notes }]) => {
+      const row = element("li"), dot = element("span", "", "dot");
+      dot.style.background = look.groupColour(group);
+      row.append(dot, element("span", name, "name"), element("span", notes.toLocaleString(), "notes"));
+      return row;
+    }));
   }
 
   private tags: string[] = [];
-  private tagNumber(tag: string | undefined): number { return tag === undefined ? -1 : this.tags.indexOf(tag); }
 
   /** The notes that the filters show; what is drawn, and what the tests read. */
   private select(): void {
@@ -195,6 +240,7 @@ class Page {
   private refresh(): void {
     this.select();
     this.sigma?.refresh();
+    this.legend();
     if (this.chosen) this.list(this.chosen);
   }
 
@@ -205,11 +251,13 @@ class Page {
     this.layout = new FA2Layout(this.view, { settings, getEdgeWeight: (_, attributes) => attributes["edge"].weight || 0.01 });
     const layout = this.layout;
     layout.start();
+    this.motion?.arrange(true);
     document.body.dataset["layout"] = "running";
     setTimeout(() => {
       if (this.layout !== layout) return;
       layout.kill();
       this.layout = null;
+      this.motion?.arrange(false);
       // The next visit draws the notes where they are from now on.
       void model.storePositions(this.api.userId, this.view).then(() => {
         if (!this.layout) document.body.dataset["layout"] = "done";
@@ -321,7 +369,7 @@ class Page {
     say(`${count(this.shown.size, "note")} shown`);
   }
 
-  recolour(): void { this.sigma?.refresh({ skipIndexation: true }); }
+  recolour(): void { this.sigma?.refresh({ skipIndexation: true }); this.legend(); }
 
   redraw(): void { if (this.sigma) { this.sigma.kill(); this.draw(); } }
 

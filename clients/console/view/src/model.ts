@@ -11,10 +11,13 @@ export interface NodeAttributes {
   label: string; x: number; y: number; size: number; tags: string[]; created: number; community: number; known: boolean;
   hiddenNote: boolean;
 }
-export type View = Graph<NodeAttributes, { edge: Edge; size: number }>;
+// The distance between notes before a layout, in the units of the layout.
+const SPACING = 12;
+export interface EdgeAttributes { edge: Edge; size: number }
+export type View = Graph<NodeAttributes, EdgeAttributes>;
 
 export function newView(): View {
-  return new Graph<NodeAttributes, { edge: Edge; size: number }>({ multi: true, type: "mixed", allowSelfLoops: false });
+  return new Graph<NodeAttributes, EdgeAttributes>({ multi: true, type: "mixed", allowSelfLoops: false });
 }
 
 export function edgeKey(edge: Edge): string {
@@ -47,6 +50,16 @@ export function dropEdge(view: View, edge: Edge): void {
   if (view.hasEdge(edgeKey(edge))) view.dropEdge(edgeKey(edge));
 }
 
+/** Adds the notes of most edges and the heaviest edges first: the first ones are drawn while the picture moves. */
+export function fill(view: View, notes: Note[], edges: Edge[]): void {
+  const degrees = new Map<string, number>();
+  for (const { sourceId, targetId } of edges) for (const id of [sourceId, targetId]) degrees.set(id, (degrees.get(id) ?? 0) + 1);
+  notes.sort((a, b) => (degrees.get(b.nodeId) ?? 0) - (degrees.get(a.nodeId) ?? 0));
+  edges.sort((a, b) => (b.weight ?? 0) - (a.weight ?? 0));
+  for (const note of notes) putNote(view, note);
+  for (const edge of edges) putEdge(view, edge);
+}
+
 /** Sizes by degree and communities by Louvain, seeded so that a reload gives the same colours. */
 export function measure(view: View): void {
   view.updateEachNodeAttributes((id, attributes) =>
@@ -64,6 +77,40 @@ export function measure(view: View): void {
   const rank = new Map(ranked.map(([community], index) => [community, index]));
   view.updateEachNodeAttributes((id, attributes) =>
     ({ ...attributes, community: rank.get(found[id]!) ?? 0 }), { attributes: ["community"] });
+}
+
+/**
+ * Places the notes: at the stored place, or else near the notes of their community. Answers how many had no stored place.
+ * Communities without any stored place lie on a spiral, the largest in the middle; a layout begins well from there.
+ */
+export function place(view: View, positions: Map<string, [number, number]>): number {
+  interface Room { x: number; y: number; placed: number; notes: number }
+  const rooms = new Map<number, Room>();
+  view.forEachNode((id, { community }) => {
+    const room = rooms.get(community) ?? { x: 0, y: 0, placed: 0, notes: 0 };
+    const at = positions.get(id);
+    if (at) { room.x += at[0]; room.y += at[1]; room.placed++; }
+    room.notes++;
+    rooms.set(community, room);
+  });
+  let before = 0;
+  for (const [, room] of [...rooms].sort((a, b) => a[0] - b[0])) {
+    // So far from the middle that the communities before it have room.
+    const turn = 2.4 * before ** 0.5, radius = SPACING * Math.sqrt(before + room.notes / 2);
+    if (room.placed) { room.x /= room.placed; room.y /= room.placed; }
+    else { room.x = radius * Math.cos(turn); room.y = radius * Math.sin(turn); }
+    before += room.notes;
+  }
+  let missing = 0;
+  view.updateEachNodeAttributes((id, attributes) => {
+    const at = positions.get(id);
+    if (at) return { ...attributes, x: at[0], y: at[1] };
+    missing++;
+    const room = rooms.get(attributes.community)!;
+    const random = seeded(hash(id)), angle = 2 * Math.PI * random(), radius = SPACING * Math.sqrt(room.notes * random() / 4);
+    return { ...attributes, x: room.x + radius * Math.cos(angle), y: room.y + radius * Math.sin(angle) };
+  }, { attributes: ["x", "y"] });
+  return missing;
 }
 
 /** The notes within `depth` steps of a note, itself included. */
@@ -91,12 +138,11 @@ export function showsEdge(edge: Edge, filters: Filters): boolean {
   return (!filters.type || edge.type === filters.type) && (edge.weight ?? 0) >= filters.minWeight;
 }
 
-/** A place that depends on the id alone, so that a graph without stored positions begins alike each time. */
+/** What is known of a note that only an edge has named; place() and nearby() move it. */
 function fresh(id: string): NodeAttributes {
   const random = seeded(hash(id));
-  const angle = 2 * Math.PI * random(), radius = 100 * Math.sqrt(random());
   return {
-    label: id, x: radius * Math.cos(angle), y: radius * Math.sin(angle), size: 2, tags: [], created: 0, community: 0,
+    label: id, x: 100 * (random() - 0.5), y: 100 * (random() - 0.5), size: 2, tags: [], created: 0, community: 0,
     known: false, hiddenNote: false,
   };
 }
