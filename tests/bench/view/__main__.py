@@ -2,9 +2,9 @@
 
 The API is answered by a small server of this process with a made-up graph (communities and hubs, three edges a note),
 so that the page alone is measured. Without a graphics card the browser draws by software, which is its slowest case.
-script_ms_a_frame is what the page itself does for a frame, which a graphics card does not change. empty is the same page
-without a note, where the browser only puts the layers of the page together: no page can be faster on that machine, and
-share_of_empty is how near the graph comes to it (frames a second with the graph by those without it, while moving).
+script_ms_a_frame is what the page itself does for a frame, which a graphics card does not change. empty is the same
+page without a note, where the browser only puts the layers of the page together: it draws no more frames than that.
+share_of_empty is how near the graph comes to it: frames a second while moving, divided by those of empty.
 """
 
 import argparse
