@@ -39,14 +39,20 @@ class Channels:
         self._targets = dict(targets)
         self._credentials = credentials
         self._channels: dict[str, grpc.aio.Channel] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.is_open = True
         self.makes_spans = False
         """Whether interceptors make a span of each call, and pass it on."""
 
     def of(self, context: str) -> grpc.aio.Channel:
-        """The channel to a service, opened at its first use."""
+        """The channel to a service, opened at its first use. RuntimeError on another event loop than the first call's."""
         if not self.is_open:
             raise Cancelled("the client is closed", reason="CLIENT_CLOSED")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError("the client belongs to the event loop of its first call; use one client for each loop")
         if context not in self._channels:
             options = (*_OPTIONS, ("grpc.service_config", service_config()))
             target, interceptors = self._targets[context], tracing_interceptors()

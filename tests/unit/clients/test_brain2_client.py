@@ -20,6 +20,7 @@ from clients.python.brain2 import (
     Brain2,
     Brain2Sync,
     Cancelled,
+    DeadlineExceeded,
     Internal,
     InvalidArgument,
     ResourceExhausted,
@@ -198,6 +199,20 @@ def test_the_policy_of_retries_is_the_documented_one() -> None:
 def test_a_time_needs_a_zone() -> None:
     with pytest.raises(ValueError, match="zone"):
         in_utc(datetime(2026, 1, 1))  # noqa: DTZ001
+
+
+def test_a_client_is_refused_on_another_event_loop() -> None:
+    brain = Brain2("localhost:1", user="ada", timeout=0.2)
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        with pytest.raises((Unavailable, DeadlineExceeded)):
+            first.run_until_complete(brain.notes.get("tea"))
+        with pytest.raises(RuntimeError, match="one client for each loop"):
+            second.run_until_complete(brain.notes.get("tea"))
+    finally:
+        first.run_until_complete(brain.close())
+        first.close()
+        second.close()
 
 
 def test_a_closed_twin_answers_and_closes_again() -> None:
