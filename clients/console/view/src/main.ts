@@ -176,7 +176,7 @@ class Page {
   /** The rank of a note's group, the largest first; null for a note without one. */
   private group(id: string): number | null {
     const { tags, community } = this.view.getNodeAttributes(id);
-    if ($<HTMLSelectElement>("colour").value === "tag") return tags[0] === undefined ? null : this.tags.indexOf(tags[0]);
+    if (this.byTag) return tags[0] === undefined ? null : this.tags.indexOf(tags[0]);
     return this.view.degree(id) ? community : null;
   }
 
@@ -207,14 +207,13 @@ class Page {
 
   /** Names the largest groups: a tag, or the note of a community that has the most edges. */
   private legend(): void {
-    const byTag = $<HTMLSelectElement>("colour").value === "tag";
     const groups = new Map<number, { name: string; notes: number; degree: number }>();
     for (const id of this.shown) {
       const group = this.group(id);
       if (group === null) continue;
       const found = groups.get(group) ?? { name: "", notes: 0, degree: -1 };
       const degree = this.view.degree(id);
-      if (byTag) found.name = `#${this.tags[group]}`;
+      if (this.byTag) found.name = `#${this.tags[group]}`;
       else if (degree > found.degree) { found.degree = degree; found.name = this.view.getNodeAttribute(id, "label"); }
       found.notes++;
       groups.set(group, found);
@@ -229,6 +228,7 @@ class Page {
   }
 
   private tags: string[] = [];
+  private byTag = false;
 
   /** The notes that the filters show; what is drawn, and what the tests read. */
   private select(): void {
@@ -369,7 +369,12 @@ class Page {
     say(`${count(this.shown.size, "note")} shown`);
   }
 
-  recolour(): void { this.sigma?.refresh({ skipIndexation: true }); this.legend(); }
+  /** Colours the notes by their first tag, or by their community. */
+  colour(byTag: boolean): void {
+    this.byTag = byTag;
+    this.sigma?.refresh({ skipIndexation: true });
+    this.legend();
+  }
 
   redraw(): void { if (this.sigma) { this.sigma.kill(); this.draw(); } }
 
@@ -497,7 +502,7 @@ $("weight").addEventListener("input", () => { $("weight-shown").textContent = St
 $("tag").addEventListener("change", () => page.filter({ tag: $<HTMLSelectElement>("tag").value }));
 $("age").addEventListener("change", () => page.filter({ maxAgeDays: number("age") }));
 $("hubs").addEventListener("change", () => page.filter({ maxDegree: number("hubs") }));
-$("colour").addEventListener("change", () => page.recolour());
+$("colour").addEventListener("change", () => page.colour($<HTMLSelectElement>("colour").value === "tag"));
 $("arrange").addEventListener("click", () => page.arrange());
 $("close").addEventListener("click", () => { page.close(); $("stage").focus(); });
 dark.addEventListener("change", () => page.redraw());
