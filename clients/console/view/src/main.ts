@@ -83,6 +83,7 @@ class Page {
     this.sigma?.kill();
     this.sigma = null;
     this.motion = null;
+    this.hovered = null;
     delete document.body.dataset["ready"];
     this.close();
   }
@@ -170,8 +171,12 @@ class Page {
 
   private hover(id: string | null): void {
     this.hovered = id;
+    this.mark();
     this.sigma?.refresh({ skipIndexation: true });
   }
+
+  /** The style sheet leaves out the layers of highlighted notes while there are none. */
+  private mark(): void { $("stage").classList.toggle("lit", (this.hovered ?? this.chosen) !== null); }
 
   /** The rank of a note's group, the largest first; null for a note without one. */
   private group(id: string): number | null {
@@ -239,6 +244,7 @@ class Page {
 
   private refresh(): void {
     this.select();
+    this.mark();
     this.sigma?.refresh();
     this.legend();
     if (this.chosen) this.list(this.chosen);

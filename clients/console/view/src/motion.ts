@@ -4,7 +4,7 @@ import type Sigma from "sigma";
 import { EdgeRectangleProgram, NodeCircleProgram, type EdgeProgramType, type NodeProgramType } from "sigma/rendering";
 import type { EdgeAttributes, NodeAttributes } from "./model";
 
-// A frame that takes longer than this many milliseconds halves what the next one draws.
+// A frame is late when it takes longer than this many milliseconds; then the next ones draw less in proportion.
 const LATE_MS = 50;
 // So many notes and edges are drawn however late the frames come.
 const LEAST = 500;
@@ -60,9 +60,9 @@ export class Motion {
 
   private measure(): void {
     if (!this.moving) return;
-    const now = performance.now();
-    if (this.rendered && now - this.rendered > LATE_MS) {
-      this.most = Math.min(this.most, Math.max(LEAST, Math.min(this.most, this.all()) / 2));
+    const now = performance.now(), took = now - this.rendered;
+    if (this.rendered && took > LATE_MS) {
+      this.most = Math.min(this.most, Math.max(LEAST, Math.min(this.most, this.all()) * LATE_MS / took));
       this.mark();
     }
     this.rendered = now;
