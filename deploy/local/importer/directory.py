@@ -7,7 +7,7 @@ shortest path. Every look-up takes a time that does not depend on the number of 
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from urllib.parse import unquote
 
@@ -24,7 +24,7 @@ _VAULT = re.compile(r"(?:dendron:)?//[^/\s]+/")
 class Directory:
     """All notes of a folder by what links may call them."""
 
-    def __init__(self, pages: Iterable[Page], dialect: Dialect) -> None:
+    def __init__(self, pages: Sequence[Page], dialect: Dialect) -> None:
         self._dialect = dialect
         self._tables = [_Names(folded=False), _Names(folded=True)]
         for page in sorted(pages, key=lambda page: (len(page.path.as_posix()), page.path.as_posix())):
@@ -32,6 +32,10 @@ class Directory:
                 table.add(page)
         for table in self._tables:
             table.drop_doubtful_ids()
+        self._blocks: dict[str, Page] = {}
+        for page in pages:
+            for block in page.blocks:
+                self._blocks.setdefault(block, page)
 
     def wiki(self, target: str, label: str, source: Page) -> tuple[Page, str] | None:
         """The note that [[target|label]] means in a note, and its label; None: there is none."""
@@ -42,6 +46,11 @@ class Directory:
             # Dendron writes the label first, which names nothing.
             found = self._name(_VAULT.sub("", label, count=1), source)
             return (found, target) if found else None
+        if self._dialect.logseq and label:
+            # Logseq knows no labels: a bar is a part of the name.
+            for bar in (" | ", "|"):
+                if found := self._name(f"{target}{bar}{label}", source):
+                    return found, ""
         target, other = _VAULT.sub("", target, count=1), _VAULT.sub("", label, count=1)
         if found := self._name(target, source):
             return found, label
@@ -56,6 +65,10 @@ class Directory:
     def markdown(self, path: str, source: Page) -> Page | None:
         """The note that a Markdown link with a path means."""
         return self._find(("file",), path, source)
+
+    def block(self, block_id: str) -> Page | None:
+        """The note that holds a block of Logseq."""
+        return self._blocks.get(block_id)
 
     def tag(self, tag: str, source: Page) -> Page | None:
         """The note that a tag means: a page in Logseq, a note tags.x in Dendron."""

@@ -100,6 +100,14 @@ def split(text: str) -> FrontMatter:
     return FrontMatter(text)
 
 
+def keep_hashes(front: FrontMatter) -> None:
+    """Read again each value with a # as it is written: in Logseq, whose front matter is not YAML, it is no comment."""
+    for line in front.raw.split("\n"):
+        key = _KEY.match(line)
+        if key and (value := key[2].strip()) and re.search(r"(?:^|[\s,])#\S", value):
+            front.fields[key[1].strip().strip("\"'")] = value
+
+
 def _as_exported(lines: list[str]) -> dict[str, Value] | None:
     """The properties of a file that is still as an export of Brain2 wrote it, where each value is a text of JSON.
 

@@ -106,7 +106,9 @@ class MarkdownFolder:
             for link in page.links:
                 where = f"{page.path}:{link.line}"
                 label = link.label
-                if not link.wiki:
+                if link.block:
+                    found = directory.block(link.target)
+                elif not link.wiki:
                     found = directory.markdown(link.target, page)
                 elif meant := directory.wiki(link.target, link.label, page):
                     found, label = meant
@@ -179,6 +181,8 @@ def _missing(link: Found, others: set[str]) -> str:
     name = nfc(link.target.partition("#")[0]).strip()
     if posixpath.basename(name).casefold() in others or not name:
         return ""
+    if link.block:
+        return f"(({name})) leads to no block"
     if link.wiki:
         return "" if _ATTACHMENT.search(name) else f"[[{name}]] leads to no note"
     return f"({name}) leads to no note" if name.lower().endswith(SUFFIXES) else ""

@@ -8,7 +8,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -85,6 +85,8 @@ class Page:
     aliases: list[str] = field(default_factory=list)
     links: list[Found] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
+    # The ids of its blocks, in Logseq.
+    blocks: list[str] = field(default_factory=list)
     definitions: dict[str, str] = field(default_factory=dict)
     remarks: list[tuple[int, str]] = field(default_factory=list)
     # Of an export of Brain2: the links that the property `links` lists, and what the export keeps of the note.
@@ -117,15 +119,18 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
     page.remarks += front.problems
     # Every tag and, while its text is unchanged, every link of an exported note stands in its properties.
     found = prose.Prose()
+    logseq = _is_logseq(relative, dialect)
     if kept is None or kept.changed:
-        found = prose.read(front.body, dotted_tags=dialect.dendron, outline=_is_logseq(relative, dialect))
+        found = prose.read(front.body, dotted_tags=dialect.dendron, outline=logseq)
+    if logseq and kept is None:
+        frontmatter.keep_hashes(front)
     fields: dict[str, Value] = dict(front.fields)
     for name, value in (prose.properties(front.body) if kept is None else {}).items():
         # Logseq adds the id of a block when somebody refers to it: it is not the note's.
         if name != "id":
             fields.setdefault(name, value)
     known = {_plain_name(name): name for name in reversed(list(fields))}
-    reader = _Reader(page, front, fields, known)
+    reader = _Reader(page, front, fields, known, logseq=logseq)
     page.node.title = reader.title(found.heading)
     reader.id(path)
     page.aliases = reader.aliases()
@@ -137,8 +142,9 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
     page.node.tags.extend(page.tags)
     page.links = [
         *reader.links(),
-        *(Found(link.line + front.lines, link.target, link.label, link.wiki) for link in found.links),
+        *(replace(link, line=link.line + front.lines) for link in found.links),
     ]
+    page.blocks = found.blocks
     page.definitions = found.definitions
     if not re.search(r"\d{14}", stem) and (written := _WRITTEN_ID.search(front.body)):
         page.written_id = written[0]
@@ -157,8 +163,11 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
 class _Reader:
     """Takes what a note needs out of its properties; what is left becomes metadata."""
 
-    def __init__(self, page: Page, front: FrontMatter, fields: dict[str, Value], known: dict[str, str]) -> None:
+    def __init__(
+        self, page: Page, front: FrontMatter, fields: dict[str, Value], known: dict[str, str], *, logseq: bool
+    ) -> None:
         self._page = page
+        self._logseq = logseq
         self._front = front
         self._fields = fields
         self._known = known
@@ -272,7 +281,7 @@ class _Reader:
             if value is None:
                 continue
             if isinstance(value, str):
-                found += _words(value)
+                found += _logseq_tags(value) if self._logseq else _words(value)
                 continue
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, str) and self._is_exact(item, MAX_TAG_BYTES) and item.strip():
@@ -317,7 +326,7 @@ class _Reader:
                 elif "[[" in text or "](" in text:
                     for link in prose.read_value(text):
                         number = lines.get(link.target.split("#")[0].strip(), begin)
-                        into.append(Found(number, link.target, link.label, link.wiki))
+                        into.append(replace(link, line=number))
         return found
 
     def metadata(self, written_time: str, *, label_first: bool) -> None:
@@ -458,6 +467,13 @@ def _words(text: str) -> list[str]:
     kept = [found[1] for found in _WIKI.finditer(text)]
     rest = _WIKI.sub(" ", text)
     return [*kept, *(word for part in re.split(r"[,;\s]+", rest) if (word := part.strip("[]\"'").lstrip("-")))]
+
+
+def _logseq_tags(text: str) -> list[str]:
+    """Tags of a page of Logseq in one text: only a comma or a # begins another one, so "green tea, hot" is two."""
+    kept = [found[1] for found in _WIKI.finditer(text)]
+    rest = re.sub(r"#?\0", ",", _WIKI.sub("\0", text))
+    return [*kept, *(word for part in re.split(r",|(?:^|\s)#", rest) if (word := part.strip().lstrip("#")))]
 
 
 def _texts(value: Value | None) -> list[str]:

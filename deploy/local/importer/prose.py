@@ -42,6 +42,14 @@ _REGIONS = (
 _RAW_HTML = ("pre", "script", "style", "textarea", "code")
 _RAW_OPEN = re.compile(r"<(pre|script|style|textarea)(?=[\s>])", re.IGNORECASE)
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9]*)")
+# In Logseq a tag goes on until a space or one of these marks (those of Chinese and Japanese last).
+_LOGSEQ_TAG = re.compile(r"[^\s,;:!?'\"#\u3001\u3002\u300a-\u3011\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]+")
+_LOGSEQ_TAG_AFTER = re.compile(r"[^A-Za-z0-9/&\\#%=_.:-]")
+_TAG_ENDS = {")": "(", "]": "[", "}": "{", ">": "<"}
+# A block of Logseq, by its id.
+_UUID = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+_BLOCK = re.compile(rf"\(\(({_UUID})\)\)")
+_BLOCK_ID = re.compile(rf"[ \t]*(?:[-*+][ \t]+)?id::[ \t]+({_UUID})[ \t]*", re.IGNORECASE)
 _USER = re.compile(r"[A-Za-z][\w.-]{0,100}(?<![.-])")
 _BRACKET = re.compile(r"[\[\]]")
 _EXTERNAL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -52,12 +60,16 @@ _PROPERTY = re.compile(r"(?:[-*][ \t]+)?([^\s:#`\[\]][^:\n`\[\]]{0,99})::(?:[ \t
 
 @dataclass(frozen=True)
 class Found:
-    """A link as it is written. line: counted from 1 in the text; target: a name or a path; wiki: how it is written."""
+    """A link as it is written.
+
+    line: counted from 1 in the text; target: a name or a path, or the id of a block; wiki: how it is written.
+    """
 
     line: int
     target: str
     label: str = ""
     wiki: bool = True
+    block: bool = False
 
 
 @dataclass
@@ -65,6 +77,7 @@ class Prose:
     """What was read in a text. heading: the text of a first line that is a heading of level 1, else empty.
 
     definitions: targets of link definitions by their label, folded. deep: something was nested too deep to be read.
+    blocks: the ids of the blocks of a page of Logseq.
     """
 
     links: list[Found] = field(default_factory=list)
@@ -73,12 +86,14 @@ class Prose:
     definitions: dict[str, str] = field(default_factory=dict)
     deep: bool = False
     long_lines: list[int] = field(default_factory=list)
+    blocks: list[str] = field(default_factory=list)
 
 
 def read(text: str, *, dotted_tags: bool = False, outline: bool = False) -> Prose:
     """Read a text whose lines end with a line feed. Linear in its length.
 
-    dotted_tags: whether a tag may hold dots. outline: an indented line is no code, whatever stands above it.
+    dotted_tags: whether a tag may hold dots. outline: the text is one of Logseq, where an indented line is no code,
+    whatever stands above it, and a tag may hold most marks (#c++).
     """
     prose = Prose()
     lines = text.split("\n")
@@ -86,7 +101,7 @@ def read(text: str, *, dotted_tags: bool = False, outline: bool = False) -> Pros
         if len(line) > _LONGEST_LINE:
             prose.long_lines.append(number + 1)
             lines[number] = ""
-    env: dict[str, Any] = {"regions": _regions(lines), "lines": lines, "dotted": dotted_tags}
+    env: dict[str, Any] = {"regions": _regions(lines), "lines": lines, "dotted": dotted_tags, "outline": outline}
     tokens = (_OUTLINE if outline else _TEXT).parse("\n".join(lines), env)
     first = next((number for number, line in enumerate(lines) if line.strip()), -1)
     for token, following in zip_longest(tokens, tokens[1:]):
@@ -98,6 +113,8 @@ def read(text: str, *, dotted_tags: bool = False, outline: bool = False) -> Pros
         prose.definitions[label.casefold()] = unquote(reference["href"])
     prose.deep = bool(env.get("deep"))
     prose.tags = list(dict.fromkeys(prose.tags))
+    if outline:
+        prose.blocks = [found[1].lower() for line in lines if (found := _BLOCK_ID.fullmatch(line))]
     return prose
 
 
@@ -137,6 +154,8 @@ def _collect(token: Token, prose: Prose) -> None:
             prose.links.append(Found(line, child.content, child.info))
             if label is not None:
                 label.append(child.info or child.content)
+        elif child.type == "block":
+            prose.links.append(Found(line, child.content, wiki=False, block=True))
         elif child.type == "user":
             # Most people who are named have no note, which need not be mentioned: so it is no wiki link.
             prose.links.append(Found(line, child.content, wiki=False))
@@ -171,6 +190,8 @@ def _markdown_link(line: int, href: str, label: str, prose: Prose) -> None:
     if target.startswith("[[") and target.endswith("]]"):
         # Logseq and Zettlr: [label]([[page]]).
         prose.links.append(Found(line, target[2:-2].strip(), label.strip()))
+    elif block := _BLOCK.fullmatch(target):
+        prose.links.append(Found(line, block[1].lower(), label.strip(), wiki=False, block=True))
     elif target.startswith("dendron://"):
         prose.links.append(Found(line, target, label.strip()))
     elif target and not target.startswith(("#", "//")) and not _EXTERNAL.match(target):
@@ -224,7 +245,8 @@ def _wiki_link(state: StateInline, silent: bool) -> bool:
 
 def _hashtag(state: StateInline, silent: bool) -> bool:
     src, start = state.src, state.pos
-    if src[start] != "#" or (start and not (src[start - 1].isspace() or src[start - 1] in '(*~="|')):
+    outline = state.env.get("outline", False)
+    if src[start] != "#" or (start and not _before_tag(src[start - 1], outline)):
         return False
     if src.startswith("#[[", start):
         end = src.find("]]", start, min(state.posMax, start + _LONGEST_LINK))
@@ -237,16 +259,47 @@ def _hashtag(state: StateInline, silent: bool) -> bool:
             token.content, token.meta = name.strip(), {"at": start}
         state.pos = end + 2
         return True
-    end = start + 1
     most = min(state.posMax, start + _LONGEST_TAG)
-    while end < most and _in_tag(src[end], state.env.get("dotted", False)):
-        end += 1
-    name = src[start + 1 : end].rstrip("/.")
-    if not name or not any(_is_word(char) for char in name):
+    if outline:
+        name = _logseq_tag(src, start + 1, most)
+    else:
+        end = start + 1
+        while end < most and _in_tag(src[end], state.env.get("dotted", False)):
+            end += 1
+        name = src[start + 1 : end].rstrip("/.")
+    if not name or not (outline or any(_is_word(char) for char in name)):
         return False
     if not silent:
         state.push("hashtag", "", 0).content = name
     state.pos = start + 1 + len(name)
+    return True
+
+
+def _before_tag(char: str, outline: bool) -> bool:
+    """Whether a tag may begin after a character: in Logseq also after a word in a script without spaces."""
+    if outline:
+        return bool(_LOGSEQ_TAG_AFTER.match(char))
+    return char.isspace() or char in '(*~="|'
+
+
+def _logseq_tag(src: str, start: int, most: int) -> str:
+    """The name of a tag; a closing bracket that it does not open, and a mark of emphasis at its end, are text."""
+    found = _LOGSEQ_TAG.match(src, start, most)
+    name = found[0] if found else ""
+    while name and (name[-1] in "./*~^|" or (name[-1] in _TAG_ENDS and _TAG_ENDS[name[-1]] not in name)):
+        name = name[:-1]
+    return name if any(map(str.isalnum, name)) or not name.isascii() else ""
+
+
+def _block(state: StateInline, silent: bool) -> bool:
+    """Logseq: ((id)) is a link to a block, and {{embed ((id))}} shows it."""
+    found = _BLOCK.match(state.src, state.pos, state.posMax)
+    if found is None:
+        return False
+    if not silent:
+        token = state.push("block", "", 0)
+        token.content, token.meta = found[1].lower(), {"at": state.pos}
+    state.pos = found.end()
     return True
 
 
@@ -266,12 +319,15 @@ def _user_tag(state: StateInline, silent: bool) -> bool:
 
 
 def _in_tag(char: str, dotted: bool) -> bool:
-    return char in "_-/" or (dotted and char == ".") or char.isalnum() or _is_word(char)
+    return char in "_-/\u200d" or (dotted and char == ".") or char.isalnum() or _is_word(char)
 
 
 def _is_word(char: str) -> bool:
     """Whether a character makes a tag of what would otherwise be a number."""
-    return char.isalpha() or char == "_" or (ord(char) > 127 and unicodedata.category(char)[:2] in ("So", "Mn", "Mc"))
+    if char.isalpha() or char == "_":
+        return True
+    # Emoji with their modifiers (a colour of the skin, a frame around a digit), and marks on letters.
+    return ord(char) > 127 and unicodedata.category(char) in ("So", "Sk", "Mn", "Mc", "Me")
 
 
 def _comment(state: StateInline, silent: bool) -> bool:
@@ -309,6 +365,7 @@ def _region(state: StateBlock, start_line: int, end_line: int, silent: bool) -> 
 
 
 _Regions = dict[Any, list[int]]
+_BlockRule = Callable[[StateBlock, int, int, bool], bool]
 
 
 def _regions(lines: list[str]) -> _Regions:
@@ -409,14 +466,34 @@ def _closed(text: str) -> set[int]:
     return found
 
 
+def _siblings(rule: _BlockRule) -> _BlockRule:
+    """The rule for lists of an outline, in which an indented item below another one is its sibling, never its text.
+
+    CommonMark takes an item that is indented by 4 columns more than the outer list for a paragraph that goes on.
+    """
+
+    def siblings(state: StateBlock, start_line: int, end_line: int, silent: bool) -> bool:
+        indent, state.listIndent = state.listIndent, -1
+        try:
+            return rule(state, start_line, end_line, silent)
+        finally:
+            state.listIndent = indent
+
+    return siblings
+
+
 def _parser(*, nesting: int, disable: Iterable[str]) -> MarkdownIt:
     md = MarkdownIt("commonmark", {"maxNesting": nesting})
     md.use(dollarmath_plugin, allow_labels=False, allow_space=False, allow_digits=False, double_inline=True)
     md.use(footnote_plugin)
     md.disable(["html_block", "math_block", "footnote_tail", "footnote_inline", *disable], ignoreInvalid=True)
     md.block.ruler.before("fence", "region", _region, {"alt": ["paragraph", "reference", "blockquote", "list"]})
-    for name, rule in (("comment", _comment), ("wiki_link", _wiki_link), ("hashtag", _hashtag), ("user", _user_tag)):
+    for name, rule in (
+        ("comment", _comment), ("wiki_link", _wiki_link), ("hashtag", _hashtag), ("user", _user_tag), ("block", _block),
+    ):  # fmt: skip
         md.inline.ruler.before("link", name, rule)
+    # A block's id begins with it, where the rule for text would go on.
+    md.inline.add_terminator_char("(")
     for name in ("link", "image"):
         found = next(rule for rule in md.inline.ruler.__rules__ if rule.name == name)
         md.inline.ruler.at(name, _bracketed(found.fn))
@@ -426,6 +503,8 @@ def _parser(*, nesting: int, disable: Iterable[str]) -> MarkdownIt:
 _INLINE = _parser(nesting=_MAX_INLINE_NESTING, disable=["emphasis", "entity"])
 _TEXT = _parser(nesting=_MAX_NESTING, disable=())
 _OUTLINE = _parser(nesting=_MAX_NESTING, disable=["code"])
+_list = next(rule for rule in _OUTLINE.block.ruler.__rules__ if rule.name == "list")
+_OUTLINE.block.ruler.at("list", _siblings(_list.fn), {"alt": _list.alt})
 for _reader in (_TEXT, _OUTLINE):
     _reader.core.ruler.at("inline", _inline_in_pieces)
 _HEADING = _parser(nesting=_MAX_INLINE_NESTING, disable=["comment"])

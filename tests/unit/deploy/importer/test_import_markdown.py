@@ -340,6 +340,63 @@ def test_logseq(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+BLOCK = "64e51741-d1fa-4a9f-8d9e-c99c745683ec"
+
+
+@pytest.mark.parametrize(
+    "text", [f"- see (({BLOCK}))", f"- {{{{embed (({BLOCK.upper()}))}}}}", f"- [there]((({BLOCK}))) and x(({BLOCK}))"]
+)
+def test_a_reference_to_a_block_is_a_link_to_its_note(tmp_path: Path, text: str) -> None:
+    """The block may stand anywhere in the note, and code holds no reference."""
+    files = {"pages/a.md": text, "pages/b.md": f"- x\n\t- y\n\t  id:: {BLOCK}\n", "pages/c.md": f"- `(({BLOCK}))`"}
+    assert links(read(tmp_path, files)) == {"pages/a -> pages/b"}
+
+
+def test_a_reference_to_a_block_that_is_nowhere_is_mentioned(tmp_path: Path) -> None:
+    items = read(tmp_path, {"pages/a.md": f"- x\n- (({BLOCK}))\n  id:: {BLOCK[:-1]}d"})
+    assert not links(items)
+    assert remarks(items) == {"pages/a.md:2": f"(({BLOCK})) leads to no block"}
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("- #c++, #a.b. (#d) #e: #f; **#g** #h! x#no a/b#no &#39; #i(j) #k=l", "c++ a.b d e f g h i(j) k=l"),
+        ("- 学习#Python\uff0c#日本。#🙋🏻PICKME #👩‍💻 #2023 # no #. ##", "Python 日本 🙋🏻PICKME 👩‍💻 2023"),
+        ("- `#code` #[[two words]] #s/t/", "two words|s/t"),
+    ],
+)
+def test_tags_of_logseq_hold_most_marks(tmp_path: Path, text: str, tags: str) -> None:
+    items = read(tmp_path, {"pages/a.md": text})
+    assert list(notes(items)["pages/a.md"].node.tags) == tags.split("|" if "|" in tags else " ")
+
+
+@pytest.mark.parametrize(
+    ("line", "tags"),
+    [
+        ("tags:: green tea, hot", ["green tea", "hot"]),
+        ("tags:: [[a, b]] #[[c d]], e f, #g #h", ["a, b", "c d", "e f", "g", "h"]),
+        ("---\ntags: [[a]], #b, #c d\n---", ["a", "b", "c d"]),
+        ("---\ntags: #b, #c\n---", ["b", "c"]),
+    ],
+)
+def test_tags_in_properties_of_logseq_are_separated_by_commas(tmp_path: Path, line: str, tags: list[str]) -> None:
+    items = read(tmp_path, {"pages/a.md": f"{line}\n- x"})
+    assert list(notes(items)["pages/a.md"].node.tags) == tags
+
+
+def test_a_name_in_logseq_may_hold_a_bar(tmp_path: Path) -> None:
+    files = {"pages/a.md": "- [[Why | What]] [[c|d]]", "journals/2024_05_01.md": "- day"}
+    files |= {f"pages/{name}.md": "" for name in ("Why %7C What", "c%7Cd", "c")}
+    assert links(read(tmp_path, files)) == {"pages/a -> pages/Why %7C What", "pages/a -> pages/c%7Cd"}
+
+
+def test_below_a_heading_an_outline_of_logseq_still_has_items(tmp_path: Path) -> None:
+    """CommonMark reads the second one as text of the first, and the formula in it would end far below."""
+    text = "# Setup\n\t- one\n\t- $$\n\t  x\n\t  $$\n- [[b]]\n\t- two\n\t  $$\n\t  y\n\t  $$\n"
+    assert links(read(tmp_path, {"pages/a.md": text, "pages/b.md": ""})) == {"pages/a -> pages/b"}
+
+
 def test_the_id_of_a_block_is_not_the_note_s(tmp_path: Path) -> None:
     items = read(tmp_path, {"pages/a.md": "id:: 6018cc98-67a8-4eb2-bfd7-2affe517a7c7\n- x"})
     assert notes(items)["pages/a.md"].node.node_id.startswith("pages-a-")
@@ -553,6 +610,11 @@ def test_what_looks_like_code_or_math_and_is_text(tmp_path: Path) -> None:
     }
     items = read(tmp_path, files | {"b.md": ""})
     assert links(items) == {f"{name.removesuffix('.md')} -> b" for name in files}
+
+
+def test_a_tag_may_be_an_emoji_with_modifiers(tmp_path: Path) -> None:
+    items = read(tmp_path, {"a.md": "#🙋🏻PICKME #👩‍💻 #1️⃣"})
+    assert list(notes(items)["a.md"].node.tags) == ["🙋🏻PICKME", "👩‍💻", "1️⃣"]
 
 
 def test_inline_tags(tmp_path: Path) -> None:
