@@ -139,7 +139,7 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
     page.node.aliases.extend(names[:_MOST_OF_A_NOTE])
     written_time = reader.time(file_time, now)
     page.tags = reader.tags(found.tags if kept is None else [])
-    page.node.tags.extend(page.tags)
+    page.node.tags.extend(reader.within_limits(page.tags))
     page.links = [
         *reader.links(),
         *(replace(link, line=link.line + front.lines) for link in found.links),
@@ -249,6 +249,9 @@ class _Reader:
             value = self._take(plain)
             texts = _texts(value)
             if not texts:
+                if isinstance(value, dict) and value:
+                    self._mention(plain, "the date is not a text: it is not used")
+                    written = written or _shown(value)
                 continue
             try:
                 found = when(texts[0])
@@ -297,15 +300,24 @@ class _Reader:
         seen = {tag.casefold() for tag in tags}
         for tag in [*found, *inline]:
             plain_tag = one_line(tag).removeprefix("#").strip()
-            short = cut(plain_tag, MAX_TAG_BYTES).rstrip()
-            if short != plain_tag:
-                self._mention("tags", f"the tag {plain_tag[:40]!r} is over {MAX_TAG_BYTES} bytes: it is cut")
-            if short and short.casefold() not in seen:
-                seen.add(short.casefold())
-                tags.append(short)
-        if len(tags) > MAX_TAGS:
-            self._mention("tags", f"{len(tags)} tags: only the first {MAX_TAGS} are kept")
-        return tags[:MAX_TAGS]
+            if plain_tag and plain_tag.casefold() not in seen:
+                seen.add(plain_tag.casefold())
+                tags.append(plain_tag)
+        return tags
+
+    def within_limits(self, tags: list[str]) -> list[str]:
+        """The tags that the note can have; a link may be any of them."""
+        fitting: dict[str, None] = {}
+        for tag in tags:
+            short = cut(tag, MAX_TAG_BYTES)
+            short = short if short == tag else short.rstrip()
+            if short != tag:
+                self._mention("tags", f"the tag {tag[:40]!r} is over {MAX_TAG_BYTES} bytes: it is cut")
+            if short:
+                fitting.setdefault(short)
+        if len(fitting) > MAX_TAGS:
+            self._mention("tags", f"{len(fitting)} tags: only the first {MAX_TAGS} are kept")
+        return list(fitting)[:MAX_TAGS]
 
     def links(self) -> list[Found]:
         """Links in the values of properties, with the lines in which their names stand."""
@@ -383,15 +395,7 @@ def _decode(data: bytes) -> tuple[str, str]:
     """A file's text, and what is to be mentioned about it. ValueError."""
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"over {MAX_CONTENT_BYTES // 1024} KiB")
-    remark = ""
-    encoding = _encoding(data)
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        if b"\0" in data or encoding != "utf-8-sig":
-            raise ValueError("not UTF-8") from None
-        text = data.decode("cp1252", errors="replace")
-        remark = "not UTF-8: it is read as Windows-1252"
+    text, remark = _text(data)
     if "\0" in text:
         if text.count("\0") > len(text) * _MOST_ZEROS:
             raise ValueError("not a text: it holds zero bytes")
@@ -399,6 +403,24 @@ def _decode(data: bytes) -> tuple[str, str]:
         text = text.replace("\0", "\ufffd")
         remark = "holds zero bytes: each is replaced by \ufffd"
     return text.replace("\r\n", "\n").replace("\r", "\n"), remark
+
+
+def _text(data: bytes) -> tuple[str, str]:
+    """The text in a file's encoding, with what is to be mentioned about it. Bytes that have no meaning are replaced."""
+    encoding = _encoding(data)
+    try:
+        return data.decode(encoding), ""
+    except UnicodeDecodeError:
+        text = data.decode(encoding, errors="replace")
+    marked = any(data.startswith(mark) for mark, _ in _MARKS)
+    if b"\0" in data and not marked:
+        raise ValueError("not UTF-8")
+    wrong = text.count("\ufffd")
+    if not marked and wrong * 2 > sum(1 for char in text if char > "\x7f"):
+        # Most of what is not ASCII has no meaning in UTF-8.
+        return data.decode("cp1252", errors="replace"), "not UTF-8: it is read as Windows-1252"
+    name = encoding.upper().removesuffix("-SIG")
+    return text, f"holds {wrong} errors in {name}: each is replaced by \ufffd"
 
 
 def _encoding(data: bytes) -> str:

@@ -99,6 +99,12 @@ def test_a_date_that_cannot_be_kept_is_metadata_and_mentioned(tmp_path: Path, wr
     assert written in remarks(items)["a.md:2"]
 
 
+def test_a_date_that_is_a_map_is_mentioned_and_kept(tmp_path: Path) -> None:
+    items = read(tmp_path, {"a.md": front("date:", "  start: 2024-05-01")})
+    assert notes(items)["a.md"].node.metadata["written_date"] == '{"start": "2024-05-01"}'
+    assert remarks(items) == {"a.md:2": "the date is not a text: it is not used"}
+
+
 def test_of_several_dates_the_first_that_can_be_read_counts(tmp_path: Path) -> None:
     items = read(tmp_path, {"a.md": front("date: soon", "created: 2024-05-01", "date created: 2023-01-01")})
     assert time_of(notes(items)["a.md"]) == "2024-05-01T00:00:00Z"
@@ -383,6 +389,14 @@ def test_tags_of_logseq_hold_most_marks(tmp_path: Path, text: str, tags: str) ->
 def test_tags_in_properties_of_logseq_are_separated_by_commas(tmp_path: Path, line: str, tags: list[str]) -> None:
     items = read(tmp_path, {"pages/a.md": f"{line}\n- x"})
     assert list(notes(items)["pages/a.md"].node.tags) == tags
+
+
+def test_a_tag_that_the_note_has_no_place_for_is_still_a_link(tmp_path: Path) -> None:
+    text = " ".join(f"#t{number}" for number in range(70)) + " #" + "long" * 20
+    files = {"journals/2024_05_01.md": text, "pages/t69.md": "", f"pages/{'long' * 20}.md": ""}
+    items = read(tmp_path, files)
+    assert len(notes(items)["journals/2024_05_01.md"].node.tags) == 64
+    assert links(items) == {f"journals/2024_05_01 -> pages/{name}" for name in ("t69", "long" * 20)}
 
 
 def test_a_name_in_logseq_may_hold_a_bar(tmp_path: Path) -> None:
@@ -753,6 +767,20 @@ def test_other_encodings(tmp_path: Path) -> None:
     assert {where for where, problem in problems.items() if problem.fatal} == {"binary.md", "zeros.md"}
     assert "zero bytes" in problems["zero.md"].reason
     assert "Windows-1252" in problems["latin.md"].reason
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("Grüner Tee: ".encode() + b"\xff" + " für drei".encode(), "Grüner Tee: \ufffd für drei"),
+        ("Tee für".encode("utf-16") + b"x", "Tee für\ufffd"),
+    ],
+)
+def test_a_byte_without_a_meaning_costs_no_other_character(tmp_path: Path, data: bytes, text: str) -> None:
+    (tmp_path / "a.md").write_bytes(data)
+    items = list(MarkdownFolder(tmp_path, NOW))
+    assert notes(items)["a.md"].node.content == text
+    assert remarks(items)["a.md"].endswith("is replaced by \ufffd")
 
 
 def test_hidden_folders_are_the_editors_own(tmp_path: Path) -> None:
