@@ -19,7 +19,7 @@ from clients.export import graphml, vault
 from clients.export.records import Records
 from clients.mcp import budget, tools
 from deploy.local.importer import dates
-from deploy.local.importer.page import Dialect, read_page
+from deploy.local.importer.page import Dialect, read_pages
 from protos.node.v1 import node_pb2
 from services.node_service.model import text as node_text
 from services.node_service.usecases import validation as node_validation
@@ -114,7 +114,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "GraphML of an export": lambda text: list(graphml.lines(Exported(text))),
     "piece of an answer for a model": lambda text: budget.piece(text, 0, 10_000),
     "text edited by a tool": lambda text: tools._edited(text + "\0", "replace", "x", text[len(text) // 2 :] + "\0"),
-    "page of an import": lambda text: read_page(text.encode(), "a.md", 0.0, NOW, Dialect()),
+    "page of an import": lambda text: read_pages(text.encode(), "a.md", 0.0, NOW, Dialect()),
     "date of an import": date,
     "error of a service": lambda text: status.to_status(NotFound(text, metadata={"a": text})),
     "limits of a note": lambda text: VALIDATE(node_pb2.NewNode(title=text, content=text, tags=[text])),

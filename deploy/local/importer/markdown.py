@@ -8,12 +8,13 @@ import posixpath
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from deploy.local.importer.directory import Directory
 from deploy.local.importer.files import SUFFIXES, DiskFolder, Folder, Listing, readable_paths
 from deploy.local.importer.items import Item, Link, Note, Owned, Problem, Rejection, cut, stable_id
-from deploy.local.importer.page import LABEL_FIRST, WIKI_LINKS, Dialect, Page, nfc, path_id, read_page
+from deploy.local.importer.page import LABEL_FIRST, WIKI_LINKS, Dialect, Page, nfc, path_id, read_pages
 from deploy.local.importer.prose import Found
 from protos.graph.v1 import graph_pb2
 from services.similarity_service.model.link_index import LinkIndex, note_links
@@ -21,6 +22,8 @@ from services.similarity_service.model.wiki_links import wiki_links
 
 # The type of edge that a link in a text becomes.
 LINK_TYPE = "links_to"
+# The type of edge from a part of a note that is too long for one to the next part.
+PART_TYPE = "continues_in"
 _LONGEST_LABEL_BYTES = 512
 _MAX_REMARKS_A_FILE = 20
 # What else such a folder holds: [[plan.pdf]] isn't a note that is missing.
@@ -53,37 +56,32 @@ class MarkdownFolder:
         pages: list[Page] = []
         seen: dict[str, str] = {}
         texts = LinkIndex()
+        # The parts of notes that are too long for one.
+        following: list[tuple[str, str, str]] = []
         yield from self._listing.problems
         for file, where in readable_paths(self._listing):
             self.done += 1
             try:
-                page = read_page(self._folder.read(file), where, file.time, self._now, dialect)
+                parts = read_pages(self._folder.read(file), where, file.time, self._now, dialect)
             except OSError as error:
                 yield Problem(where, f"cannot be read: {error.strerror or error}")
                 continue
             except ValueError as error:
                 yield Problem(where, str(error))
                 continue
-            if (first := seen.get(page.node.node_id)) is not None:
-                taken = f"the id {page.node.node_id!r} is already that of {first}: it gets one from its path"
-                page.remarks.append((0, taken))
-                page.node.node_id = path_id(where)
-                while page.node.node_id in seen:
-                    page.node.node_id = stable_id(f"{where}/{page.node.node_id}")
-            seen[page.node.node_id] = where
-            for line, text in page.remarks[:_MAX_REMARKS_A_FILE]:
-                yield Problem(f"{where}:{line}" if line else where, text, fatal=False)
-            if len(page.remarks) > _MAX_REMARKS_A_FILE:
-                yield Problem(where, f"{len(page.remarks) - _MAX_REMARKS_A_FILE} more remarks", fatal=False)
-            yield Note(where, page.node, deleted=page.kept is not None and page.kept.deleted)
-            metadata = page.node.metadata
-            found = wiki_links(page.node.content, label_first=metadata.get(WIKI_LINKS) == LABEL_FIRST)
-            links = note_links(found, page.node.aliases, metadata.get("path", ""))
-            texts.add(page.node.node_id, page.node.title, links)
-            # The text is not needed any more: a folder may be larger than the memory.
-            page.node = type(page.node)(node_id=page.node.node_id, title=page.node.title)
-            page.remarks = []
-            pages.append(page)
+            for page in parts:
+                self._name(page, where, seen)
+                yield from _remarks(page, where)
+                yield Note(where, page.node, deleted=page.kept is not None and page.kept.deleted)
+                metadata = page.node.metadata
+                found = wiki_links(page.node.content, label_first=metadata.get(WIKI_LINKS) == LABEL_FIRST)
+                links = note_links(found, page.node.aliases, metadata.get("path", ""))
+                texts.add(page.node.node_id, page.node.title, links)
+                # The text is not needed any more: a folder may be larger than the memory.
+                page.node = type(page.node)(node_id=page.node.node_id, title=page.node.title)
+                page.remarks = []
+                pages.append(page)
+            following += [(one.node.node_id, other.node.node_id, where) for one, other in pairwise(parts)]
         if kinds := _kinds(self._listing):
             others = len(self._listing.others)
             what = "1 file was" if others == 1 else f"{others:,} files were"
@@ -94,6 +92,20 @@ class MarkdownFolder:
         if sum(page.dendron for page in pages) * 2 > len(pages):
             dialect.dendron = True
         yield from self._links(pages, dialect, texts)
+        for one, other, where in following:
+            yield Link(
+                where, graph_pb2.NewEdge(source_id=one, target_id=other, type=PART_TYPE, directed=True, weight=1)
+            )
+
+    def _name(self, page: Page, where: str, seen: dict[str, str]) -> None:
+        """Give a page an id of its own. seen: all ids, with their files; the page's is added."""
+        if (first := seen.get(page.node.node_id)) is not None:
+            taken = f"the id {page.node.node_id!r} is already that of {first}: it gets one from its path"
+            page.remarks.append((0, taken))
+            page.node.node_id = path_id(page.path.as_posix())
+            while page.node.node_id in seen:
+                page.node.node_id = stable_id(f"{where}/{page.node.node_id}")
+        seen[page.node.node_id] = where
 
     def _links(self, pages: list[Page], dialect: Dialect, texts: LinkIndex) -> Iterator[Item]:
         """Edges for the links; two notes that link each other get one that has no direction."""
@@ -161,6 +173,13 @@ class MarkdownFolder:
                 edges.pop((edge.target_id, edge.source_id), None)
                 edges[edge.source_id, edge.target_id] = link_as_it_was
                 exact.add((edge.source_id, edge.target_id))
+
+
+def _remarks(page: Page, where: str) -> Iterator[Problem]:
+    for line, text in page.remarks[:_MAX_REMARKS_A_FILE]:
+        yield Problem(f"{where}:{line}" if line else where, text, fatal=False)
+    if len(page.remarks) > _MAX_REMARKS_A_FILE:
+        yield Problem(where, f"{len(page.remarks) - _MAX_REMARKS_A_FILE} more remarks", fatal=False)
 
 
 def _add(edges: dict[tuple[str, str], Link], source: Page, target: Page, where: str, label: str) -> None:

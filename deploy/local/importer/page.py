@@ -96,10 +96,11 @@ class Page:
     dendron: bool = False
 
 
-def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: Dialect) -> Page:
-    """Read a file. Raises ValueError only if it holds no text, or more than a note can hold.
+def read_pages(data: bytes, path: str, file_time: float, now: datetime, dialect: Dialect) -> list[Page]:
+    """Read a file: one page, or several if its text is longer than that of a note.
 
     path: below the folder. file_time: of its last change, in seconds since 1970; now: the latest time a note can have.
+    Raises ValueError only if it holds no text, or more bytes than a file can have.
     """
     text, remark = _decode(data)
     front = frontmatter.split(text)
@@ -108,14 +109,61 @@ def read_page(data: bytes, path: str, file_time: float, now: datetime, dialect: 
     except ValueError as error:
         kept = None
         front.problems.append((1, str(error)))
+    if remark:
+        front.problems.insert(0, (0, remark))
     content = front.body.lstrip("\n").rstrip() if kept is None else kept.text
-    if len(content.encode()) > MAX_CONTENT_BYTES:
-        raise ValueError(f"over {MAX_CONTENT_BYTES // 1024} KiB")
-    relative = PurePosixPath(path)
+    if len(content.encode()) <= MAX_CONTENT_BYTES:
+        return [_read_page(front, kept, content, PurePosixPath(path), file_time, now, dialect)]
+    if kept is not None:
+        raise ValueError(f"an exported note of over {MAX_CONTENT_BYTES // 1024} KiB")
+    texts = _parts(front.body.lstrip("\n").rstrip())
+    front.problems.insert(
+        0, (0, f"over {MAX_CONTENT_BYTES // 1024} KiB: it becomes {len(texts)} notes, each linked to the next")
+    )
+    pages: list[Page] = []
+    line = front.lines + len(front.body) - len(front.body.lstrip("\n"))
+    for number, part in enumerate(texts, 1):
+        own = replace(front, body=part, lines=line) if number == 1 else FrontMatter(part, lines=line)
+        relative = PurePosixPath(path)
+        if number > 1:
+            relative = relative.with_name(f"{relative.stem} ({number}){relative.suffix}")
+        page = _read_page(own, None, part.strip("\n").rstrip(), relative, file_time, now, dialect)
+        if pages:
+            ending = f" ({number})"
+            page.node.title = cut(pages[0].node.title, MAX_TITLE_BYTES - len(ending)) + ending
+            page.node.create_time.CopyFrom(pages[0].node.create_time)
+        line += part.count("\n")
+        pages.append(page)
+    return pages
+
+
+def _parts(text: str) -> list[str]:
+    """A text in parts that notes can hold: cut before a heading if possible, else at a line or a space."""
+    data, start = text.encode(), 0
+    parts: list[str] = []
+    while start < len(data):
+        part = data[start : start + MAX_CONTENT_BYTES].decode(errors="ignore")
+        if len(data) - start > MAX_CONTENT_BYTES:
+            places = (part.rfind(mark, len(part) // 2) for mark in ("\n#", "\n\n", "\n", " "))
+            part = part[: next((place + 1 for place in places if place > 0), len(part))]
+        parts.append(part)
+        start += len(part.encode())
+    return parts
+
+
+def _read_page(
+    front: FrontMatter,
+    kept: Kept | None,
+    content: str,
+    relative: PurePosixPath,
+    file_time: float,
+    now: datetime,
+    dialect: Dialect,
+) -> Page:
+    """The page of a text with its properties. content: the text as the note has it."""
+    path = relative.as_posix()
     stem = _stem(relative, dialect)
     page = Page(relative, node_pb2.NewNode(content=content), stem, kept=kept)
-    if remark:
-        page.remarks.append((0, remark))
     page.remarks += front.problems
     # Every tag and, while its text is unchanged, every link of an exported note stands in its properties.
     found = prose.Prose()
@@ -394,7 +442,7 @@ def nfc(text: str) -> str:
 def _decode(data: bytes) -> tuple[str, str]:
     """A file's text, and what is to be mentioned about it. ValueError."""
     if len(data) > MAX_FILE_BYTES:
-        raise ValueError(f"over {MAX_CONTENT_BYTES // 1024} KiB")
+        raise ValueError(f"over {MAX_FILE_BYTES >> 20} MiB")
     text, remark = _text(data)
     if "\0" in text:
         if text.count("\0") > len(text) * _MOST_ZEROS:

@@ -17,7 +17,7 @@ from deploy.local.importer.files import ZipFolder
 from deploy.local.importer.items import Item, Note, Problem
 from deploy.local.importer.main import open_source
 from deploy.local.importer.markdown import MarkdownFolder
-from deploy.local.importer.page import Dialect, read_page
+from deploy.local.importer.page import Dialect, read_pages
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 # Pieces of syntax that some rule reads on from, each repeated to fill a text.
@@ -43,7 +43,7 @@ def _seconds(fn: Callable[[], object]) -> float:
 def test_a_text_of_twice_the_length_takes_about_twice_the_time(piece: str) -> None:
     def page(size: int) -> Callable[[], object]:
         data = ("---\n" + piece * (size // len(piece))).encode()
-        return lambda: read_page(data, "a.md", 0.0, NOW, Dialect(logseq=True))
+        return lambda: read_pages(data, "a.md", 0.0, NOW, Dialect(logseq=True))
 
     small, large = _seconds(page(6_000)), _seconds(page(24_000))
     # Four times the length: 16 times as long would be quadratic.
@@ -65,7 +65,7 @@ def test_front_matter_takes_a_time_in_proportion_to_its_length(piece: str) -> No
 @given(st.text(alphabet="[]()!#|`$%<>-\\\n ab:&*_^~{}\"'\t", max_size=300))
 @settings(max_examples=200)
 def test_every_text_is_a_note_with_its_whole_body(text: str) -> None:
-    page = read_page(text.encode(), "a.md", 0.0, NOW, Dialect())
+    [page] = read_pages(text.encode(), "a.md", 0.0, NOW, Dialect())
     assert page.node.title
     assert text.rstrip().endswith(page.node.content)
     prose.read(text)
@@ -74,7 +74,7 @@ def test_every_text_is_a_note_with_its_whole_body(text: str) -> None:
 @given(st.text(alphabet="[]{}!#|`%>-\\\n ab:&*,'\"\t@?", max_size=200))
 @settings(max_examples=200)
 def test_every_front_matter_leaves_the_body(text: str) -> None:
-    page = read_page(f"---\ntitle: x\n{text}\n---\nThe body.".encode(), "a.md", 0.0, NOW, Dialect())
+    [page] = read_pages(f"---\ntitle: x\n{text}\n---\nThe body.".encode(), "a.md", 0.0, NOW, Dialect())
     assert page.node.content.endswith("The body.")
     assert len(page.node.metadata) <= 32
 
@@ -85,7 +85,7 @@ def test_aliases_of_yaml_do_not_multiply() -> None:
         + [f"{chr(98 + i)}: &{chr(98 + i)} [{','.join(['*' + chr(97 + i)] * 9)}]" for i in range(9)]
     )
     began = time.process_time()
-    page = read_page(f"---\n{bomb}\n---\nbody".encode(), "a.md", 0.0, NOW, Dialect())
+    [page] = read_pages(f"---\n{bomb}\n---\nbody".encode(), "a.md", 0.0, NOW, Dialect())
     assert time.process_time() - began < 2.0
     assert page.node.content == "body"
     assert any("more than" in text for _, text in page.remarks)
@@ -96,15 +96,15 @@ def test_aliases_of_yaml_do_not_multiply() -> None:
     ["[" * 30_000, "{a: " * 10_000, "&x [*x]", "\n" + "".join("  " * i + "- \n" for i in range(200)), "!!python/x y"],
 )
 def test_front_matter_that_is_nested_deep_costs_no_note(value: str) -> None:
-    page = read_page(f"---\ntitle: T\nx: {value}\n---\nbody".encode(), "a.md", 0.0, NOW, Dialect())
+    [page] = read_pages(f"---\ntitle: T\nx: {value}\n---\nbody".encode(), "a.md", 0.0, NOW, Dialect())
     assert (page.node.title, page.node.content) == ("T", "body")
 
 
 def test_what_is_nested_too_deep_or_too_long_to_be_read_is_mentioned() -> None:
-    page = read_page((">" * 200 + " [[b]]\n\n[[c]]").encode(), "a.md", 0.0, NOW, Dialect())
+    [page] = read_pages((">" * 200 + " [[b]]\n\n[[c]]").encode(), "a.md", 0.0, NOW, Dialect())
     assert [link.target for link in page.links] == ["c"]
     assert any("nested" in text for _, text in page.remarks)
-    page = read_page(f"x\n![](data:{'A' * 100_000})\n[[c]]".encode(), "a.md", 0.0, NOW, Dialect())
+    [page] = read_pages(f"x\n![](data:{'A' * 100_000})\n[[c]]".encode(), "a.md", 0.0, NOW, Dialect())
     assert [(link.line, link.target) for link in page.links] == [(3, "c")]
     assert (2, "the line is very long: links in it are not read") in page.remarks
 
@@ -154,7 +154,7 @@ def test_a_zip_is_read_in_bounded_memory_and_never_outside(tmp_path: Path) -> No
     items = list(MarkdownFolder(ZipFolder(path), NOW))
     assert _notes(items) == ["a.md", "up.md"]
     problems = {item.where: item.reason for item in items if isinstance(item, Problem)}
-    assert problems == {"bomb.md": "over 256 KiB", "link.md": "a symbolic link, which is not followed"}
+    assert problems == {"bomb.md": "over 16 MiB", "link.md": "a symbolic link, which is not followed"}
 
 
 def test_a_zip_that_unpacks_to_far_too_much_is_not_read_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

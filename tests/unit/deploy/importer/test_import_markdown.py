@@ -2,6 +2,7 @@
 
 import zipfile
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -741,10 +742,30 @@ def test_a_link_that_leads_nowhere_is_mentioned_with_its_line(tmp_path: Path) ->
     assert remarks(items) == {"a.md:5": "[[Missing]] leads to no note"}
 
 
-def test_a_text_that_is_too_long_is_named_and_harms_no_other(tmp_path: Path) -> None:
-    problem, good, _ = read(tmp_path, {"bad.md": "x" * 262_145, "good.md": "fine"})
-    assert isinstance(good, Note)
-    assert problem == Problem("bad.md", "over 256 KiB")
+def test_a_text_that_is_too_long_for_a_note_becomes_several(tmp_path: Path) -> None:
+    chapters = [f"# Chapter {number}\n\n{('word ' * 20 + chr(10)) * 1_500}[[good]]\n" for number in range(4)]
+    text = front("title: Long", "date: 2024-05-01", "tags: book").replace(BODY, "".join(chapters))
+    items = read(tmp_path, {"x/long.md": text, "good.md": "fine [[x/long]]"})
+    found = {item.node.title: item for item in items if isinstance(item, Note) and item.where == "x/long.md"}
+    assert list(found) == ["Long", "Long (2)", "Long (3)", "Long (4)"]
+    assert [item.node.content + "\n" for item in found.values()] == chapters
+    assert {time_of(item) for item in found.values()} == {"2024-05-01T00:00:00Z"}
+    assert remarks(items)["x/long.md"] == "over 256 KiB: it becomes 4 notes, each linked to the next"
+    ids = [item.node.node_id for item in found.values()]
+    made = {(i.edge.source_id, i.edge.target_id, i.edge.type, i.edge.directed) for i in items if isinstance(i, Link)}
+    good = notes(items)["good.md"].node.node_id
+    assert made == {
+        (good, ids[0], "links_to", False), *((part, good, "links_to", True) for part in ids[1:]),
+        *((one, other, "continues_in", True) for one, other in pairwise(ids)),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("mark", ["\n\n", "\n", " ", ""])
+def test_no_character_of_a_long_text_is_lost(tmp_path: Path, mark: str) -> None:
+    text = mark.join(["ü" * 50_000] * 12)
+    parts = [item.node.content for item in read(tmp_path, {"a.md": text}) if isinstance(item, Note)]
+    assert all(len(part.encode()) <= 262_144 for part in parts)
+    assert "".join("".join(parts).split()) == "".join(text.split())
 
 
 def test_other_encodings(tmp_path: Path) -> None:
