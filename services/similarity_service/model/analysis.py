@@ -14,8 +14,7 @@ import re
 import sys
 import threading
 import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -37,6 +36,8 @@ LONGEST_TERM = 64
 _LONGEST_TOKEN = 256
 _ADDRESSES = ("http://", "https://", "www.")
 _CACHED_TOKENS = 200_000
+# Characters of a text above which its tokens are found one by one.
+_LONG_TEXT = 4_096
 
 
 def _ranges(wanted: Iterable[int]) -> str:
@@ -64,20 +65,25 @@ _EMOJI = "\u2600-\u27bf\u2b00-\u2bff\U0001f1e6-\U0001f1ff\U0001f300-\U0001faff"
 _SORTED_MARKS = _ranges(p for p in range(0x300, 0x20000) if unicodedata.combining(chr(p)))
 _MARK_RUN = re.compile(f"([{_SORTED_MARKS}]{{30}})[{_SORTED_MARKS}]++")
 _L = rf"[^\W_{_MARKS}]"  # a letter or digit
-_W = rf"(?:{_L}[{_MARKS}]*)"  # with its marks
+_W = rf"(?:{_L}++[{_MARKS}]*+)"  # letters with the marks of the last one
 # Each alternative takes time in proportion to what it reads, and no text is read more than a few times: an address may
 # begin only where its run of characters does, and a possessive quantifier (++) gives nothing back to try again.
+_PLAIN_TOKENS = rf"""
+    (?<![\w.)\]])\.[A-Z][A-Za-z]+
+    | {_W}++(?:['\u2019./&_+-]++{_W}++)*+_*+
+    | [{_EMOJI}](?:[\ufe0f\U0001f3fb-\U0001f3ff]|\u200d[{_EMOJI}])*+
+    """
 _TOKEN = re.compile(
     rf"""(?:https?://|www\.)[^\s<>"'\])}}]+
     | (?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++
     | (?<![\w&])[#@](?=[^\W\d]){_W}++(?:[_-]?{_W}++)*+
-    | (?<![\w.)\]])\.[A-Z][A-Za-z]+
     | (?<![^\W_])[A-Za-z][A-Za-z0-9]*+(?:\+\+|\#)(?![\w#+])
-    | {_W}++(?:['\u2019./&_+-]++{_W}++)*+_*+
-    | [{_EMOJI}](?:[\ufe0f\U0001f3fb-\U0001f3ff]|\u200d[{_EMOJI}])*+
-    """,
+    | {_PLAIN_TOKENS}""",
     re.VERBOSE,
 )
+# The same for a text without any of these marks, in a third of the time.
+_MARKS_OF_NAMES = ("@", "#", "++", *_ADDRESSES)
+_PLAIN_TOKEN = re.compile(_PLAIN_TOKENS, re.VERBOSE)
 _HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 # Chinese and Japanese particles that are rarely part of a word.
 _PARTICLE = re.compile("[的了着吗呢吧啊嘛么を]")
@@ -140,6 +146,7 @@ class Analyser:
         self._splits_apostrophes = language in ("french", "italian", "catalan")
         self._known: dict[str, tuple[tuple[str, str], ...]] = {}
         self._variants: dict[tuple[str, str], int] = {}
+        self._stems: dict[str, str] = {}
         self.stop_terms = frozenset(term for word in self.stopwords for term, _ in self.resolve(word))
         self._beside_numbers = frozenset(
             term for word in words_beside_numbers(self.stemmed) for term, _ in self.resolve(word)
@@ -151,10 +158,10 @@ class Analyser:
 
     def pairs(self, text: str) -> list[tuple[str, str]]:
         """(term, its form in the text), in their order."""
-        resolve = self.resolve
+        known = self._known.get
         found: list[tuple[str, str]] = []
-        for count, match in enumerate(_TOKEN.finditer(normalise(text)), 1):
-            found += resolve(match.group())
+        for count, token in enumerate(_tokens(normalise(text)), 1):
+            found += known(token) or self.resolve(token)
             if not count % EVERY:
                 checkpoint()
         return found
@@ -162,7 +169,7 @@ class Analyser:
     def asked_terms(self, text: str) -> list[str]:
         """The terms of a search query: of a date or an address the whole only, since its parts find others, too."""
         found: list[str] = []
-        for token in _TOKEN.findall(normalise(text)):
+        for token in _tokens(normalise(text)):
             pieces = self.resolve(token)
             whole = _DATE.fullmatch(token) or _DAY_FIRST.fullmatch(token) or ("@" in token and token[0] != "@")
             found += [term for term, _ in (pieces[:1] if whole else pieces)]
@@ -219,9 +226,12 @@ class Analyser:
         if found is None:
             if len(token) > _LONGEST_TOKEN and not token.startswith(_ADDRESSES) and not _HAS_UNSPACED.search(token):
                 return ()
-            # A few letters unfold into words with spaces (U+FDFA); terms never hold any.
-            pieces = (("".join(term.split()), form) for term, form in self._pieces(token))
-            found = tuple((sys.intern(term), form) for term, form in pieces if 0 < len(term) <= LONGEST_TERM)
+            if token.isascii() and token.isalpha():
+                pieces = self._word(token)
+            else:
+                # A few letters unfold into words with spaces (U+FDFA); terms never hold any.
+                pieces = [("".join(term.split()), form) for term, form in self._pieces(token)]
+            found = tuple([(sys.intern(term), form) for term, form in pieces if 0 < len(term) <= LONGEST_TERM])
             if len(self._known) >= _CACHED_TOKENS:
                 self._known.clear()
             if len(token) <= LONGEST_TERM:
@@ -330,6 +340,15 @@ class Analyser:
         return found
 
     def _stemmed(self, folded: str) -> str:
+        found = self._stems.get(folded)
+        if found is None:
+            found = self._stem(folded)
+            if len(self._stems) >= _CACHED_TOKENS:
+                self._stems.clear()
+            self._stems[folded] = found
+        return found
+
+    def _stem(self, folded: str) -> str:
         if folded.isascii():
             return self._own.stem(folded) if len(folded) > 2 and folded.isalpha() else folded
         if self._accents_first:
@@ -346,6 +365,14 @@ def normalise(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", _MARK_RUN.sub(r"\1", text))
 
 
+def _tokens(text: str) -> Iterable[str]:
+    """The raw tokens of a text. Those of a long text are found one by one, so that other threads run in between."""
+    expression = _TOKEN if any(mark in text for mark in _MARKS_OF_NAMES) else _PLAIN_TOKEN
+    if len(text) > _LONG_TEXT:
+        return map(re.Match.group, expression.finditer(text))
+    return expression.findall(text)
+
+
 def sentences(text: str) -> list[str]:
     """Lines and sentences, for finding what many notes repeat word by word. The first and the last may be empty: the
     text then begins or ends with a bound."""
@@ -358,9 +385,11 @@ def analyser(language: str) -> Analyser:
     return Analyser(language)
 
 
-def surface_forms(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Term -> the form that a person would expect to read: the most frequent; small letters when both occur."""
-    counts = Counter(pairs)
+def surface_forms(counts: Mapping[tuple[str, str], int]) -> dict[str, str]:
+    """Term -> the form that a person would expect to read: the most frequent; small letters when both occur.
+
+    counts: how often each (term, form) pair occurs.
+    """
     best: dict[str, str] = {}
     several: dict[str, list[str]] = {}
     for term, form in counts:

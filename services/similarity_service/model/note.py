@@ -7,7 +7,8 @@ import posixpath
 import re
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from services.similarity_service.model import analysis, markup
@@ -39,6 +40,8 @@ _LONGEST_SENTENCE = 65_535
 _LONGEST_ALIAS = 60
 _ACRONYM = re.compile(r"[(\"“]([A-Z][A-Za-z0-9/&-]{1,9})[)\"”]")
 _WORDS = re.compile(r"[^\W_]+")
+# A term, and how it reads in the text.
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,32 +132,33 @@ def analyse(
     label_first: its wiki links are those of Dendron.
     """
     title_pairs = analyser.pairs(title)
-    quiet: Set[int] = set(analyser.quiet_places(title_pairs))
-    counts: dict[str, int] = {}
-    variants: dict[str, int] = {}
-    for _ in range(2):
-        _count(analyser, title_pairs, quiet, set(), counts, variants)
-    text_pairs: list[tuple[str, str]] = []
+    # Occurrences that are not heard, and those that are heard and do not count.
+    unheard = [title_pairs[place] for place in analyser.quiet_places(title_pairs)] * 2
+    uncounted: list[Pair] = []
+    text_pairs: list[Pair] = []
     pieces: list[tuple[int, int]] = []
     for parts in _sentences(analysis.normalise(text)):
         pairs, quiet, values = _read(analyser, parts, _MOST_OCCURRENCES - len(text_pairs))
         text_pairs += pairs
         pieces += _pieces(pairs, quiet, values, next((text for text, kind in parts if kind == markup.LOUD), ""))
-        _count(analyser, pairs, quiet, values, counts, variants)
+        unheard += [pairs[place] for place in quiet]
+        uncounted += [pairs[place] for place in values]
         if len(text_pairs) >= _MOST_OCCURRENCES:
             break
     for value in (*properties, posixpath.splitext(posixpath.basename(path))[0]):
         found = analyser.pairs(analysis.normalise(value))[: _MOST_OCCURRENCES - len(text_pairs)]
         text_pairs += found
         pieces.append((QUIET, len(found)))
-        _count(analyser, found, set(range(len(found))), set(), counts, variants)
+        unheard += found
+    occurrences = Counter([*title_pairs, *text_pairs])
+    counts, variants = _count(analyser, occurrences, title_pairs, unheard, uncounted)
     numbers = {term: number for number, term in enumerate(counts)}
     separator = NARROW if len(numbers) <= NARROW else WIDE
     places = [numbers[term] for term, _ in title_pairs]
     places.append(separator)
     places += [numbers[term] for term, _ in text_pairs]
     joined = _joined(pieces)
-    forms = analysis.surface_forms([*title_pairs, *text_pairs])
+    forms = analysis.surface_forms(occurrences)
     shown = tuple(["" if forms[term] == term else forms[term] for term in list(counts)[:_MOST_FORMS]])
     return Note(
         node_id=node_id,
@@ -231,18 +235,31 @@ def _read(
 
 def _count(
     analyser: Analyser,
-    pairs: Sequence[tuple[str, str]],
-    quiet: Set[int],
-    values: Set[int],
-    counts: dict[str, int],
-    variants: dict[str, int],
-) -> None:
-    """Add the loud occurrences to the counts of their terms, and those that are not quiet to the variants."""
-    for place, pair in enumerate(pairs):
+    occurrences: Mapping[Pair, int],
+    title: Sequence[Pair],
+    unheard: Sequence[Pair],
+    uncounted: Sequence[Pair],
+) -> tuple[dict[str, int], dict[str, int]]:
+    """How often each term occurs, and its variants, in the order in which the terms occur first.
+
+    occurrences: of each pair in title and text. title: its pairs count twice. unheard: occurrences that add nothing.
+    uncounted: occurrences that add their variant only.
+    """
+    heard = Counter(occurrences)
+    heard.update(title)
+    heard.subtract(unheard)
+    counted = heard
+    if uncounted:
+        counted = heard.copy()
+        counted.subtract(uncounted)
+    counts: dict[str, int] = {}
+    variants: dict[str, int] = {}
+    variant = analyser.variant
+    for pair, times in heard.items():
         term = pair[0]
-        heard = place not in quiet
-        counts[term] = counts.get(term, 0) + (heard and place not in values)
-        variants[term] = variants.get(term, 0) | (analyser.variant(pair) if heard else 0)
+        counts[term] = counts.get(term, 0) + counted[pair]
+        variants[term] = variants.get(term, 0) | (variant(pair) if times else 0)
+    return counts, variants
 
 
 def _pieces(
