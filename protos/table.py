@@ -10,6 +10,7 @@ ARCHITECTURE.md is generated from it (`make docs`).
 """
 
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 Key = tuple[str, str]
@@ -115,6 +116,12 @@ def edges_between(node_id: str, other: str) -> Key:
     """The first and the last possible sort key of the edges that are listed under node_id and lead to other."""
     first = edge_sort_key(node_id, other)
     return first, f"{first}#{_AFTER_ALL}"
+
+
+def edges_of_notes(node_ids: Iterable[str]) -> Key:
+    """The first and the last possible sort key of the edges at these notes, and at all whose ids lie between theirs."""
+    prefixes = [edges_prefix(node_id) for node_id in node_ids]
+    return min(prefixes), max(prefixes) + _AFTER_ALL
 
 
 def edge_of(sort_key: str) -> tuple[str, str, str]:

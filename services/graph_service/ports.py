@@ -174,6 +174,20 @@ class EdgeStore(Protocol):
     async def neighbors(self, user_id: str, node_id: str, *, after: str | None, limit: int) -> Slice:
         """At most `limit` of a note's neighbours (fewer when DynamoDB cuts the page), in key order."""
 
+    async def count_between(self, user_id: str, node_ids: Sequence[str], limit: int) -> int:
+        """How many edges are stored at these notes and at all others whose ids lie between theirs; at most `limit`.
+
+        An eventually consistent read.
+        """
+
+    async def neighbors_between(
+        self, user_id: str, node_ids: Sequence[str], limit: int
+    ) -> Mapping[str, Sequence[Neighbor]]:
+        """All neighbours of each of these notes in key order, by one read of what count_between() counts.
+
+        Empty when that is more than `limit`, or more than DynamoDB reads at once.
+        """
+
     async def edges_at(
         self, user_id: str, node_id: str, *, after: str | None, limit: int, with_suppressed: bool = False
     ) -> tuple[Sequence[Edge], str | None]:

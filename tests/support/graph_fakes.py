@@ -137,7 +137,7 @@ def _state(state: Any) -> PackedList | CacheState:
 @dataclass
 class FakeStore:
     """EdgeStore over dicts, as far as the caches need it. reads: notes whose lists were read. trouble: what commits
-    raise. hold: reads wait for it."""
+    raise. hold: reads wait for it. edges_between: what count_between() returns, None for the number of stored edges."""
 
     stored: dict[EdgeKey, Edge] = field(default_factory=dict)
     hidden_notes: list[str] = field(default_factory=list)
@@ -146,6 +146,7 @@ class FakeStore:
     journals: dict[str, JournalEntry] = field(default_factory=dict)
     trouble: Exception | None = None
     hold: Any = None
+    edges_between: int | None = None
 
     async def commit(self, write: Write) -> None:
         if self.trouble is not None:
@@ -165,6 +166,26 @@ class FakeStore:
         start = int(after or 0)
         rest = found[start + limit :]
         return Slice(found[start : start + limit], str(start + limit) if rest else None)
+
+    async def count_between(self, user_id: str, node_ids: Sequence[str], limit: int) -> int:
+        if self.edges_between is not None:
+            return min(limit, self.edges_between)
+        ends = [end for key in self.stored for end in key[:2]]
+        return min(limit, sum(min(node_ids) <= end <= max(node_ids) for end in ends))
+
+    async def neighbors_between(
+        self, user_id: str, node_ids: Sequence[str], limit: int
+    ) -> Mapping[str, Sequence[Neighbor]]:
+        self.reads.append(f"{min(node_ids)} to {max(node_ids)}")
+        ends = [end for key in self.stored for end in key[:2]]
+        count = sum(min(node_ids) <= end <= max(node_ids) for end in ends)
+        found = {
+            node_id: [as_neighbor(node_id, edge) for edge in self.stored.values() if node_id in edge.key[:2]]
+            for node_id in node_ids
+        }
+        if self.hold is not None:
+            await self.hold.wait()
+        return found if count <= limit else {}
 
     async def hidden(self, user_id: str) -> Sequence[str]:
         self.reads.append("!hidden")

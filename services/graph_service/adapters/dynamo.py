@@ -219,6 +219,30 @@ class DynamoEdgeStore:
         following = None if page.next_start is None else str(page.next_start["SK"])
         return Slice([items.neighbor_of(item) for item in page.items if not items.is_suppressed(item)], following)
 
+    async def count_between(self, user_id: str, node_ids: Sequence[str], limit: int) -> int:
+        partition, bounds = table.user_partition(user_id), table.edges_of_notes(node_ids)
+        page = await self._table.query(partition, between=bounds, limit=limit, count=True)
+        return limit if page.next_start is not None else page.count
+
+    async def neighbors_between(
+        self, user_id: str, node_ids: Sequence[str], limit: int
+    ) -> Mapping[str, Sequence[Neighbor]]:
+        page = await self._table.query(
+            table.user_partition(user_id),
+            between=table.edges_of_notes(node_ids),
+            limit=limit,
+            consistent=True,
+            attributes=items.NEIGHBOR_ATTRIBUTES,
+        )
+        if page.next_start is not None:
+            return {}
+        found: dict[str, list[Neighbor]] = {node_id: [] for node_id in node_ids}
+        for item in page.items:
+            node_id = table.edge_of(item["SK"])[0]
+            if node_id in found and not items.is_suppressed(item):
+                found[node_id].append(items.neighbor_of(item))
+        return found
+
     async def edges_at(
         self, user_id: str, node_id: str, *, after: str | None, limit: int, with_suppressed: bool = False
     ) -> tuple[Sequence[Edge], str | None]:

@@ -10,6 +10,7 @@ from services.graph_service.ports import HIDDEN, CacheState, Codec, EdgeStore, L
 from services.graph_service.usecases.freshness import Freshness
 from services.graph_service.usecases.limits import DEFAULTS, Limits, Sleep
 from services.graph_service.usecases.memory_cache import Entry, MemoryCache
+from services.graph_service.usecases.range_read import RangeRead
 from shared.errors import Unavailable
 from shared.ids import Clock
 from shared.resilience.singleflight import SingleFlight
@@ -77,6 +78,9 @@ class ListFiller:
             return [await self._resolve(user_id, *unresolved[0], token)]
         if len(unresolved) <= _FEW:
             return await asyncio.gather(*(self._resolve(user_id, *each, token) for each in unresolved))
+        together = RangeRead(self._store, self._reads, user_id, [each for each, _ in unresolved if each != HIDDEN])
+        if await together.is_worthwhile():
+            return await asyncio.gather(*(self._resolve(user_id, *each, token, together) for each in unresolved))
         return await asyncio.gather(*(self._resolve_in_lane(user_id, *each, token) for each in unresolved))
 
     async def _resolve_in_lane(
@@ -87,24 +91,30 @@ class ListFiller:
             return await self._resolve(user_id, node_id, state, token)
 
     async def _resolve(
-        self, user_id: str, node_id: str, state: PackedList | CacheState, token: Token | None
+        self,
+        user_id: str,
+        node_id: str,
+        state: PackedList | CacheState,
+        token: Token | None,
+        together: RangeRead | None = None,
     ) -> ResolvedList:
+        """together: reads the list with those of other notes."""
         if self._freshness.needs_dynamodb(node_id, token):
-            return await self._read(user_id, node_id)
+            return await self._read(user_id, node_id, together=together)
         if state is CacheState.HUB_FILLING:
             return ResolvedList(None)
         key = (user_id, node_id)
         if state is CacheState.DIRTY:
-            found = await self._flights.do(key, lambda: self._read(user_id, node_id))
+            found = await self._flights.do(key, lambda: self._read(user_id, node_id, together=together))
         else:
             stale = state.stamp if type(state) is PackedList else None
-            found = await self._flights.do(key, lambda: self._fill(user_id, node_id, stale))
+            found = await self._flights.do(key, lambda: self._fill(user_id, node_id, stale, together))
         if found.packed_list is None or self._freshness.satisfies(node_id, found.stamp, token):
             return found
         # The shared read may have begun before the token's write; a read of our own begins after it.
-        return await self._read(user_id, node_id)
+        return await self._read(user_id, node_id, together=together)
 
-    async def _fill(self, user_id: str, node_id: str, stale: int | None) -> ResolvedList:
+    async def _fill(self, user_id: str, node_id: str, stale: int | None, together: RangeRead | None) -> ResolvedList:
         """Read DynamoDB and store the list, if a lease is given."""
         ticket = self._memory.ticket(user_id, node_id)
         try:
@@ -117,8 +127,8 @@ class ListFiller:
             if isinstance(lease, CacheState):
                 if lease in (CacheState.HUB, CacheState.HUB_FILLING):
                     return ResolvedList(None)
-                return await self._read(user_id, node_id)
-            found = await self._read(user_id, node_id, lease.stamp)
+                return await self._read(user_id, node_id, together=together)
+            found = await self._read(user_id, node_id, lease.stamp, together)
             if found.packed_list is None:
                 return found
             if await self._stored(lease, found.packed_list):
@@ -144,8 +154,14 @@ class ListFiller:
         except Unavailable:
             return False
 
-    async def _read(self, user_id: str, node_id: str, stamp: int = 0) -> ResolvedList:
+    async def _read(
+        self, user_id: str, node_id: str, stamp: int = 0, together: RangeRead | None = None
+    ) -> ResolvedList:
         """A consistent read of DynamoDB; stops as soon as the list proves to be a hub."""
+        if together is not None and node_id != HIDDEN:
+            shared = await together.neighbors(node_id)
+            if shared is not None and len(shared) <= self._limits.hub_degree:
+                return self._packed(shared, stamp)
         async with self._reads:
             if node_id == HIDDEN:
                 ids = await self._store.hidden(user_id)
@@ -162,6 +178,9 @@ class ListFiller:
                     return ResolvedList(None, dynamodb_only=not self._cache.space)
                 if after is None:
                     break
-        neighbors.sort(key=by_weight)
+        return self._packed(neighbors, stamp)
+
+    def _packed(self, neighbors: Sequence[Neighbor], stamp: int) -> ResolvedList:
         auto = sum(neighbor.auto for neighbor in neighbors)
-        return ResolvedList(PackedList(stamp, len(neighbors), auto, self._codec.pack(neighbors)))
+        packed = self._codec.pack(sorted(neighbors, key=by_weight))
+        return ResolvedList(PackedList(stamp, len(neighbors), auto, packed))

@@ -211,3 +211,14 @@ async def test_a_batch_of_hundreds(graph: GraphService, user: str) -> None:
     for wrong in ([], ["a"] * 1001, ["a#"]):
         with pytest.raises(InvalidArgument):
             await graph.stub.BatchGetNeighbors(graph_pb2.BatchGetNeighborsRequest(user_id=user, node_ids=wrong))
+
+
+async def test_the_lists_of_notes_that_lie_close_together(graph: GraphService, user: str) -> None:
+    ids = [f"n{number:02}" for number in range(20)]
+    for one, other in (("n03", "n07"), ("n07", "n19"), ("n00", "z"), ("n03.1", "n03")):
+        await graph.create(user, one, other)
+    await graph.create(user, "n04", "n05", type="cites")
+    answer = await graph.stub.BatchGetNeighbors(graph_pb2.BatchGetNeighborsRequest(user_id=user, node_ids=ids))
+    found = {result.node_id: sorted(each.node_id for each in result.neighbors) for result in answer.results}
+    expected = {"n00": ["z"], "n03": ["n03.1", "n07"], "n04": ["n05"], "n05": ["n04"], "n07": ["n03", "n19"]}
+    assert found == dict.fromkeys(ids, []) | expected | {"n19": ["n07"]}

@@ -8,7 +8,7 @@ import pytest
 from services.graph_service.convert import WireCodec
 from services.graph_service.model.consistency_token import Token, token_for
 from services.graph_service.model.edge import NewEdge, first_version
-from services.graph_service.ports import Invalidation
+from services.graph_service.ports import Invalidation, PackedList
 from services.graph_service.usecases.freshness import Freshness
 from services.graph_service.usecases.limits import Limits
 from services.graph_service.usecases.list_filler import ListFiller
@@ -192,6 +192,7 @@ async def test_hidden_notes_come_along(components: Components) -> None:
 
 async def test_a_lookup_does_not_wait_behind_a_lookup_of_many(components: Components) -> None:
     components.add_edge("a", "b")
+    components.store.edges_between = 10_000
     components.store.hold = asyncio.Event()
     many = asyncio.create_task(components.lookup.find("u", [f"n{number}" for number in range(400)]))
     while len(components.store.reads) < Limits().reads // 2:
@@ -205,3 +206,57 @@ async def test_a_lookup_does_not_wait_behind_a_lookup_of_many(components: Compon
     components.store.hold.set()
     assert await single == ["b"]
     assert len((await many).lists) == 400
+
+
+NOTES = ("a", "b", "c", "d", "e", "f")
+
+
+async def test_lists_of_notes_that_lie_close_together_are_one_read(components: Components) -> None:
+    for pair in ("ab", "bc", "ef"):
+        components.add_edge(*pair)
+    result = await components.lookup.find("u", NOTES)
+    found = {
+        note: [n.node_id for n in CODEC.unpack(list_.packed_list.packed)]
+        for note, list_ in result.lists.items()
+        if list_.packed_list
+    }
+    assert found == {"a": ["b"], "b": ["a", "c"], "c": ["b"], "d": [], "e": ["f"], "f": ["e"]}
+    assert sorted(components.store.reads) == ["!hidden", "a to f"]
+    assert all(isinstance(components.cache.states["u", note], PackedList) for note in NOTES), "stored in Redis"
+    components.store.reads.clear()
+    await components.lookup.find("u", NOTES)
+    assert components.store.reads == [], "memory has them"
+
+
+async def test_lists_of_notes_with_many_edges_between_them_are_read_each_by_itself(components: Components) -> None:
+    for other in range(30):
+        components.add_edge("bb", f"x{other}")
+    await components.lookup.find("u", NOTES)
+    assert sorted(components.store.reads) == ["!hidden", *NOTES]
+
+
+async def test_more_edges_by_the_time_of_the_read(components: Components) -> None:
+    components.store.edges_between = 0
+    for other in range(60):
+        components.add_edge("bb", f"x{other}")
+    components.add_edge("a", "c")
+    result = await components.lookup.find("u", NOTES)
+    assert sorted(components.store.reads) == ["!hidden", "a", "a to f", "b", "c", "d", "e", "f"]
+    assert result.lists["a"].packed_list is not None
+    assert result.lists["a"].packed_list.size == 1
+
+
+async def test_a_write_during_a_read_of_many_lists_leaves_nothing_stale(components: Components) -> None:
+    components.store.hold = asyncio.Event()
+    reader = asyncio.create_task(components.lookup.find("u", NOTES))
+    while "a to f" not in components.store.reads:
+        await asyncio.sleep(0)
+    invalidation = Invalidation("u", (("a", "b"), ("b", "a")))
+    await components.cache.begin(invalidation, "w")
+    components.lookup.invalidate("u", ("a", "b"))
+    components.add_edge("a", "b")
+    await components.cache.finish(invalidation, "w")
+    components.store.hold.set()
+    await reader
+    assert await components.neighbors("a") == ["b"]
+    assert await components.neighbors("b") == ["a"]
