@@ -133,7 +133,7 @@ def counts_without_boilerplate(index: UserIndex, doc: int) -> NDArray[np.uint8]:
 
     The result is kept until the index changes, and must not be changed.
     """
-    kept = index.counts
+    kept = index.computed.counts
     found = kept.get(doc)
     if found is None:
         if len(kept) >= _KEPT:
@@ -170,7 +170,7 @@ def heard(index: UserIndex, doc: int) -> Ints:
 
 def names_in(index: UserIndex, doc: int) -> Mapping[int, bool]:
     """The names that a note mentions (Titles.scan()). They are kept until the index changes."""
-    kept = index.scans
+    kept = index.computed.scans
     found = kept.get(doc)
     if found is None:
         if len(kept) >= _KEPT:

@@ -30,6 +30,9 @@ _CHOOSING_TERMS = 20
 _LEAST_CANDIDATES = 48
 # A score may differ from the estimate of its best case by this much, because the two round differently.
 _ROUNDING = 1e-5
+# The weights of the terms of all notes are kept for a burst of queries if there are fewer terms than this: they are
+# computed in some milliseconds.
+_MOST_WEIGHTS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Match:
     mentions: the weight of the query's mention of the note.
     mentioned_by: the weight of the note's mention of the query.
     name_terms: how many terms the longest name has by which one mentions the other; 0 for none.
+    mentioned_name, own_name: the names by which the query mentions the note and the note mentions the query, "" for
+    none.
     """
 
     doc: int
@@ -47,6 +52,8 @@ class Match:
     mentions: float
     mentioned_by: float
     name_terms: int = 0
+    mentioned_name: str = ""
+    own_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,9 @@ def find(index: UserIndex, query: SearchQuery, limit: int, min_score: float = 0.
     if not len(candidates):
         return []
     likeness = likenesses(index, query, candidates)
-    forward = np.array([mentioned.get(doc, NONE).weight for doc in candidates.tolist()])
+    forward = np.zeros(len(candidates))
+    for doc, mention in mentioned.items():
+        forward[candidates == doc] = mention.weight
     backward = np.zeros(len(candidates))
     for name in query.names:
         backward = np.maximum(backward, np.where(_among(candidates, name.docs), name.weight, 0.0))
@@ -110,7 +119,8 @@ def compare(index: UserIndex, one: int, other: int) -> Match:
 
 def _match(doc: int, likeness: float, forward: NameMention, backward: NameMention) -> Match:
     score = combine(likeness, forward.weight, backward.weight)
-    return Match(doc, score, likeness, forward.weight, backward.weight, max(forward.terms, backward.terms))
+    terms = max(forward.terms, backward.terms)
+    return Match(doc, score, likeness, forward.weight, backward.weight, terms, forward.name, backward.name)
 
 
 def combine(likeness: float, forward: float, backward: float) -> float:
@@ -156,8 +166,8 @@ def explain(index: UserIndex, query: SearchQuery, match: Match, most: int | None
     mention = 1 - (1 - match.mentions) * (1 - match.mentioned_by)
     total = match.mentions + match.mentioned_by
     for weight, title, name in (
-        (match.mentions, index.title(match.doc), _mentioned(index, query).get(match.doc, NONE).name),
-        (match.mentioned_by, query.title, mentioned_by(index, query, match.doc).name if match.mentioned_by else ""),
+        (match.mentions, index.title(match.doc), match.mentioned_name),
+        (match.mentioned_by, query.title, match.own_name),
     ):
         if weight:
             # A single word may be among the shared ones already.
@@ -176,22 +186,38 @@ def likenesses(index: UserIndex, query: SearchQuery, docs: Longs) -> Floats:
     if not norm:
         return np.zeros(len(docs), np.float32)
     places, lengths = index.forward.terms.places(docs)
-    numbers = index.forward.terms.values.data[places]
+    # A table with a place for each term holds the weights of the query.
+    table = index.scratch(len(index.vocabulary))
+    table[query.numbers] = query.weights
+    asked = table[index.forward.terms.values.data[places]]
+    table[query.numbers] = 0
+    shared = np.flatnonzero(asked)
+    computed = index.computed
+    computed.asked_weights += len(places)
+    if computed.weights is None and index.forward.terms.values.size < min(computed.asked_weights, _MOST_WEIGHTS):
+        computed.weights = _weights(index, np.arange(index.size))
+    if computed.weights is not None:
+        weights, squares = computed.weights[0][places[shared]], computed.weights[1][docs]
+    else:
+        weights, squares = _weights(index, docs)
+        weights = weights[shared]
+    rows = np.searchsorted(np.cumsum(lengths), shared, "right")
+    dots = np.bincount(rows, weights=asked[shared] * weights, minlength=len(docs))
+    scores: Floats = (dots / (norm * np.sqrt(squares + query.added))).astype(np.float32)
+    return scores
+
+
+def _weights(index: UserIndex, docs: Longs) -> tuple[Floats, Doubles]:
+    """The weights of the terms of some notes, note after note, and the sum of their squares of each note."""
+    places, lengths = index.forward.terms.places(docs)
     codes = index.forward.codes.data[places]
     for row in np.flatnonzero(index.repeats.rows_with_any(docs, index.live)).tolist():
         start = int(lengths[:row].sum())
         codes[start : start + int(lengths[row])] = counts_without_boilerplate(index, int(docs[row]))
-    weights = LOG_TF[codes] * index.idf(numbers)
-    # A table with a place for each term holds the weights of the query.
-    table = index.scratch(len(index.vocabulary))
-    table[query.numbers] = query.weights
-    products = table[numbers] * weights
-    table[query.numbers] = 0
-    row_of = np.repeat(np.arange(len(docs)), lengths)
-    dots = np.bincount(row_of, weights=products, minlength=len(docs))
-    squares = np.bincount(row_of, weights=weights * weights, minlength=len(docs))
-    scores: Floats = (dots / (norm * np.sqrt(squares + query.added))).astype(np.float32)
-    return scores
+    weights: Floats = LOG_TF[codes] * index.idf(index.forward.terms.values.data[places])
+    rows = np.repeat(np.arange(len(docs)), lengths)
+    squares: Doubles = np.bincount(rows, weights=weights * weights, minlength=len(docs)).astype(np.float64)
+    return weights, squares
 
 
 def mentioned_by(index: UserIndex, query: SearchQuery, doc: int) -> NameMention:

@@ -8,6 +8,7 @@ A note's number ("doc") is the order in which it was added in this process; it h
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from services.similarity_service.model.analysis import Analyser, analyser, fold_
 from services.similarity_service.model.engine import codec
 from services.similarity_service.model.engine.arrays import (
     Bytes,
+    Doubles,
     Floats,
     Growing,
     Ints,
@@ -43,9 +45,30 @@ ADDED_TERMS = 5
 MOST_BEARERS = 8
 # The terms of a name, each with the variants that mention it (variants.py); empty where every variant does.
 NameWords = tuple[tuple[int, int], ...]
+# The weight of each term of each note, in the places of the forward index, and the sum of their squares by note.
+Weights = tuple[Floats, Doubles]
 _CACHED_NAMES = 20_000
 # Loading counts the terms of so many notes in one step, and posts those of so many in one step.
 _COUNTED, _POSTED = 1 << 14, 1 << 12
+
+
+@dataclass(slots=True)
+class Computed:
+    """What many queries ask for, computed from the index as it was at an epoch.
+
+    scans: the names in the texts of notes. counts: how often their terms occur outside of boilerplate.
+    mention_weights: of (name, note). idf: of all terms. weights: of the terms of all notes. The last two are worth
+    computing when as many were asked for as there are.
+    """
+
+    epoch: int = 0
+    scans: dict[int, Mapping[int, bool]] = field(default_factory=dict)
+    counts: dict[int, Bytes] = field(default_factory=dict)
+    mention_weights: dict[tuple[int, int], float] = field(default_factory=dict)
+    idf: Floats | None = None
+    asked_terms: int = 0
+    weights: Weights | None = None
+    asked_weights: int = 0
 
 
 class UserIndex:
@@ -73,13 +96,7 @@ class UserIndex:
         # Counts the changes of the index.
         self.epoch = 0
         self._scratch = np.zeros(0, np.float32)
-        # Computed from the index as it was at an epoch: the names in the texts of notes, how often their terms occur
-        # outside of boilerplate, and the weights of all terms, which are worth computing when as many were asked for.
-        self._computed_at = 0
-        self._scans: dict[int, Mapping[int, bool]] = {}
-        self._counts: dict[int, Bytes] = {}
-        self._idf: Floats | None = None
-        self._asked_terms = 0
+        self._computed = Computed()
         self._name_words: dict[tuple[int, int], NameWords] = {}
 
     def __len__(self) -> int:
@@ -143,36 +160,25 @@ class UserIndex:
         return self._scratch
 
     @property
-    def scans(self) -> dict[int, Mapping[int, bool]]:
-        """Keeps the names in the texts of notes, by note, until the index changes."""
-        self._forget_outdated()
-        return self._scans
-
-    @property
-    def counts(self) -> dict[int, Bytes]:
-        """Keeps how often terms occur outside of boilerplate, by note, until the index changes."""
-        self._forget_outdated()
-        return self._counts
+    def computed(self) -> Computed:
+        """What is kept until the index changes."""
+        if self._computed.epoch != self.epoch:
+            self.forget_computed()
+        return self._computed
 
     def idf(self, numbers: Ints) -> Floats:
         """Vocabulary.idf() of the terms among the notes that are in the index."""
-        self._forget_outdated()
-        if self._idf is None:
-            self._asked_terms += len(numbers)
-            if self._asked_terms < len(self.vocabulary):
+        computed = self.computed
+        if computed.idf is None:
+            computed.asked_terms += len(numbers)
+            if computed.asked_terms < len(self.vocabulary):
                 return self.vocabulary.idf(numbers, self.live)
-            self._idf = self.vocabulary.idf(np.arange(len(self.vocabulary)), self.live)
-        return self._idf[numbers]
+            computed.idf = self.vocabulary.idf(np.arange(len(self.vocabulary)), self.live)
+        return computed.idf[numbers]
 
     def forget_computed(self) -> None:
         """Free what is kept until the index changes."""
-        self._scans, self._counts = {}, {}
-        self._idf, self._asked_terms = None, 0
-
-    def _forget_outdated(self) -> None:
-        if self._computed_at != self.epoch:
-            self._computed_at = self.epoch
-            self.forget_computed()
+        self._computed = Computed(self.epoch)
 
     def titled(self, terms: Sequence[str]) -> Longs:
         """The live notes whose title, or an alias, has these terms in their order, stop words included; ascending."""
@@ -223,6 +229,15 @@ class UserIndex:
         0 for a name that another note has as the same title: it points to neither. Names that several notes have for
         other reasons (an abbreviation, the stem of a word) count in parts.
         """
+        kept = self.computed.mention_weights
+        found = kept.get((name, doc))
+        if found is None:
+            if len(kept) >= _CACHED_NAMES:
+                kept.clear()
+            found = kept[name, doc] = self._mention_weight(name, doc)
+        return found
+
+    def _mention_weight(self, name: int, doc: int) -> float:
         bearers = self.bearers(name, self.name_words(name, doc))
         if len(bearers) > MOST_BEARERS:
             return 0.0
