@@ -4,11 +4,13 @@ The weight is (1 + ln tf) * idf. The keyphrase extractors RAKE and YAKE were mea
 """
 
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from services.similarity_service.model.analysis import is_numeric, is_particle
 from services.similarity_service.model.engine.index import LOG_TF, UserIndex
+from services.similarity_service.model.engine.vocabulary import NUMBER, PARTICLE, STOP
 from services.similarity_service.model.note import NARROW, WIDE, Note
 
 SALIENT = 10
@@ -31,12 +33,13 @@ def salient(index: UserIndex, note: Note, limit: int = SALIENT) -> tuple[tuple[i
     not.
     """
     weights = _weights(index, note)
-    order = sorted(range(len(weights)), key=lambda n: (-weights[n], note.terms[n]))
-    chosen = [n for n in order if weights[n] > 0 and _is_word(note, n)][:limit]
+    order = weights.tolist()
+    places = sorted(np.flatnonzero(weights > 0).tolist(), key=lambda n: (-order[n], note.terms[n]))
+    chosen = list(islice((n for n in places if _is_word(note, n)), limit))
     if not chosen:
         return ()
-    top = weights[chosen[0]]
-    return tuple((n, max(1, round(255 * float(weights[n] / top)))) for n in chosen)
+    shares = weights[chosen] / weights[chosen[0]]
+    return tuple((n, max(1, round(255 * share))) for n, share in zip(chosen, shares.tolist(), strict=True))
 
 
 def keywords(index: UserIndex, note: Note, limit: int) -> list[Keyword]:
@@ -62,13 +65,18 @@ def keywords(index: UserIndex, note: Note, limit: int) -> list[Keyword]:
 def _weights(index: UserIndex, note: Note) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
     vocabulary = index.vocabulary
     numbers = vocabulary.numbers(note.terms)
-    df = np.where(numbers >= 0, vocabulary.df.data[numbers], 0) if len(vocabulary) else np.zeros(len(numbers))
+    known = numbers >= 0
+    df = np.where(known, vocabulary.df.data[numbers], 0)
     inside = int(note.node_id in index)
     idf = np.log1p((index.live + 1 - inside) / (np.maximum(df - inside, 0) + 1))
     weights = LOG_TF[np.frombuffer(note.codes, np.uint8)] * idf
+    weights[known & ((vocabulary.flags.data[numbers] & (STOP | NUMBER | PARTICLE)) > 0)] = 0
     silent = index.analyser.stop_terms
-    stop = np.array([term in silent or is_numeric(term) or is_particle(term) for term in note.terms], np.bool_)
-    return np.where(stop, 0, weights).astype(np.float32)
+    for place in np.flatnonzero(~known).tolist():
+        term = note.terms[place]
+        if term in silent or is_numeric(term) or is_particle(term):
+            weights[place] = 0
+    return weights.astype(np.float32)
 
 
 def _df(index: UserIndex, term: str) -> int:

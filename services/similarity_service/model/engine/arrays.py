@@ -125,15 +125,18 @@ class Postings:
         end = start + int(self._length.data[number])
         return self.docs.data[start:end], self.codes.data[start:end]
 
-    def append(self, numbers: Ints, doc: int, codes: Bytes) -> None:
-        """Add one note to several lists (each at most once); its number is higher than all that are in them."""
-        lengths = self._length.data[numbers]
-        for number in numbers[lengths == _SIZE_ARRAY[self._room.data[numbers]]].tolist():
-            self._move(number)
-        at = self._offset.data[numbers] + lengths.astype(np.uint32)
-        self.docs.data[at] = doc
-        self.codes.data[at] = codes
-        self._length.data[numbers] = lengths + 1
+    def append(self, numbers: Ints, docs: Ints, codes: Bytes) -> None:
+        """Add notes to lists: (list, note, code) triples. A list's new notes are ascending, and above those it has."""
+        order = order_of(numbers)
+        lists, runs = _runs_of(numbers[order])
+        lengths = self._length.data[lists].astype(np.int64)
+        needed = lengths + runs
+        full = needed > _SIZE_ARRAY[self._room.data[lists]]
+        self._move(lists[full], lengths[full], np.searchsorted(_SIZE_ARRAY, needed[full]))
+        at = _places(self._offset.data[lists] + lengths, runs)
+        self.docs.data[at] = docs[order]
+        self.codes.data[at] = codes[order]
+        self._length.data[lists] = needed
 
     def put(self, number: int, docs: Ints, codes: Bytes) -> None:
         """Set a whole list that is empty; notes ascending."""
@@ -158,25 +161,25 @@ class Postings:
         ends = starts.copy()
         for numbers, docs, codes in pieces:
             order = order_of(numbers)
-            ordered = numbers[order]
-            firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
-            lists, runs = ordered[firsts], np.diff(firsts, append=len(ordered))
-            at = np.arange(len(ordered)) + np.repeat(ends[lists] - firsts, runs)
+            lists, runs = _runs_of(numbers[order])
+            at = _places(ends[lists], runs)
             ends[lists] += runs
             self.docs.data[at] = docs[order]
             self.codes.data[at] = codes[order]
         known = slice(0, len(lengths))
         self._offset.data[known], self._length.data[known], self._room.data[known] = starts, lengths, classes
 
-    def _move(self, number: int) -> None:
-        """Move a full list to a larger place."""
-        room, length = int(self._room.data[number]), int(self._length.data[number])
-        start, old = self._take(room + 1), int(self._offset.data[number])
-        if length:
-            self.docs.data[start : start + length] = self.docs.data[old : old + length]
-            self.codes.data[start : start + length] = self.codes.data[old : old + length]
-            self._free.setdefault(room, []).append(old)
-        self._offset.data[number], self._room.data[number] = start, room + 1
+    def _move(self, lists: Ints, lengths: Longs, rooms: Longs) -> None:
+        """Move full lists of these lengths to larger places."""
+        starts = np.array([self._take(room) for room in rooms.tolist()], np.int64)
+        olds = self._offset.data[lists].astype(np.int64)
+        source, target = _places(olds, lengths), _places(starts, lengths)
+        self.docs.data[target] = self.docs.data[source]
+        self.codes.data[target] = self.codes.data[source]
+        for room, old in zip(self._room.data[lists].tolist(), olds.tolist(), strict=True):
+            if room:
+                self._free.setdefault(room, []).append(old)
+        self._offset.data[lists], self._room.data[lists] = starts, rooms
 
     def _take(self, room: int) -> int:
         free = self._free.get(room)
@@ -186,6 +189,19 @@ class Postings:
         self.docs.reach(start + _SIZES[room])
         self.codes.reach(start + _SIZES[room])
         return start
+
+
+def _runs_of(ordered: Ints) -> tuple[Ints, Longs]:
+    """The different numbers in an ascending sequence, and how often each occurs."""
+    firsts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    return ordered[firsts], np.diff(firsts, append=len(ordered))
+
+
+def _places(starts: Longs, lengths: Longs) -> Longs:
+    """The places of runs that begin at `starts`, run after run."""
+    places: Longs = np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+    places += np.arange(len(places))
+    return places
 
 
 class Rows(Generic[S]):
@@ -242,7 +258,4 @@ class Rows(Generic[S]):
         """Where the values of several rows are, row after row, and the number of values of each row."""
         starts = self._starts.data[rows].astype(np.int64)
         lengths = self._starts.data[np.asarray(rows) + 1].astype(np.int64) - starts
-        ends = np.cumsum(lengths)
-        places = np.repeat(starts - ends + lengths, lengths)
-        places += np.arange(len(places))
-        return places, lengths
+        return _places(starts, lengths), lengths

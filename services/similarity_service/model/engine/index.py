@@ -258,17 +258,27 @@ class UserIndex:
         return self.doc(note.node_id)
 
     def add_all(self, notes: Sequence[Note]) -> None:
-        """As add() for several notes, each with an id of its own, in less time: their terms are looked up together."""
+        """As add() for several notes, each with an id of its own, in less time: their terms are looked up and posted
+        together.
+        """
+        if not notes:
+            return
+        for note in notes:
+            self.remove(note.node_id)
+        first = self.size
         terms = [[*note.terms, *(TAG_PREFIX + tag for tag in note.tags)] for note in notes]
         forms = [note.forms or ("",) * len(note.terms) for note in notes]
         for note, numbers in zip(notes, self.vocabulary.number_notes(terms, forms), strict=True):
-            self._add(note, numbers)
+            self._append(note, numbers)
+        self._post(first)
+        for doc, note in enumerate(notes, first):
+            flags, codes = self.vocabulary.flags.data[self.forward.terms[doc]], self.forward.codes_of(doc)
+            titled = any(codes[n] and not flags[n] & WEIGHTLESS for n in note.title_places)
+            # A new name is searched in all notes, the later ones of these included.
+            self.titles.add(doc, note.names if titled else note.aliases)
 
-    def _add(self, note: Note, numbers: Ints) -> None:
-        """Add a note. numbers: of its terms and tags."""
-        if note.node_id in self:
-            self.remove(note.node_id)
-        vocabulary = self.vocabulary
+    def _append(self, note: Note, numbers: Ints) -> None:
+        """Append the row of a note. numbers: of its terms and tags."""
         codes = np.zeros(len(numbers), np.uint8)
         codes[: len(note.codes)] = np.frombuffer(note.codes, np.uint8)
         variants = np.zeros(len(numbers), np.uint16)
@@ -286,19 +296,20 @@ class UserIndex:
         self.epoch += 1
         weight = float(_SQUARES[codes].sum())
         self.inverse_norm.append((weight + ADDED_TERMS) ** -0.5 if weight else 0.0)
-        vocabulary.salient.data[self.salient(doc)] += 1
-        phrases = self.titles.phrases_in(doc)
-        posted = (vocabulary.flags.data[numbers] & STOP) == 0
+        self.vocabulary.salient.data[self.salient(doc)] += 1
+
+    def _post(self, first: int) -> None:
+        """Post and count the terms, and the names known so far, of the notes from this one on."""
+        vocabulary, docs = self.vocabulary, np.arange(first, self.size, dtype=np.int32)
+        phrases = [self.titles.phrases_in(doc) for doc in docs.tolist()]
+        places, sizes = self.forward.terms.places(docs)
+        numbers = self.forward.terms.values.data[places]
+        posted = np.flatnonzero((vocabulary.flags.data[numbers] & STOP) == 0)
+        owners = [np.repeat(docs, sizes)[posted], np.repeat(docs, [len(found) for found in phrases])]
+        codes = [self.forward.codes.data[places[posted]], np.ones(len(owners[1]), np.uint8)]
         self.postings.reach(len(vocabulary))
-        self.postings.append(
-            np.concatenate([numbers[posted], phrases]),
-            doc,
-            np.concatenate([codes[posted], np.ones(len(phrases), np.uint8)]),
-        )
-        vocabulary.df.data[numbers] += 1
-        vocabulary.df.data[phrases] += 1
-        titled = any(codes[n] and not vocabulary.flags.data[numbers[n]] & WEIGHTLESS for n in note.title_places)
-        self.titles.add(doc, note.names if titled else note.aliases)
+        self.postings.append(np.concatenate([numbers[posted], *phrases]), np.concatenate(owners), np.concatenate(codes))
+        np.add.at(vocabulary.df.data, np.concatenate([numbers, *phrases]), 1)
 
     def remove(self, node_id: str) -> bool:
         """Remove a note. False if it was not in the index.
