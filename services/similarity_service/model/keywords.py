@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 
 from services.similarity_service.model.analysis import is_numeric, is_particle
+from services.similarity_service.model.engine.arrays import Floats
 from services.similarity_service.model.engine.index import LOG_TF, UserIndex
 from services.similarity_service.model.engine.vocabulary import NUMBER, PARTICLE, STOP
 from services.similarity_service.model.note import NARROW, WIDE, Note
@@ -62,7 +63,7 @@ def keywords(index: UserIndex, note: Note, limit: int) -> list[Keyword]:
     return found
 
 
-def _weights(index: UserIndex, note: Note) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+def _weights(index: UserIndex, note: Note) -> Floats:
     vocabulary = index.vocabulary
     numbers = vocabulary.numbers(note.terms)
     known = numbers >= 0
@@ -76,7 +77,8 @@ def _weights(index: UserIndex, note: Note) -> "np.ndarray[tuple[int], np.dtype[n
         term = note.terms[place]
         if term in silent or is_numeric(term) or is_particle(term):
             weights[place] = 0
-    return weights.astype(np.float32)
+    found: Floats = weights.astype(np.float32)
+    return found
 
 
 def _df(index: UserIndex, term: str) -> int:

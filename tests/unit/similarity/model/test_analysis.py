@@ -5,6 +5,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.similarity_service.model.analysis import Analyser, analyser, normalise, surface_forms
 
@@ -134,3 +136,14 @@ def test_threads_share_an_analyser() -> None:
 
 
 PAIRS = [(stem, ending) for stem in ("relat", "conform", "gener", "oper") for ending in ("ational", "ingly", "fulness")]
+
+
+@given(st.text("ab C1'\u2019._+-é\u0301漢字 😀", max_size=60))
+def test_a_text_without_marks_of_names_has_the_tokens_that_it_has_beside_them(text: str) -> None:
+    marked = f"{text}\n#name"
+    assert ENGLISH.pairs(marked) == [*ENGLISH.pairs(text), ("#name", "#name"), ("name", "name")]
+
+
+def test_a_long_text_has_the_terms_of_its_parts() -> None:
+    part = "The C# compiler, e-mail@example.org and naïve Users' O'Reilly_books. "
+    assert ENGLISH.pairs(part * 200) == ENGLISH.pairs(part) * 200

@@ -1,5 +1,6 @@
 """Scores: in [0, 1], the same from both sides, explained to the last part."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
@@ -29,6 +30,27 @@ def test_symmetric_bounded_and_explained(notes: list[Note]) -> None:
             parts = score.explain(index, asked, match)
             assert sum(part.amount for part in parts) == pytest.approx(match.score, abs=1e-5)
             assert all(part.amount > 0 for part in parts)
+
+
+@settings(max_examples=40)
+@given(collections)
+def test_weights_that_are_kept_are_those_that_are_computed(notes: list[Note]) -> None:
+    # Their first sentence is boilerplate, which has no weight.
+    template = [note(f"t{n}", f"Form {n}", f"Please fill in all fields of this form.\nAnswer {n}") for n in range(6)]
+    index = index_of(*notes, *template)
+    docs = np.arange(index.size)
+    asked = [query.of_doc(index, doc) for doc in docs.tolist()]
+    for _ in range(2):
+        for each in asked:
+            score.likenesses(index, each, docs)
+    assert index.computed.weights is not None
+    every = [score.likenesses(index, each, docs).tolist() for each in asked]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(score, "_MOST_WEIGHTS", 0)
+        index.forget_computed()
+        assert [score.likenesses(index, each, docs).tolist() for each in asked] == every
+    index.remove(notes[0].node_id)
+    assert index.computed.weights is None, "the index has changed"
 
 
 def test_what_belongs_together() -> None:
