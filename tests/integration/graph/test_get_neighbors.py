@@ -221,4 +221,4 @@ async def test_the_lists_of_notes_that_lie_close_together(graph: GraphService, u
     answer = await graph.stub.BatchGetNeighbors(graph_pb2.BatchGetNeighborsRequest(user_id=user, node_ids=ids))
     found = {result.node_id: sorted(each.node_id for each in result.neighbors) for result in answer.results}
     expected = {"n00": ["z"], "n03": ["n03.1", "n07"], "n04": ["n05"], "n05": ["n04"], "n07": ["n03", "n19"]}
-    assert found == dict.fromkeys(ids, []) | expected | {"n19": ["n07"]}
+    assert found == {node_id: [] for node_id in ids} | expected | {"n19": ["n07"]}
