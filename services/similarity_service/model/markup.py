@@ -8,6 +8,7 @@ and Logseq. It goes through the text once; what does not close where it must is 
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 # The kinds of parts.
 LOUD, VALUE, QUIET, DROPPED = range(4)
@@ -31,27 +32,25 @@ _FILE = re.compile(
     r"|canvas)(?:[#?|].*)?$",
     re.IGNORECASE,
 )
-# One of these is in every text that has a part to find.
-_ANY = re.compile(r"[`~<&$\\!]|\]\(|::|://|www\.|data:|\[\[|^---|^:|^[ \t]*$\n(?: {4}|\t)|\A(?: {4}|\t)", re.MULTILINE)
-_START = re.compile(
-    r"""(?P<fence>^[ \t]{0,16}(?:(?:[-*+>]|\d{1,3}[.)])[ \t]+){0,4}(?:`{3,}|~{3,}))
-    | (?P<ticks>`+)
-    | (?P<tag></?(?P<name>[A-Za-z][A-Za-z0-9]{0,20})(?=[\s/>]) | <!--)
-    | (?P<entity>&(?:[A-Za-z][A-Za-z0-9]{1,31}|\#\d{1,7}|\#[xX][0-9a-fA-F]{1,6});)
-    | (?P<math>\$\$?|\\[(\[]|\\begin\{)
-    | (?P<escape>\\.)
-    | (?P<image>!\[(?!\[))
-    | (?P<embed>!?\[\[)
-    | (?P<target>\]\()
-    | (?P<definition>^[ ]{0,3}\[[^\[\]\n]{1,200}\]:[ \t])
-    | (?P<url>\b(?:(?:https?|ftps?|file|obsidian|mailto)://|www\.)(?=[^\s<>]))
-    | (?P<data>\bdata:(?=[\w.+-]{1,64}/[\w.+-]{1,64}[;,]))
-    | (?P<property>^[ \t]{0,16}(?:[-*+][ \t]+)?[^\W\d_][\w -]{0,60}::(?=\s|$))
-    | (?P<inline>[\[(](?=[^\W\d_][\w -]{0,60}::[ \t]))
-    | (?P<drawer>^[ \t]{0,16}:[A-Za-z_]{1,40}:(?=\s|$))
-    | (?P<indented>(?:(?<=\n)|\A)(?:[ \t]*\n|\A)(?=(?:[ ]{4}|\t)[ \t]*\S))
-    """,
-    re.VERBOSE | re.MULTILINE,
+# What can open a part, in the order in which it is tried at each place: the expression, and the marks of which one is in
+# every text that it matches.
+_STARTS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("```", "~~~"), r"(?P<fence>^[ \t]{0,16}(?:(?:[-*+>]|\d{1,3}[.)])[ \t]+){0,4}(?:`{3,}|~{3,}))"),
+    (("`",), r"(?P<ticks>`+)"),
+    (("<",), r"(?P<tag></?(?P<name>[A-Za-z][A-Za-z0-9]{0,20})(?=[\s/>])|<!--)"),
+    (("&",), r"(?P<entity>&(?:[A-Za-z][A-Za-z0-9]{1,31}|\#\d{1,7}|\#[xX][0-9a-fA-F]{1,6});)"),
+    (("$", "\\"), r"(?P<math>\$\$?|\\[(\[]|\\begin\{)|(?P<escape>\\.)"),
+    (("![", "[["), r"(?P<image>!\[(?!\[))|(?P<embed>!?\[\[)"),
+    (("](", "]:"), r"(?P<target>\]\()|(?P<definition>^[ ]{0,3}\[[^\[\]\n]{1,200}\]:[ \t])"),
+    (("://", "www."), r"(?P<url>\b(?:(?:https?|ftps?|file|obsidian|mailto)://|www\.)(?=[^\s<>]))"),
+    (("data:",), r"(?P<data>\bdata:(?=[\w.+-]{1,64}/[\w.+-]{1,64}[;,]))"),
+    (
+        ("::",),
+        r"(?P<property>^[ \t]{0,16}(?:[-*+][ \t]+)?[^\W\d_][\w -]{0,60}::(?=\s|$))"
+        r"|(?P<inline>[\[(](?=[^\W\d_][\w -]{0,60}::[ \t]))",
+    ),
+    (("\n:", " :", "\t:"), r"(?P<drawer>^[ \t]{0,16}:[A-Za-z_]{1,40}:(?=\s|$))"),
+    (("\n    ", "\n\t"), r"(?P<indented>(?:(?<=\n)|\A)(?:[ \t]*\n|\A)(?=(?:[ ]{4}|\t)[ \t]*\S))"),
 )
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\n(?:.*\n){0,400}?(?:---|\.\.\.)[ \t]*(?:\n|\Z)")
 _FENCE_END = re.compile(r"^[ \t>]*(`{3,}|~{3,})[ \t]*$", re.MULTILINE)
@@ -83,14 +82,17 @@ def segments(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _parts(text: str) -> Iterator[Part]:
-    if not _ANY.search(text):
-        return
-    scanner = _Scanner(text)
     at = 0
     if text.startswith(("---", "\ufeff---")) and (front := _FRONT_MATTER.match(text)):
         at = front.end()
         yield 0, at, QUIET
-    while match := _START.search(text, at):
+    # The first line, too, may begin with what stands at the beginning of a line.
+    lines = f"\n{text}"
+    possible = tuple([any(mark in lines for mark in marks) for marks, _ in _STARTS])
+    if not any(possible):
+        return
+    start, scanner = _start(possible), _Scanner(text)
+    while match := start.search(text, at):
         part = scanner.part(match)
         if part is None:
             at = max(match.end(), at + 1)
@@ -100,6 +102,13 @@ def _parts(text: str) -> Iterator[Part]:
                 part, scanner.next = scanner.next, None
                 yield part
             at = max(part[1], at + 1)
+
+
+@lru_cache(maxsize=512)
+def _start(possible: tuple[bool, ...]) -> re.Pattern[str]:
+    """What can open a part in a text that has the marks of some of _STARTS. Each alternative takes time at each place."""
+    found = [expression for here, (_, expression) in zip(possible, _STARTS, strict=True) if here]
+    return re.compile("|".join(found), re.MULTILINE)
 
 
 class _Scanner:
