@@ -32,8 +32,8 @@ _FILE = re.compile(
     r"|canvas)(?:[#?|].*)?$",
     re.IGNORECASE,
 )
-# What can open a part, in the order in which it is tried at each place: the expression, and the marks of which one is in
-# every text that it matches.
+# What can open a part, in the order in which it is tried at each place: the marks of which one is in every text with such
+# a part, and the expression.
 _STARTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("```", "~~~"), r"(?P<fence>^[ \t]{0,16}(?:(?:[-*+>]|\d{1,3}[.)])[ \t]+){0,4}(?:`{3,}|~{3,}))"),
     (("`",), r"(?P<ticks>`+)"),
@@ -106,7 +106,7 @@ def _parts(text: str) -> Iterator[Part]:
 
 @lru_cache(maxsize=512)
 def _start(possible: tuple[bool, ...]) -> re.Pattern[str]:
-    """What can open a part in a text that has the marks of some of _STARTS. Each alternative takes time at each place."""
+    """What can open a part in a text with the marks of some of _STARTS. Each alternative takes time at each place."""
     found = [expression for here, (_, expression) in zip(possible, _STARTS, strict=True) if here]
     return re.compile("|".join(found), re.MULTILINE)
 
