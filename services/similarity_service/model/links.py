@@ -39,6 +39,8 @@ EXPLAINED = 8
 RENEWED = 0.02
 # Queries that are kept while the index does not change: a note is asked for once as itself and once for each partner.
 _KEPT_QUERIES = 256
+# After so many ranked notes, the weights of all notes are computed at once: that takes as long as some of the queries.
+_MANY_RANKED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Linker:
             self._asked.clear()
             self._epoch = self.index.epoch
         if doc not in self._best:
+            if len(self._best) == _MANY_RANKED:
+                score.keep_weights(self.index)
             asked = self._query(doc)
             least = self._settings.link_threshold or default_threshold(self.index.live) + min(EVIDENCE)
             matches = score.find(self.index, asked, MOST_LINKS, least)

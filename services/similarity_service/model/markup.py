@@ -32,8 +32,8 @@ _FILE = re.compile(
     r"|canvas)(?:[#?|].*)?$",
     re.IGNORECASE,
 )
-# What can open a part, in the order in which it is tried at each place: the marks of which one is in every text with such
-# a part, and the expression.
+# What can open a part, in the order in which it is tried at each place: the marks, of which each text with such a part
+# has one, and the expression.
 _STARTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("```", "~~~"), r"(?P<fence>^[ \t]{0,16}(?:(?:[-*+>]|\d{1,3}[.)])[ \t]+){0,4}(?:`{3,}|~{3,}))"),
     (("`",), r"(?P<ticks>`+)"),

@@ -192,12 +192,9 @@ def likenesses(index: UserIndex, query: SearchQuery, docs: Longs) -> Floats:
     asked = table[index.forward.terms.values.data[places]]
     table[query.numbers] = 0
     shared = np.flatnonzero(asked)
-    computed = index.computed
-    computed.asked_weights += len(places)
-    if computed.weights is None and index.forward.terms.values.size < min(computed.asked_weights, _MOST_WEIGHTS):
-        computed.weights = _weights(index, np.arange(index.size))
-    if computed.weights is not None:
-        weights, squares = computed.weights[0][places[shared]], computed.weights[1][docs]
+    kept = index.computed.weights
+    if kept is not None:
+        weights, squares = kept[0][places[shared]], kept[1][docs]
     else:
         weights, squares = _weights(index, docs)
         weights = weights[shared]
@@ -205,6 +202,12 @@ def likenesses(index: UserIndex, query: SearchQuery, docs: Longs) -> Floats:
     dots = np.bincount(rows, weights=asked[shared] * weights, minlength=len(docs))
     scores: Floats = (dots / (norm * np.sqrt(squares + query.added))).astype(np.float32)
     return scores
+
+
+def keep_weights(index: UserIndex) -> None:
+    """Compute the weights of the terms of all notes, for many queries until the index changes; not in a large index."""
+    if index.computed.weights is None and index.forward.terms.values.size < _MOST_WEIGHTS:
+        index.computed.weights = _weights(index, np.arange(index.size))
 
 
 def _weights(index: UserIndex, docs: Longs) -> tuple[Floats, Doubles]:

@@ -57,8 +57,8 @@ class Computed:
     """What many queries ask for, computed from the index as it was at an epoch.
 
     scans: the names in the texts of notes. counts: how often their terms occur outside of boilerplate.
-    mention_weights: of (name, note). idf: of all terms. weights: of the terms of all notes. The last two are worth
-    computing when as many were asked for as there are.
+    mention_weights: of (name, note). idf: of all terms, which is worth computing when as many were asked for as there
+    are. weights: of the terms of all notes, where score.keep_weights() was called.
     """
 
     epoch: int = 0
@@ -68,7 +68,6 @@ class Computed:
     idf: Floats | None = None
     asked_terms: int = 0
     weights: Weights | None = None
-    asked_weights: int = 0
 
 
 class UserIndex:

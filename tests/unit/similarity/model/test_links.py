@@ -108,3 +108,14 @@ def test_an_unknown_note_has_no_links() -> None:
     linker = Linker(index_of(*SHELF), UserSettings())
     assert linker.links("nobody") == []
     assert linker.best("nobody") == []
+
+
+def test_many_notes_that_are_ranked_share_the_weights_of_all() -> None:
+    notes = [note(f"n{number}", f"Name {number}", "tide moon sea") for number in range(40)]
+    index = index_of(*notes)
+    linker = Linker(index, UserSettings())
+    linker.best("n0")
+    assert index.computed.weights is None
+    for each in notes:
+        linker.best(each.node_id)
+    assert index.computed.weights is not None

@@ -40,15 +40,10 @@ def test_weights_that_are_kept_are_those_that_are_computed(notes: list[Note]) ->
     index = index_of(*notes, *template)
     docs = np.arange(index.size)
     asked = [query.of_doc(index, doc) for doc in docs.tolist()]
-    for _ in range(2):
-        for each in asked:
-            score.likenesses(index, each, docs)
+    computed = [score.likenesses(index, each, docs).tolist() for each in asked]
+    score.keep_weights(index)
     assert index.computed.weights is not None
-    every = [score.likenesses(index, each, docs).tolist() for each in asked]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(score, "_MOST_WEIGHTS", 0)
-        index.forget_computed()
-        assert [score.likenesses(index, each, docs).tolist() for each in asked] == every
+    assert [score.likenesses(index, each, docs).tolist() for each in asked] == computed
     index.remove(notes[0].node_id)
     assert index.computed.weights is None, "the index has changed"
 
