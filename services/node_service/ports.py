@@ -64,6 +64,13 @@ class NodeStore(Protocol):
     async def current_summary(self, user_id: str, node_id: str) -> Summary | None:
         """The same without its content, which may be large."""
 
+    async def likely(self, user_id: str, node_id: str) -> Summary | None:
+        """What a cache holds of the note, which may be old; a Node if it has the content. None when no cache has it.
+
+        It may be the `before` of a deletion or a restore, whose commit() refuses it when it is old. Nothing else may be
+        decided by it.
+        """
+
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         """The notes that exist, also deleted ones. They may be a little older than the last write.
 

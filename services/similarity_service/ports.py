@@ -67,13 +67,18 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An entry of the change log: the state that a note has now. position: where in the log the entry is."""
+    """An entry of the change log: the state that a note has now.
+
+    position: where in the log the entry is.
+    announced: the version of a change of visibility that is about to be stored; None when the record has the state.
+    """
 
     node_id: str
     incarnation: int
     version: int
     visible: bool
     position: str = ""
+    announced: int | None = None
 
 
 class LogGap(Brain2Error):
@@ -93,6 +98,9 @@ class ChangeLog(Protocol):
 
     async def since(self, user_id: str, position: str) -> Sequence[LogEntry]:
         """The entries after a position. LogGap when some may be missing; Unavailable when the log can't be reached."""
+
+    async def announced(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
+        """The announced changes up to a position that are at most so much older than its entry, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from services.node_service.adapters import codec
+from services.node_service.adapters.dynamo import MOVED_BYTES
 from services.node_service.model import Node, Revision, Summary, Title
 from services.node_service.ports import NodeStore, NodeWrite, Outcome, Position
 from shared.errors import Brain2Error, DataLoss
@@ -212,6 +213,17 @@ class CachedNodeStore:
             for result in await asyncio.gather(*fills, return_exceptions=True):
                 _ignored(result)
         return found
+
+    async def likely(self, user_id: str, node_id: str) -> Summary | None:
+        key = _key(user_id, node_id)
+        if self._bypassed(key):
+            return None
+        try:
+            note = _summary(await self._redis.call("GET", key) or b"")
+        except Brain2Error:
+            return None
+        # Only the table has where the content of a larger note is, and a deletion must know it.
+        return None if note is None or note.content_bytes > MOVED_BYTES else note
 
     # ------------------------------------------------------------------ writes
 
