@@ -5,8 +5,8 @@ the one before, and applies it. When the log has a gap, the index is loaded agai
 index is compared with the records, at most every few seconds: answers may then be that much older than what other
 processes wrote. What this process writes is applied at once in any case.
 
-A deletion waits until no process shows the note, but not until that is stored: its change is announced in the log first.
-A process that reads the log, or loads the index, applies the announced change to the record, unless that is newer.
+A deletion waits until no process shows the note, but not until that is stored: its change is announced in the log
+first. A process that reads the log, or loads the index, applies it to the record, unless that is newer.
 """
 
 import asyncio
