@@ -40,6 +40,7 @@ class FakeStore:
     events: list[NodeEvent] = field(default_factory=list)
     answers: dict[tuple[str, str], tuple[str, Summary]] = field(default_factory=dict)
     cached: dict[tuple[str, str], Summary] = field(default_factory=dict)
+    released: int = 0
     commits: int = 0
     reads: int = 0
     before_commit: Callable[[NodeWrite], None] = lambda write: None
@@ -56,6 +57,9 @@ class FakeStore:
 
     async def likely(self, user_id: str, node_id: str) -> Summary | None:
         return self.cached.get((user_id, node_id))
+
+    async def release(self, user_id: str, node_id: str) -> None:
+        self.released += 1
 
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         found = {node_id: await self.current(user_id, node_id) for node_id in node_ids}

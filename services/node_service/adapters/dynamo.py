@@ -128,6 +128,9 @@ class DynamoNodeStore:
     async def likely(self, user_id: str, node_id: str) -> Summary | None:
         return None
 
+    async def release(self, user_id: str, node_id: str) -> None:
+        pass
+
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         if len(node_ids) == 1:
             node = await self.current(user_id, node_ids[0])

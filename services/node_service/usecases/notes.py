@@ -102,6 +102,12 @@ class Notes:
                     return node
             return await attempt()
 
-        node = await self.concurrency.run(user_id, node_id, attempt_either)
+        async def attempt_and_release() -> S | None:
+            try:
+                return await attempt_either()
+            finally:
+                await self.store.release(user_id, node_id)
+
+        node = await self.concurrency.run(user_id, node_id, attempt_and_release)
         await self.visibility.set_visibility(node, self.clock.monotonic() - began)
         return node

@@ -80,6 +80,7 @@ async def test_a_cached_note_is_deleted_and_restored_without_a_read(world: World
     world.store.cached["u", "n"] = world.node
     assert (await restore_node(world.notes, "u", "n", None)).content == "C"
     assert (world.node.version, world.node.deleted, world.store.reads) == (3, False, reads)
+    assert world.store.released == 2
     assert world.visibility.calls == [("n", 2, True), ("n", 3, False)]
 
 
