@@ -70,7 +70,7 @@ class LogEntry:
     """An entry of the change log: the state that a note has now.
 
     position: where in the log the entry is.
-    announced: the version of a change of visibility that is about to be stored; None when the record has the state.
+    pending: the version of a pending visibility, which is not stored yet; None when the record has the state.
     """
 
     node_id: str
@@ -78,7 +78,7 @@ class LogEntry:
     version: int
     visible: bool
     position: str = ""
-    announced: int | None = None
+    pending: int | None = None
 
 
 class LogGap(Brain2Error):
@@ -99,8 +99,8 @@ class ChangeLog(Protocol):
     async def since(self, user_id: str, position: str) -> Sequence[LogEntry]:
         """The entries after a position. LogGap when some may be missing; Unavailable when the log can't be reached."""
 
-    async def announced(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
-        """The announced changes up to a position that are at most so much older than its entry, oldest first."""
+    async def pending_visibilities(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
+        """The entries up to a position that are pending visibilities, at most so much older than its entry."""
 
 
 @dataclass(frozen=True, slots=True)

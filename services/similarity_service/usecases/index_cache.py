@@ -5,8 +5,8 @@ the one before, and applies it. When the log has a gap, the index is loaded agai
 index is compared with the records, at most every few seconds: answers may then be that much older than what other
 processes wrote. What this process writes is applied at once in any case.
 
-A deletion waits until no process shows the note, but not until that is stored: its change is announced in the log
-first. A process that reads the log, or loads the index, applies it to the record, unless that is newer.
+A deletion waits until no process shows the note, but not until that is stored: the log has it first, as a pending
+visibility. A process that reads the log, or loads the index, applies it to the record, unless that is newer.
 """
 
 import asyncio
@@ -55,8 +55,8 @@ _COMPARE_SHARE = 20.0
 # An index with more removed notes than this, and a larger share of them than this, is loaded again.
 _WASTE_NOTES = 1_000
 _WASTE_SHARE = 0.3
-# An announced change is stored within this long, or the process that announced it has died: then the event brings it.
-_ANNOUNCED_SECONDS = 30.0
+# A pending visibility is stored within this long, or its process has died: then the event brings the change.
+_PENDING_SECONDS = 30.0
 # Stands in the log in the place of a note's id (no id has an asterisk): the index must be loaded again.
 EVERYTHING = "*"
 
@@ -74,28 +74,28 @@ class CachedIndex:
         self.lock = asyncio.Lock()
         self.bytes = index.nbytes + links.nbytes
         self.sized_at = index.epoch
-        # The announced changes by note, until they are known to be stored: each with the time after which it is void.
-        self._announced: dict[str, list[tuple[float, LogEntry]]] = {}
+        # The pending visibilities by note, until they are known to be stored, each with the end of its life.
+        self._pending: dict[str, list[tuple[float, LogEntry]]] = {}
 
-    def announce(self, entries: Sequence[LogEntry], now: float) -> None:
+    def add_pending(self, entries: Sequence[LogEntry], now: float) -> None:
         """Apply these changes to what is read of their notes from now on, for as long as they may not be stored."""
-        for node_id, changes in list(self._announced.items()):
+        for node_id, changes in list(self._pending.items()):
             if all(until <= now for until, _ in changes):
-                del self._announced[node_id]
+                del self._pending[node_id]
         for entry in entries:
-            self._announced.setdefault(entry.node_id, []).append((now + _ANNOUNCED_SECONDS, entry))
+            self._pending.setdefault(entry.node_id, []).append((now + _PENDING_SECONDS, entry))
 
     def current(self, node_id: str, stored: Stored, now: float) -> Stored:
-        """A record with the changes that are announced and not yet stored."""
+        """A record with the pending visibilities of its note."""
         waiting = []
-        for until, entry in self._announced.pop(node_id, ()):
-            assert entry.announced is not None
-            changed = stored.with_visibility(entry.visible, entry.announced, entry.incarnation)
+        for until, entry in self._pending.pop(node_id, ()):
+            assert entry.pending is not None
+            changed = stored.with_visibility(entry.visible, entry.pending, entry.incarnation)
             if until > now and changed is not None:
                 waiting.append((until, entry))
                 stored = changed
         if waiting:
-            self._announced[node_id] = waiting
+            self._pending[node_id] = waiting
         return stored
 
 
@@ -192,7 +192,7 @@ class IndexCache:
                 await self._apply(cached, written)
             self._bound(user_id, cached)
 
-    async def announce(self, user_id: str, entry: LogEntry) -> bool:
+    async def publish_visibility(self, user_id: str, entry: LogEntry) -> bool:
         """Have every process apply a change of visibility that is about to be stored.
 
         Whether they will: not when the log can't be reached.
@@ -204,7 +204,7 @@ class IndexCache:
         return user_id not in self._unpublished
 
     async def record(self, user_id: str, node_id: str) -> Stored:
-        """The record of a note, with an announced change."""
+        """The record of a note, with its pending visibilities."""
         cached = await self._fresh(user_id)
         stored = await self._records.get(user_id, node_id)
         return cached.current(node_id, stored, self._clock.monotonic())
@@ -289,7 +289,7 @@ class IndexCache:
         return cached
 
     async def _load(self, user_id: str) -> CachedIndex:
-        position, announced = await self._tail(user_id)
+        position, pending = await self._tail(user_id)
         async with self._slots:
             loading, links, outdated = Loading(), LinkIndex(), []
             async for page in self._records.all(user_id):
@@ -303,7 +303,7 @@ class IndexCache:
             else:
                 index.load(loading)
         cached = CachedIndex(index, links, position, self._clock.monotonic())
-        await self._apply_announced(user_id, cached, announced)
+        await self._apply_pending(user_id, cached, pending)
         self._cached[user_id] = cached
         if outdated:
             self._outdated[user_id] = outdated
@@ -312,18 +312,18 @@ class IndexCache:
         return cached
 
     async def _tail(self, user_id: str) -> tuple[str | None, Sequence[LogEntry]]:
-        """The end of the log, and what was announced before it and may not be stored when the records are read."""
+        """The end of the log, and the visibilities before it that may not be stored when the records are read."""
         try:
             position = await self._log.tail(user_id)
-            return position, await self._log.announced(user_id, position, _ANNOUNCED_SECONDS)
+            return position, await self._log.pending_visibilities(user_id, position, _PENDING_SECONDS)
         except Brain2Error:
             return None, ()
 
-    async def _apply_announced(self, user_id: str, cached: CachedIndex, announced: Sequence[LogEntry]) -> None:
-        """Apply announced changes to an index that was made from the records."""
-        if announced:
-            cached.announce(announced, self._clock.monotonic())
-            stored = await self._records.get_many(user_id, list(dict.fromkeys(entry.node_id for entry in announced)))
+    async def _apply_pending(self, user_id: str, cached: CachedIndex, pending: Sequence[LogEntry]) -> None:
+        """Apply pending visibilities to an index that was made from the records."""
+        if pending:
+            cached.add_pending(pending, self._clock.monotonic())
+            stored = await self._records.get_many(user_id, list(dict.fromkeys(entry.node_id for entry in pending)))
             await self._apply(cached, list(stored.items()))
 
     async def _catch_up(self, user_id: str, cached: CachedIndex, entries: Sequence[LogEntry]) -> None:
@@ -338,11 +338,11 @@ class IndexCache:
                 return
             if any(entry.node_id == EVERYTHING for entry in new):
                 raise LogGap("the user was indexed again")
-            announced = [entry for entry in new if entry.announced is not None]
-            if announced:
-                cached.announce(announced, self._clock.monotonic())
+            pending = [entry for entry in new if entry.pending is not None]
+            if pending:
+                cached.add_pending(pending, self._clock.monotonic())
             latest = {entry.node_id: entry for entry in new}
-            unsure = {entry.node_id for entry in announced}
+            unsure = {entry.node_id for entry in pending}
             wanted = [
                 node_id for node_id, entry in latest.items() if node_id in unsure or not _known(cached.index, entry)
             ]
@@ -377,11 +377,11 @@ class IndexCache:
         now = self._clock.monotonic()
         if now - cached.compared_at < max(_COMPARE_SECONDS, _COMPARE_SHARE * cached.compare_seconds):
             return
-        position, announced = await self._tail(user_id)
+        position, pending = await self._tail(user_id)
         async with cached.lock:
             cached.compared_at = now
-            if announced:
-                cached.announce(announced, now)
+            if pending:
+                cached.add_pending(pending, now)
             gone = set(cached.index.ids())
             wanted = []
             async for page in self._records.stamps(user_id):

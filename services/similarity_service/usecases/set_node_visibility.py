@@ -52,8 +52,8 @@ class SetNodeVisibility:
         check_ids(user_id, node_id=node_id)
         write = partial(self._set, user_id, node_id, version, visible, incarnation, probably_known)
         if early and incarnation:
-            entry = LogEntry(node_id, incarnation, 0, visible, announced=version)
-            task = self._start(self._announce(user_id, entry, write))
+            entry = LogEntry(node_id, incarnation, 0, visible, pending=version)
+            task = self._start(self._set_early(user_id, entry, write))
         else:
             task = self._start(write())
         # A deletion waits for some milliseconds only. The work goes on when that time is over.
@@ -109,8 +109,8 @@ class SetNodeVisibility:
                 exc_info=None if known else error,
             )
 
-    async def _announce(self, user_id: str, entry: LogEntry, write: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
-        if not await self._cache.announce(user_id, entry):
+    async def _set_early(self, user_id: str, entry: LogEntry, write: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
+        if not await self._cache.publish_visibility(user_id, entry):
             return await write()
         self._start(write())
         return True

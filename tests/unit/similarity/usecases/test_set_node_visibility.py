@@ -136,11 +136,11 @@ async def test_a_late_change_loses_against_what_is_stored(world: World) -> None:
 async def test_a_late_text_does_not_show_a_note_that_is_about_to_be_stored_as_hidden(world: World) -> None:
     assert await world.set(3, False, early=True)
     assert await world.shown() == [["b"]] * 3
-    await world.write("a", version=2)  # its event comes late, and is published after the announcement
+    await world.write("a", version=2)  # its event comes late, and is published after the pending visibility
     assert await world.shown() == [["b"]] * 3
 
 
-async def test_an_announcement_and_a_late_text_that_are_read_together(world: World) -> None:
+async def test_a_pending_visibility_and_a_late_text_that_are_read_together(world: World) -> None:
     assert await world.set(3, False, early=True)
     await world.write("a", version=2)
     assert await world.shown() == [["b"]] * 3
@@ -160,7 +160,7 @@ async def test_a_process_that_died_before_it_stored_leaves_the_change_to_the_eve
     assert await world.shown() == [["b"]] * 3
 
 
-async def test_an_announcement_that_nobody_stores_is_void_after_a_while(world: World) -> None:
+async def test_a_pending_visibility_that_nobody_stores_is_void_after_a_while(world: World) -> None:
     world.records.dead = True
     assert await world.set(2, False, early=True)
     assert await world.shown() == [["b"]] * 3
@@ -169,14 +169,14 @@ async def test_an_announcement_that_nobody_stores_is_void_after_a_while(world: W
     assert (await world.shown())[:2] == [["a", "b"]] * 2
 
 
-async def test_a_load_that_began_before_the_announcement_has_it(world: World) -> None:
+async def test_a_load_that_began_before_the_call_has_it(world: World) -> None:
     reading, go = asyncio.Event(), asyncio.Event()
 
     class Slow(IndexCache):
-        async def _apply_announced(self, *args: Any) -> None:
+        async def _apply_pending(self, *args: Any) -> None:
             reading.set()
             await go.wait()
-            await super()._apply_announced(*args)
+            await super()._apply_pending(*args)
 
     slow = Slow(world.records, world.log, world.clock, max_bytes=1 << 30)
     query = asyncio.create_task(slow.query(U, ids))
@@ -187,10 +187,10 @@ async def test_a_load_that_began_before_the_announcement_has_it(world: World) ->
     assert await slow.query(U, ids) == ["b"]
 
 
-async def test_a_comparison_with_the_records_keeps_what_is_announced(world: World) -> None:
+async def test_a_comparison_with_the_records_keeps_what_is_pending(world: World) -> None:
     assert await world.set(2, False, early=True)
     for cache in (world.one, world.two):
-        cache.mark_all_stale()  # the connection broke: announcements in the log are read again
+        cache.mark_all_stale()  # the connection broke: pending visibilities are read again
     assert await world.shown() == [["b"]] * 3
 
 
