@@ -125,6 +125,14 @@ class VisibilityRecord:
     hidden: bool
     incarnation: int = 0
 
+    def replaces(self, stored: "VisibilityRecord | None") -> bool:
+        """Whether EdgeStore.set_visibility() stores this record in the place of another one of the note."""
+        if stored is None:
+            return True
+        if self.incarnation and stored.incarnation and self.incarnation != stored.incarnation:
+            return self.incarnation > stored.incarnation
+        return self.version > stored.version
+
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -199,8 +207,8 @@ class EdgeStore(Protocol):
     def incidences(self, user_id: str) -> AsyncIterator[Sequence[Incidence]]:
         """Both ends of every edge; those of one note follow each other."""
 
-    async def hidden(self, user_id: str) -> Sequence[str]:
-        """The hidden notes."""
+    async def visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:
+        """The records of all notes that are hidden, and of some that were. Strongly consistent."""
 
     async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None: ...
 
@@ -318,14 +326,21 @@ class ListCache(Protocol):
     async def store(self, lease: Lease, packed_list: PackedList) -> bool:
         """False when the lease has ended: the list may be stale and must not be stored anywhere."""
 
-    async def begin(self, invalidation: Invalidation, writer: str) -> None:
-        """Before a commit: make the lists unusable until finish(), or until the pending write expires."""
+    async def begin(self, invalidation: Invalidation, writer: str, visibility: VisibilityRecord | None = None) -> None:
+        """Before a commit: make the lists unusable until finish(), or until the pending write expires.
+
+        visibility: what the commit stores; for as long as the hidden set is unusable because of this write,
+        pending_visibilities() returns it.
+        """
 
     async def finish(self, invalidation: Invalidation, writer: str) -> int:
         """After a commit, or after its rejection: the lists can be filled again.
 
         It publishes the invalidation to every process and extends the change feed. Returns the time, Redis clock, us.
         """
+
+    async def pending_visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:
+        """The visibilities between begin() and finish(), and some whose writes have ended without finish()."""
 
     async def invalidate_nodes(self, user_id: str, node_ids: Sequence[str]) -> None:
         """Every process removes titles, existence and lists of these notes from its memory."""

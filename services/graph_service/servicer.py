@@ -210,5 +210,6 @@ class GraphServicer:
             request.version,
             visible=request.visible,
             incarnation=request.incarnation,
+            early=request.answer_early,
         )
         return graph_pb2.SetNodeVisibilityResponse(applied=applied)

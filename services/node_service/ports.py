@@ -64,6 +64,16 @@ class NodeStore(Protocol):
     async def current_summary(self, user_id: str, node_id: str) -> Summary | None:
         """The same without its content, which may be large."""
 
+    async def likely(self, user_id: str, node_id: str) -> Summary | None:
+        """Begin a deletion or a restore; commit(), or at the end release(), follows.
+
+        Returns what a cache held of the note, which may be old; a Node if it had the content. None: no cache had it.
+        It may be the `before` of the write, which commit() refuses when it is old. Nothing else may be decided by it.
+        """
+
+    async def release(self, user_id: str, node_id: str) -> None:
+        """End what likely() has begun, unless a commit() has."""
+
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         """The notes that exist, also deleted ones. They may be a little older than the last write.
 

@@ -119,7 +119,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     refresh_records = RefreshRecords(records, cache, nodes, index_node, link_texts, link_node, clock)
 
     servicer = SimilarityServicer(
-        extract_keywords=ExtractKeywords(records, cache),
+        extract_keywords=ExtractKeywords(cache),
         find_similar=FindSimilar(cache),
         explain_similarity=ExplainSimilarity(cache, user_settings),
         suggest_links=SuggestLinks(cache, graph),
@@ -172,6 +172,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     life.supervise("consumer", consumer.run())
     life.on_drain(consumer.drain)
     port = await server.start()
+    life.on_drain(set_visibility.drain)
     life.on_drain(lambda: server.stop(config.drain_seconds))
     return Components(port, cache, relinker, handlers)
 

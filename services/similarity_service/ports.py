@@ -67,13 +67,18 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An entry of the change log: the state that a note has now. position: where in the log the entry is."""
+    """An entry of the change log: the state that a note has now.
+
+    position: where in the log the entry is.
+    pending: the version of a pending visibility, which is not stored yet; None when the record has the state.
+    """
 
     node_id: str
     incarnation: int
     version: int
     visible: bool
     position: str = ""
+    pending: int | None = None
 
 
 class LogGap(Brain2Error):
@@ -93,6 +98,9 @@ class ChangeLog(Protocol):
 
     async def since(self, user_id: str, position: str) -> Sequence[LogEntry]:
         """The entries after a position. LogGap when some may be missing; Unavailable when the log can't be reached."""
+
+    async def pending_visibilities(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
+        """The entries up to a position that are pending visibilities, at most so much older than its entry."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,12 @@ class SimilarityServicer:
         self, request: pb.SetNodeVisibilityRequest, context: Any
     ) -> pb.SetNodeVisibilityResponse:
         applied = await self.set_node_visibility.checked(
-            request.user_id, request.node_id, request.version, request.visible, request.incarnation or None
+            request.user_id,
+            request.node_id,
+            request.version,
+            request.visible,
+            request.incarnation or None,
+            early=request.answer_early,
         )
         return pb.SetNodeVisibilityResponse(applied=applied)
 

@@ -47,6 +47,7 @@ class FakeLists:
     enabled: bool = True
     states: dict[tuple[str, str], Any] = field(default_factory=dict)
     pending: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    visibilities: dict[tuple[str, str], VisibilityRecord] = field(default_factory=dict)
     published: list[str] = field(default_factory=list)
     feed: list[bytes] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -99,8 +100,10 @@ class FakeLists:
         self.states[lease.user_id, lease.node_id] = packed_list
         return True
 
-    async def begin(self, invalidation: Invalidation, writer: str) -> None:
+    async def begin(self, invalidation: Invalidation, writer: str, visibility: VisibilityRecord | None = None) -> None:
         self._call("begin")
+        if visibility is not None:
+            self.visibilities[invalidation.user_id, writer] = visibility
         for node_id in invalidation.node_ids:
             self.states[invalidation.user_id, node_id] = "dirty"
             self.pending.setdefault((invalidation.user_id, node_id), set()).add(writer)
@@ -108,6 +111,7 @@ class FakeLists:
 
     async def finish(self, invalidation: Invalidation, writer: str) -> int:
         stamp = self._call("finish")
+        self.visibilities.pop((invalidation.user_id, writer), None)
         for node_id in invalidation.node_ids:
             writers = self.pending.get((invalidation.user_id, node_id), set())
             writers.discard(writer)
@@ -118,6 +122,10 @@ class FakeLists:
         self.published += invalidation.node_ids
         self.feed += invalidation.feed
         return stamp
+
+    async def pending_visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:
+        self._call("pending_visibilities")
+        return [record for (user, _), record in self.visibilities.items() if user == user_id]
 
     async def invalidate_nodes(self, user_id: str, node_ids: Sequence[str]) -> None:
         self._call("invalidate_nodes")
@@ -187,9 +195,9 @@ class FakeStore:
             await self.hold.wait()
         return found if count <= limit else {}
 
-    async def hidden(self, user_id: str) -> Sequence[str]:
+    async def visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:
         self.reads.append("!hidden")
-        return list(self.hidden_notes)
+        return [VisibilityRecord(node_id, 1, hidden=True) for node_id in self.hidden_notes]
 
     async def add_journal_entry(self, entry: JournalEntry) -> None:
         self.journals[entry.id] = entry

@@ -20,7 +20,7 @@ from services.graph_service.adapters.scripts import SOURCES
 from services.graph_service.app import Components, assemble
 from services.graph_service.config import GraphConfig
 from services.graph_service.convert import WireCodec
-from services.graph_service.ports import Invalidation, Lease, PackedList, VisibilityRecord, Write
+from services.graph_service.ports import Invalidation, JournalEntry, Lease, PackedList, VisibilityRecord, Write
 from services.graph_service.usecases.limits import Limits
 from shared import config
 from shared.aws import Aws
@@ -32,16 +32,22 @@ from shared.ids import SystemClock, UlidFactory
 from shared.redis import Redis
 from tests.support.graph_planted import store_without_lease
 
+_LONG_MS = 60_000
+
 
 class Died(Exception):
     """The process died at this point."""
 
 
 class Gate:
-    """Armed, it stops the next one who comes until open()."""
+    """Armed, it stops the next one who comes until open().
 
-    def __init__(self) -> None:
-        self.armed = False
+    fatal: the process dies there.
+    """
+
+    def __init__(self, *, armed: bool = False, fatal: bool = False) -> None:
+        self.armed = armed
+        self.fatal = fatal
         self.reached = asyncio.Event()
         self._go = asyncio.Event()
 
@@ -50,6 +56,10 @@ class Gate:
             self.armed = False
             self.reached.set()
             await self._go.wait()
+
+    @property
+    def opened(self) -> bool:
+        return self._go.is_set()
 
     def open(self) -> None:
         self.armed = False
@@ -70,6 +80,7 @@ class Hand:
     fill_gate: Gate | None = None
     read_gate: Gate | None = None
     commit_gate: Gate | None = None
+    visibility_gate: Gate | None = None
     fate: str = ""
 
 
@@ -119,10 +130,23 @@ class HandledCommands:
 
 
 class HandledLists(RedisLists):
-    """finish() may find that the process has died. check_leases: False plants the bug that every fill is stored."""
+    """finish() may find that the process has died. Changes of visibility stay pending for longer than a test takes.
+
+    check_leases: False plants the bug that every fill is stored. see_pending: False plants the bug that readers of the
+    hidden set look at what is stored alone.
+    """
 
     hand: Hand
     check_leases: bool
+    see_pending: bool
+
+    async def _invalidate(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        if name == "begin" and len(keys) % 2:  # with a change of visibility
+            args[1] = _LONG_MS
+        return await super()._invalidate(name, keys, args)
+
+    async def pending_visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:
+        return await super().pending_visibilities(user_id) if self.see_pending else ()
 
     async def store(self, lease: Lease, packed_list: PackedList) -> bool:
         if self.check_leases:
@@ -139,7 +163,7 @@ class HandledLists(RedisLists):
 
 
 class HandledStore(DynamoEdgeStore):
-    """A commit may wait, and its answer may be lost."""
+    """A commit may wait, and its answer may be lost. The process may die before it stores a visibility."""
 
     hand: Hand
 
@@ -151,6 +175,14 @@ class HandledStore(DynamoEdgeStore):
         if self.hand.fate == "lost":
             self.hand.fate = ""
             raise Unavailable("the answer got lost")
+
+    async def set_visibility(self, user_id: str, record: VisibilityRecord, journal: JournalEntry | None) -> bool:
+        gate, self.hand.visibility_gate = self.hand.visibility_gate, None
+        if gate is not None:
+            await gate.passed()
+            if gate.fatal:
+                raise Died
+        return await super().set_visibility(user_id, record, journal)
 
 
 class NoOutbox:
@@ -207,10 +239,16 @@ class World:
     """Use as `async with World(...)`. environment: that of a graph service on the test's stores."""
 
     def __init__(
-        self, environment: Mapping[str, str], *, check_leases: bool = True, pending_write_ms: int = 400
+        self,
+        environment: Mapping[str, str],
+        *,
+        check_leases: bool = True,
+        see_pending: bool = True,
+        pending_write_ms: int = 400,
     ) -> None:
         self._settings = config.load(GraphConfig, dict(environment) | {"BRAIN2_QUEUE_URL": ""})
         self._check_leases = check_leases
+        self._see_pending = see_pending
         self.pending_write_ms = pending_write_ms
         self.processes: list[Process] = []
         self.directory = Everyone()
@@ -252,7 +290,7 @@ class World:
             hub_degree=2,
             pending_write_ms=self.pending_write_ms,
         )
-        lists.hand, lists.check_leases = hand, self._check_leases
+        lists.hand, lists.check_leases, lists.see_pending = hand, self._check_leases, self._see_pending
         limits = Limits(hub_degree=2, page=2, filling_wait=0.002, hub_wait=0.05)
         feed = RedisFeed(commands, lists)
         components = assemble(store, lists, feed, self.directory, clock, ids, self._settings, limits)

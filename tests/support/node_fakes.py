@@ -32,12 +32,15 @@ class FakeStore:
     """NodeStore in memory.
 
     before_commit: called with each write first, to let somebody else write in between.
+    cached: what likely() returns.
     together_bytes: contents of up to this many bytes come with a summary.
     """
 
     notes: dict[tuple[str, str], Node] = field(default_factory=dict)
     events: list[NodeEvent] = field(default_factory=list)
     answers: dict[tuple[str, str], tuple[str, Summary]] = field(default_factory=dict)
+    cached: dict[tuple[str, str], Summary] = field(default_factory=dict)
+    released: int = 0
     commits: int = 0
     reads: int = 0
     before_commit: Callable[[NodeWrite], None] = lambda write: None
@@ -51,6 +54,12 @@ class FakeStore:
     async def current_summary(self, user_id: str, node_id: str) -> Summary | None:
         node = await self.current(user_id, node_id)
         return None if node is None else node.summary()
+
+    async def likely(self, user_id: str, node_id: str) -> Summary | None:
+        return self.cached.get((user_id, node_id))
+
+    async def release(self, user_id: str, node_id: str) -> None:
+        self.released += 1
 
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         found = {node_id: await self.current(user_id, node_id) for node_id in node_ids}

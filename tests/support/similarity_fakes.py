@@ -142,6 +142,12 @@ class FakeLog:
             raise LogGap("gone")
         return entries[places.index(position) + 1 :]
 
+    async def pending_visibilities(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
+        self._reach()
+        entries = self.entries.get(user_id, [])
+        last = [entry.position for entry in entries].index(position)
+        return [entry for entry in entries[: last + 1] if entry.pending is not None]
+
     def lose(self, user_id: str) -> None:
         """As if the server had lost it, or trimmed it all."""
         self.entries.pop(user_id, None)

@@ -582,18 +582,20 @@ class DetachNodeResponse(_message.Message):
     def __init__(self, removed: _Optional[int] = ..., done: bool = ..., edges: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ...) -> None: ...
 
 class SetNodeVisibilityRequest(_message.Message):
-    __slots__ = ("user_id", "node_id", "version", "visible", "incarnation")
+    __slots__ = ("user_id", "node_id", "version", "visible", "incarnation", "answer_early")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VISIBLE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_EARLY_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     node_id: str
     version: int
     visible: bool
     incarnation: int
-    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., version: _Optional[int] = ..., visible: bool = ..., incarnation: _Optional[int] = ...) -> None: ...
+    answer_early: bool
+    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., version: _Optional[int] = ..., visible: bool = ..., incarnation: _Optional[int] = ..., answer_early: bool = ...) -> None: ...
 
 class SetNodeVisibilityResponse(_message.Message):
     __slots__ = ("applied",)

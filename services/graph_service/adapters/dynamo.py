@@ -269,11 +269,8 @@ class DynamoEdgeStore:
         async for page in self._pages(user_id, table.EDGES, items.INCIDENCE_ATTRIBUTES):
             yield [items.incidence_of(item) for item in page if not items.is_suppressed(item)]
 
-    async def hidden(self, user_id: str) -> Sequence[str]:
-        records = [
-            items.visibility_of(item) async for page in self._pages(user_id, table.HIDDEN, None) for item in page
-        ]
-        return [record.node_id for record in records if record.hidden]
+    async def visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:
+        return [items.visibility_of(item) async for page in self._pages(user_id, table.HIDDEN, None) for item in page]
 
     async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
         item = await self._table.get(table.hidden_key(user_id, node_id), consistent=True)

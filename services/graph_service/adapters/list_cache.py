@@ -14,7 +14,16 @@ from typing import Any, Protocol
 
 from services.graph_service.adapters.scripts import SOURCES
 from services.graph_service.model.neighbors import Neighbor, Order, Position, rank
-from services.graph_service.ports import HIDDEN, CacheState, Codec, HubPage, Invalidation, Lease, PackedList
+from services.graph_service.ports import (
+    HIDDEN,
+    CacheState,
+    Codec,
+    HubPage,
+    Invalidation,
+    Lease,
+    PackedList,
+    VisibilityRecord,
+)
 from shared.errors import Unavailable
 
 _HEADER = struct.Struct(">cQII")  # "V", stamp, edges, automatic edges
@@ -103,7 +112,8 @@ class RedisLists:
         return hashlib.blake2b(instance.encode(), digest_size=5).hexdigest()
 
     def key(self, user_id: str, kind: str, node_id: str = "") -> str:
-        """kind: a state, m pending writes and repairs; w, t, r a hub by weight, by time, its records; f change feed."""
+        """kind: a state, m pending writes and repairs, v pending visibilities; w, t, r a hub by weight, by time, its
+        records; f change feed."""
         if not self._space:
             raise _disabled()
         return f"g:{self._space}:{{{user_id}}}:{kind}:{node_id}"
@@ -148,15 +158,21 @@ class RedisLists:
         key = self.key(lease.user_id, "a", lease.node_id)
         return bool(await self._run("store", [key], [lease.token, encode(packed_list), self._list_ms]))
 
-    async def begin(self, invalidation: Invalidation, writer: str) -> None:
-        keys, members = self._invalidation_args(invalidation)
-        args = [writer, self._pending_write_ms, CHANNEL, _message("L", invalidation), *members]
-        await self._invalidate("begin", keys, args)
+    async def begin(self, invalidation: Invalidation, writer: str, visibility: VisibilityRecord | None = None) -> None:
+        keys, args = self._invalidation_args(invalidation)
+        if visibility is not None:
+            keys.append(self.key(invalidation.user_id, "v", HIDDEN))
+            args.append(_visibility_text(visibility))
+        await self._invalidate(
+            "begin", keys, [writer, self._pending_write_ms, CHANNEL, _message("L", invalidation), *args]
+        )
 
     async def finish(self, invalidation: Invalidation, writer: str) -> int:
         keys, members = self._invalidation_args(invalidation)
         # A hub with more repairs than a quarter of hub_degree is cheaper to fill again.
         args = [writer, CHANNEL, _message("L", invalidation), *self._feed, max(self._min_hub_size // 2, 8), *members]
+        if HIDDEN in invalidation.node_ids:
+            keys.append(self.key(invalidation.user_id, "v", HIDDEN))
         keys.append(self.key(invalidation.user_id, "f"))
         return int(await self._invalidate("finish", keys, [*args, *invalidation.feed]))
 
@@ -167,6 +183,10 @@ class RedisLists:
             # Redis may hold these lists from before the write: the journal must be replayed first.
             self.disable()
             raise
+
+    async def pending_visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:
+        self._check_enabled()
+        return [_visibility(text) for text in await self._redis.call("HVALS", self.key(user_id, "v", HIDDEN))]
 
     async def invalidate_nodes(self, user_id: str, node_ids: Sequence[str]) -> None:
         await self._redis.call("PUBLISH", CHANNEL, _SEPARATOR.join(("G", user_id, *node_ids)))
@@ -257,6 +277,16 @@ def parse_message(data: bytes) -> tuple[str, str, list[str]]:
 
 def _message(kind: str, invalidation: Invalidation) -> str:
     return _SEPARATOR.join((kind, invalidation.user_id, *sorted(invalidation.node_ids)))
+
+
+def _visibility_text(record: VisibilityRecord) -> str:
+    return f"{record.incarnation} {record.version} {int(record.hidden)} {record.node_id}"
+
+
+def _visibility(text: bytes) -> VisibilityRecord:
+    """The record of what begin.lua stores: the end of its life, and the text of the record."""
+    _, incarnation, version, hidden, node_id = text.decode().split(" ", 4)
+    return VisibilityRecord(node_id, int(version), hidden == "1", int(incarnation))
 
 
 def _ranks(neighbor: Neighbor) -> tuple[str, str]:

@@ -7,9 +7,9 @@ When Redis is away, the transaction itself stores a journal entry, which every p
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from services.graph_service.model.consistency_token import Token, token_for
 from services.graph_service.model.edge import EdgeKey
@@ -19,6 +19,7 @@ from services.graph_service.ports import (
     Invalidation,
     JournalEntry,
     ListCache,
+    VisibilityRecord,
     Write,
     WriteRejected,
 )
@@ -66,12 +67,20 @@ class Committer:
         _, token = await self.run(edge_invalidation(write.user_id, (*changed, *keys), feed), commit)
         return token
 
-    async def run(self, invalidation: Invalidation, commit: Commit[T]) -> tuple[T, Token]:
+    async def run(
+        self,
+        invalidation: Invalidation,
+        commit: Commit[T],
+        visibility: VisibilityRecord | None = None,
+        on_seen: Callable[[], None] | None = None,
+    ) -> tuple[T, Token]:
         """The result of commit(journal), and the token of the write. It ends even if the caller is cancelled.
 
+        visibility: what the commit stores; readers see it before, unless Redis is away.
+        on_seen: called when they see it, before the commit.
         DeadlineExceeded: the commit took too long, and may still be done. Otherwise raises as `commit`.
         """
-        task = asyncio.create_task(self._run(invalidation, commit))
+        task = asyncio.create_task(self._run(invalidation, commit, visibility, on_seen))
         self._track(task)
         try:
             # Not shield(), which reads no exception of a task whose caller has gone: asyncio would log a traceback.
@@ -88,19 +97,34 @@ class Committer:
         """
         return await self._finish(edge_invalidation(user_id, keys), self._ids.new_id(), in_journal=False)
 
+    def in_background(self, write: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Run a write whose caller may not wait for its end. drain() waits for it, and its error is logged."""
+        task = asyncio.create_task(write)
+        self._track(task)
+        task.add_done_callback(_log_failure)
+        return task
+
     async def drain(self) -> None:
         """Wait for the writes that run."""
         while self._running:
             await asyncio.wait(tuple(self._running))
 
-    async def _run(self, invalidation: Invalidation, commit: Commit[T]) -> tuple[T, Token]:
+    async def _run(
+        self,
+        invalidation: Invalidation,
+        commit: Commit[T],
+        visibility: VisibilityRecord | None,
+        on_seen: Callable[[], None] | None,
+    ) -> tuple[T, Token]:
         writer = self._ids.new_id()
         journal: JournalEntry | None = None
         try:
-            await self._cache.begin(invalidation, writer)
+            await self._cache.begin(invalidation, writer, visibility)
         except Unavailable:
             journal = JournalEntry(writer, invalidation)
         self._lookup.invalidate(invalidation.user_id, invalidation.node_ids)
+        if journal is None and on_seen is not None:
+            on_seen()
         try:
             async with asyncio.timeout(self._commit_seconds):
                 result = await commit(journal)

@@ -154,6 +154,19 @@ class ListFiller:
         except Unavailable:
             return False
 
+    async def _hidden(self, user_id: str) -> list[str]:
+        """The hidden notes, by what is stored and what is about to be stored."""
+        try:
+            # Before the records: what is no longer pending by then is among them.
+            pending = await self._cache.pending_visibilities(user_id)
+        except Unavailable:
+            pending = ()
+        latest = {record.node_id: record for record in await self._store.visibilities(user_id)}
+        for record in pending:
+            if record.replaces(latest.get(record.node_id)):
+                latest[record.node_id] = record
+        return [node_id for node_id, record in latest.items() if record.hidden]
+
     async def _read(
         self, user_id: str, node_id: str, stamp: int = 0, together: RangeRead | None = None
     ) -> ResolvedList:
@@ -164,7 +177,7 @@ class ListFiller:
                 return self._packed(shared, stamp)
         async with self._reads:
             if node_id == HIDDEN:
-                ids = await self._store.hidden(user_id)
+                ids = await self._hidden(user_id)
                 return ResolvedList(PackedList(stamp, len(ids), 0, "\n".join(ids).encode()))
             neighbors: list[Neighbor] = []
             after: str | None = None

@@ -1,7 +1,12 @@
-"""SetNodeVisibility: hides a note and all of its edges, or shows them again, by one small write."""
+"""SetNodeVisibility: hides a note and all of its edges, or shows them again, by one small write.
+
+A deletion waits for this call. Its change is stored at its owner and its event comes in any case, so the answer may
+come before the write: as soon as all readers see the change, as pending in Redis (docs/list-cache.md).
+"""
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.graph_service.model.edge import Edge, Metadata
@@ -42,7 +47,9 @@ class SetNodeVisibility:
     directory: NodeDirectory
     clock: Clock
 
-    async def set_checked(self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int) -> bool:
+    async def set_checked(
+        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int, early: bool = False
+    ) -> bool:
         """The same for a call, whose caller may be wrong: the node service must know a version that is not likely.
 
         Others are taken at once, since a deletion waits for this call. Should one be wrong, the next true state of the
@@ -51,7 +58,9 @@ class SetNodeVisibility:
         """
         check_node(user_id, node_id)
         if is_likely((incarnation, version), self.clock.now_ms()):
-            return await self.set_node_visibility(user_id, node_id, version, visible=visible, incarnation=incarnation)
+            return await self.set_node_visibility(
+                user_id, node_id, version, visible=visible, incarnation=incarnation, early=early
+            )
         owners = await self.directory.visibility(user_id, node_id)
         if owners is None:
             raise version_unknown(node_id)
@@ -61,23 +70,40 @@ class SetNodeVisibility:
         return await self.set_node_visibility(user_id, node_id, version, visible=visible, incarnation=known[0])
 
     async def set_node_visibility(
-        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int = 0
+        self,
+        user_id: str,
+        node_id: str,
+        version: int,
+        *,
+        visible: bool,
+        incarnation: int = 0,
+        early: bool = False,
     ) -> bool:
         """Whether it had an effect. The lists of edges stay as they are; only the hidden set is invalidated.
 
         incarnation: 0 if the caller doesn't know it.
+        early: return True as soon as all readers see the change, and store it in the background.
         """
         check_node(user_id, node_id)
         record = VisibilityRecord(node_id, version, not visible, incarnation)
+        seen = asyncio.Event()
 
         async def set_or_correct() -> bool:
-            return await self._set(user_id, record) or await self._correct(user_id, record)
+            return await self._set(user_id, record, seen.set) or await self._correct(user_id, record)
+
+        async def set_early() -> bool:
+            write = self.committer.in_background(set_or_correct())
+            write.add_done_callback(lambda _: seen.set())
+            await seen.wait()
+            return write.result() if write.done() else True
 
         # At the same time, because the node service changed the note before it called, and waits for the answer.
-        applied, _ = await asyncio.gather(set_or_correct(), self.invalidate_node(user_id, node_id))
+        applied, _ = await asyncio.gather(
+            set_early() if early else set_or_correct(), self.invalidate_node(user_id, node_id)
+        )
         return applied
 
-    async def _set(self, user_id: str, record: VisibilityRecord) -> bool:
+    async def _set(self, user_id: str, record: VisibilityRecord, on_seen: Callable[[], None] | None = None) -> bool:
         change_type = ChangeType.NODE_HIDDEN if record.hidden else ChangeType.NODE_SHOWN
         node_as_edge = Edge(user_id, record.node_id, "", "", False, 0.0, Metadata(), record.version, 0, 0)
         feed = (self.codec.feed_entry(change_type, node_as_edge),)
@@ -85,7 +111,8 @@ class SetNodeVisibility:
         async def commit(journal: JournalEntry | None) -> bool:
             return await self.store.set_visibility(user_id, record, journal)
 
-        applied, _ = await self.committer.run(Invalidation(user_id, ((HIDDEN, record.node_id),), feed), commit)
+        invalidation = Invalidation(user_id, ((HIDDEN, record.node_id),), feed)
+        applied, _ = await self.committer.run(invalidation, commit, record, on_seen)
         return applied
 
     async def _correct(self, user_id: str, record: VisibilityRecord) -> bool:

@@ -52,7 +52,7 @@ CHUNKS_AT_ONCE = 2
 # Above this many bytes a content is compressed in a thread: 32 KB take about a millisecond.
 _THREAD_BYTES = 32 * 1024
 # A deletion moves a content above this many bytes to BODY#n, if a release before docs/adr/0015 left it in NODE#n.
-_MOVED_BYTES = 2048
+MOVED_BYTES = 2048
 _NOTHING: Amounts = {"notes": 0, "bytes": 0}
 # Reads of a note of which another writer changed the content in between.
 _READS = 8
@@ -124,6 +124,12 @@ class DynamoNodeStore:
         key = node_key(user_id, node_id)
         item = await self._table.get(key, consistent=True, attributes=items.SUMMARY_ATTRIBUTES)
         return None if item is None else items.to_summary(item)
+
+    async def likely(self, user_id: str, node_id: str) -> Summary | None:
+        return None
+
+    async def release(self, user_id: str, node_id: str) -> None:
+        pass
 
     async def read(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, Node]:
         if len(node_ids) == 1:
@@ -320,7 +326,7 @@ class DynamoNodeStore:
 
     async def _moved(self, before: Summary, after: Summary) -> tuple[Item, Item] | None:
         """What moves a content that an earlier release left in NODE#n: the attribute that names BODY#n, and BODY#n."""
-        if before.content_version or before.content_bytes <= _MOVED_BYTES:
+        if before.content_version or before.content_bytes <= MOVED_BYTES:
             return None
         content = _content_of(before)
         if content is None:

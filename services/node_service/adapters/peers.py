@@ -72,6 +72,7 @@ class PeerVisibility:
                 version=node.version,
                 visible=not node.deleted,
                 incarnation=node.incarnation,
+                answer_early=True,
             )
             # The deadline is sent along, so a peer that hangs opens its breaker, and later calls fail at once.
             await stub.SetNodeVisibility(request, timeout=_CALL_SECONDS)

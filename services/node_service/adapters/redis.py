@@ -7,9 +7,10 @@ A key holds one of three values (docs/adr/0011):
 A writer puts its invalidation before the transaction and replaces it by the new note afterwards. In between no reader
 gets or fills the old note, and after a crash the invalidation keeps the key unusable until it expires. A reader that
 finds no value takes a lease, reads the store, and fills the key only while its lease is still there. A creation takes
-its lease before the transaction and fills the key afterwards, so the first read finds the note. When an invalidation
-can't be put because Redis is away, it is pending: this process bypasses the key until it has removed it. Missing notes
-are not cached.
+its lease before the transaction and fills the key afterwards, so the first read finds the note. A deletion or a restore
+gets the entry that its invalidation replaces, and tries to write over that without a read of the store. When an
+invalidation can't be put because Redis is away, it is pending: this process bypasses the key until it has removed it.
+Missing notes are not cached.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from services.node_service.adapters import codec
+from services.node_service.adapters.dynamo import MOVED_BYTES
 from services.node_service.model import Node, Revision, Summary, Title
 from services.node_service.ports import NodeStore, NodeWrite, Outcome, Position
 from shared.errors import Brain2Error, DataLoss
@@ -36,6 +38,8 @@ Read = Callable[[str, Sequence[str], Mapping[str, Revision]], Awaitable[Mapping[
 LEASE_MS = 5_000
 # Longer than a write with its retries may take. After a crash of the writer the key is unusable for this long.
 INVALIDATION_MS = 15_000
+# An invalidation that was put longer ago than this is put again before the write.
+_BEGUN_SECONDS = 1.0
 # Above this many pending invalidations all keys are bypassed.
 MAX_PENDING = 10_000
 # Keys that one call removes.
@@ -96,6 +100,8 @@ class CachedNodeStore:
         self._pending: dict[str, float] = {}
         # After more pending invalidations than fit, all keys are bypassed until then (monotonic seconds).
         self._bypass_all_until = 0.0
+        # Keys of deletions and restores that have begun -> when (monotonic seconds), and their invalidations.
+        self._begun: dict[str, tuple[float, bytes]] = {}
         # The ends of writes that are being sent to Redis.
         self._completing: set[asyncio.Task[None]] = set()
         # Notes and titles that reads found in Redis, and those that they did not find.
@@ -213,6 +219,27 @@ class CachedNodeStore:
                 _ignored(result)
         return found
 
+    async def likely(self, user_id: str, node_id: str) -> Summary | None:
+        key = _key(user_id, node_id)
+        if self._bypassed(key):
+            return None
+        invalidation = _token(b"W")
+        try:
+            held = await self._redis.call("SET", key, invalidation, "GET", "PX", INVALIDATION_MS)
+        except Brain2Error:
+            return None
+        self._begun[key] = self._clock.monotonic(), invalidation
+        note = _summary(held or b"")
+        # Only the table has where the content of a larger note is, and a deletion must know it.
+        return None if note is None or note.content_bytes > MOVED_BYTES else note
+
+    async def release(self, user_id: str, node_id: str) -> None:
+        key = _key(user_id, node_id)
+        if key in self._begun:
+            _, invalidation = self._begun.pop(key)
+            # Nothing was written, so the key becomes absent, unless another writer has changed it.
+            self._complete_later(self._complete_invalidation(key, invalidation, None, 0))
+
     # ------------------------------------------------------------------ writes
 
     async def commit(self, write: NodeWrite) -> Outcome:
@@ -223,7 +250,7 @@ class CachedNodeStore:
             return outcome
         note = write.after or write.before
         key = _key(note.user_id, note.node_id)
-        invalidation = await self._invalidate(key)
+        invalidation = self._take_begun(key) or await self._invalidate(key)
         try:
             outcome = await self._store.commit(write)
         finally:
@@ -282,6 +309,11 @@ class CachedNodeStore:
         """Wait until Redis has the ends of all writes."""
         while self._completing:
             await asyncio.wait(self._completing)
+
+    def _take_begun(self, key: str) -> bytes | None:
+        """The invalidation that likely() has put for the write that begins now, if it lasts long enough for it."""
+        since, invalidation = self._begun.pop(key, (0.0, None))
+        return invalidation if self._clock.monotonic() < since + _BEGUN_SECONDS else None
 
     async def _invalidate(self, key: str) -> bytes | None:
         """Make the key unusable for readers. None when Redis doesn't answer: then the invalidation is pending."""

@@ -21,6 +21,15 @@ async def delete_node(
     check_ids(user_id, node_id, request)
     retention_ms = await notes.retentions.seconds(user_id) * 1000
 
+    async def delete(node: Summary) -> Summary | None:
+        now = notes.clock.now_ms()
+        after = replace(node, version=node.version + 1, delete_ms=now, purge_ms=now + retention_ms, cascade=cascade)
+        event = NodeEvent(event_type=NodeEventType.DELETED, node=after, time_ms=now)
+        return await notes.commit(node, after, event, request, Summary)
+
+    async def attempt_likely(node: Summary) -> Summary | None:
+        return None if node.deleted or (etag and etag != node.etag) else await delete(node)
+
     async def attempt() -> Summary | None:
         node = await notes.store.current_summary(user_id, node_id)
         try:
@@ -36,9 +45,6 @@ async def delete_node(
             raise
         if node.deleted:
             return await notes.keep_unchanged(node, request, Summary)
-        now = notes.clock.now_ms()
-        after = replace(node, version=node.version + 1, delete_ms=now, purge_ms=now + retention_ms, cascade=cascade)
-        event = NodeEvent(event_type=NodeEventType.DELETED, node=after, time_ms=now)
-        return await notes.commit(node, after, event, request, Summary)
+        return await delete(node)
 
-    return await notes.write_visibility(user_id, node_id, attempt)
+    return await notes.write_visibility(user_id, node_id, attempt_likely, attempt)

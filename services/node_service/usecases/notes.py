@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from services.node_service.model import NodeEvent, Summary
+from services.node_service.model import Node, NodeEvent, Summary
 from services.node_service.ports import (
     EventPublisher,
     Idempotency,
@@ -56,13 +56,15 @@ class Notes:
     ) -> S | None:
         """Write `after` over `before`, with the event and, when there is a request, its receipt.
 
-        Returns `after`, or the previous answer when the request had been carried out before, or None when another
-        writer came first.
+        Returns `after` as `kind`, or the previous answer when the request had been carried out before, or None when
+        another writer came first.
         """
-        receipt = None if request is None else Receipt(request, after)
+        # A deletion of a note whose content is known answers without it.
+        answer = cast(S, after.summary()) if kind is Summary and isinstance(after, Node) else after
+        receipt = None if request is None else Receipt(request, answer)
         write = NodeWrite(before=before, after=after, event=event, receipt=receipt)
         if await self.store.commit(write) is Outcome.DONE:
-            return after
+            return answer
         return await self.previous_answer(request, kind)
 
     async def keep_unchanged(self, node: S, request: IdempotentRequest | None, kind: type[S]) -> S | None:
@@ -75,12 +77,37 @@ class Notes:
             return node
         return await self.previous_answer(request, kind) or await self.commit(node, node, None, request, kind)
 
-    async def write_visibility(self, user_id: str, node_id: str, attempt: Callable[[], Awaitable[S | None]]) -> S:
+    async def write_visibility(
+        self,
+        user_id: str,
+        node_id: str,
+        attempt_likely: Callable[[Summary], Awaitable[S | None]],
+        attempt: Callable[[], Awaitable[S | None]],
+    ) -> S:
         """Run a deletion or a restore, and set the note's visibility in the other services.
 
         A repeated request sets it again, because the process may have ended between the two.
+        attempt_likely: the first attempt, with NodeStore.likely() instead of a read; None where only a read may decide.
         """
         began = self.clock.monotonic()
-        node = await self.concurrency.run(user_id, node_id, attempt)
+        first = True
+
+        async def attempt_either() -> S | None:
+            nonlocal first
+            if first:
+                first = False
+                likely = await self.store.likely(user_id, node_id)
+                node = None if likely is None else await attempt_likely(likely)
+                if node is not None:
+                    return node
+            return await attempt()
+
+        async def attempt_and_release() -> S | None:
+            try:
+                return await attempt_either()
+            finally:
+                await self.store.release(user_id, node_id)
+
+        node = await self.concurrency.run(user_id, node_id, attempt_and_release)
         await self.visibility.set_visibility(node, self.clock.monotonic() - began)
         return node

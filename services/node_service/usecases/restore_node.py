@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType
+from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Summary
 from services.node_service.usecases.errors import node_not_found
 from services.node_service.usecases.notes import Notes
 from services.node_service.usecases.validation import check_ids
@@ -16,6 +16,14 @@ async def restore_node(notes: Notes, user_id: str, node_id: str, request: Idempo
     Raises InvalidArgument, NotFound, FailedPrecondition (PURGE_STARTED), Aborted (CONTENTION).
     """
     check_ids(user_id, node_id, request)
+
+    async def restore(node: Node) -> Node | None:
+        after = replace(node, version=node.version + 1, delete_ms=None, purge_ms=None, cascade=Cascade.EDGES)
+        event = NodeEvent(event_type=NodeEventType.RESTORED, node=after, time_ms=notes.clock.now_ms())
+        return await notes.commit(node, after, event, request, Node)
+
+    async def attempt_likely(node: Summary) -> Node | None:
+        return await restore(node) if isinstance(node, Node) and node.deleted and not node.fenced else None
 
     async def attempt() -> Node | None:
         node = await notes.store.current(user_id, node_id)
@@ -32,8 +40,6 @@ async def restore_node(notes: Notes, user_id: str, node_id: str, request: Idempo
             raise
         if not node.deleted:
             return await notes.keep_unchanged(node, request, Node)
-        after = replace(node, version=node.version + 1, delete_ms=None, purge_ms=None, cascade=Cascade.EDGES)
-        event = NodeEvent(event_type=NodeEventType.RESTORED, node=after, time_ms=notes.clock.now_ms())
-        return await notes.commit(node, after, event, request, Node)
+        return await restore(node)
 
-    return await notes.write_visibility(user_id, node_id, attempt)
+    return await notes.write_visibility(user_id, node_id, attempt_likely, attempt)

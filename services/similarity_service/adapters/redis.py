@@ -16,6 +16,8 @@ _MOST = 10_000
 _DAYS = 7
 # The node id of an entry without a change, which gives an empty log its first position.
 _ANCHOR = "-"
+# The names and values of an entry that is no pending visibility.
+_FIELDS = 4
 
 
 class RedisChangeLog:
@@ -48,9 +50,18 @@ class RedisChangeLog:
             raise LogGap("the change log no longer holds the last entry that was read")
         return [_entry(each) for each in entries[1:]]
 
+    async def pending_visibilities(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
+        last = position.partition("/")[0]
+        first = max(int(last.partition("-")[0]) - round(seconds * 1000), 0)
+        entries = await self._redis.call("XRANGE", _key(user_id), first, last)
+        # Few entries are, and the others may be many: they are not decoded.
+        return [_entry(each) for each in entries if len(each[1]) > _FIELDS]
+
     def _add(self, user_id: str, entry: LogEntry) -> tuple[str | int, ...]:
         state = f"{entry.incarnation}:{entry.version}:{int(entry.visible)}:{random.getrandbits(32):x}"
-        return ("XADD", _key(user_id), "MAXLEN", "~", self._keep, "*", "n", entry.node_id, "s", state)
+        # A field of its own, which a process of an earlier release ignores: it finds the change when it is stored.
+        pending = () if entry.pending is None else ("p", entry.pending)
+        return ("XADD", _key(user_id), "MAXLEN", "~", self._keep, "*", "n", entry.node_id, "s", state, *pending)
 
 
 def _key(user_id: str) -> str:
@@ -61,7 +72,9 @@ def _entry(item: Any) -> LogEntry:
     position, fields = item
     values = {_text(fields[at]): _text(fields[at + 1]) for at in range(0, len(fields), 2)}
     incarnation, version, visible, nonce = values["s"].split(":")
-    return LogEntry(values["n"], int(incarnation), int(version), visible == "1", f"{_text(position)}/{nonce}")
+    pending = int(values["p"]) if "p" in values else None
+    place = f"{_text(position)}/{nonce}"
+    return LogEntry(values["n"], int(incarnation), int(version), visible == "1", place, pending)
 
 
 def _text(value: bytes | str) -> str:

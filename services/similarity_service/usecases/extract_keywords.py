@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from services.similarity_service.model import keywords
 from services.similarity_service.model.keywords import Keyword
-from services.similarity_service.ports import Records
 from services.similarity_service.usecases.find_similar import not_indexed, text_as_note
 from services.similarity_service.usecases.index_cache import IndexCache, is_long
 from services.similarity_service.usecases.text_worker import LONG_TEXT
@@ -15,7 +14,6 @@ from services.similarity_service.usecases.validation import check_limit, check_s
 class ExtractKeywords:
     """Finds keywords; reads only."""
 
-    records: Records
     cache: IndexCache
 
     async def __call__(self, user_id: str, node_id: str, text: str, title: str, limit: int) -> list[Keyword]:
@@ -28,7 +26,7 @@ class ExtractKeywords:
                 lambda index: keywords.keywords(index, text_as_note(index, title, text), wanted),
                 long=len(text) > LONG_TEXT,
             )
-        note = (await self.records.get(user_id, node_id)).shown
+        note = (await self.cache.record(user_id, node_id)).shown
         if note is None:
             raise not_indexed(node_id)
         return await self.cache.query(user_id, lambda index: keywords.keywords(index, note, wanted), long=is_long(note))

@@ -4,6 +4,9 @@ An index is loaded from the records at its first query. Each later query first r
 the one before, and applies it. When the log has a gap, the index is loaded again. When the log can't be reached, the
 index is compared with the records, at most every few seconds: answers may then be that much older than what other
 processes wrote. What this process writes is applied at once in any case.
+
+A deletion waits until no process shows the note, but not until that is stored: the log has it first, as a pending
+visibility. A process that reads the log, or loads the index, applies it to the record, unless that is newer.
 """
 
 import asyncio
@@ -52,6 +55,8 @@ _COMPARE_SHARE = 20.0
 # An index with more removed notes than this, and a larger share of them than this, is loaded again.
 _WASTE_NOTES = 1_000
 _WASTE_SHARE = 0.3
+# A pending visibility is stored within this long, or its process has died: then the event brings the change.
+_PENDING_SECONDS = 30.0
 # Stands in the log in the place of a note's id (no id has an asterisk): the index must be loaded again.
 EVERYTHING = "*"
 
@@ -69,6 +74,29 @@ class CachedIndex:
         self.lock = asyncio.Lock()
         self.bytes = index.nbytes + links.nbytes
         self.sized_at = index.epoch
+        # The pending visibilities by note, until they are known to be stored, each with the end of its life.
+        self._pending: dict[str, list[tuple[float, LogEntry]]] = {}
+
+    def add_pending(self, entries: Sequence[LogEntry], now: float) -> None:
+        """Apply these changes to what is read of their notes from now on, for as long as they may not be stored."""
+        for node_id, changes in list(self._pending.items()):
+            if all(until <= now for until, _ in changes):
+                del self._pending[node_id]
+        for entry in entries:
+            self._pending.setdefault(entry.node_id, []).append((now + _PENDING_SECONDS, entry))
+
+    def current(self, node_id: str, stored: Stored, now: float) -> Stored:
+        """A record with the pending visibilities of its note."""
+        waiting = []
+        for until, entry in self._pending.pop(node_id, ()):
+            assert entry.pending is not None
+            changed = stored.with_visibility(entry.visible, entry.pending, entry.incarnation)
+            if until > now and changed is not None:
+                waiting.append((until, entry))
+                stored = changed
+        if waiting:
+            self._pending[node_id] = waiting
+        return stored
 
 
 class IndexCache:
@@ -164,6 +192,23 @@ class IndexCache:
                 await self._apply(cached, written)
             self._bound(user_id, cached)
 
+    async def publish_visibility(self, user_id: str, entry: LogEntry) -> bool:
+        """Have every process apply a change of visibility that is about to be stored.
+
+        Whether they will: not when the log can't be reached.
+        """
+        try:
+            await self._log.append(user_id, [entry])
+        except Unavailable:
+            return False
+        return user_id not in self._unpublished
+
+    async def record(self, user_id: str, node_id: str) -> Stored:
+        """The record of a note, with its pending visibilities."""
+        cached = await self._fresh(user_id)
+        stored = await self._records.get(user_id, node_id)
+        return cached.current(node_id, stored, self._clock.monotonic())
+
     async def republish(self, user_id: str, node_id: str, stored: Stored) -> None:
         """Append a record to the log again: the process that wrote it may have died before it appended it."""
         await self._append(user_id, [(node_id, stored)])
@@ -244,10 +289,7 @@ class IndexCache:
         return cached
 
     async def _load(self, user_id: str) -> CachedIndex:
-        try:
-            position: str | None = await self._log.tail(user_id)
-        except (Unavailable, LogGap):
-            position = None
+        position, pending = await self._tail(user_id)
         async with self._slots:
             loading, links, outdated = Loading(), LinkIndex(), []
             async for page in self._records.all(user_id):
@@ -261,12 +303,28 @@ class IndexCache:
             else:
                 index.load(loading)
         cached = CachedIndex(index, links, position, self._clock.monotonic())
+        await self._apply_pending(user_id, cached, pending)
         self._cached[user_id] = cached
         if outdated:
             self._outdated[user_id] = outdated
         self.loads += 1
         self._bound(user_id, cached)
         return cached
+
+    async def _tail(self, user_id: str) -> tuple[str | None, Sequence[LogEntry]]:
+        """The end of the log, and the visibilities before it that may not be stored when the records are read."""
+        try:
+            position = await self._log.tail(user_id)
+            return position, await self._log.pending_visibilities(user_id, position, _PENDING_SECONDS)
+        except Brain2Error:
+            return None, ()
+
+    async def _apply_pending(self, user_id: str, cached: CachedIndex, pending: Sequence[LogEntry]) -> None:
+        """Apply pending visibilities to an index that was made from the records."""
+        if pending:
+            cached.add_pending(pending, self._clock.monotonic())
+            stored = await self._records.get_many(user_id, list(dict.fromkeys(entry.node_id for entry in pending)))
+            await self._apply(cached, list(stored.items()))
 
     async def _catch_up(self, user_id: str, cached: CachedIndex, entries: Sequence[LogEntry]) -> None:
         if not entries:
@@ -280,8 +338,14 @@ class IndexCache:
                 return
             if any(entry.node_id == EVERYTHING for entry in new):
                 raise LogGap("the user was indexed again")
+            pending = [entry for entry in new if entry.pending is not None]
+            if pending:
+                cached.add_pending(pending, self._clock.monotonic())
             latest = {entry.node_id: entry for entry in new}
-            wanted = [entry.node_id for entry in latest.values() if not _known(cached.index, entry)]
+            unsure = {entry.node_id for entry in pending}
+            wanted = [
+                node_id for node_id, entry in latest.items() if node_id in unsure or not _known(cached.index, entry)
+            ]
             if wanted:
                 stored = await self._records.get_many(user_id, wanted)
                 await self._apply(cached, [(node_id, stored.get(node_id, Stored())) for node_id in wanted])
@@ -294,7 +358,7 @@ class IndexCache:
         for start in range(0, len(changed), _STEP):
             shown: list[Note] = []
             for node_id, stored in changed[start : start + _STEP]:
-                note = stored.shown
+                note = cached.current(node_id, stored, self._clock.monotonic()).shown
                 known = index.stamp(node_id)
                 if note is None:
                     index.remove(node_id)
@@ -313,16 +377,16 @@ class IndexCache:
         now = self._clock.monotonic()
         if now - cached.compared_at < max(_COMPARE_SECONDS, _COMPARE_SHARE * cached.compare_seconds):
             return
-        try:
-            position = await self._log.tail(user_id)
-        except Brain2Error:
-            position = None
+        position, pending = await self._tail(user_id)
         async with cached.lock:
             cached.compared_at = now
+            if pending:
+                cached.add_pending(pending, now)
             gone = set(cached.index.ids())
             wanted = []
             async for page in self._records.stamps(user_id):
-                for node_id, stored in page:
+                for node_id, record in page:
+                    stored = cached.current(node_id, record, now)
                     if stored.visible and not stored.gone:
                         gone.discard(node_id)
                         if cached.index.stamp(node_id) != stored.stamp:

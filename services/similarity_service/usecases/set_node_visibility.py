@@ -1,13 +1,20 @@
-"""SetNodeVisibility: a note was deleted (hidden) or restored (shown)."""
+"""SetNodeVisibility: a note was deleted (hidden) or restored (shown).
+
+A deletion waits for this call. Its change is stored at its owner and its event comes in any case, so the answer may
+come before the record is written: as soon as every process gets the change from the log (index_cache.py).
+"""
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
-from services.similarity_service.ports import Nodes, Records
+from services.similarity_service.ports import LogEntry, Nodes, Records
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.validation import check_ids
-from shared.errors import DeadlineExceeded, Unavailable
+from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
 from shared.ids import Clock
 from shared.revisions import is_current, is_likely, version_unknown
 
@@ -34,20 +41,39 @@ class SetNodeVisibility:
         incarnation: int | None = None,
         *,
         probably_known: bool = False,
+        early: bool = False,
     ) -> bool:
         """Hide or show a note. False when a newer state is known.
 
         incarnation: None means the one that is known.
         probably_known: the record is read first, because an update that its condition refuses costs as much as a write.
+        early: return True as soon as every process gets the change from the log, and write the record afterwards.
         """
         check_ids(user_id, node_id=node_id)
-        task = asyncio.ensure_future(self._set(user_id, node_id, version, visible, incarnation, probably_known))
-        self._running.add(task)
-        task.add_done_callback(self._finished)
+        write = partial(self._set, user_id, node_id, version, visible, incarnation, probably_known)
+        if early and incarnation:
+            entry = LogEntry(node_id, incarnation, 0, visible, pending=version)
+            task = self._start(self._set_early(user_id, entry, write))
+        else:
+            task = self._start(write())
         # A deletion waits for some milliseconds only. The work goes on when that time is over.
         return await asyncio.shield(task)
 
-    async def checked(self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None) -> bool:
+    async def drain(self) -> None:
+        """Wait for the writes that run."""
+        while self._running:
+            await asyncio.wait(tuple(self._running))
+
+    async def checked(
+        self,
+        user_id: str,
+        node_id: str,
+        version: int,
+        visible: bool,
+        incarnation: int | None,
+        *,
+        early: bool = False,
+    ) -> bool:
         """The same for a call, whose caller may be wrong: the node service must know a version that is not likely.
 
         Others are taken at once, since a deletion waits for this call. Should one be wrong, the next true state of the
@@ -56,7 +82,7 @@ class SetNodeVisibility:
         """
         check_ids(user_id, node_id=node_id)
         if is_likely((incarnation or 0, version), self._clock.now_ms()):
-            return await self(user_id, node_id, version, visible, incarnation)
+            return await self(user_id, node_id, version, visible, incarnation, early=early)
         owners = await self._nodes.state(user_id, node_id)
         if owners is None:
             raise version_unknown(node_id)
@@ -65,10 +91,29 @@ class SetNodeVisibility:
             return False  # what the note is now came by another call, or comes by its event
         return await self(user_id, node_id, version, visible, known[0])
 
+    def _start(self, work: Coroutine[Any, Any, bool]) -> "asyncio.Task[bool]":
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
     def _finished(self, task: "asyncio.Task[bool]") -> None:
         self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # the caller gets it, if it still waits; the event of the deletion sets it right
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The caller gets it, if it still waits; the event of the deletion brings the change.
+            known = isinstance(error, Brain2Error)
+            log.log(
+                logging.INFO if known else logging.ERROR,
+                "the visibility of a note was not stored",
+                extra={"error": repr(error)},
+                exc_info=None if known else error,
+            )
+
+    async def _set_early(self, user_id: str, entry: LogEntry, write: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
+        if not await self._cache.publish_visibility(user_id, entry):
+            return await write()
+        self._start(write())
+        return True
 
     async def _set(
         self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None, probably_known: bool

@@ -8,16 +8,21 @@ from pathlib import Path
 
 from tests.bench import page
 from tests.bench.perf import report
-from tests.bench.perf.scenarios import QUICK, Scale, measure
+from tests.bench.perf.scenarios import PARTS, QUICK, Scale, measure
 from tests.bench.similarity.corpus import collection
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small: shows that it works; writes nothing into docs")
+    parser.add_argument(
+        "--only", action="append", choices=PARTS, help="a part to measure; again for more; writes nothing into docs"
+    )
     parser.add_argument("--out", type=Path, help="a folder for the results; docs stays as it is")
     args = parser.parse_args()
-    found = asyncio.run(measure(QUICK if args.quick else Scale(), lambda part: print(f"measuring: {part}", flush=True)))
+    scale = QUICK if args.quick else Scale()
+    parts = args.only or PARTS
+    found = asyncio.run(measure(scale, lambda part: print(f"measuring: {part}", flush=True), parts))
     about = {
         "machine": page.machine(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -26,7 +31,7 @@ def main() -> int:
     broken = report.broken(found)
     table = report.table(found, about)
     print(table)
-    if args.out or not args.quick:
+    if args.out or not (args.quick or args.only):
         page.write("perf", "The promises", {**about, **found.numbers(), "broken": broken}, table, args.out)
     for line in broken:
         print(f"BROKEN {line}", file=sys.stderr)

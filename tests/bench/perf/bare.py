@@ -21,6 +21,7 @@ from services.node_service.usecases.create_node import create_node
 from services.node_service.usecases.delete_node import delete_node
 from services.node_service.usecases.notes import Notes
 from services.node_service.usecases.optimistic_concurrency import OptimisticConcurrency
+from services.node_service.usecases.restore_node import restore_node
 from shared import telemetry
 from shared.dynamo import Table
 from shared.events.outbox import Outbox
@@ -121,6 +122,11 @@ class BareStore:
     async def deletion(self, node_id: str) -> Request:
         """The request of the deletion of a note that was created."""
         await delete_node(self._notes, USER, node_id, "", Cascade.EDGES, None)
+        return self._keeper.kept.pop()
+
+    async def restoration(self, node_id: str) -> Request:
+        """The request of the restore of a note whose deletion was sent."""
+        await restore_node(self._notes, USER, node_id, None)
         return self._keeper.kept.pop()
 
     async def send(self, request: Request) -> None:

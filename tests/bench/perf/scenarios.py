@@ -7,7 +7,7 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -88,23 +88,37 @@ class Found:
         }
 
 
-async def measure(scale: Scale, progress: Callable[[str], None]) -> Found:
-    """Start a stack and measure everything. progress: called with the name of each part."""
+PARTS = ("create", "similar", "delete", "lookup")
+
+
+async def measure(scale: Scale, progress: Callable[[str], None], parts: Collection[str] = PARTS) -> Found:
+    """Start a stack and measure.
+
+    progress: called with the name of each part. parts: which of PARTS are measured.
+    """
     found = Found()
     notes = samples(read(collection()), 2 * scale.creates)
     async with world() as made:
-        progress("create")
-        await creation(made, scale, notes[: scale.creates], found)
-        progress("create at once")
-        await creation_at_once(made, scale, notes[scale.creates :], found)
-        progress("similar")
-        await similar(made, scale, notes, found)
-        progress("delete and restore")
-        await deletion(made, scale, notes, found)
-        progress("look up")
-        await lookups(made, scale, found)
-        progress("look up beside an import")
-        await lookups_beside_an_import(made, scale, found)
+        if "create" in parts:
+            progress("create")
+            await creation(made, scale, notes[: scale.creates], found)
+            progress("create at once")
+            await creation_at_once(made, scale, notes[scale.creates :], found)
+        elif {"similar", "delete"} & set(parts):
+            await creation_at_once(made, scale, notes[: scale.creates], Found())
+            for request in await _bare_creations(made, scale, notes):
+                await made.bare.send(request)
+        if "similar" in parts:
+            progress("similar")
+            await similar(made, scale, notes, found)
+        if "delete" in parts:
+            progress("delete and restore")
+            await deletion(made, scale, notes, found)
+        if "lookup" in parts:
+            progress("look up")
+            await lookups(made, scale, found)
+            progress("look up beside an import")
+            await lookups_beside_an_import(made, scale, found)
     return found
 
 
@@ -135,8 +149,7 @@ async def world() -> AsyncIterator[World]:
 
 async def creation(world: World, scale: Scale, notes: Sequence[Sample], found: Found) -> None:
     """Back to back; beside them, the same items by one TransactWriteItems each."""
-    drafts = [Draft(node_id=each.node_id, title=each.title, content=each.text) for each in notes[: _some(scale)]]
-    requests = [await world.bare.creation(draft) for draft in drafts]
+    requests = await _bare_creations(world, scale, notes)
     await _create(world, "warm", "warm", "A first call opens the connections.")
     found.times["create"], found.beside["create"] = await paired(
         [partial(_create, world, each.node_id, each.title, each.text) for each in notes],
@@ -170,10 +183,10 @@ async def similar(world: World, scale: Scale, notes: Sequence[Sample], found: Fo
 
 
 async def deletion(world: World, scale: Scale, notes: Sequence[Sample], found: Found) -> None:
-    """Deletions, beside the node service's part of them by one TransactWriteItems each; then the restores."""
+    """Deletions, then restores; beside them, the node service's part of each by one TransactWriteItems."""
     ids = [each.node_id for each in notes[: scale.changes]]
-    some = min(_some(scale), scale.changes)
-    requests = [await world.bare.deletion(node_id) for node_id in ids[:some]]
+    some = ids[: min(_some(scale), scale.changes)]
+    deletions = [await world.bare.deletion(node_id) for node_id in some]
 
     def delete(node_id: str) -> Call:
         return lambda: world.nodes.DeleteNode(node_pb2.DeleteNodeRequest(user_id=USER, node_id=node_id), timeout=30)
@@ -183,14 +196,19 @@ async def deletion(world: World, scale: Scale, notes: Sequence[Sample], found: F
 
     found.times["delete"], found.beside["delete"] = await paired(
         [delete(node_id) for node_id in ids],
-        [partial(world.bare.send, request) for request in requests],
+        [partial(world.bare.send, request) for request in deletions],
         pause=_PAUSE,
     )
     await until_quiet(world.stores, USER)
     visible = [node_id for node_id in ids if await _visible(world, node_id)]
     if visible:
         found.wrong.append(f"{len(visible)} deleted notes are still visible")
-    found.times["restore"] = await one_by_one([restore(node_id) for node_id in ids], pause=_PAUSE)
+    restorations = [await world.bare.restoration(node_id) for node_id in some]
+    found.times["restore"], found.beside["restore"] = await paired(
+        [restore(node_id) for node_id in ids],
+        [partial(world.bare.send, request) for request in restorations],
+        pause=_PAUSE,
+    )
     await until_quiet(world.stores, USER)
     hidden = [node_id for node_id in ids if not await _visible(world, node_id)]
     if hidden:
@@ -255,6 +273,11 @@ async def lookups_beside_an_import(world: World, scale: Scale, found: Found) -> 
 async def _create(world: World, node_id: str, title: str, text: str) -> None:
     note = node_pb2.NewNode(node_id=node_id, title=title, content=text)
     await world.nodes.CreateNode(node_pb2.CreateNodeRequest(user_id=USER, node=note), timeout=30)
+
+
+async def _bare_creations(world: World, scale: Scale, notes: Sequence[Sample]) -> list[bare.Request]:
+    drafts = [Draft(node_id=each.node_id, title=each.title, content=each.text) for each in notes[: _some(scale)]]
+    return [await world.bare.creation(draft) for draft in drafts]
 
 
 async def _visible(world: World, node_id: str) -> bool:

@@ -1,6 +1,6 @@
 """What ListCache promises, on Redis and on the fake that unit tests use."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
@@ -9,12 +9,13 @@ from services.graph_service.adapters.instance import instance_name
 from services.graph_service.adapters.list_cache import RedisLists
 from services.graph_service.config import GraphConfig
 from services.graph_service.convert import WireCodec
-from services.graph_service.ports import HIDDEN, CacheState, Invalidation, Lease, PackedList
+from services.graph_service.ports import HIDDEN, CacheState, Invalidation, Lease, PackedList, VisibilityRecord
 from shared import config as configuration
 from shared.redis import Redis
 from tests.support import valkey
 from tests.support.graph_fakes import FakeLists
 from tests.support.stores import Stores
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,41 @@ async def test_a_list_is_dirty_until_the_last_writer_has_finished(cache: Any, us
     assert await cache.read(user, ["a", "b"]) == [CacheState.DIRTY, CacheState.MISSING]
     await cache.finish(invalidation(user, "a"), "w2")
     assert await cache.read(user, ["a"]) == [CacheState.MISSING]
+
+
+async def test_a_visibility_is_pending_until_its_write_has_finished(cache: Any, user: str) -> None:
+    first, second = VisibilityRecord("a", 2, hidden=True, incarnation=7), VisibilityRecord("a", 3, hidden=False)
+    stale = Invalidation(user, ((HIDDEN, "a"),))
+    await cache.begin(stale, "w1", first)
+    await cache.begin(stale, "w2", second)
+    await cache.begin(Invalidation(user, ((HIDDEN, "b"),)), "w3")
+    assert await cache.read(user, [HIDDEN]) == [CacheState.DIRTY]
+    assert sorted(await cache.pending_visibilities(user), key=lambda record: record.version) == [first, second]
+    assert await cache.pending_visibilities(user + "x") == []
+    await cache.finish(stale, "w1")
+    assert await cache.pending_visibilities(user) == [second]
+    await cache.finish(stale, "w2")
+    assert await cache.pending_visibilities(user) == []
+
+
+async def test_a_pending_visibility_whose_writer_died_expires(stores: Stores, user: str) -> None:
+    async with Redis(configuration.load(GraphConfig, stores.environment("graph"))) as redis:
+        lists = RedisLists(redis, WireCodec(), instance_name(redis), pending_write_ms=1)
+        await lists.identify_instance()
+        lists.enable()
+        stale = Invalidation(user, ((HIDDEN, "a"),))
+
+        async def begin(node_id: str, writer: str) -> list[str]:
+            await lists.begin(stale, writer, VisibilityRecord(node_id, 2, hidden=True))
+            return [record.node_id for record in await lists.pending_visibilities(user)]
+
+        await begin("a", "dead")
+        lists._pending_write_ms = 60_000  # or the key would expire as a whole
+        await until(lambda: _is(begin("b", "alive"), ["b"]), what="the end of the dead writer's")
+
+
+async def _is(answer: Awaitable[Any], expected: Any) -> bool:
+    return bool(await answer == expected)
 
 
 async def test_stamps_order_fills_and_writes(cache: Any, user: str) -> None:

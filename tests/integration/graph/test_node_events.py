@@ -75,6 +75,84 @@ async def test_a_record_without_an_incarnation_gives_way_to_a_later_version(proc
     assert await record(process, user, "a") == VisibilityRecord("a", 3, False, 7)
 
 
+async def test_an_early_answer_is_seen_by_every_process_before_it_is_stored(
+    world: World, process: Process, user: str
+) -> None:
+    one, two = world.processes
+    await one.components.servicer.edges.create_edge(user, NewEdge("a", "b"))
+    for reader in (one, two):
+        reader.deliver()
+        assert await neighbors(reader, user, "b") == ["a"]
+    gate = one.hand.visibility_gate = Gate(armed=True)
+    assert await set_visibility(one, user, "a", 2, visible=False, incarnation=7, early=True)
+    two.deliver()
+    assert await record(one, user, "a") is None, "it is not stored yet"
+    assert [await neighbors(reader, user, "b") for reader in (one, two)] == [[], []]
+    with pytest.raises(FailedPrecondition):
+        await two.components.servicer.edges.create_edge(user, NewEdge("a", "c"))
+
+    gate.open()
+    async with within(20):
+        await one.components.committer.drain()
+    two.deliver()
+    assert await record(one, user, "a") == VisibilityRecord("a", 2, True, 7)
+    assert [await neighbors(reader, user, "b") for reader in (one, two)] == [[], []]
+    (hidden,) = await one.lists.read(user, ["!hidden"])
+    assert isinstance(hidden, PackedList), "the set can be cached again"
+
+
+async def test_a_process_that_dies_after_its_early_answer_leaves_the_change_to_the_event(
+    world: World, process: Process, user: str
+) -> None:
+    one, two = world.processes
+    await one.components.servicer.edges.create_edge(user, NewEdge("a", "b"))
+    gate = one.hand.visibility_gate = Gate(armed=True, fatal=True)
+    assert await set_visibility(one, user, "a", 2, visible=False, incarnation=7, early=True)
+    gate.open()
+    async with within(20):
+        await one.components.committer.drain()
+    assert await record(one, user, "a") is None
+    two.deliver()
+    assert await neighbors(two, user, "b") == [], "it is pending in Redis"
+    await two.components.node_events.node_deleted(user, "a", 2, 7)
+    assert await record(two, user, "a") == VisibilityRecord("a", 2, True, 7)
+    await world.flush()
+    two.notice()
+    assert await neighbors(two, user, "b") == []
+
+
+@pytest.mark.parametrize("latest_first", [False, True])
+async def test_of_several_early_answers_the_latest_version_counts(
+    world: World, process: Process, user: str, latest_first: bool
+) -> None:
+    """A deletion, a restore and a deletion, none of them stored; the calls and the writes come in any order."""
+    one, two = world.processes
+    await one.components.servicer.edges.create_edge(user, NewEdge("a", "b"))
+    changes = [(2, False), (3, True), (4, False), (5, True)]
+    gates: list[Gate] = []
+    for version, visible in reversed(changes) if latest_first else changes:
+        gate = one.hand.visibility_gate = Gate(armed=True)
+        gates.append(gate)
+        assert await set_visibility(one, user, "a", version, visible=visible, incarnation=7, early=True)
+        two.deliver()
+        expected = ["a"] if latest_first or visible else []
+        assert [await neighbors(reader, user, "b") for reader in (one, two)] == [expected, expected]
+    for gate in reversed(gates):
+        gate.open()
+    async with within(20):
+        await one.components.committer.drain()
+    two.deliver()
+    assert await record(one, user, "a") == VisibilityRecord("a", 5, False, 7)
+    assert [await neighbors(reader, user, "b") for reader in (one, two)] == [["a"], ["a"]]
+
+
+async def test_without_redis_an_early_answer_waits_until_it_is_stored(process: Process, user: str) -> None:
+    process.hand.cut = True
+    assert await set_visibility(process, user, "a", 2, visible=False, incarnation=7, early=True)
+    assert await record(process, user, "a") == VisibilityRecord("a", 2, True, 7)
+    assert not await set_visibility(process, user, "a", 2, visible=False, incarnation=7, early=True)
+
+
 async def test_a_note_that_is_created_again_is_visible(process: Process, user: str) -> None:
     components = process.components
     await set_visibility(process, user, "a", 8, visible=False, incarnation=7)

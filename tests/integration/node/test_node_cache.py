@@ -146,6 +146,81 @@ async def test_the_second_read_comes_from_redis(world: World) -> None:
     assert 50_000 < await world.redis.call("PTTL", world.key) <= 60_000
 
 
+def deleted(before: Node) -> NodeWrite:
+    after = replace(before, version=before.version + 1, delete_ms=5, purge_ms=9)
+    return NodeWrite(
+        before=before, after=after, event=NodeEvent(event_type=NodeEventType.DELETED, node=after, time_ms=5)
+    )
+
+
+async def test_a_deletion_gets_what_its_invalidation_replaces(world: World) -> None:
+    await world.read()
+    before = await world.cached.likely(world.user, "n")
+    assert before == world.node
+    assert await world.kind() == b"W"
+    assert await world.read() == "v1"
+    assert await world.kind() == b"W", "a reader fills nothing in between"
+    commands = world.redis.call
+    invalidations: list[tuple[Any, ...]] = []
+
+    async def call(*args: Any) -> Any:
+        invalidations.append(args)
+        return await commands(*args)
+
+    world.redis.call = call  # type: ignore[method-assign]
+    assert await world.cached.commit(deleted(world.node)) is Outcome.DONE
+    assert invalidations == [], "the invalidation is there already"
+    await world.cached.release(world.user, "n")
+    await world.cached.drain()
+    assert await world.kind() == b"V"
+    after = await world.cached.likely(world.user, "n")
+    assert (type(after), after) == (Node, world.store.notes[world.user, "n"]), "with its content, for a restore"
+
+
+async def test_a_deletion_that_writes_nothing_releases_the_key(world: World) -> None:
+    await world.read()
+    await world.cached.likely(world.user, "n")
+    await world.cached.release(world.user, "n")
+    await world.cached.drain()
+    assert await world.kind() == b"-"
+    assert [await world.read(), await world.kind()] == ["v1", b"V"]
+
+
+async def test_an_invalidation_of_long_ago_is_put_again(world: World) -> None:
+    await world.read()
+    await world.cached.likely(world.user, "n")
+    first = await world.redis.call("GET", world.key)
+    await world.clock.advance(2)
+    gate = world.store.gate("before commit")
+    write = asyncio.create_task(world.cached.commit(deleted(world.node)))
+    await gate.reached.wait()
+    second = await world.redis.call("GET", world.key)
+    assert (second[:1], second == first) == (b"W", False)
+    gate.open()
+    assert await write is Outcome.DONE
+
+
+async def test_of_a_larger_note_nothing_is_likely(world: World) -> None:
+    """Where its content is, only the table has."""
+    world.store.notes[world.user, "n"] = replace(world.node, **text("x" * 3000))
+    assert await world.read() == "v1"
+    assert await world.cached.likely(world.user, "n") is None
+    world.store.notes[world.user, "n"] = world.node
+    await world.write()
+    await world.cached.release(world.user, "n")
+    await world.cached.drain()
+    assert await world.read() == "v2"
+
+
+async def test_without_redis_nothing_is_likely(world: World) -> None:
+    async def away(*_: Any) -> Any:
+        raise Unavailable("away")
+
+    world.redis.call = away  # type: ignore[method-assign]
+    assert await world.cached.likely(world.user, "n") is None
+    await world.cached.release(world.user, "n")
+
+
 async def test_titles_fill_too(world: World) -> None:
     world.store.together_bytes = 100
     assert [await world.title() for _ in range(3)] == ["v1"] * 3

@@ -36,6 +36,7 @@ class Peer:
                 setattr(self, method.name, self._unexpected)
 
     async def SetNodeVisibility(self, request: Any, context: Any) -> bytes:
+        assert request.answer_early, "a deletion waits only until readers see it"
         self.calls.append((request.node_id, request.version, request.visible))
         if self.hangs:
             await asyncio.Event().wait()

@@ -19,6 +19,7 @@ from shared.errors import (
     ResourceExhausted,
 )
 from tests.support.node_service import NodeService
+from tests.support.waiting import until
 
 
 async def test_create_and_get(service: NodeService, user: str) -> None:
@@ -282,6 +283,9 @@ async def test_what_each_rpc_asks_of_the_table(service: NodeService, user: str) 
         # Published events are removed from the outbox, and the outbox is swept, beside the calls.
         return {name: count for name, count in (operations - before).items() if name not in ("BatchWriteItem", "Query")}
 
+    async def cached() -> bool:
+        return await asked(service.get(user, show_deleted=True)) == {}
+
     def purge(*, fence: bool) -> Awaitable[object]:
         request = node_pb2.PurgeNodeRequest(user_id=user, node_id="n", version=5, fence=fence)
         purged: Awaitable[object] = service.stub.PurgeNode(request)
@@ -294,9 +298,12 @@ async def test_what_each_rpc_asks_of_the_table(service: NodeService, user: str) 
     assert await asked(service.get(user)) == {}, "the creation has put the note into the cache"
     assert await asked(service.update(user, title="X", request_id="r")) == read_and_write
     assert await asked(service.get(user)) == {}
-    assert await asked(service.delete(user)) == read_and_write
-    assert await asked(service.restore(user)) == read_and_write
-    assert await asked(service.delete(user)) == read_and_write
+    assert await asked(service.delete(user)) == one_write, "the cache has the note"
+    await until(cached, what="the end of the write in the cache")
+    assert await asked(service.restore(user)) == one_write, "with its content"
+    await until(cached, what="the end of the write in the cache")
+    assert await asked(service.delete(user)) == one_write
+    await until(cached, what="the end of the write in the cache")
     assert await asked(service.delete(user)) == {"GetItem": 1}
     assert await asked(purge(fence=True)) == read_and_write
     assert await asked(purge(fence=False)) == read_and_write

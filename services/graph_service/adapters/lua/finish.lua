@@ -1,11 +1,12 @@
--- Finishes a write. KEYS: state and pending writes of each list, then the change feed. ARGV: writer, channel, message,
+-- Finishes a write. KEYS: state and pending writes of each list, for the hidden set also the pending visibilities, then
+-- the change feed. ARGV: writer, channel, message,
 -- largest size of the feed, its life in ms, most repairs of a hub, for each list: the number of members, and the members;
 -- then new entries of the feed. Returns the time in us.
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 local stamp = string.format('%.0f', now[1] * 1000000 + now[2])
 local at = 7
-for i = 1, #KEYS - 1, 2 do
+for i = 1, #KEYS - 2, 2 do
   local state, pending = KEYS[i], KEYS[i + 1]
   local kind = redis.call('GETRANGE', state, 0, 0)
   local hub = kind == 'H' or kind == 'F'
@@ -38,6 +39,7 @@ for i = 1, #KEYS - 1, 2 do
     end
   end
 end
+if #KEYS % 2 == 0 then redis.call('HDEL', KEYS[#KEYS - 1], ARGV[1]) end
 for j = at, #ARGV do
   redis.call('XADD', KEYS[#KEYS], 'MAXLEN', '~', ARGV[4], '*', 'e', ARGV[j])
 end

@@ -26,6 +26,7 @@ class Stub:
         self.error: Exception | None = None
 
     async def SetNodeVisibility(self, request: Any, timeout: float) -> None:
+        assert request.answer_early, "a deletion waits only until readers see it"
         self.called.append(request.node_id)
         await self.free.wait()
         self.done.append(request.node_id)

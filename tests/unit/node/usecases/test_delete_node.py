@@ -1,15 +1,19 @@
 """DeleteNode, over a store in memory."""
 
+from dataclasses import replace
+
 import pytest
 
-from services.node_service.model import Cascade, Draft, NodeEventType, etag_of
+from services.node_service.model import Cascade, Draft, NodeEventType, Summary, etag_of
 from services.node_service.usecases.create_node import create_node
 from services.node_service.usecases.delete_node import delete_node
 from services.node_service.usecases.restore_node import restore_node
+from services.node_service.usecases.update_node import update_node
 from shared.errors import Aborted, NotFound
 from shared.idempotent import IdempotentRequest
 from tests.support.node_fakes import World
 
+EDGES = Cascade.EDGES
 REQUEST = IdempotentRequest("u", "req-1", "body-a")
 
 
@@ -65,3 +69,52 @@ async def test_a_repeated_delete_is_answered_as_the_first_even_after_a_restore(w
     await restore_node(world.notes, "u", "n", None)
     assert await delete_node(world.notes, "u", "n", etag_of(world.node.incarnation, 1), Cascade.EDGES, REQUEST) == first
     assert not world.node.deleted
+
+
+async def test_a_cached_note_is_deleted_and_restored_without_a_read(world: World) -> None:
+    world.store.cached["u", "n"] = world.node
+    reads = world.store.reads
+    answer = await delete_node(world.notes, "u", "n", world.node.etag, Cascade.EDGES, None)
+    assert type(answer) is Summary, "a deletion answers without the content"
+    assert (answer.version, world.node.deleted) == (2, True)
+    world.store.cached["u", "n"] = world.node
+    assert (await restore_node(world.notes, "u", "n", None)).content == "C"
+    assert (world.node.version, world.node.deleted, world.store.reads) == (3, False, reads)
+    assert world.store.released == 2
+    assert world.visibility.calls == [("n", 2, True), ("n", 3, False)]
+
+
+async def test_a_receipt_of_a_cached_note_has_no_content(world: World) -> None:
+    world.store.cached["u", "n"] = world.node
+    answer = await delete_node(world.notes, "u", "n", "", Cascade.EDGES, REQUEST)
+    assert type(world.store.answers["u", "req-1"][1]) is Summary
+    await restore_node(world.notes, "u", "n", None)
+    world.store.cached["u", "n"] = world.node
+    assert await delete_node(world.notes, "u", "n", "", Cascade.EDGES, REQUEST) == answer
+    assert (world.node.version, world.node.deleted) == (3, False), "a repeated request changes nothing"
+
+
+async def test_what_a_cache_holds_decides_nothing_but_a_write(world: World) -> None:
+    """Entries that are old: the store refuses the write that follows from them, and is read."""
+    first = world.node
+    await update_node(world.notes, "u", "n", Draft(title="new"), ["title"], "", None)
+    live = world.node
+    for old in (first, replace(live, delete_ms=1, purge_ms=2), replace(live, incarnation=1, version=9)):
+        world.store.cached["u", "n"] = old
+        with pytest.raises(Aborted) as caught:
+            await delete_node(world.notes, "u", "n", etag_of(1, 9) if old is not first else first.etag, EDGES, None)
+        assert caught.value.reason == "ETAG_MISMATCH"
+        assert world.node == live
+    deleted = await delete_node(world.notes, "u", "n", live.etag, EDGES, None)
+    assert (deleted.title, deleted.version) == ("new", 3)
+    for old in (live, replace(first, delete_ms=1, purge_ms=2), replace(first, delete_ms=1, fenced=True)):
+        world.store.cached["u", "n"] = old
+        restored = await restore_node(world.notes, "u", "n", None)
+        assert (restored.title, restored.deleted) == ("new", False)
+        await delete_node(world.notes, "u", "n", "", EDGES, None)
+    for old in (replace(first, node_id="gone"), replace(first, node_id="gone", delete_ms=1, purge_ms=2)):
+        world.store.cached["u", "gone"] = old
+        with pytest.raises(NotFound):
+            await delete_node(world.notes, "u", "gone", "", EDGES, None)
+        with pytest.raises(NotFound):
+            await restore_node(world.notes, "u", "gone", None)
