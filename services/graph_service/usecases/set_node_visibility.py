@@ -89,7 +89,8 @@ class SetNodeVisibility:
         seen = asyncio.Event()
 
         async def set_or_correct() -> bool:
-            return await self._set(user_id, record, seen.set) or await self._correct(user_id, record)
+            on_seen = seen.set if early else None
+            return await self._set(user_id, record, on_seen) or await self._correct(user_id, record)
 
         async def set_early() -> bool:
             write = self.committer.in_background(set_or_correct())

@@ -20,6 +20,9 @@ from shared.revisions import is_current, is_likely, version_unknown
 
 log = logging.getLogger(__name__)
 
+# A write whose caller has its answer already begins this much later, so that the answer is sent first.
+_ANSWER_SECONDS = 0.002
+
 
 class SetNodeVisibility:
     """Hides and shows notes. Newer versions win; but a version that the note never had is corrected by its owner's."""
@@ -112,7 +115,12 @@ class SetNodeVisibility:
     async def _set_early(self, user_id: str, entry: LogEntry, write: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
         if not await self._cache.publish_visibility(user_id, entry):
             return await write()
-        self._start(write())
+
+        async def write_afterwards() -> bool:
+            await asyncio.sleep(_ANSWER_SECONDS)
+            return await write()
+
+        self._start(write_afterwards())
         return True
 
     async def _set(

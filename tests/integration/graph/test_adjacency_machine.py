@@ -156,6 +156,7 @@ class Machine(RuleBasedStateMachine):
         self.versions[note] += 1
         self.run(self._set_visibility(process, note, self.versions[note], visible, early=True))
         assert not gate.opened
+        self.run(asyncio.wait_for(gate.reached.wait(), 5))
         (self.hidden.discard if visible else self.hidden.add)(note)
         self.toggled.add(note)
         self.early.append((gate, note, self.versions[note], visible))

@@ -85,6 +85,7 @@ async def test_an_early_answer_is_seen_by_every_process_before_it_is_stored(
         assert await neighbors(reader, user, "b") == ["a"]
     gate = one.hand.visibility_gate = Gate(armed=True)
     assert await set_visibility(one, user, "a", 2, visible=False, incarnation=7, early=True)
+    await gate.reached.wait()
     two.deliver()
     assert await record(one, user, "a") is None, "it is not stored yet"
     assert [await neighbors(reader, user, "b") for reader in (one, two)] == [[], []]
@@ -108,6 +109,7 @@ async def test_a_process_that_dies_after_its_early_answer_leaves_the_change_to_t
     await one.components.servicer.edges.create_edge(user, NewEdge("a", "b"))
     gate = one.hand.visibility_gate = Gate(armed=True, fatal=True)
     assert await set_visibility(one, user, "a", 2, visible=False, incarnation=7, early=True)
+    await gate.reached.wait()
     gate.open()
     async with within(20):
         await one.components.committer.drain()
@@ -134,6 +136,7 @@ async def test_of_several_early_answers_the_latest_version_counts(
         gate = one.hand.visibility_gate = Gate(armed=True)
         gates.append(gate)
         assert await set_visibility(one, user, "a", version, visible=visible, incarnation=7, early=True)
+        await gate.reached.wait()
         two.deliver()
         expected = ["a"] if latest_first or visible else []
         assert [await neighbors(reader, user, "b") for reader in (one, two)] == [expected, expected]
