@@ -127,8 +127,12 @@ class Postings:
 
     def append(self, numbers: Ints, docs: Ints, codes: Bytes) -> None:
         """Add notes to lists: (list, note, code) triples. A list's new notes are ascending, and above those it has."""
-        order = order_of(numbers)
-        lists, runs = _runs_of(numbers[order])
+        if len(docs) and (docs == docs[0]).all():
+            # One note is in each list once, so that nothing is to be put in order.
+            order, lists, runs = np.arange(len(numbers)), numbers, np.ones(len(numbers), np.int64)
+        else:
+            order = order_of(numbers)
+            lists, runs = _runs_of(numbers[order])
         lengths = self._length.data[lists].astype(np.int64)
         needed = lengths + runs
         full = needed > _SIZE_ARRAY[self._room.data[lists]]

@@ -66,14 +66,14 @@ class HashTable:
         found: Ints = self._numbers[slots]
         other = keys != codes
         found[other] = -1
-        left = np.flatnonzero(other & (keys != 0))
+        left = (other & (keys != 0)).nonzero()[0]
         step = 0
         while len(left) > _FEW:
             step += 1
             slots = (slots[left] if step == 1 else slots) + step & mask
             keys, sought = self._keys[slots], codes[left]
             found[left] = np.where(keys == sought, self._numbers[slots], np.int32(-1))
-            on = np.flatnonzero((keys != sought) & (keys != 0))
+            on = ((keys != sought) & (keys != 0)).nonzero()[0]
             left, slots = left[on], slots[on]
         for place, code in zip(left.tolist(), codes[left].tolist(), strict=True):
             found[place] = self.get(code)
@@ -81,6 +81,10 @@ class HashTable:
 
     def set_all(self, codes: NDArray[np.unsignedinteger], numbers: NDArray[np.integer]) -> None:
         """Give numbers to many hashes that are new and different."""
+        if len(codes) <= _FEW:
+            for code, number in zip(codes.tolist(), numbers.tolist(), strict=True):
+                self.set(code, number)
+            return
         self._make_room(len(codes))
         self._place(codes, numbers)
         self.size += len(codes)
@@ -209,7 +213,7 @@ class SparseStrings:
         if not strings:
             return
         codes = (np.fromiter(strings, np.uint64, len(strings)) + np.uint64(1)) * np.uint64(_SPREAD)
-        new = np.flatnonzero(self._rows.get_all(codes) < 0)
+        new = (self._rows.get_all(codes) < 0).nonzero()[0]
         every = list(strings.values())
         letters = [every[place].encode() for place in new.tolist()]
         first = len(self._letters)
