@@ -23,6 +23,8 @@ _LATELY_SECONDS = 0.25
 # While calls come, the loop is left alone after each step for as long as the step has held it, within these bounds.
 _REST_SECONDS = 0.002
 _LONGEST_REST_SECONDS = 0.02
+# An answer is sent within this time.
+_ANSWER_SECONDS = 0.002
 
 
 class _Turns:
@@ -110,3 +112,11 @@ async def turn() -> None:
         while turns.running() and monotonic() < ends:  # noqa: ASYNC110
             await asyncio.sleep(_POLL_SECONDS)
         turns.begin()
+
+
+async def answer_first() -> None:
+    """Wait until an answer that is ready now has been sent: for the work that a call leaves behind it.
+
+    Work that begins at once takes the loop, and the cores of what it calls, from the answer.
+    """
+    await asyncio.sleep(_ANSWER_SECONDS)

@@ -26,11 +26,10 @@ from services.graph_service.ports import (
 from services.graph_service.usecases.list_lookup import ListLookup
 from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
 from shared.ids import Clock, IdFactory
+from shared.resilience import foreground
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# A write whose caller has its answer already begins this much later, so that the answer is sent first.
-_ANSWER_SECONDS = 0.002
 Commit = Callable[[JournalEntry | None], Awaitable[T]]
 
 
@@ -79,7 +78,7 @@ class Committer:
         """The result of commit(journal), and the token of the write. It ends even if the caller is cancelled.
 
         visibility: what the commit stores; readers see it before, unless Redis is away.
-        on_seen: called when they see it; the commit begins _ANSWER_SECONDS later.
+        on_seen: called when they see it; the commit leaves the time to send the answer (foreground.answer_first()).
         DeadlineExceeded: the commit took too long, and may still be done. Otherwise raises as `commit`.
         """
         task = asyncio.create_task(self._run(invalidation, commit, visibility, on_seen))
@@ -127,7 +126,7 @@ class Committer:
         self._lookup.invalidate(invalidation.user_id, invalidation.node_ids)
         if journal is None and on_seen is not None:
             on_seen()
-            await asyncio.sleep(_ANSWER_SECONDS)
+            await foreground.answer_first()
         try:
             async with asyncio.timeout(self._commit_seconds):
                 result = await commit(journal)

@@ -92,19 +92,15 @@ class Notes:
         began = self.clock.monotonic()
         first = True
 
-        async def attempt_either() -> S | None:
-            nonlocal first
-            if first:
-                first = False
-                likely = await self.store.likely(user_id, node_id)
-                node = None if likely is None else await attempt_likely(likely)
-                if node is not None:
-                    return node
-            return await attempt()
-
         async def attempt_and_release() -> S | None:
+            nonlocal first
             try:
-                return await attempt_either()
+                if first:
+                    first = False
+                    likely = await self.store.likely(user_id, node_id)
+                    if likely is not None and (done := await attempt_likely(likely)) is not None:
+                        return done
+                return await attempt()
             finally:
                 await self.store.release(user_id, node_id)
 

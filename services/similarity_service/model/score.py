@@ -85,9 +85,7 @@ def find(index: UserIndex, query: SearchQuery, limit: int, min_score: float = 0.
     if not len(candidates):
         return []
     likeness = likenesses(index, query, candidates)
-    forward = np.zeros(len(candidates))
-    for doc, mention in mentioned.items():
-        forward[candidates == doc] = mention.weight
+    forward = np.array([mentioned.get(doc, NONE).weight for doc in candidates.tolist()])
     backward = np.zeros(len(candidates))
     for name in query.names:
         backward = np.maximum(backward, np.where(_among(candidates, name.docs), name.weight, 0.0))

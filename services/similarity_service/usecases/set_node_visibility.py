@@ -16,12 +16,10 @@ from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.validation import check_ids
 from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
 from shared.ids import Clock
+from shared.resilience import foreground
 from shared.revisions import is_current, is_likely, version_unknown
 
 log = logging.getLogger(__name__)
-
-# A write whose caller has its answer already begins this much later, so that the answer is sent first.
-_ANSWER_SECONDS = 0.002
 
 
 class SetNodeVisibility:
@@ -117,7 +115,7 @@ class SetNodeVisibility:
             return await write()
 
         async def write_afterwards() -> bool:
-            await asyncio.sleep(_ANSWER_SECONDS)
+            await foreground.answer_first()
             return await write()
 
         self._start(write_afterwards())
