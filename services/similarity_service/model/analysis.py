@@ -17,6 +17,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import snowballstemmer
 
@@ -385,10 +386,10 @@ def analyser(language: str) -> Analyser:
     return Analyser(language)
 
 
-def surface_forms(counts: Mapping[tuple[str, str], int]) -> dict[str, str]:
+def surface_forms(counts: Mapping[tuple[str, str], Any]) -> dict[str, str]:
     """Term -> the form that a person would expect to read: the most frequent; small letters when both occur.
 
-    counts: how often each (term, form) pair occurs.
+    counts: how often each (term, form) pair occurs, or what else the pairs are ordered by.
     """
     best: dict[str, str] = {}
     several: dict[str, list[str]] = {}

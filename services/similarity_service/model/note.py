@@ -151,14 +151,17 @@ def analyse(
         pieces.append((QUIET, len(found)))
         unheard += found
     occurrences = Counter([*title_pairs, *text_pairs])
-    counts, variants = _count(analyser, occurrences, title_pairs, unheard, uncounted)
+    heard, counts, variants = _count(analyser, occurrences, title_pairs, unheard, uncounted)
     numbers = {term: number for number, term in enumerate(counts)}
     separator = NARROW if len(numbers) <= NARROW else WIDE
     places = [numbers[term] for term, _ in title_pairs]
     places.append(separator)
     places += [numbers[term] for term, _ in text_pairs]
     joined = _joined(pieces)
-    forms = analysis.surface_forms(occurrences)
+    # A form that is heard is preferred.
+    forms = analysis.surface_forms(
+        {pair: (heard[pair] > 0, times) for pair, times in occurrences.items()} if unheard else occurrences
+    )
     shown = tuple(["" if forms[term] == term else forms[term] for term in list(counts)[:_MOST_FORMS]])
     return Note(
         node_id=node_id,
@@ -239,8 +242,8 @@ def _count(
     title: Sequence[Pair],
     unheard: Sequence[Pair],
     uncounted: Sequence[Pair],
-) -> tuple[dict[str, int], dict[str, int]]:
-    """How often each term occurs, and its variants, in the order in which the terms occur first.
+) -> tuple[Mapping[Pair, int], dict[str, int], dict[str, int]]:
+    """How often each pair is heard; how often each term counts, and its variants, in the order of the first occurrence.
 
     occurrences: of each pair in title and text. title: its pairs count twice. unheard: occurrences that add nothing.
     uncounted: occurrences that add their variant only.
@@ -259,7 +262,7 @@ def _count(
         term = pair[0]
         counts[term] = counts.get(term, 0) + counted[pair]
         variants[term] = variants.get(term, 0) | (variant(pair) if times else 0)
-    return counts, variants
+    return heard, counts, variants
 
 
 def _pieces(

@@ -127,20 +127,29 @@ class Postings:
 
     def append(self, numbers: Ints, docs: Ints, codes: Bytes) -> None:
         """Add notes to lists: (list, note, code) triples. A list's new notes are ascending, and above those it has."""
-        if len(docs) and (docs == docs[0]).all():
-            # One note is in each list once, so that nothing is to be put in order.
-            order, lists, runs = np.arange(len(numbers)), numbers, np.ones(len(numbers), np.int64)
-        else:
-            order = order_of(numbers)
-            lists, runs = _runs_of(numbers[order])
-        lengths = self._length.data[lists].astype(np.int64)
-        needed = lengths + runs
-        full = needed > _SIZE_ARRAY[self._room.data[lists]]
-        self._move(lists[full], lengths[full], np.searchsorted(_SIZE_ARRAY, needed[full]))
+        order = order_of(numbers)
+        lists, runs = _runs_of(numbers[order])
+        lengths = self._lengthen(lists, runs)
         at = _places(self._offset.data[lists] + lengths, runs)
         self.docs.data[at] = docs[order]
         self.codes.data[at] = codes[order]
+
+    def append_one(self, lists: Ints, doc: int, codes: Bytes) -> None:
+        """append() for one note, which is in each list once: nothing is to be put in order."""
+        lengths = self._lengthen(lists, 1)
+        at = self._offset.data[lists] + lengths
+        self.docs.data[at] = doc
+        self.codes.data[at] = codes
+
+    def _lengthen(self, lists: Ints, runs: Longs | int) -> Longs:
+        """Make room for so many more notes in different lists, and count them. Returns the lengths until now."""
+        lengths = self._length.data[lists].astype(np.int64)
+        needed = lengths + runs
+        full = np.flatnonzero(needed > _SIZE_ARRAY[self._room.data[lists]])
+        if len(full):
+            self._move(lists[full], lengths[full], np.searchsorted(_SIZE_ARRAY, needed[full]))
         self._length.data[lists] = needed
+        return lengths
 
     def put(self, number: int, docs: Ints, codes: Bytes) -> None:
         """Set a whole list that is empty; notes ascending."""
@@ -253,9 +262,9 @@ class Rows(Generic[S]):
         found: Longs = np.searchsorted(self._starts.view, places.astype(np.uint32), "right") - 1
         return found
 
-    def lengths(self) -> Longs:
-        """The length of every row."""
-        ends: Longs = self._starts.view.astype(np.int64)
+    def lengths(self, first: int = 0) -> Longs:
+        """The length of every row from this one on."""
+        ends: Longs = self._starts.view[first:].astype(np.int64)
         return ends[1:] - ends[:-1]
 
     def places(self, rows: NDArray[Any]) -> tuple[Longs, Longs]:

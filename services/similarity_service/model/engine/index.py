@@ -267,21 +267,23 @@ class UserIndex:
         first = self.size
         terms = [[*note.terms, *(TAG_PREFIX + tag for tag in note.tags)] for note in notes]
         forms = [note.forms or ("",) * len(note.terms) for note in notes]
-        for note, numbers in zip(notes, self.vocabulary.number_notes(terms, forms), strict=True):
+        variants = [np.frombuffer(note.variants or bytes(2 * len(note.terms)), np.uint16) for note in notes]
+        for note, numbers in zip(notes, self.vocabulary.number_notes(terms, forms, variants), strict=True):
             self._append(note, numbers)
         self._post(first)
         for doc, note in enumerate(notes, first):
-            flags, codes = self.vocabulary.flags.data[self.forward.terms[doc]], self.forward.codes_of(doc)
-            titled = any(codes[n] and not flags[n] & WEIGHTLESS for n in note.title_places)
+            title, codes = note.title_places, note.codes
+            flags = self.vocabulary.flags.data[self.forward.terms[doc][list(title)]].tolist()
+            titled = any(codes[n] and not flag & WEIGHTLESS for n, flag in zip(title, flags, strict=True))
             # A new name is searched in all notes, the later ones of these included.
             self.titles.add(doc, note.names if titled else note.aliases)
 
     def _append(self, note: Note, numbers: Ints) -> None:
         """Append the row of a note. numbers: of its terms and tags."""
-        codes = np.zeros(len(numbers), np.uint8)
-        codes[: len(note.codes)] = np.frombuffer(note.codes, np.uint8)
-        variants = np.zeros(len(numbers), np.uint16)
-        variants[: len(note.codes)] = np.frombuffer(note.variants, np.uint16) if note.variants else ANY
+        codes = np.frombuffer(note.codes, np.uint8)
+        variants = np.frombuffer(note.variants, np.uint16) if note.variants else np.full(len(codes), ANY, np.uint16)
+        if tags := len(numbers) - len(codes):
+            codes, variants = (np.concatenate([each, np.zeros(tags, each.dtype)]) for each in (codes, variants))
         doc = self._ids.add(note.node_id)
         self._titles.append(np.frombuffer(note.title.encode(), np.uint8))
         self.forward.add(numbers, codes, variants, note.sequence, wide=note.wide)
@@ -299,16 +301,22 @@ class UserIndex:
 
     def _post(self, first: int) -> None:
         """Post and count the terms, and the names known so far, of the notes from this one on."""
-        vocabulary, docs = self.vocabulary, np.arange(first, self.size, dtype=np.int32)
-        phrases = [self.titles.phrases_in(doc) for doc in docs.tolist()]
-        places, sizes = self.forward.terms.places(docs)
-        numbers = self.forward.terms.values.data[places]
-        posted = np.flatnonzero((vocabulary.flags.data[numbers] & STOP) == 0)
-        owners = [np.repeat(docs, sizes)[posted], np.repeat(docs, [len(found) for found in phrases])]
-        codes = [self.forward.codes.data[places[posted]], np.ones(len(owners[1]), np.uint8)]
+        vocabulary, docs = self.vocabulary, range(first, self.size)
+        span = self.forward.terms.span(first, self.size)
+        numbers, codes = self.forward.terms.values.data[span], self.forward.codes.data[span]
+        phrases = [self.titles.phrases_in(doc) for doc in docs]
+        named = np.concatenate(phrases)
+        posted = vocabulary.flags.data[numbers] & STOP == 0
         self.postings.reach(len(vocabulary))
-        self.postings.append(np.concatenate([numbers[posted], *phrases]), np.concatenate(owners), np.concatenate(codes))
-        np.add.at(vocabulary.df.data, np.concatenate([numbers, *phrases]), 1)
+        lists = np.concatenate([numbers[posted], named])
+        codes = np.concatenate([codes[posted], np.ones(len(named), np.uint8)])
+        if len(docs) == 1:
+            self.postings.append_one(lists, first, codes)
+        else:
+            own = np.repeat(np.array(docs, np.int32), self.forward.terms.lengths(first))
+            owners = [own[posted], np.repeat(np.array(docs, np.int32), [len(found) for found in phrases])]
+            self.postings.append(lists, np.concatenate(owners), codes)
+        np.add.at(vocabulary.df.data, np.concatenate([numbers, named]), 1)
 
     def remove(self, node_id: str) -> bool:
         """Remove a note. False if it was not in the index.

@@ -209,16 +209,14 @@ class SparseStrings:
         return self._letters[row].tobytes().decode() if row >= 0 else ""
 
     def add_all(self, strings: Mapping[int, str]) -> None:
-        """Give strings to numbers; those that have one keep it."""
+        """Give strings to numbers that have none."""
         if not strings:
             return
         codes = (np.fromiter(strings, np.uint64, len(strings)) + np.uint64(1)) * np.uint64(_SPREAD)
-        new = (self._rows.get_all(codes) < 0).nonzero()[0]
-        every = list(strings.values())
-        letters = [every[place].encode() for place in new.tolist()]
+        letters = [string.encode() for string in strings.values()]
         first = len(self._letters)
         self._letters.load(np.frombuffer(b"".join(letters), np.uint8), [len(each) for each in letters])
-        self._rows.set_all(codes[new], np.arange(first, first + len(letters), dtype=np.int32))
+        self._rows.set_all(codes, np.arange(first, first + len(letters), dtype=np.int32))
 
 
 def code_of(string: str) -> int:

@@ -191,7 +191,8 @@ class Titles:
         except ValueError:
             return False
         sequence = self._forward.local(doc)
-        text, sought = sequence.tobytes(), np.array(places, sequence.dtype).tobytes()
+        text = sequence.tobytes()
+        sought = bytes(places) if sequence.itemsize == 1 else np.array(places, sequence.dtype).tobytes()
         at = text.find(sought)
         while at > 0 and at % sequence.itemsize:
             at = text.find(sought, at + 1)

@@ -115,3 +115,9 @@ def test_stamps_compare_incarnations_first() -> None:
 def test_forms() -> None:
     found: Note = note("a", "", "Databases are databases")
     assert [found.form(n) for n in range(len(found.terms))] == ["databases", "are"]
+
+
+def test_a_form_that_is_only_quiet_is_not_preferred() -> None:
+    found = note("a", "", "A database. `Databases` and `Databases` are quiet.")
+    assert found.form(found.terms.index("databas")) == "database"
+    assert note("a", "", "See `Databases`.").form(1) == "Databases"

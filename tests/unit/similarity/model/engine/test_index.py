@@ -137,3 +137,19 @@ def test_loading_takes_little_more_memory_than_the_index() -> None:
     few, many = measured(8_000), measured(16_000)
     # What each further note adds; many times that if all records were kept until the end.
     assert (many[0] - few[0]) / (many[1] - few[1]) < 2.5
+
+
+def test_each_word_of_a_term_has_the_form_that_came_first() -> None:
+    notes = [
+        note("a", "", "DATABASES"),
+        note("b", "", "Database and databases"),  # both words occur: the form is that of one of them
+        note("c", "", "Database"),
+        note("d", "", "See `Databasing`."),  # no word of it is heard
+    ]
+    both = [index_of(*notes), loaded(*notes)]
+    for index in both:
+        number = index.vocabulary.number("databas")
+        shown = [index.vocabulary.form(number, int(index.forward.variants_of(doc)[0])) for doc in range(3)]
+        assert shown == ["DATABASES", "Database", "Database"]
+        quiet = index.analyser.variant(("databas", "databasing"))
+        assert index.vocabulary.form(number, quiet) == "Databasing"
