@@ -20,6 +20,7 @@ from services.similarity_service.model import duplicates
 from services.similarity_service.model.engine.arrays import Doubles, Floats, Longs
 from services.similarity_service.model.engine.index import ADDED_TERMS, LOG_TF, NameWords, UserIndex
 from services.similarity_service.model.engine.titles import COVERED
+from services.similarity_service.model.engine.vocabulary import PHRASE
 from services.similarity_service.model.note import called
 from services.similarity_service.model.query import SearchQuery, counts_without_boilerplate, names_in, of_doc
 
@@ -265,15 +266,18 @@ def is_duplicate(index: UserIndex, query: SearchQuery, match: Match) -> bool:
 def _mentioned(index: UserIndex, query: SearchQuery) -> dict[int, NameMention]:
     """The notes that the query mentions by name, with the best mention of each."""
     found: dict[int, NameMention] = {}
+    flags = index.vocabulary.flags.data
     for number, covered in query.mentioned.items():
-        name = index.vocabulary.word(number)
         # One word names a note only where it counts: not as the value of a property.
-        if " " not in name and number not in query.loud:
+        if not flags[number] & PHRASE and number not in query.loud:
             continue
+        name = ""
         for doc in index.titles.titled(number):
             weight = index.mention_weight(number, doc) * (COVERED if covered else 1.0) if doc != query.doc else 0.0
             if weight and all(query.words[term] & variants for term, variants in index.name_words(number, doc)):
-                found[doc] = _better(found.get(doc, NONE), NameMention(weight, name.count(" ") + 1, name))
+                name = name or index.vocabulary.word(number)
+                mention = NameMention(weight, name.count(" ") + 1, name)
+                found[doc] = _better(found[doc], mention) if doc in found else mention
     return found
 
 
