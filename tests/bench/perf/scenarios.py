@@ -88,7 +88,7 @@ class Found:
         }
 
 
-PARTS = ("create", "similar", "delete", "lookup")
+PARTS = ("create", "similar", "delete", "lookup", "import")
 
 
 async def measure(scale: Scale, progress: Callable[[str], None], parts: Collection[str] = PARTS) -> Found:
@@ -117,6 +117,9 @@ async def measure(scale: Scale, progress: Callable[[str], None], parts: Collecti
         if "lookup" in parts:
             progress("look up")
             await lookups(made, scale, found)
+        if "import" in parts:
+            if "lookup" not in parts:
+                await _seeded(made, scale)
             progress("look up beside an import")
             await lookups_beside_an_import(made, scale, found)
     return found
@@ -217,7 +220,7 @@ async def deletion(world: World, scale: Scale, notes: Sequence[Sample], found: F
 
 async def lookups(world: World, scale: Scale, found: Found) -> None:
     """Of all notes of a graph: from DynamoDB, from memory, from Redis; beside these, an echo, and one Redis call."""
-    await seed.ring(world.stores, _RING, scale.lookups, each=_DEGREE // 2)
+    await _seeded(world, scale, read=False)
     requests = [_request(number) for number in range(scale.lookups)]
     async with contextlib.AsyncExitStack() as stack:
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(world.addresses["graph"]))
@@ -268,6 +271,16 @@ async def lookups_beside_an_import(world: World, scale: Scale, found: Found) -> 
         found.times[name] = Times(each.count, each.p50_ms, each.p99_ms, each.max_ms)
     if quiet.errors + busy.errors:
         found.wrong.append(f"{quiet.errors + busy.errors} lookups failed")
+
+
+async def _seeded(world: World, scale: Scale, *, read: bool = True) -> None:
+    """The graph in which notes are looked up. read: also look each of them up, so that Redis and memory hold them."""
+    await seed.ring(world.stores, _RING, scale.lookups, each=_DEGREE // 2)
+    if read:
+        async with grpc.aio.insecure_channel(world.addresses["graph"]) as channel:
+            memory: Any = channel.unary_unary(_GET)
+            await memory(_request(scale.lookups), timeout=60)
+            await at_once([partial(memory, _request(number)) for number in range(scale.lookups)], scale.width)
 
 
 async def _create(world: World, node_id: str, title: str, text: str) -> None:
