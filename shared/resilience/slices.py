@@ -1,28 +1,62 @@
-"""Work on many values without holding the event loop: other tasks run between two slices of it."""
+"""Work on many values without holding the event loop: other tasks run between two slices of it.
+
+All such work shares the time of one pass of the loop, whichever tasks and functions it is in. Parts that are each too
+short for a pause would otherwise follow each other in one pass, and an incoming call would wait for all of them.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import TypeVar
+from weakref import WeakKeyDictionary
 
 V = TypeVar("V")
 R = TypeVar("R")
 
-# The loop is held for about this long at most, unless a single value takes longer.
-_SECONDS = 0.003
+# The loop is held for about this long in one pass at most, unless a single value takes longer. A call takes three
+# passes or more (its arrival, an answer of a store, its own answer) and may wait for a slice in each of them.
+_SECONDS = 0.001
+
+
+class _Pass:
+    """The current pass of one event loop."""
+
+    def __init__(self) -> None:
+        self._ends: float | None = None
+
+    def begin(self) -> None:
+        """Measure the time from now on, unless it is measured in this pass already."""
+        if self._ends is None:
+            self._ends = perf_counter() + _SECONDS
+            asyncio.get_running_loop().call_soon(self._end)
+
+    def is_over(self) -> bool:
+        """Whether its time is used up."""
+        return self._ends is not None and perf_counter() >= self._ends
+
+    def _end(self) -> None:
+        self._ends = None
+
+
+_passes: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Pass]" = WeakKeyDictionary()
 
 
 class Slices:
     """For work that is more than one function: await pause() after each part of it."""
 
     def __init__(self) -> None:
-        self._ends = perf_counter() + _SECONDS
+        loop = asyncio.get_running_loop()
+        found = _passes.get(loop)
+        if found is None:
+            found = _passes[loop] = _Pass()
+        self._pass = found
+        found.begin()
 
     async def pause(self) -> None:
         """Let other tasks run when the loop has been held for long enough."""
-        if perf_counter() >= self._ends:
+        if self._pass.is_over():
             await asyncio.sleep(0)
-            self._ends = perf_counter() + _SECONDS
+        self._pass.begin()
 
 
 async def in_slices(work: Callable[[V], R], values: Iterable[V]) -> list[R]:

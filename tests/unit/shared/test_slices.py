@@ -32,6 +32,26 @@ async def test_little_work_is_one_slice(monkeypatch: pytest.MonkeyPatch) -> None
     await other
 
 
+async def test_short_parts_that_follow_each_other_share_the_time_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.resilience.slices._SECONDS", 0.003)
+
+    async def parts() -> None:
+        for _ in range(10):
+            await in_slices(busy, [0])  # 2 ms: too short for a pause of its own
+
+    assert await turns_during(asyncio.ensure_future(parts())) >= 4
+
+
+async def test_tasks_share_the_time_of_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.resilience.slices._SECONDS", 0.003)
+    done: list[int] = []
+    tasks = [asyncio.create_task(in_slices(lambda value: done.append(busy(value)), range(2))) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert 5 <= len(done) <= 6, "only the first task has time for a second value"
+    await asyncio.gather(*tasks)
+    assert len(done) == 10
+
+
 async def test_an_error_ends_the_work() -> None:
     with pytest.raises(ZeroDivisionError):
         await in_slices(lambda value: 1 // value, [1, 0])
