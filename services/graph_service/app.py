@@ -144,7 +144,7 @@ async def start(life: Lifecycle, config: GraphConfig) -> int:
         consumer = Consumer(
             aws.sqs,
             config.queue_url,
-            handlers(components.node_events),
+            handlers(components.node_events, clock),
             service="graph",
             dlq_url=config.dlq_url,
             clock=clock,

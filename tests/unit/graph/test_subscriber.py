@@ -3,10 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
-from services.graph_service.subscriber import handlers
+import pytest
+
+from services.graph_service.subscriber import Bursts, handlers
 from shared.errors import Unavailable
 from shared.events.envelope import Event
 from shared.events.handlers import BatchHandler
+from tests.support.clock import ManualClock
 
 
 class Spy:
@@ -31,7 +34,7 @@ def event(kind: str, version: int, **data: Any) -> Event:
 
 async def test_each_event_has_its_use_case() -> None:
     spy: Any = Spy()
-    handle = handlers(spy)
+    handle = handlers(spy, ManualClock())
     assert handle.keys() == {"node.created", "node.updated", "node.deleted", "node.restored", "node.purged"}
     await handle["node.created"](event("created", 1, title="T", incarnation="7"))
     await handle["node.updated"](event("updated", 2, title="U", incarnation="7"))
@@ -50,7 +53,7 @@ async def test_each_event_has_its_use_case() -> None:
 
 async def test_the_lists_of_created_notes_are_warmed_together_but_not_those_of_a_replay_or_of_a_failure() -> None:
     spy: Any = Spy(failing="wrong")
-    created = handlers(spy)["node.created"]
+    created = handlers(spy, ManualClock())["node.created"]
     events = [
         replace(event("created", 1, title="T", incarnation="7"), id=name, node_id=name, replay=name == "replayed")
         for name in ("a", "b", "replayed", "wrong")
@@ -63,15 +66,35 @@ async def test_the_lists_of_created_notes_are_warmed_together_but_not_those_of_a
     assert [name for name, *_ in spy.calls] == ["node_created"]
 
 
-async def test_the_lists_of_many_notes_that_come_together_are_not_warmed() -> None:
+async def test_the_lists_of_many_notes_that_come_without_a_rest_are_not_warmed() -> None:
     spy: Any = Spy()
-    created = handlers(spy)["node.created"]
+    clock = ManualClock()
+    created = handlers(spy, clock)["node.created"]
     assert isinstance(created, BatchHandler)
-    for many, warmed in ((10, True), (11, False)):
+    handle = created.handle
+
+    async def warmed(user_id: str, first: int, count: int) -> bool:
         spy.calls.clear()
-        notes = [f"n{number}" for number in range(many)]
-        await created.handle(
-            [replace(event("created", 1, title="T", incarnation="7"), id=each, node_id=each) for each in notes]
-        )
-        assert [name for name, *_ in spy.calls].count("node_created") == many
-        assert (("warm", "u", notes) in spy.calls) is warmed
+        notes = [f"n{number}" for number in range(first, first + count)]
+        some = event("created", 1, title="T", incarnation="7")
+        await handle([replace(some, user_id=user_id, id=each, node_id=each) for each in notes])
+        assert [name for name, *_ in spy.calls].count("node_created") == count
+        return ("warm", user_id, notes) in spy.calls
+
+    assert await warmed("u", 0, 10)
+    clock.move(0.9)
+    assert not await warmed("u", 10, 1), "an import comes in small groups"
+    assert await warmed("v", 0, 10), "each user has bursts of their own"
+    clock.move(0.9)
+    assert not await warmed("u", 11, 1), "the rest counts from the latest note"
+    clock.move(1.1)
+    assert await warmed("u", 12, 1)
+    clock.move(1.1)
+    assert not await warmed("u", 13, 11)
+
+
+async def test_only_so_many_users_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.graph_service.subscriber._MOST_USERS", 2)
+    bursts = Bursts(ManualClock())
+    counts = [bursts.add(user_id, 1) for user_id in ("a", "b", "a", "c", "a", "b")]
+    assert counts == [1, 1, 2, 1, 3, 1]
