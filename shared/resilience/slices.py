@@ -24,11 +24,13 @@ class _Pass:
     def __init__(self) -> None:
         self._ends: float | None = None
 
-    def begin(self) -> None:
-        """Measure the time from now on, unless it is measured in this pass already."""
-        if self._ends is None:
-            self._ends = perf_counter() + _SECONDS
-            asyncio.get_running_loop().call_soon(self._end)
+    def begin(self) -> bool:
+        """Measure the time from now on. False: it is measured in this pass already."""
+        if self._ends is not None:
+            return False
+        self._ends = perf_counter() + _SECONDS
+        asyncio.get_running_loop().call_soon(self._end)
+        return True
 
     def is_over(self) -> bool:
         """Whether its time is used up."""
@@ -41,22 +43,33 @@ class _Pass:
 _passes: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Pass]" = WeakKeyDictionary()
 
 
+def _current() -> _Pass:
+    loop = asyncio.get_running_loop()
+    found = _passes.get(loop)
+    if found is None:
+        found = _passes[loop] = _Pass()
+    return found
+
+
 class Slices:
     """For work that is more than one function: await pause() after each part of it."""
 
     def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        found = _passes.get(loop)
-        if found is None:
-            found = _passes[loop] = _Pass()
-        self._pass = found
-        found.begin()
+        self._pass = _current()
+        self._pass.begin()
 
     async def pause(self) -> None:
         """Let other tasks run when the loop has been held for long enough."""
         if self._pass.is_over():
             await asyncio.sleep(0)
         self._pass.begin()
+
+
+async def time_left() -> None:
+    """Wait for a pass with time left: for a part of work that many tasks are ready to do at the same moment."""
+    current = _current()
+    while not current.begin() and current.is_over():
+        await asyncio.sleep(0)
 
 
 async def in_slices(work: Callable[[V], R], values: Iterable[V]) -> list[R]:

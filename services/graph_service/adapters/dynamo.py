@@ -191,7 +191,7 @@ class DynamoEdgeStore:
     async def get_many(self, user_id: str, keys: Iterable[EdgeKey]) -> Mapping[EdgeKey, Edge]:
         wanted = [items.edge_keys(user_id, key)[0] for key in dict.fromkeys(keys)]
         found = await self._table.batch_get(wanted, consistent=True)
-        edges = [items.edge_of(user_id, item) for item in found.values()]
+        edges = await in_slices(partial(items.edge_of, user_id), found.values())
         return {edge.key: edge for edge in edges}
 
     async def between(self, user_id: str, a: str, b: str) -> Sequence[Edge]:

@@ -22,6 +22,7 @@ from services.graph_service.usecases.validation import check_batch, check_batche
 from shared.errors import Brain2Error, InvalidArgument, QuotaExceeded
 from shared.idempotent import IdempotentRequest
 from shared.ids import Clock
+from shared.resilience.slices import Slices
 
 # Each edge takes two of the 100 operations of a transaction, beside an event and a journal entry.
 _GROUP = 48
@@ -90,7 +91,9 @@ class BatchCreateEdges:
         # The index of the first edge with each key, as long as nothing is wrong with it.
         first: dict[EdgeKey, int] = {}
         repeats: list[int] = []
+        slices = Slices()
         for index, new in enumerate(news):
+            await slices.pause()
             try:
                 if index in wrong:
                     raise wrong[index]
@@ -107,6 +110,7 @@ class BatchCreateEdges:
         await self._check_automatic(user_id, news, first, existing, results)
         changes: dict[int, Sequence[EdgeChange]] = {}
         for key, index in first.items():
+            await slices.pause()
             change = creation(user_id, news[index], existing.get(key), self.clock.now_ms())
             results[index].edge = existing[key] if change is None else change.edge
             if found := [each for each in (change, replaced.get(key)) if each is not None]:

@@ -27,6 +27,7 @@ from services.graph_service.usecases.list_lookup import ListLookup
 from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
 from shared.ids import Clock, IdFactory
 from shared.resilience import foreground
+from shared.resilience.slices import in_slices
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -60,7 +61,8 @@ class Committer:
         """Commit a write of edges. keys: edges to invalidate besides the changed ones. Raises as EdgeStore.commit."""
         changed = [change.edge.key for change in write.changes]
         shown = [(change.change_type, change.shown) for change in write.changes]
-        feed = tuple(self._codec.feed_entry(change_type, edge) for change_type, edge in shown if edge is not None)
+        entries = [(change_type, edge) for change_type, edge in shown if edge is not None]
+        feed = tuple(await in_slices(lambda entry: self._codec.feed_entry(*entry), entries))
 
         async def commit(journal: JournalEntry | None) -> None:
             await self._store.commit(replace(write, journal=journal))

@@ -14,6 +14,7 @@ from services.graph_service.usecases.range_read import RangeRead
 from shared.errors import Unavailable
 from shared.ids import Clock
 from shared.resilience.singleflight import SingleFlight
+from shared.resilience.slices import time_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +174,7 @@ class ListFiller:
         """A consistent read of DynamoDB; stops as soon as the list proves to be a hub."""
         if together is not None and node_id != HIDDEN:
             shared = await together.neighbors(node_id)
+            await time_left()  # all lists of the read are ready now
             if shared is not None and len(shared) <= self._limits.hub_degree:
                 return self._packed(shared, stamp)
         async with self._reads:

@@ -1,5 +1,6 @@
 """Creating many edges in one call does not hold the event loop: other tasks run between them."""
 
+import asyncio
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -9,11 +10,14 @@ from google.protobuf import json_format
 
 from protos.graph.v1 import events_pb2, graph_pb2
 from services.graph_service.adapters.dynamo import DynamoEdgeStore
+from services.graph_service.adapters.items import edge_items
+from services.graph_service.model.consistency_token import token_for
 from services.graph_service.model.edge import Edge, NewEdge, first_version
 from services.graph_service.ports import ChangeType, EdgeChange, Write
 from services.graph_service.servicer import GraphServicer
-from services.graph_service.usecases.batch_create_edges import EdgeResult
+from services.graph_service.usecases.batch_create_edges import BatchCreateEdges, EdgeResult
 from shared.dynamo import Put, Table
+from shared.dynamo.marshal import marshal_item
 from shared.events.envelope import Event
 from shared.ids import UlidFactory
 from tests.support.clock import ManualClock
@@ -91,3 +95,43 @@ async def test_messages_are_converted_in_slices() -> None:
         user_id="u", edges=[graph_pb2.NewEdge(source_id="hub", target_id=f"n{number}") for number in range(EDGES)]
     )
     assert await turns_during(servicer.BatchCreateEdges(request, unused)) >= 2 * EDGES
+
+
+async def test_a_batch_is_checked_in_slices() -> None:
+    class Nothing:
+        async def get_many(self, user_id: str, keys: Any) -> Any:
+            return {}
+
+        async def hidden(self, user_id: str) -> Any:
+            return frozenset()
+
+        async def missing(self, user_id: str, ends: Any) -> Any:
+            return ()
+
+        async def commit_edges(self, write: Write) -> Any:
+            return token_for("space", 1, 1_000, set())
+
+    nothing: Any = Nothing()
+    edges: Any = SimpleNamespace(lookup=nothing, existence=nothing)
+    creates = BatchCreateEdges(nothing, nothing, edges, ManualClock())
+    news = [NewEdge("hub", f"n{number}", weight=0.5) for number in range(EDGES)]
+    working = asyncio.ensure_future(creates.batch_create_edges("u", news))
+    # Once when they are checked, once when they become changes.
+    assert await turns_during(working) >= 2 * EDGES
+    results, _ = working.result()
+    assert all(result.created for result in results)
+
+
+async def test_stored_edges_are_read_in_slices() -> None:
+    class Stores:
+        async def batch_get_item(self, **request: Any) -> Any:
+            return {"Responses": {"table": [marshal_item(each) for each in found]}}
+
+    found = [edge_items(edge(number))[0] for number in range(EDGES)]
+    client: Any = Stores()
+    unused: Any = None
+    store = DynamoEdgeStore(Table(client, "table"), unused, unused, unused, ManualClock())
+    keys = [edge(number).key for number in range(EDGES)]
+    working = asyncio.ensure_future(store.get_many("u", keys))
+    assert await turns_during(working) >= 2 * EDGES  # the answer, and the edges in it
+    assert working.result().keys() == set(keys)

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import pytest
 
 from services.graph_service.convert import WireCodec
-from services.graph_service.ports import CacheState, Invalidation, JournalEntry, Rejection, Write, WriteRejected
+from services.graph_service.model.edge import NewEdge, first_version
+from services.graph_service.ports import (
+    CacheState,
+    ChangeType,
+    EdgeChange,
+    Invalidation,
+    JournalEntry,
+    Rejection,
+    Write,
+    WriteRejected,
+)
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.freshness import Freshness
 from services.graph_service.usecases.list_filler import ListFiller
@@ -16,6 +26,7 @@ from services.graph_service.usecases.memory_cache import MemoryCache
 from shared.errors import Brain2Error, DeadlineExceeded, InvalidArgument, Unavailable
 from tests.support.clock import ManualClock
 from tests.support.graph_fakes import FakeIds, FakeLists, FakeStore
+from tests.support.turns import turns_during
 
 STALE = Invalidation("u", (("a", "b#related"), ("b", "a#related")), (b"entry",))
 
@@ -152,3 +163,10 @@ async def test_a_write_that_fails_after_its_caller_has_gone_is_logged_once(
     gc.collect()  # asyncio reports an exception that was never read when its task is collected
     assert unread == []
     assert [record.message for record in caplog.records] == ["a write failed after its caller had gone"]
+
+
+async def test_a_large_write_is_described_in_slices(components: Components, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.resilience.slices._SECONDS", 0.0)
+    edges = [first_version("u", NewEdge("hub", f"n{number}"), 1_000) for number in range(40)]
+    changes = tuple(EdgeChange(ChangeType.CREATED, edge, edge) for edge in edges)
+    assert await turns_during(components.committer.commit_edges(Write("u", changes=changes))) >= 40

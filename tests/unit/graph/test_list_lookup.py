@@ -16,6 +16,7 @@ from services.graph_service.usecases.list_lookup import ListLookup
 from services.graph_service.usecases.memory_cache import MemoryCache
 from tests.support.clock import ManualClock
 from tests.support.graph_fakes import FakeLists, FakeStore
+from tests.support.turns import turns_during
 
 CODEC = WireCodec()
 
@@ -260,3 +261,15 @@ async def test_a_write_during_a_read_of_many_lists_leaves_nothing_stale(componen
     await reader
     assert await components.neighbors("a") == ["b"]
     assert await components.neighbors("b") == ["a"]
+
+
+async def test_many_lists_that_one_read_brings_are_packed_in_slices(
+    components: Components, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.resilience.slices._SECONDS", 0.0)
+    notes = [f"n{number:02}" for number in range(40)]
+    for note in notes:
+        components.add_edge(note, "z")
+    assert await turns_during(components.lookup.find("u", notes)) >= 40
+    assert [await components.neighbors(note) for note in notes] == [["z"]] * 40
+    assert not set(components.store.reads) & set(notes), "one read for all of them"

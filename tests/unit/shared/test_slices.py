@@ -5,7 +5,7 @@ from time import perf_counter
 
 import pytest
 
-from shared.resilience.slices import in_slices
+from shared.resilience.slices import in_slices, time_left
 from tests.support.turns import turns_during
 
 
@@ -50,6 +50,24 @@ async def test_tasks_share_the_time_of_one_pass(monkeypatch: pytest.MonkeyPatch)
     assert 5 <= len(done) <= 6, "only the first task has time for a second value"
     await asyncio.gather(*tasks)
     assert len(done) == 10
+
+
+@pytest.mark.parametrize(("seconds", "at_once"), [(0.003, 2), (0.0, 1), (1_000.0, 5)])
+async def test_parts_that_are_ready_at_once_share_the_time(
+    seconds: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.resilience.slices._SECONDS", seconds)
+    done: list[int] = []
+
+    async def part(number: int) -> None:
+        await time_left()
+        done.append(busy(number))
+
+    tasks = [asyncio.create_task(part(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    assert len(done) <= at_once
+    await asyncio.gather(*tasks)
+    assert done == [0, 2, 4, 6, 8], "each in its turn"
 
 
 async def test_an_error_ends_the_work() -> None:
