@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deploy.local import timeslices
 from deploy.local.console import LaunchError, gist
 
 _TETHER = Path(__file__).with_name("tether.py")
@@ -87,10 +88,12 @@ async def start(
     on_line: OnLine,
     cwd: Path | None = None,
     niceness: int = 0,
+    slice_ms: float = 0.0,
 ) -> Child:
     """Start a child in its own process group; raises LaunchError when it can't be executed.
 
     niceness: how much the child stands back behind this process when the cores are busy, 0 to 19.
+    slice_ms: see timeslices.set_slice(); 0: the kernel's choice.
     """
     if sys.platform == "linux":
         argv = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *argv]
@@ -111,6 +114,8 @@ async def start(
         if niceness:
             with contextlib.suppress(OSError):  # it has ended already
                 os.setpriority(os.PRIO_PROCESS, child.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness))
+        if slice_ms:
+            timeslices.set_slice(child.pid, slice_ms)
         return child
     except OSError as error:
         raise LaunchError(f"{name} could not be started: {error}") from error

@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ _READY_SECONDS = 300.0
 # The niceness of the stores but Redis: that of the similarity service. Writes in bulk are most of their work, and as a
 # rule lookups wait for Redis alone.
 _STANDS_BACK = 10
+# Time slices in milliseconds (see stack.py): lookups wait for Redis, and writes for DynamoDB.
+_SLICES_MS = {"valkey": 0.3, "dynoxide": 4.0, "ministack": 10.0}
 _VARIABLES = ("DYNAMODB_ENDPOINT", "EVENTBRIDGE_ENDPOINT", "SQS_ENDPOINT", "S3_ENDPOINT", "CLOUDFORMATION_ENDPOINT")
 
 
@@ -205,7 +207,7 @@ async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, sav
     program = Path(__file__).with_name("ministack_main.py")
     # -P: this folder's modules must not shadow those of ministack.
     argv = [str(python), "-P", str(program)]
-    return await processes.start("ministack", argv, env=env, on_line=on_line, niceness=_STANDS_BACK)
+    return await _start("ministack", argv, env, on_line=on_line, niceness=_STANDS_BACK)
 
 
 async def _start_dynoxide(binary: Path, folder: Path | None, port: int) -> processes.Child:
@@ -215,7 +217,7 @@ async def _start_dynoxide(binary: Path, folder: Path | None, port: int) -> proce
         argv += ["--db-path", str(folder / "table.db")]
     # It prints a line for each request that it refuses; if it dies, its last line is shown all the same.
     env = {"PATH": os.defpath}
-    return await processes.start("dynoxide", argv, env=env, on_line=lambda *_: None, niceness=_STANDS_BACK)
+    return await _start("dynoxide", argv, env, niceness=_STANDS_BACK)
 
 
 async def _start_valkey(data: Path, port: int) -> processes.Child:
@@ -234,7 +236,18 @@ async def _start_valkey(data: Path, port: int) -> processes.Child:
     }  # fmt: skip
     argv = [str(binary), *(part for key, value in options.items() for part in (f"--{key}", value))]
     # It warns of settings that matter on servers; if it dies, its last line is shown all the same.
-    return await processes.start("valkey", argv, env={"PATH": os.defpath}, on_line=lambda *_: None)
+    return await _start("valkey", argv, {"PATH": os.defpath})
+
+
+async def _start(
+    name: str,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    on_line: processes.OnLine = lambda *_: None,
+    niceness: int = 0,
+) -> processes.Child:
+    return await processes.start(name, argv, env=env, on_line=on_line, niceness=niceness, slice_ms=_SLICES_MS[name])
 
 
 async def _wait_until_ready(child: processes.Child, port: int) -> None:

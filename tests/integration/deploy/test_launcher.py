@@ -15,6 +15,7 @@ import pytest
 from deploy.local import processes, stores
 from deploy.local.console import Console, LaunchError
 from deploy.local.stack import SERVICES, Options, Stack, describe, running
+from deploy.local.timeslices import slice_of
 from tests.support.waiting import until
 
 
@@ -60,8 +61,18 @@ async def test_up_tells_where_everything_is_and_stops_all_of_it(tmp_path: Path) 
 async def test_services_that_work_in_the_background_stand_back_on_busy_cores(tmp_path: Path) -> None:
     async with running(options(tmp_path), Console(io.StringIO())) as stack:
         niceness = {name: os.getpriority(os.PRIO_PROCESS, stack.children[name].pid) for name in SERVICES}
+        slices = {name: slice_of(child.pid) for name, child in stack.children.items()}
+        callers = slice_of(os.getpid())
     assert niceness["node"] == niceness["graph"] == os.getpriority(os.PRIO_PROCESS, 0)
     assert niceness["graph"] < niceness["similarity"] == niceness["cleanup"]
+    if callers is None:
+        return  # the kernel has no slices, or does not show them
+    order = ("graph", "node", "dynoxide", "similarity", "cleanup")
+    found = [slices[name] or 0.0 for name in order if name in slices]
+    assert found == sorted(set(found)), "the ones that calls wait for come first"
+    assert found[0] < callers < found[1]
+    assert slices["valkey"] == slices["graph"]
+    assert slices["ministack"] == slices["cleanup"]
 
 
 async def test_a_child_that_dies_later_is_named(tmp_path: Path) -> None:
