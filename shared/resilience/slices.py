@@ -68,7 +68,8 @@ class Slices:
 async def time_left() -> None:
     """Wait for a pass with time left: for a part of work that many tasks are ready to do at the same moment."""
     current = _current()
-    while not current.begin() and current.is_over():
+    # An event would wake all of them in the same pass again.
+    while not current.begin() and current.is_over():  # noqa: ASYNC110
         await asyncio.sleep(0)
 
 
