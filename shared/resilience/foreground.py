@@ -12,6 +12,7 @@ waiting for both.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from time import monotonic
 from weakref import WeakKeyDictionary
 
@@ -23,6 +24,9 @@ _LATELY_SECONDS = 0.25
 # While calls come, the loop is left alone after each step for as long as the step has held it, within these bounds.
 _REST_SECONDS = 0.002
 _LONGEST_REST_SECONDS = 0.02
+# How long a slice of a call that stands back waits for the others at most, and how often it looks.
+_GAP_SECONDS = 0.003
+_GAP_POLL_SECONDS = 0.001
 # An answer is sent within this time.
 _ANSWER_SECONDS = 0.002
 
@@ -85,15 +89,37 @@ def watch(calls: Callable[[], int], latest: Callable[[], float] = lambda: 0.0) -
     return lambda: turns.calls.discard(watched)
 
 
+_stands_back: ContextVar[bool] = ContextVar("stands_back", default=False)
+
+
 @contextmanager
 def stand_back() -> Iterator[None]:
-    """No step of background work waits for the running call inside this block: the call itself waits for such steps."""
+    """Let the running call be background work inside this block: because it waits for such work, or does much itself.
+
+    No step of background work waits for it, and its slices (slices.py) wait for other calls.
+    """
     turns = _of_loop()
     turns.back += 1
+    token = _stands_back.set(True)
     try:
         yield
     finally:
+        _stands_back.reset(token)
         turns.back -= 1
+
+
+def stands_back() -> bool:
+    """Whether the running task belongs to a call that stands back."""
+    return _stands_back.get()
+
+
+async def gap() -> None:
+    """Let other tasks run, and wait until the running calls have ended, for 3 ms at most."""
+    turns = _of_loop()
+    await asyncio.sleep(0)
+    ends = monotonic() + _GAP_SECONDS
+    while turns.running() and monotonic() < ends:  # noqa: ASYNC110 - see turn()
+        await asyncio.sleep(_GAP_POLL_SECONDS)
 
 
 async def turn() -> None:

@@ -10,6 +10,8 @@ from time import perf_counter
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
+from shared.resilience import foreground
+
 V = TypeVar("V")
 R = TypeVar("R")
 
@@ -61,7 +63,7 @@ class Slices:
     async def pause(self) -> None:
         """Let other tasks run when the loop has been held for long enough."""
         if self._pass.is_over():
-            await asyncio.sleep(0)
+            await (foreground.gap() if foreground.stands_back() else asyncio.sleep(0))
         self._pass.begin()
 
 

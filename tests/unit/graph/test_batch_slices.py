@@ -20,6 +20,7 @@ from shared.dynamo import Put, Table
 from shared.dynamo.marshal import marshal_item
 from shared.events.envelope import Event
 from shared.ids import UlidFactory
+from shared.resilience import foreground
 from tests.support.clock import ManualClock
 from tests.support.turns import turns_during
 
@@ -81,6 +82,7 @@ async def test_a_transaction_is_made_in_slices(change_type: ChangeType) -> None:
 async def test_messages_are_converted_in_slices() -> None:
     class Creates:
         async def batch_create_edges(self, user_id: str, news: Any, *_: Any) -> Any:
+            assert foreground.stands_back(), "other calls come first"
             token = SimpleNamespace(encode=lambda: "")
             return [EdgeResult(edge(number)) for number, _ in enumerate(news)], token
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from shared.resilience import foreground
+from shared.resilience.slices import in_slices
 from tests.support.waiting import within
 
 
@@ -99,3 +100,43 @@ async def test_other_tasks_run_between_two_steps() -> None:
     await asyncio.gather(*(steps(f"step {n}") for n in range(3)), call())
     first, last = order.index("step 0"), order.index("step 2")
     assert "call" in order[first:last]
+
+
+async def test_slices_of_a_call_that_stands_back_wait_for_the_other_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreground, "_GAP_SECONDS", 1e6)
+    monkeypatch.setattr("shared.resilience.slices._SECONDS", 0.0)
+    running = 2
+    end = foreground.watch(lambda: running)
+    done: list[int] = []
+
+    async def batch() -> None:
+        with foreground.stand_back():
+            await asyncio.create_task(in_slices(done.append, range(3)))  # also in a task of its own
+
+    try:
+        working = asyncio.create_task(batch())
+        finished, _ = await asyncio.wait([working], timeout=0.05)
+        assert not finished
+        assert done == [0], "it waits after the first slice"
+        await in_slices(done.append, range(10, 13))
+        assert done == [0, 10, 11, 12], "other calls wait for none"
+        running = 1
+        async with within(5):
+            await working
+        assert done[4:] == [1, 2]
+        assert not foreground.stands_back()
+    finally:
+        end()
+
+
+async def test_calls_that_never_end_slow_a_call_that_stands_back_and_do_not_stop_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shared.resilience.slices._SECONDS", 0.0)
+    end = foreground.watch(lambda: 2)
+    try:
+        async with within(5):
+            with foreground.stand_back():
+                await in_slices(str, range(3))
+    finally:
+        end()
