@@ -246,27 +246,65 @@ class PendingRelink:
     """A process (owner) still has to relink notes of a user: those that were written from since_ms on.
 
     until_ms: after this time other processes may take the entry over. Times are in milliseconds since 1970.
+    added: ids of notes that other processes have added to the entry, for its owner to relink; CHANGED stands for a
+        change that is not of one note.
+    open: other processes may add notes. An entry of an earlier release is not open: its owner would overwrite them.
     """
 
     user_id: str
     owner: str
     since_ms: int
     until_ms: int
+    added: frozenset[str] = frozenset()
+    open: bool = True
+
+
+CHANGED = "*"
+"""Among the added notes of a PendingRelink: the user's notes have changed (no id has an asterisk)."""
 
 
 class PendingRelinkStore(Protocol):
     """The durable queue of relinking, with one entry for each user and owner."""
 
-    async def put(self, mine: PendingRelink) -> None:
-        """Write the entry in place of an earlier one."""
+    async def put(self, mine: PendingRelink) -> bool:
+        """Write the entry in place of an earlier one.
+
+        False, and nothing is written, when that one has added notes: collect() first.
+        """
 
     async def renew(self, mine: PendingRelink) -> bool:
-        """Replace the entry. False, and nothing is written, when it is gone (taken over, or the user was erased)."""
+        """Replace the times of the entry.
 
-    async def remove(self, user_id: str, owner: str) -> None: ...
+        False, and nothing is written, when it is gone (taken over, or the user was erased), or when it has added notes:
+        collect() first.
+        """
+
+    async def remove(self, user_id: str, owner: str) -> bool:
+        """Remove the entry. False, and nothing is removed, when it has added notes. True when there is none."""
+
+    async def collect(self, user_id: str, owner: str) -> PendingRelink | None:
+        """Remove the added notes from the entry; the entry as it was before, None when it is gone."""
+
+    async def of_user(self, user_id: str) -> Sequence[PendingRelink]:
+        """The entries of a user, of all owners: a consistent read."""
+
+    async def add(self, theirs: PendingRelink, since_ms: int, node_ids: Collection[str], now_ms: int) -> bool:
+        """Add notes (at least one) to an open entry of another owner, and have it cover what was written from since_ms.
+
+        False, and nothing is written, when that entry is gone, has expired, or covers another time than theirs.
+        """
+
+    async def hand_over(self, mine: PendingRelink, theirs: PendingRelink, now_ms: int) -> bool:
+        """Remove an entry, and add its notes (mine.added, at least one) and its time to theirs, in one transaction.
+
+        False, and nothing is written, under the conditions of add() and remove().
+        """
 
     async def expired(self, now_ms: int) -> Sequence[PendingRelink]:
         """Some of the entries whose time is over; repeated calls return all of them in the end."""
 
     async def take(self, theirs: PendingRelink, mine: PendingRelink) -> bool:
-        """Replace an entry of another owner in one transaction. False when that entry has changed."""
+        """Replace an entry of another owner in one transaction.
+
+        False, and nothing is written, when that entry has changed, or when the owner's own one has added notes.
+        """

@@ -165,20 +165,44 @@ class FakePendingRelinks:
     writes: int = 0
     down: bool = False
 
-    async def put(self, mine: PendingRelink) -> None:
+    async def put(self, mine: PendingRelink) -> bool:
         await self._write()
-        self.items[mine.user_id, mine.owner] = mine
+        return self._put(mine)
 
     async def renew(self, mine: PendingRelink) -> bool:
         await self._write()
-        there = (mine.user_id, mine.owner) in self.items
-        if there:
-            self.items[mine.user_id, mine.owner] = mine
+        return (mine.user_id, mine.owner) in self.items and self._put(mine)
+
+    async def remove(self, user_id: str, owner: str) -> bool:
+        await self._write()
+        if self._has_added(user_id, owner):
+            return False
+        self.items.pop((user_id, owner), None)
+        return True
+
+    async def collect(self, user_id: str, owner: str) -> PendingRelink | None:
+        await self._write()
+        there = self.items.get((user_id, owner))
+        if there is not None:
+            self.items[user_id, owner] = replace(there, added=frozenset())
         return there
 
-    async def remove(self, user_id: str, owner: str) -> None:
+    async def of_user(self, user_id: str) -> Sequence[PendingRelink]:
+        await asyncio.sleep(0)
+        if self.down:
+            raise Unavailable("the store is down")
+        return [each for each in self.items.values() if each.user_id == user_id]
+
+    async def add(self, theirs: PendingRelink, since_ms: int, node_ids: Collection[str], now_ms: int) -> bool:
         await self._write()
-        self.items.pop((user_id, owner), None)
+        return self._add(theirs, since_ms, node_ids, now_ms)
+
+    async def hand_over(self, mine: PendingRelink, theirs: PendingRelink, now_ms: int) -> bool:
+        await self._write()
+        if self._has_added(mine.user_id, mine.owner) or not self._add(theirs, mine.since_ms, mine.added, now_ms):
+            return False
+        self.items.pop((mine.user_id, mine.owner), None)
+        return True
 
     async def expired(self, now_ms: int) -> Sequence[PendingRelink]:
         if self.down:
@@ -188,10 +212,29 @@ class FakePendingRelinks:
     async def take(self, theirs: PendingRelink, mine: PendingRelink) -> bool:
         await self._write()
         there = self.items.get((theirs.user_id, theirs.owner))
-        if there is None or there.until_ms != theirs.until_ms:
+        if there is None or (there.until_ms, there.since_ms) != (theirs.until_ms, theirs.since_ms):
+            return False
+        if not self._put(mine):
             return False
         del self.items[theirs.user_id, theirs.owner]
-        self.items[mine.user_id, mine.owner] = mine
+        return True
+
+    def _has_added(self, user_id: str, owner: str) -> bool:
+        there = self.items.get((user_id, owner))
+        return there is not None and bool(there.added)
+
+    def _put(self, mine: PendingRelink) -> bool:
+        if self._has_added(mine.user_id, mine.owner):
+            return False
+        self.items[mine.user_id, mine.owner] = replace(mine, added=frozenset(), open=True)
+        return True
+
+    def _add(self, theirs: PendingRelink, since_ms: int, node_ids: Collection[str], now_ms: int) -> bool:
+        there = self.items.get((theirs.user_id, theirs.owner))
+        if there is None or not there.open or there.until_ms <= now_ms or there.since_ms != theirs.since_ms:
+            return False
+        since_ms = min(since_ms, there.since_ms)
+        self.items[theirs.user_id, theirs.owner] = replace(there, since_ms=since_ms, added=there.added | set(node_ids))
         return True
 
     async def _write(self) -> None:

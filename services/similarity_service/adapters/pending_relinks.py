@@ -1,18 +1,31 @@
 """The durable queue of relinking, in Brain2-Main.
 
-USER#u / SIM#SETTLE#<owner>   since, until (ms)
+USER#u / SIM#SETTLE#<owner>   since, until (ms), open, added (ids of notes that other processes have added)
     DeletionQueue             SETTLE#<shard> / TIMESTAMP#<until ms>#USER#u#<owner>
 An entry is in the user's own partition, so that erasing the user removes it; DeletionQueue finds entries by time.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from protos import table
 from services.similarity_service.ports import PendingRelink
-from shared.dynamo import PRESENT, Condition, ConditionFailed, Delete, Item, Put, Table, TransactionCancelled
+from shared.dynamo import (
+    Condition,
+    ConditionFailed,
+    Delete,
+    Item,
+    Op,
+    Put,
+    Table,
+    TransactionCancelled,
+    Update,
+)
 
 _AT_ONCE = 50
+# The owner writes an entry only as long as nobody has added notes: it must have them in memory first.
+_NOTHING_ADDED = Condition("attribute_not_exists(added)")
+_THERE = Condition("attribute_exists(PK) AND attribute_not_exists(added)")
 
 
 class DynamoPendingRelinks:
@@ -21,18 +34,44 @@ class DynamoPendingRelinks:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def put(self, mine: PendingRelink) -> None:
-        await self._table.put(_item(mine))
+    async def put(self, mine: PendingRelink) -> bool:
+        return await self._put(mine, _NOTHING_ADDED)
 
     async def renew(self, mine: PendingRelink) -> bool:
+        return await self._put(mine, _THERE)
+
+    async def remove(self, user_id: str, owner: str) -> bool:
         try:
-            await self._table.put(_item(mine), condition=PRESENT)
+            await self._table.delete(table.relink_key(user_id, owner), condition=_NOTHING_ADDED)
         except ConditionFailed:
             return False
         return True
 
-    async def remove(self, user_id: str, owner: str) -> None:
-        await self._table.delete(table.relink_key(user_id, owner))
+    async def collect(self, user_id: str, owner: str) -> PendingRelink | None:
+        there = Condition("attribute_exists(PK)")
+        update = Update(table.relink_key(user_id, owner), "REMOVE added", condition=there)
+        try:
+            item = await self._table.update(update, returns="ALL_OLD")
+        except ConditionFailed:
+            return None
+        return None if item is None else _pending_relink(item)
+
+    async def of_user(self, user_id: str) -> Sequence[PendingRelink]:
+        page = await self._table.query(
+            table.user_partition(user_id), begins_with=table.RELINKS, limit=_AT_ONCE, consistent=True
+        )
+        return [_pending_relink(item) for item in page.items]
+
+    async def add(self, theirs: PendingRelink, since_ms: int, node_ids: Collection[str], now_ms: int) -> bool:
+        try:
+            await self._table.update(_addition(theirs, since_ms, node_ids, now_ms))
+        except ConditionFailed:
+            return False
+        return True
+
+    async def hand_over(self, mine: PendingRelink, theirs: PendingRelink, now_ms: int) -> bool:
+        removal = Delete(table.relink_key(mine.user_id, mine.owner), _NOTHING_ADDED)
+        return await self._transact([removal, _addition(theirs, mine.since_ms, mine.added, now_ms)])
 
     async def expired(self, now_ms: int) -> Sequence[PendingRelink]:
         before = table.time_bound(now_ms)
@@ -51,16 +90,38 @@ class DynamoPendingRelinks:
         return [each for each in found if each.until_ms < now_ms]
 
     async def take(self, theirs: PendingRelink, mine: PendingRelink) -> bool:
-        unchanged = Condition("#u = :u", {"#u": "until"}, {":u": theirs.until_ms})
+        unchanged = Condition(
+            "#u = :u AND #s = :s", {"#u": "until", "#s": "since"}, {":u": theirs.until_ms, ":s": theirs.since_ms}
+        )
+        removal = Delete(table.relink_key(theirs.user_id, theirs.owner), unchanged)
+        return await self._transact([removal, Put(_item(mine), _NOTHING_ADDED)])
+
+    async def _put(self, entry: PendingRelink, condition: Condition) -> bool:
         try:
-            await self._table.transact(
-                [Delete(table.relink_key(theirs.user_id, theirs.owner), unchanged), Put(_item(mine))]
-            )
+            await self._table.put(_item(entry), condition=condition)
+        except ConditionFailed:
+            return False
+        return True
+
+    async def _transact(self, ops: Sequence[Op]) -> bool:
+        """Whether the conditions held. TransactionCancelled when something else was the cause."""
+        try:
+            await self._table.transact(ops)
         except TransactionCancelled as error:
             if any(reason.failed for reason in error.reasons):
                 return False
             raise
         return True
+
+
+def _addition(theirs: PendingRelink, since_ms: int, node_ids: Collection[str], now_ms: int) -> Update:
+    return Update(
+        table.relink_key(theirs.user_id, theirs.owner),
+        "SET #s = :s ADD added :ids",
+        {"#s": "since", "#u": "until", "#o": "open"},
+        {":s": min(since_ms, theirs.since_ms), ":ids": set(node_ids), ":t": theirs.since_ms, ":n": now_ms, ":o": True},
+        Condition("#s = :t AND #u > :n AND #o = :o"),
+    )
 
 
 def _item(entry: PendingRelink) -> Item:
@@ -70,10 +131,18 @@ def _item(entry: PendingRelink) -> Item:
         "SK": sk,
         "since": entry.since_ms,
         "until": entry.until_ms,
+        "open": True,
         "GSI2PK": table.relink_partition(table.relink_shard(entry.user_id)),
         "GSI2SK": table.relink_sort_key(entry.until_ms, entry.user_id, entry.owner),
     }
 
 
 def _pending_relink(item: Item) -> PendingRelink:
-    return PendingRelink(table.user_of(item["PK"]), table.relink_owner(item["SK"]), item["since"], item["until"])
+    return PendingRelink(
+        table.user_of(item["PK"]),
+        table.relink_owner(item["SK"]),
+        item["since"],
+        item["until"],
+        frozenset(item.get("added", ())),
+        bool(item.get("open", False)),
+    )

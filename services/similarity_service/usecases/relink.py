@@ -1,20 +1,21 @@
 """Relinking: once a user's notes have been at rest for a moment, their automatic links are made what the rule says.
 
 Every note that came is considered again, and those that it is linked to, by the whole rule (model/links.py) over the
-notes as they are now. So a burst ends with the same links whatever its order, and however many processes shared it. The
-states of a user's notes, the durable queue and its leases, and the takeover after a crash: docs/relinking.md.
+notes as they are now. So a burst ends with the same links whatever its order. However many processes index a burst, one
+of them relinks it. The states of a user's notes, the durable queue and its leases, and the takeover after a crash:
+docs/relinking.md.
 """
 
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.links import RENEWED, Link, Linkers
 from services.similarity_service.model.score import METHOD
-from services.similarity_service.ports import Graph, PendingRelink, Records, Related
+from services.similarity_service.ports import CHANGED, Graph, PendingRelink, Records, Related
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.relink_leases import RelinkLease, RelinkLeases
 from services.similarity_service.usecases.user_settings import UserSettingsCache
@@ -46,6 +47,7 @@ class PendingNotes:
     waiting: notes to relink, and since when they may have been written. relinking: those that are being relinked now.
     relinked: those that were relinked lately, and when: they are relinked again when other notes change after them.
     relinked_all: the last relinking was of all notes of the index. relink_seconds: how long it took.
+    looked: this process has looked for entries of others since its first note came.
     causes: the traceparents of the events that the waiting notes came with.
     """
 
@@ -56,6 +58,7 @@ class PendingNotes:
     relinked_seen: tuple[int, int] = (-1, -1)
     relinked_at: float = 0.0
     relinked_all: bool = False
+    looked: bool = False
     relink_seconds: float = 0.0
     waiting: dict[str, int] = field(default_factory=dict)
     relinking: dict[str, int] = field(default_factory=dict)
@@ -66,7 +69,14 @@ class PendingNotes:
     def since_ms(self) -> float:
         """What was written before this time is relinked, and won't be relinked again. inf: everything is."""
         lately = [ms for _, ms in self.relinked.values()]
-        return min([*self.waiting.values(), *self.relinking.values(), *lately], default=math.inf)
+        times = [*self.waiting.values(), *self.relinking.values(), *self.lease.added.values(), *lately]
+        return min(times, default=math.inf)
+
+    def add(self, node_ids: Mapping[str, int]) -> None:
+        """Notes wait, each written at this time (ms) or later. CHANGED is no note."""
+        for node_id, ms in node_ids.items():
+            if node_id != CHANGED:
+                self.waiting[node_id] = min(ms, self.waiting.get(node_id, ms))
 
 
 class Relinker:
@@ -116,12 +126,18 @@ class Relinker:
         return list(self._pending)
 
     async def schedule(self, user_id: str, node_ids: Iterable[str], since_ms: int) -> None:
-        """Have notes relinked when the user's notes have come to rest. The order is durable when the call returns.
+        """Have notes relinked, here or by the process that relinks this user's notes now, when they have come to rest.
 
+        The order is durable when the call returns.
         since_ms: a time at or before which the notes were written.
         """
-        user = self._add(user_id, node_ids, since_ms)
-        await self._leases.cover(user.lease, since_ms)
+        notes = dict.fromkeys(node_ids, since_ms)
+        user = self._add(user_id, notes)
+        if await self._leases.cover(user.lease, since_ms, notes):
+            # Without this they would be lost if their user was handed over, and dropped here, in the meantime.
+            self._pending.setdefault(user_id, user).add(notes)
+        else:
+            self._given_away(user_id, user, notes)
 
     async def schedule_after_removal(self, user_id: str, since_ms: int) -> None:
         """Have a user relinked after a note was deleted: others may take its places. Durable when the call returns."""
@@ -129,18 +145,24 @@ class Relinker:
         if links and await self._cache.query(user_id, lambda index: index.live > 0):
             await self.schedule(user_id, (), since_ms)
 
-    def _add(self, user_id: str, node_ids: Iterable[str], since_ms: int) -> PendingNotes:
+    def _add(self, user_id: str, notes: Mapping[str, int]) -> PendingNotes:
         now = self._clock.monotonic()
         user = self._pending.setdefault(user_id, PendingNotes(now, now, RelinkLease(user_id)))
         if not user.waiting:
             user.since = now
         user.changed_at = now
-        for node_id in node_ids:
-            user.waiting[node_id] = min(since_ms, user.waiting.get(node_id, since_ms))
+        user.add(notes)
         if len(user.causes) < _MOST_CAUSES and (trace := self._tracer.current()):
             user.causes.add(trace)
         self._wake.set()
         return user
+
+    def _given_away(self, user_id: str, user: PendingNotes, notes: Iterable[str]) -> None:
+        """Another process relinks these notes."""
+        for node_id in notes:
+            user.waiting.pop(node_id, None)
+        if not (user.waiting or user.relinking or user.relinked) and self._pending.get(user_id) is user:
+            del self._pending[user_id]
 
     async def run(self) -> None:
         """Relink users whose notes are at rest, without end."""
@@ -170,6 +192,7 @@ class Relinker:
         """One round of run_leases()."""
         for user in list(self._pending.values()):
             await self._leases.renew(user.lease, user.since_ms)
+            user.add(user.lease.take_added())
         for entry in await self._leases.expired():
             await self._take_over(entry)
 
@@ -184,16 +207,18 @@ class Relinker:
 
     async def _take_over(self, entry: PendingRelink) -> None:
         node_ids = await self._records.written_since(entry.user_id, entry.since_ms - _CLOCKS_MS)
-        user = self._add(entry.user_id, (), entry.since_ms)
+        user = self._add(entry.user_id, {})
         if await self._leases.take(user.lease, entry):
             log.info(
                 "relinking notes of a process that ended", extra={"user_id": entry.user_id, "notes": len(node_ids)}
             )
-            self._add(entry.user_id, node_ids, entry.since_ms)
+            self._add(entry.user_id, dict.fromkeys(node_ids, entry.since_ms))
 
     async def relink_if_quiet(self, user_id: str) -> bool:
         """Relink a user's notes if nothing has changed for long enough, here and in other processes."""
-        user = self._pending[user_id]
+        user = self._pending.get(user_id)
+        if user is None:
+            return False  # given to another process in the meantime
         seen = await self._cache.query(user_id, lambda index: (index.epoch, index.live))
         now = self._clock.monotonic()
         if seen != user.seen:
@@ -207,11 +232,16 @@ class Relinker:
                 if user.waiting:
                     return False
                 await self._leases.release(user.lease)
+                user.add(user.lease.take_added())
                 if not user.waiting:  # a note may have come during the release; it has a new lease
                     del self._pending[user_id]
             return False
         quiet = max(self._quiet, _REST * user.relink_seconds)
-        if now - user.changed_at < quiet and now - user.since < self._most:
+        is_due = now - user.changed_at >= quiet or now - user.since >= self._most
+        # Two processes that began at the same time find each other early, while they have few notes to hand over.
+        if (is_due or not user.looked) and not await self._is_ours(user_id, user):
+            return False
+        if not is_due:
             return False
         recent = {node_id: ms for node_id, (at, ms) in user.relinked.items() if now - at <= self._linger}
         user.relinking, user.waiting = recent | user.waiting, {}
@@ -233,6 +263,18 @@ class Relinker:
         # Notes that were relinked before keep their time: otherwise a steady trickle would keep them for ever.
         user.relinked = {node_id: (user.relinked.get(node_id, (now, 0))[0], ms) for node_id, ms in notes.items()}
         return True
+
+    async def _is_ours(self, user_id: str, user: PendingNotes) -> bool:
+        """Whether this process relinks the user, also what others have added; if not, another one has its notes now."""
+        notes = user.waiting.keys() | user.relinked.keys()
+        user.looked = True
+        if await self._leases.look(user.lease, notes):
+            user.add(user.lease.take_added())
+            return True
+        user.relinked.clear()
+        user.looked = False
+        self._given_away(user_id, user, notes)
+        return False
 
     async def _relink_whole(self, user_id: str) -> None:
         """Relink all notes of a user who has few: counts have drifted, and deletions have left places."""

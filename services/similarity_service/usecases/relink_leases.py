@@ -1,26 +1,45 @@
 """The durable queue of relinking: which process still has notes of which user to relink (docs/relinking.md).
 
-Before the event of a note is acknowledged, an entry states that this process has notes of the user to relink, of those
+Before the event of a note is acknowledged, an entry states that a process has notes of the user to relink, of those
 that were written from a certain time on. An entry is a lease: its owner renews it while there is something to relink,
 and removes it afterwards. When it has expired, any process takes it over.
+
+A user's notes come to several processes, and one of them relinks them: a process that finds the entry of another adds
+its notes to that entry and has nothing to relink itself. Two that wrote entries at the same time find each other's
+before they relink.
 """
 
 import asyncio
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
-from services.similarity_service.ports import PendingRelink, PendingRelinkStore
+from services.similarity_service.ports import CHANGED, PendingRelink, PendingRelinkStore
 from shared.ids import Clock
+
+# An entry takes so many added notes, at most, until its owner collects them: an item has 400 KB.
+_MOST_ADDED = 1_500
 
 
 @dataclass(slots=True)
 class RelinkLease:
-    """One user's entry as this process knows it. since_ms inf: there is no entry. until: monotonic seconds."""
+    """One user's entry as this process knows it.
+
+    since_ms: inf when there is no entry. until: monotonic seconds.
+    added: notes that other processes have added, and since when they may have been written (ms), until take_added().
+    """
 
     user_id: str
     since_ms: float = math.inf
     until: float = -math.inf
+    added: dict[str, int] = field(default_factory=dict)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def take_added(self) -> dict[str, int]:
+        """The added notes, which the caller has to relink from now on."""
+        taken, self.added = self.added, {}
+        return taken
 
 
 class RelinkLeases:
@@ -36,38 +55,76 @@ class RelinkLeases:
         self._owner = owner
         self.lease_seconds = lease_seconds
 
-    async def cover(self, lease: RelinkLease, since_ms: int) -> None:
-        """Return when the entry is stored and covers what was written from since_ms on. Unavailable if that fails."""
+    async def cover(self, lease: RelinkLease, since_ms: int, node_ids: Collection[str]) -> bool:
+        """Return when an entry is stored that covers these notes, written from since_ms on.
+
+        Whether it is this process's own entry; otherwise the notes were added to another's, whose process relinks them.
+        Unavailable if that fails.
+        """
         async with lease.lock:
-            if since_ms < lease.since_ms or self._is_old(lease):
-                entry = self._entry(lease, min(since_ms, lease.since_ms))
-                await self._store.put(entry)
-                self._set(lease, entry)
+            if lease.since_ms == math.inf:
+                mine = PendingRelink(lease.user_id, self._owner, since_ms, 0, _ids(node_ids))
+                theirs = self._chosen(mine, await self._store.of_user(lease.user_id), only_others=True)
+                if theirs is not None and await self._store.add(theirs, since_ms, mine.added, self._clock.now_ms()):
+                    return False
+            await self._cover(lease, since_ms)
+            return True
+
+    async def look(self, lease: RelinkLease, node_ids: Collection[str]) -> bool:
+        """Look at the user's entries before relinking; whether this process is to relink the user.
+
+        If it is, lease.added gets what others have added. If not, these notes were handed over to another process,
+        together with the entry.
+        """
+        async with lease.lock:
+            if lease.since_ms == math.inf:
+                return True
+            entries = await self._store.of_user(lease.user_id)
+            if any(each.owner == self._owner and each.added for each in entries):
+                await self._collect(lease)
+            mine = PendingRelink(lease.user_id, self._owner, int(lease.since_ms), 0, _ids({*node_ids, *lease.added}))
+            theirs = self._chosen(mine, entries)
+            if theirs is None or not await self._store.hand_over(mine, theirs, self._clock.now_ms()):
+                return True
+            lease.since_ms = math.inf
+            lease.added.clear()
+            return False
 
     async def renew(self, lease: RelinkLease, since_ms: float) -> None:
-        """Renew the entry if half of its time is over. since_ms: everything that was written before it is relinked."""
+        """Renew the entry if half of its time is over. since_ms: everything that was written before it is relinked.
+
+        lease.added gets what others have added meanwhile.
+        """
         async with lease.lock:
             if self._is_old(lease) and lease.since_ms < math.inf:
                 entry = self._entry(lease, since_ms)
-                if await self._store.renew(entry):
-                    self._set(lease, entry)
-                else:
-                    # Another process took the entry over and relinks the same notes, or the user was erased.
-                    lease.since_ms = math.inf
+                if not await self._store.renew(entry):
+                    await self._collect(lease)
+                    if lease.since_ms == math.inf:
+                        # Another process took the entry over and relinks the same notes, or the user was erased.
+                        return
+                    entry = self._entry(lease, min([since_ms, *lease.added.values()]))
+                    if not await self._store.renew(entry):
+                        return  # notes were added once more: the next round renews it
+                self._set(lease, entry)
 
     async def release(self, lease: RelinkLease) -> None:
-        """Remove the entry: nothing is left to relink."""
+        """Remove the entry: nothing is left to relink. It stays if others have added notes; lease.added gets them."""
         async with lease.lock:
             if lease.since_ms < math.inf:
-                await self._store.remove(lease.user_id, self._owner)
-                lease.since_ms = math.inf
+                if await self._store.remove(lease.user_id, self._owner):
+                    lease.since_ms = math.inf
+                else:
+                    await self._collect(lease)
 
     async def expire(self, lease: RelinkLease) -> None:
         """Let the entry expire now, so that another process takes it over at once."""
         async with lease.lock:
-            if lease.since_ms < math.inf:
+            while lease.since_ms < math.inf:
                 now = self._clock.now_ms()
-                await self._store.renew(PendingRelink(lease.user_id, self._owner, int(lease.since_ms), now))
+                if await self._store.renew(PendingRelink(lease.user_id, self._owner, int(lease.since_ms), now)):
+                    return
+                await self._collect(lease)
 
     async def expired(self) -> list[PendingRelink]:
         """Expired entries of any process. One of this process is possible: its write's answer was lost."""
@@ -75,15 +132,54 @@ class RelinkLeases:
 
     async def take(self, lease: RelinkLease, theirs: PendingRelink) -> bool:
         """Replace an expired entry by one of this process. False when it was renewed or another process took it."""
-        if theirs.owner == self._owner:
-            await self.cover(lease, theirs.since_ms)
-            return True
         async with lease.lock:
+            if theirs.owner == self._owner:
+                await self._cover(lease, theirs.since_ms)
+                return True
+            if lease.since_ms < math.inf:
+                await self._collect(lease)  # or what others have added would keep the entry from being written
             entry = self._entry(lease, min(theirs.since_ms, lease.since_ms))
             taken = await self._store.take(theirs, entry)
             if taken:
                 self._set(lease, entry)
             return taken
+
+    async def _cover(self, lease: RelinkLease, since_ms: int) -> None:
+        while since_ms < lease.since_ms or self._is_old(lease):
+            entry = self._entry(lease, min(since_ms, lease.since_ms))
+            if await self._store.put(entry):
+                self._set(lease, entry)
+            else:
+                await self._collect(lease)
+
+    async def _collect(self, lease: RelinkLease) -> None:
+        """Move what others have added to the entry into lease.added. An entry that is gone is one no longer."""
+        entry = await self._store.collect(lease.user_id, self._owner)
+        if entry is None:
+            lease.since_ms = math.inf
+            return
+        lease.since_ms = min(lease.since_ms, entry.since_ms)
+        for node_id in entry.added:
+            lease.added[node_id] = min(entry.since_ms, lease.added.get(node_id, entry.since_ms))
+
+    def _chosen(
+        self, mine: PendingRelink, entries: Collection[PendingRelink], *, only_others: bool = False
+    ) -> PendingRelink | None:
+        """The entry of another process that is to have the notes of mine; None when this process is to keep them.
+
+        Every process chooses the same one of several entries, and for each user another one.
+        """
+        now = self._clock.now_ms()
+        others = [
+            each
+            for each in entries
+            if each.open
+            and each.owner != self._owner
+            and each.until_ms > now
+            and len(each.added | mine.added) <= _MOST_ADDED
+        ]
+        best = min(others if only_others else [mine, *others], key=_draw, default=None)
+        return None if best is mine else best
 
     def _is_old(self, lease: RelinkLease) -> bool:
         return self._clock.monotonic() > lease.until - self.lease_seconds / 2
@@ -96,3 +192,11 @@ class RelinkLeases:
 
     def _set(self, lease: RelinkLease, entry: PendingRelink) -> None:
         lease.since_ms, lease.until = entry.since_ms, self._clock.monotonic() + self.lease_seconds
+
+
+def _ids(node_ids: Collection[str]) -> frozenset[str]:
+    return frozenset(node_ids) or frozenset({CHANGED})
+
+
+def _draw(entry: PendingRelink) -> bytes:
+    return blake2b(f"{entry.user_id}#{entry.owner}".encode(), digest_size=8).digest()

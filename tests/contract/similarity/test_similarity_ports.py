@@ -376,6 +376,71 @@ async def test_an_entry_is_taken_once_and_only_as_it_was_read(pending_relinks: A
     assert [each.owner for each in await of_user(pending_relinks, user, 4_001)] == ["slow"]
 
 
+async def test_notes_are_added_to_an_open_entry_that_has_not_expired(pending_relinks: Any, user: str) -> None:
+    one = PendingRelink(user, "one", 100, 2_000)
+    assert not await pending_relinks.add(one, 50, ["a"], 1_000)
+    assert await pending_relinks.put(one)
+    await pending_relinks.put(PendingRelink(user + "-2", "one", 100, 2_000))
+    assert not await pending_relinks.add(one, 50, ["a"], 2_000)
+    assert await pending_relinks.add(one, 150, ["a", "b"], 1_000)
+    (read,) = await pending_relinks.of_user(user)
+    assert read == replace(one, added=frozenset("ab"))
+    assert await pending_relinks.add(read, 50, ["c"], 1_000)
+    assert await pending_relinks.of_user(user) == [replace(one, since_ms=50, added=frozenset("abc"))]
+    assert not await pending_relinks.add(one, 40, ["d"], 1_000), "it was read before its time changed"
+
+
+async def test_an_owner_collects_what_was_added_before_it_writes_its_entry(pending_relinks: Any, user: str) -> None:
+    one = PendingRelink(user, "one", 100, 2_000)
+    await pending_relinks.put(one)
+    await pending_relinks.add(one, 50, ["a", "b"], 1_000)
+    assert not await pending_relinks.put(one)
+    assert not await pending_relinks.renew(one)
+    assert not await pending_relinks.remove(user, "one")
+    dead = PendingRelink(user, "dead", 100, 900)
+    await pending_relinks.put(dead)
+    assert not await pending_relinks.take(dead, one)
+    assert await pending_relinks.collect(user, "one") == replace(one, since_ms=50, added=frozenset("ab"))
+    assert await pending_relinks.collect(user, "one") == replace(one, since_ms=50)
+    assert await pending_relinks.take(dead, one)
+    assert await pending_relinks.renew(one)
+    assert await pending_relinks.of_user(user) == [one]
+    assert await pending_relinks.remove(user, "one")
+    assert await pending_relinks.remove(user, "one")
+    assert await pending_relinks.collect(user, "one") is None
+
+
+async def test_an_entry_is_not_taken_after_its_time_was_moved(pending_relinks: Any, user: str) -> None:
+    theirs = PendingRelink(user, "dead", 100, 2_000)
+    await pending_relinks.put(theirs)
+    await pending_relinks.add(theirs, 50, ["a"], 1_000)
+    assert not await pending_relinks.take(theirs, PendingRelink(user, "heir", 100, 5_000))
+    assert await pending_relinks.take(replace(theirs, since_ms=50), PendingRelink(user, "heir", 50, 5_000))
+
+
+async def test_an_entry_is_handed_over_as_a_whole(pending_relinks: Any, user: str) -> None:
+    one, two = PendingRelink(user, "one", 100, 2_000), PendingRelink(user, "two", 70, 2_000)
+    for each in (one, two):
+        await pending_relinks.put(each)
+    given = replace(one, added=frozenset("ab"))
+    assert not await pending_relinks.hand_over(given, two, 2_000)
+    await pending_relinks.add(one, 100, ["c"], 1_000)
+    assert not await pending_relinks.hand_over(given, two, 1_000)
+    await pending_relinks.collect(user, "one")
+    assert await pending_relinks.hand_over(given, two, 1_000)
+    assert await pending_relinks.of_user(user) == [replace(two, added=frozenset("ab"))]
+
+
+async def test_an_entry_of_an_earlier_release_is_not_open(table: Table, user: str) -> None:
+    pending_relinks = DynamoPendingRelinks(table)
+    one = PendingRelink(user, "one", 100, 2_000)
+    await pending_relinks.put(one)
+    (item,) = [item async for item in table.query_all(f"USER#{user}")]
+    await table.put({name: value for name, value in item.items() if name != "open"})
+    assert await pending_relinks.of_user(user) == [replace(one, open=False)]
+    assert not await pending_relinks.add(one, 50, ["a"], 1_000)
+
+
 async def test_an_index_that_lags_takes_nobody_for_dead(table: Table, user: str, monkeypatch: Any) -> None:
     pending_relinks = DynamoPendingRelinks(table)
     await pending_relinks.put(PendingRelink(user, "one", 100, 9_000))

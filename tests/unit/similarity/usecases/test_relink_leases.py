@@ -1,9 +1,14 @@
 """Pending relinks outlive their process: leases are stored once a burst, renewed, released and taken over."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 
+from services.similarity_service.ports import Related
+from services.similarity_service.usecases import relink_leases
 from shared.errors import Unavailable
 from tests.support.similarity_world import U, World, burst, links_of
 
@@ -90,7 +95,7 @@ async def test_only_one_takes_over() -> None:
     assert len(world.pending_relinks.items) == 1
 
 
-async def test_an_owner_that_was_only_slow_relinks_too_and_takes_a_new_lease() -> None:
+async def test_an_owner_that_was_only_slow_adds_its_next_notes_to_the_entry_of_its_heir() -> None:
     texts = burst(40)
     world = World(2)
     slow, heir = world.processes
@@ -102,8 +107,9 @@ async def test_an_owner_that_was_only_slow_relinks_too_and_takes_a_new_lease() -
     assert [owner for _, owner in world.pending_relinks.items] == ["p1"]
     for text in texts[30:]:
         await slow.hear(text)
-    assert {owner for _, owner in world.pending_relinks.items} == {"p0", "p1"}
-    assert world.pending_relinks.items[U, "p0"].since_ms == world.clock.now_ms()  # what came before is the heir's
+    (entry,) = world.pending_relinks.items.values()
+    assert entry.owner == "p1"
+    assert entry.added >= {text.node_id for text in texts[30:]}
     await world.relink()
     assert world.graph.pairs(U) == await links_of(texts)
 
@@ -161,3 +167,168 @@ async def test_a_known_version_is_published_again_because_its_writer_may_have_di
     assert await three.cache.query(U, len) == 1  # nothing was published
     await two.hear(second)
     assert await three.cache.query(U, len) == 2
+
+
+def relinked_notes(world: World, monkeypatch: pytest.MonkeyPatch) -> "Counter[str]":
+    """How often each note is relinked from now on."""
+    found: Counter[str] = Counter()
+    related = world.graph.related
+
+    async def counting(user_id: str, node_ids: Sequence[str]) -> Mapping[str, Related]:
+        found.update(node_ids)
+        return await related(user_id, node_ids)
+
+    monkeypatch.setattr(world.graph, "related", counting)
+    return found
+
+
+async def rest(world: World) -> None:
+    """Relink until every process has nothing left to do."""
+    await world.relink()
+    await world.clock.advance(30)
+    for process in world.processes:
+        await process.relinker.relink_if_quiet(U)
+    assert [process.relinker.users for process in world.processes] == [[]] * len(world.processes)
+    assert world.pending_relinks.items == {}
+
+
+async def test_of_two_processes_that_index_a_burst_one_relinks_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = burst(60)
+    world = World(2)
+    relinked = relinked_notes(world, monkeypatch)
+    for number, text in enumerate(texts):
+        await world.processes[number % 2].hear(text)
+    assert [process.relinker.users for process in world.processes] == [[U], []]
+    await rest(world)
+    assert relinked == Counter(text.node_id for text in texts)
+    assert world.graph.pairs(U) == await links_of(texts)
+
+
+async def test_two_processes_that_begin_at_the_same_time_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = burst(60)
+    world = World(2)
+    relinked = relinked_notes(world, monkeypatch)
+    one, two = world.processes
+    now = world.clock.now_ms()
+    for process, text in zip(world.processes, texts[:2], strict=True):
+        await process.index_node(U, [text])
+    await asyncio.gather(
+        one.relinker.schedule(U, [texts[0].node_id], now), two.relinker.schedule(U, [texts[1].node_id], now)
+    )
+    assert len(world.pending_relinks.items) == 2
+    for process in world.processes:
+        await process.relinker.relink_if_quiet(U)
+    assert len(world.pending_relinks.items) == 1
+    for number, text in enumerate(texts[2:]):
+        await world.processes[number % 2].hear(text)
+    assert len(world.pending_relinks.items) == 1
+    await rest(world)
+    assert relinked == Counter(text.node_id for text in texts)
+    assert world.graph.pairs(U) == await links_of(texts)
+
+
+async def test_notes_that_another_process_added_outlive_the_owner_of_the_entry() -> None:
+    texts = burst(40)
+    world = World(2)
+    await world.clock.advance(100)
+    await world.processes[0].hear(texts[0])
+    for text in texts[1:]:
+        await world.processes[1].hear(text)
+    world.processes.pop(0)
+    await world.clock.advance(61)
+    await world.processes[0].relinker.renew_and_take_over()
+    await rest(world)
+    assert world.graph.pairs(U) == await links_of(texts)
+
+
+@pytest.mark.parametrize("collected", [False, True])
+async def test_an_entry_covers_an_event_that_is_older_than_its_own(collected: bool) -> None:
+    world = World(2)
+    one, two = world.processes
+    first, second = burst(2)
+    await one.hear(first)
+    before = world.clock.now_ms() - 5_000
+    await two.index_node(U, [second])
+    await two.relinker.schedule(U, [second.node_id], before)
+    if collected:
+        await world.clock.advance(31)
+        await one.relinker.renew_and_take_over()
+        assert one.relinker.pending == 2
+    (entry,) = world.pending_relinks.items.values()
+    assert entry.since_ms == before
+
+
+async def test_notes_that_are_added_during_the_release_are_relinked(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = burst(2)
+    world = World(2)
+    one, two = world.processes
+    await one.hear(first)
+    await world.relink()
+    remove = world.pending_relinks.remove
+
+    async def too_late(user_id: str, owner: str) -> bool:
+        monkeypatch.setattr(world.pending_relinks, "remove", remove)
+        await two.hear(second)
+        return await remove(user_id, owner)
+
+    monkeypatch.setattr(world.pending_relinks, "remove", too_late)
+    relinked = relinked_notes(world, monkeypatch)
+    await world.clock.advance(30)
+    await one.relinker.relink_if_quiet(U)
+    assert one.relinker.pending
+    assert two.relinker.users == []
+    await rest(world)
+    assert relinked[second.node_id] == 1
+
+
+async def test_a_deletion_that_another_process_heard_gives_its_places_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(2)
+    one, two = world.processes
+    for text in burst(20):
+        await one.hear(text)
+    await world.relink()
+    relinked = relinked_notes(world, monkeypatch)
+    await two.set_visibility(U, "n003", 2, False)
+    await two.relinker.schedule_after_removal(U, world.clock.now_ms())
+    assert two.relinker.users == []
+    await rest(world)
+    assert len(relinked) == 19 + 1
+
+
+async def test_an_entry_of_an_earlier_release_gets_no_notes() -> None:
+    world = World(2)
+    one, two = world.processes
+    first, second = burst(2)
+    await one.hear(first)
+    world.pending_relinks.items[U, "p0"] = replace(world.pending_relinks.items[U, "p0"], open=False)
+    await two.hear(second)
+    assert two.relinker.users == [U]
+    assert {owner for _, owner in world.pending_relinks.items} == {"p0", "p1"}
+
+
+async def test_an_entry_with_many_added_notes_gets_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relink_leases, "_MOST_ADDED", 3)
+    texts = burst(20)
+    world = World(2)
+    one, two = world.processes
+    await one.hear(texts[0])
+    for text in texts[1:]:
+        await two.hear(text)
+    assert len(world.pending_relinks.items[U, "p0"].added) <= 3
+    assert two.relinker.pending >= 16
+    await rest(world)
+    assert world.graph.pairs(U) == await links_of(texts)
+
+
+async def test_a_process_that_ends_hands_over_what_others_have_added() -> None:
+    world = World(2)
+    one, two = world.processes
+    first, second = burst(2)
+    await one.hear(first)
+    await two.hear(second)
+    await one.relinker.stop()
+    await world.clock.advance(0.01)
+    await two.relinker.renew_and_take_over()
+    assert two.relinker.pending == 2
