@@ -237,10 +237,21 @@ class Relinker:
                     del self._pending[user_id]
             return False
         quiet = max(self._quiet, _REST * user.relink_seconds)
-        is_due = now - user.changed_at >= quiet or now - user.since >= self._most
+        most = now - user.since >= self._most
+        is_due = most or now - user.changed_at >= quiet
         # Two processes that began at the same time find each other early, while they have few notes to hand over.
-        if (is_due or not user.looked) and not await self._is_ours(user_id, user):
-            return False
+        if is_due or not user.looked:
+            user.looked = True
+            handed = user.waiting.keys() | user.relinked.keys()
+            if not await self._leases.look(user.lease, handed):
+                user.relinked.clear()
+                user.looked = False
+                self._given_away(user_id, user, handed)
+                return False
+            if added := user.lease.take_added():
+                user.add(added)
+                user.changed_at = now  # another process is at work, perhaps with more
+                is_due = most
         if not is_due:
             return False
         recent = {node_id: ms for node_id, (at, ms) in user.relinked.items() if now - at <= self._linger}
@@ -263,18 +274,6 @@ class Relinker:
         # Notes that were relinked before keep their time: otherwise a steady trickle would keep them for ever.
         user.relinked = {node_id: (user.relinked.get(node_id, (now, 0))[0], ms) for node_id, ms in notes.items()}
         return True
-
-    async def _is_ours(self, user_id: str, user: PendingNotes) -> bool:
-        """Whether this process relinks the user, also what others have added; if not, another one has its notes now."""
-        notes = user.waiting.keys() | user.relinked.keys()
-        user.looked = True
-        if await self._leases.look(user.lease, notes):
-            user.add(user.lease.take_added())
-            return True
-        user.relinked.clear()
-        user.looked = False
-        self._given_away(user_id, user, notes)
-        return False
 
     async def _relink_whole(self, user_id: str) -> None:
         """Relink all notes of a user who has few: counts have drifted, and deletions have left places."""

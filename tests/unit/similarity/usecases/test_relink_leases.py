@@ -332,3 +332,20 @@ async def test_a_process_that_ends_hands_over_what_others_have_added() -> None:
     await world.clock.advance(0.01)
     await two.relinker.renew_and_take_over()
     assert two.relinker.pending == 2
+
+
+async def test_while_another_process_adds_notes_they_are_not_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = burst(30)
+    world = World(2)
+    one, two = world.processes
+    relinked = relinked_notes(world, monkeypatch)
+    await one.hear(texts[0])
+    await one.relinker.relink_if_quiet(U)
+    for start in range(1, 30, 10):
+        for text in texts[start : start + 10]:
+            await two.hear(text)
+        await one.relinker.relink_if_quiet(U)
+        await world.clock.advance(1.1)
+        assert not await one.relinker.relink_if_quiet(U), "a batch of the other may have taken so long"
+    await rest(world)
+    assert relinked == Counter(text.node_id for text in texts)
