@@ -34,6 +34,8 @@ _MOST_CAUSES = 100
 # A user's notes must be at rest for at least this many times the seconds that their last relinking took: otherwise a
 # slow stream of notes, or a busy machine, would relink the same notes again and again.
 _REST = 3.0
+# While notes keep coming, the user's entries are looked at so often.
+_LOOK_SECONDS = 5.0
 _NOTHING = Related({}, frozenset())
 # The clocks of two machines may differ by this much.
 _CLOCKS_MS = 60_000
@@ -47,7 +49,7 @@ class PendingNotes:
     waiting: notes to relink, and since when they may have been written. relinking: those that are being relinked now.
     relinked: those that were relinked lately, and when: they are relinked again when other notes change after them.
     relinked_all: the last relinking was of all notes of the index. relink_seconds: how long it took.
-    looked: this process has looked for entries of others since its first note came.
+    looked_at: when this process looked at the user's entries.
     causes: the traceparents of the events that the waiting notes came with.
     """
 
@@ -58,7 +60,7 @@ class PendingNotes:
     relinked_seen: tuple[int, int] = (-1, -1)
     relinked_at: float = 0.0
     relinked_all: bool = False
-    looked: bool = False
+    looked_at: float = -math.inf
     relink_seconds: float = 0.0
     waiting: dict[str, int] = field(default_factory=dict)
     relinking: dict[str, int] = field(default_factory=dict)
@@ -239,13 +241,14 @@ class Relinker:
         quiet = max(self._quiet, _REST * user.relink_seconds)
         most = now - user.since >= self._most
         is_due = most or now - user.changed_at >= quiet
-        # Two processes that began at the same time find each other early, while they have few notes to hand over.
-        if is_due or not user.looked:
-            user.looked = True
+        # Two processes that began at the same time find each other early, while they have few notes to hand over. Later
+        # looks collect what others add, so that it does not become too much for an entry.
+        if is_due or now - user.looked_at >= _LOOK_SECONDS:
+            user.looked_at = now
             handed = user.waiting.keys() | user.relinked.keys()
             if not await self._leases.look(user.lease, handed):
                 user.relinked.clear()
-                user.looked = False
+                user.looked_at = -math.inf
                 self._given_away(user_id, user, handed)
                 return False
             if added := user.lease.take_added():

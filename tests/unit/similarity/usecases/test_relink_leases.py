@@ -349,3 +349,18 @@ async def test_while_another_process_adds_notes_they_are_not_at_rest(monkeypatch
         assert not await one.relinker.relink_if_quiet(U), "a batch of the other may have taken so long"
     await rest(world)
     assert relinked == Counter(text.node_id for text in texts)
+
+
+async def test_in_a_long_burst_the_owner_collects_what_others_add() -> None:
+    world = World(2)
+    one, two = world.processes
+    texts = burst(30)
+    await one.hear(texts[0])
+    most = 0
+    for text in texts[1:]:
+        await two.hear(text)
+        await world.clock.advance(0.9)
+        assert not await one.relinker.relink_if_quiet(U)
+        most = max(most, len(world.pending_relinks.items[U, "p0"].added))
+    assert 1 < most < 25
+    assert one.relinker.pending > 20
