@@ -34,9 +34,9 @@ Cell = dict[str, Any]
 _CPU_CLOCK = 2
 # What DynamoDB adds to each item and each entry of an index.
 _ENTRY_BYTES = 100
-# Notes are relinked again when others come within this time, and a user is done with after it. 20 s is the default;
-# that much later the work of one measurement would be counted in the next.
-_LINGER_SECONDS = 3
+# Notes are relinked again when others come within this time, and a user is at rest after it. 20 s is the default: each
+# measurement with writes waits so long. Less than a burst takes to be indexed would relink its first notes once more.
+_LINGER_SECONDS = 10
 # An event is on its way from the outbox to the queue for less than this time.
 _ON_ITS_WAY_SECONDS = 1.0
 
