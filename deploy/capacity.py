@@ -254,7 +254,8 @@ _CORE = {
     "lookup": "GetNeighbors from memory",
     "linkbench": "LinkBench's mix, all services",
     "tao": "TAO's mix of reads, all services",
-    "create": "CreateNode, indexed and linked, all services",
+    "create": "CreateNode of one user, indexed and linked, all services",
+    "create_many": "CreateNode of many users, indexed and linked, all services",
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tests.bench.throughput.loads import MANY_USERS, Rounds
+from tests.bench.throughput.loads import ECHOES, MANY_USERS, Rounds
 from tests.bench.throughput.world import IN_FLIGHT, MOST, Cell
 
 _RATE = 10_000
@@ -16,13 +16,12 @@ TITLES = {
     "create": "CreateNode of one user, indexed and linked",
     "create_many": f"CreateNode of {MANY_USERS} users in turn, indexed and linked",
 }
-_ECHOES = ("echo", "echo_uvloop")
 
 
 def conclusions(rounds: Rounds) -> dict[str, Any]:
     """Ratios of the rounds, and what a core gives, from the cells with the most calls in flight."""
     cells = {name: rounds.medians(name) for name in TITLES if name in rounds.cells}
-    one = {name: found["1"][str(MOST)] for name, found in cells.items() if name not in _ECHOES}
+    one = {name: found["1"][str(MOST)] for name, found in cells.items() if name not in ECHOES}
     found: dict[str, Any] = dict(cells)
     if "lookup" in cells:
         found["lookup_vs_echo"] = {"graph": rounds.ratio("lookup", "echo", "graph")}

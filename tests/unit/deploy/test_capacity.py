@@ -10,6 +10,8 @@ import pytest
 
 from deploy import capacity
 from deploy.capacity import Inputs, Operation, plan
+from tests.bench.throughput.loads import ECHOES
+from tests.bench.throughput.report import TITLES
 
 
 def operation(**changes: Any) -> dict[str, Any]:
@@ -131,3 +133,13 @@ def test_wrong_inputs_are_refused_with_a_reason(
     with pytest.raises(SystemExit):
         capacity.main(["--inputs", str(own)])
     assert why in capsys.readouterr().err
+
+
+def test_the_limits_name_every_load_that_was_measured() -> None:
+    loads = [name for name in TITLES if name not in ECHOES]
+    measured = {"calls_of_one_core": {name: 1_000 + place for place, name in enumerate(loads)}}
+    inputs = capacity.load()
+    table = capacity.limits(replace(inputs, throughput={**inputs.throughput, **measured}))
+    assert [f"{1_000 + place:,}" for place in range(len(loads))] == [
+        line.split("|")[2].strip() for line in table.splitlines() if "one core" in line
+    ]
