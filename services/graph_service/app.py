@@ -15,6 +15,7 @@ from services.graph_service.convert import WireCodec
 from services.graph_service.ports import ChangeFeed, EdgeStore, NodeDirectory
 from services.graph_service.servicer import GraphServicer
 from services.graph_service.subscriber import handlers
+from services.graph_service.usecases.announce_node_visibility import AnnounceNodeVisibility
 from services.graph_service.usecases.batch_create_edges import BatchCreateEdges
 from services.graph_service.usecases.batch_get_neighbors import BatchGetNeighbors
 from services.graph_service.usecases.cache_recovery import CacheRecovery, RecoverableCache
@@ -228,6 +229,7 @@ def assemble(
         watch_edges=WatchEdges(feed, cache),
         detach_node=detach_node,
         set_node_visibility=visibility,
+        announce_node_visibility=AnnounceNodeVisibility(cache, lookup, clock),
     )
     return Components(
         servicer=servicer,

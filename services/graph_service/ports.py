@@ -340,7 +340,7 @@ class ListCache(Protocol):
         """
 
     async def pending_visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:
-        """The visibilities between begin() and finish(), and some whose writes have ended without finish()."""
+        """The visibilities between begin() and finish(), and those that nobody has finished, until they expire."""
 
     async def invalidate_nodes(self, user_id: str, node_ids: Sequence[str]) -> None:
         """Every process removes titles, existence and lists of these notes from its memory."""

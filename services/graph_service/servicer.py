@@ -8,6 +8,7 @@ from protos.graph.v1 import graph_pb2
 from services.graph_service import convert
 from services.graph_service.model import consistency_token as tokens
 from services.graph_service.model.edge import edge_key
+from services.graph_service.usecases.announce_node_visibility import AnnounceNodeVisibility
 from services.graph_service.usecases.batch_create_edges import BatchCreateEdges
 from services.graph_service.usecases.batch_get_neighbors import BatchGetNeighbors
 from services.graph_service.usecases.detach_node import DetachNode
@@ -47,6 +48,7 @@ class GraphServicer:
     watch_edges: WatchEdges
     detach_node: DetachNode
     set_node_visibility: SetNodeVisibility
+    announce_node_visibility: AnnounceNodeVisibility
 
     # ------------------------------------------------------------------ edges
     async def CreateEdge(self, request: graph_pb2.CreateEdgeRequest, context: Any) -> graph_pb2.CreateEdgeResponse:
@@ -212,6 +214,23 @@ class GraphServicer:
             request.version,
             visible=request.visible,
             incarnation=request.incarnation,
-            early=request.answer_early,
+            announcement_id=request.announcement_id,
         )
         return graph_pb2.SetNodeVisibilityResponse(applied=applied)
+
+    async def AnnounceNodeVisibility(
+        self, request: graph_pb2.AnnounceNodeVisibilityRequest, context: Any
+    ) -> graph_pb2.AnnounceNodeVisibilityResponse:
+        announced = False
+        if request.withdraw:
+            await self.announce_node_visibility.withdraw(request.user_id, request.node_id, request.announcement_id)
+        else:
+            announced = await self.announce_node_visibility.announce(
+                request.user_id,
+                request.node_id,
+                request.version,
+                visible=request.visible,
+                incarnation=request.incarnation,
+                announcement_id=request.announcement_id,
+            )
+        return graph_pb2.AnnounceNodeVisibilityResponse(announced=announced)

@@ -87,7 +87,7 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     }
     peers = {name: channels.stub(target, service) for name, (target, service) in targets.items() if target}
 
-    visibility = PeerVisibility(peers, budget_seconds=config.visibility_ms / 1000)
+    visibility = PeerVisibility(peers, ids, clock, budget_seconds=config.visibility_ms / 1000)
     notes = Notes(
         store=store,
         idempotency=idempotency,

@@ -155,8 +155,28 @@ class EventPublisher(Protocol):
         """All of them are on the bus when it returns. Unavailable when some may not be."""
 
 
+class Announcement(Protocol):
+    """A change of a note's visibility that the other services show while the transaction runs, and some seconds longer.
+
+    Both methods return within milliseconds, and never raise. Where it is not known whether the transaction was done,
+    neither is called: the announcement ends by itself, and the event, if the transaction was done, sets the change.
+    """
+
+    async def confirm(self, spent: float) -> None:
+        """The transaction is done. Returns when the other services show the change; they store it afterwards.
+
+        spent: seconds that the call of the user has taken so far.
+        """
+
+    async def withdraw(self) -> None:
+        """Nothing was written."""
+
+
 class Visibility(Protocol):
     """Whether the other services show a note. The event makes it certain; this makes it quick."""
+
+    def announce(self, node: Summary) -> Announcement:
+        """Begin to show a note elsewhere, or to hide it, as it is after a transaction that begins now."""
 
     async def set_visibility(self, node: Summary, spent: float) -> None:
         """Show the note elsewhere, or hide it if it is deleted. Returns within milliseconds and never raises.

@@ -14,6 +14,7 @@ from services.similarity_service.adapters.pending_relinks import DynamoPendingRe
 from services.similarity_service.adapters.redis import RedisChangeLog
 from services.similarity_service.config import SimilarityConfig
 from services.similarity_service.servicer import SimilarityServicer
+from services.similarity_service.usecases.announce_node_visibility import AnnounceNodeVisibility
 from services.similarity_service.usecases.explain_similarity import ExplainSimilarity
 from services.similarity_service.usecases.extract_keywords import ExtractKeywords
 from services.similarity_service.usecases.find_similar import FindSimilar
@@ -134,6 +135,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         ),
         remove_node=remove_node,
         set_node_visibility=set_visibility,
+        announce_node_visibility=AnnounceNodeVisibility(cache, clock),
         user_settings=user_settings,
         idempotency=Idempotency(table, "similarity", clock),
     )

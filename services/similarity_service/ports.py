@@ -66,11 +66,23 @@ class Records(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Announcement:
+    """A change of a note's visibility that the node service still writes.
+
+    version: that the note has after the write. withdrawn: the announcement with this id has ended, nothing was written.
+    """
+
+    announcement_id: str
+    version: int
+    withdrawn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LogEntry:
     """An entry of the change log: the state that a note has now.
 
     position: where in the log the entry is.
-    pending: the version of a pending visibility, which is not stored yet; None when the record has the state.
+    announcement: of a change that is not stored; None when the record has the state.
     """
 
     node_id: str
@@ -78,7 +90,7 @@ class LogEntry:
     version: int
     visible: bool
     position: str = ""
-    pending: int | None = None
+    announcement: Announcement | None = None
 
 
 class LogGap(Brain2Error):
@@ -99,8 +111,8 @@ class ChangeLog(Protocol):
     async def since(self, user_id: str, position: str) -> Sequence[LogEntry]:
         """The entries after a position. LogGap when some may be missing; Unavailable when the log can't be reached."""
 
-    async def pending_visibilities(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
-        """The entries up to a position that are pending visibilities, at most so much older than its entry."""
+    async def announcements(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
+        """The entries up to a position that are announcements, at most so much older than its entry."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 from protos.similarity.v1 import similarity_pb2 as pb
 from services.similarity_service import convert
 from services.similarity_service.model.score import METHOD
+from services.similarity_service.usecases.announce_node_visibility import AnnounceNodeVisibility
 from services.similarity_service.usecases.explain_similarity import ExplainSimilarity
 from services.similarity_service.usecases.extract_keywords import ExtractKeywords
 from services.similarity_service.usecases.find_similar import FindSimilar
@@ -41,6 +42,7 @@ class SimilarityServicer:
     reindex_user: ReindexUser
     remove_node: RemoveNode
     set_node_visibility: SetNodeVisibility
+    announce_node_visibility: AnnounceNodeVisibility
     user_settings: UserSettingsCache
     idempotency: Idempotency
 
@@ -117,9 +119,27 @@ class SimilarityServicer:
             request.version,
             request.visible,
             request.incarnation or None,
-            early=request.answer_early,
         )
         return pb.SetNodeVisibilityResponse(applied=applied)
+
+    async def AnnounceNodeVisibility(
+        self, request: pb.AnnounceNodeVisibilityRequest, context: Any
+    ) -> pb.AnnounceNodeVisibilityResponse:
+        announced = False
+        if request.withdraw:
+            await self.announce_node_visibility.withdraw(
+                request.user_id, request.node_id, request.version, request.announcement_id
+            )
+        else:
+            announced = await self.announce_node_visibility.announce(
+                request.user_id,
+                request.node_id,
+                request.version,
+                request.visible,
+                request.incarnation,
+                request.announcement_id,
+            )
+        return pb.AnnounceNodeVisibilityResponse(announced=announced)
 
     async def GetUserSettings(self, request: pb.GetUserSettingsRequest, context: Any) -> pb.GetUserSettingsResponse:
         chosen = await self.user_settings.get_user_settings(request.user_id)

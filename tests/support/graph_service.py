@@ -74,6 +74,20 @@ class GraphService:
             self.nodes.has(user_id, node_id, version, hidden=not visible)
         return await self.claim(user_id, node_id, version, visible)
 
+    async def announce(
+        self, user_id: str, node_id: str, version: int, announcement_id: str, *, withdraw: bool = False
+    ) -> bool:
+        """A deletion that the owner of the note still writes, or one that was not written."""
+        request = graph_pb2.AnnounceNodeVisibilityRequest(
+            user_id=user_id,
+            node_id=node_id,
+            version=version,
+            incarnation=1,
+            announcement_id=announcement_id,
+            withdraw=withdraw,
+        )
+        return bool((await self.stub.AnnounceNodeVisibility(request)).announced)
+
     async def claim(self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int = 0) -> bool:
         """The RPC alone, whatever the owner knows."""
         request = graph_pb2.SetNodeVisibilityRequest(

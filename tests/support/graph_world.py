@@ -139,10 +139,11 @@ class HandledLists(RedisLists):
     hand: Hand
     check_leases: bool
     see_pending: bool
+    visibility_ms = _LONG_MS
 
     async def _invalidate(self, name: str, keys: list[str], args: list[Any]) -> Any:
         if name == "begin" and len(keys) % 2:  # with a change of visibility
-            args[1] = _LONG_MS
+            args[1] = self.visibility_ms
         return await super()._invalidate(name, keys, args)
 
     async def pending_visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:

@@ -200,12 +200,38 @@ class FakeRetentions:
 
 @dataclass
 class FakeVisibility:
-    """Visibility that records its calls: (node_id, version, deleted)."""
+    """Visibility that records what is set, confirmed and withdrawn: (node_id, version, deleted).
+
+    announced: the announcements that have not ended.
+    """
 
     calls: list[tuple[str, int, bool]] = field(default_factory=list)
+    announced: list[tuple[str, int, bool]] = field(default_factory=list)
+    withdrawn: list[tuple[str, int, bool]] = field(default_factory=list)
+
+    def announce(self, node: Summary) -> "FakeAnnouncement":
+        change = (node.node_id, node.version, node.deleted)
+        self.announced.append(change)
+        return FakeAnnouncement(self, change)
 
     async def set_visibility(self, node: Summary, spent: float) -> None:
         self.calls.append((node.node_id, node.version, node.deleted))
+
+
+@dataclass
+class FakeAnnouncement:
+    """Announcement of FakeVisibility."""
+
+    visibility: FakeVisibility
+    change: tuple[str, int, bool]
+
+    async def confirm(self, spent: float) -> None:
+        self.visibility.announced.remove(self.change)
+        self.visibility.calls.append(self.change)
+
+    async def withdraw(self) -> None:
+        self.visibility.announced.remove(self.change)
+        self.visibility.withdrawn.append(self.change)
 
 
 @dataclass

@@ -142,11 +142,11 @@ class FakeLog:
             raise LogGap("gone")
         return entries[places.index(position) + 1 :]
 
-    async def pending_visibilities(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
+    async def announcements(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
         self._reach()
         entries = self.entries.get(user_id, [])
         last = [entry.position for entry in entries].index(position)
-        return [entry for entry in entries[: last + 1] if entry.pending is not None]
+        return [entry for entry in entries[: last + 1] if entry.announcement is not None]
 
     def lose(self, user_id: str) -> None:
         """As if the server had lost it, or trimmed it all."""

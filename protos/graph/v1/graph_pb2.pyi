@@ -581,21 +581,45 @@ class DetachNodeResponse(_message.Message):
     edges: _containers.RepeatedCompositeFieldContainer[Edge]
     def __init__(self, removed: _Optional[int] = ..., done: bool = ..., edges: _Optional[_Iterable[_Union[Edge, _Mapping]]] = ...) -> None: ...
 
-class SetNodeVisibilityRequest(_message.Message):
-    __slots__ = ("user_id", "node_id", "version", "visible", "incarnation", "answer_early")
+class AnnounceNodeVisibilityRequest(_message.Message):
+    __slots__ = ("user_id", "node_id", "version", "visible", "incarnation", "announcement_id", "withdraw")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VISIBLE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
-    ANSWER_EARLY_FIELD_NUMBER: _ClassVar[int]
+    ANNOUNCEMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    WITHDRAW_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     node_id: str
     version: int
     visible: bool
     incarnation: int
-    answer_early: bool
-    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., version: _Optional[int] = ..., visible: bool = ..., incarnation: _Optional[int] = ..., answer_early: bool = ...) -> None: ...
+    announcement_id: str
+    withdraw: bool
+    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., version: _Optional[int] = ..., visible: bool = ..., incarnation: _Optional[int] = ..., announcement_id: _Optional[str] = ..., withdraw: bool = ...) -> None: ...
+
+class AnnounceNodeVisibilityResponse(_message.Message):
+    __slots__ = ("announced",)
+    ANNOUNCED_FIELD_NUMBER: _ClassVar[int]
+    announced: bool
+    def __init__(self, announced: bool = ...) -> None: ...
+
+class SetNodeVisibilityRequest(_message.Message):
+    __slots__ = ("user_id", "node_id", "version", "visible", "incarnation", "announcement_id")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    VISIBLE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    ANNOUNCEMENT_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    node_id: str
+    version: int
+    visible: bool
+    incarnation: int
+    announcement_id: str
+    def __init__(self, user_id: _Optional[str] = ..., node_id: _Optional[str] = ..., version: _Optional[int] = ..., visible: bool = ..., incarnation: _Optional[int] = ..., announcement_id: _Optional[str] = ...) -> None: ...
 
 class SetNodeVisibilityResponse(_message.Message):
     __slots__ = ("applied",)

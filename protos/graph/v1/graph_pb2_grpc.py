@@ -120,6 +120,11 @@ class GraphServiceStub(object):
                 request_serializer=protos_dot_graph_dot_v1_dot_graph__pb2.SetNodeVisibilityRequest.SerializeToString,
                 response_deserializer=protos_dot_graph_dot_v1_dot_graph__pb2.SetNodeVisibilityResponse.FromString,
                 _registered_method=True)
+        self.AnnounceNodeVisibility = channel.unary_unary(
+                '/brain2.graph.v1.GraphService/AnnounceNodeVisibility',
+                request_serializer=protos_dot_graph_dot_v1_dot_graph__pb2.AnnounceNodeVisibilityRequest.SerializeToString,
+                response_deserializer=protos_dot_graph_dot_v1_dot_graph__pb2.AnnounceNodeVisibilityResponse.FromString,
+                _registered_method=True)
 
 
 class GraphServiceServicer(object):
@@ -274,6 +279,15 @@ class GraphServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AnnounceNodeVisibility(self, request, context):
+        """Hides or shows a note, as SetNodeVisibility, while the node service still writes the change; for the node service. It
+        stores nothing, and ends after 15 s, unless SetNodeVisibility or the event of the write stores the change. What is
+        stored counts, if its version is not lower. Nothing is announced twice under one announcement_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GraphServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -361,6 +375,11 @@ def add_GraphServiceServicer_to_server(servicer, server):
                     servicer.SetNodeVisibility,
                     request_deserializer=protos_dot_graph_dot_v1_dot_graph__pb2.SetNodeVisibilityRequest.FromString,
                     response_serializer=protos_dot_graph_dot_v1_dot_graph__pb2.SetNodeVisibilityResponse.SerializeToString,
+            ),
+            'AnnounceNodeVisibility': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnnounceNodeVisibility,
+                    request_deserializer=protos_dot_graph_dot_v1_dot_graph__pb2.AnnounceNodeVisibilityRequest.FromString,
+                    response_serializer=protos_dot_graph_dot_v1_dot_graph__pb2.AnnounceNodeVisibilityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -823,6 +842,33 @@ class GraphService(object):
             '/brain2.graph.v1.GraphService/SetNodeVisibility',
             protos_dot_graph_dot_v1_dot_graph__pb2.SetNodeVisibilityRequest.SerializeToString,
             protos_dot_graph_dot_v1_dot_graph__pb2.SetNodeVisibilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnnounceNodeVisibility(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain2.graph.v1.GraphService/AnnounceNodeVisibility',
+            protos_dot_graph_dot_v1_dot_graph__pb2.AnnounceNodeVisibilityRequest.SerializeToString,
+            protos_dot_graph_dot_v1_dot_graph__pb2.AnnounceNodeVisibilityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -117,6 +117,11 @@ class GraphServiceStub:
     asked whether the note has this version and visibility.
     Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
     """
+    AnnounceNodeVisibility: _grpc.UnaryUnaryMultiCallable[_graph_pb2.AnnounceNodeVisibilityRequest, _graph_pb2.AnnounceNodeVisibilityResponse]
+    """Hides or shows a note, as SetNodeVisibility, while the node service still writes the change; for the node service. It
+    stores nothing, and ends after 15 s, unless SetNodeVisibility or the event of the write stores the change. What is
+    stored counts, if its version is not lower. Nothing is announced twice under one announcement_id.
+    """
 
 @_typing.type_check_only
 class GraphServiceAsyncStub(GraphServiceStub):
@@ -196,6 +201,11 @@ class GraphServiceAsyncStub(GraphServiceStub):
     Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
     asked whether the note has this version and visibility.
     Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
+    """
+    AnnounceNodeVisibility: _aio.UnaryUnaryMultiCallable[_graph_pb2.AnnounceNodeVisibilityRequest, _graph_pb2.AnnounceNodeVisibilityResponse]  # type: ignore[assignment]
+    """Hides or shows a note, as SetNodeVisibility, while the node service still writes the change; for the node service. It
+    stores nothing, and ends after 15 s, unless SetNodeVisibility or the event of the write stores the change. What is
+    stored counts, if its version is not lower. Nothing is announced twice under one announcement_id.
     """
 
 class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -375,6 +385,17 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
         asked whether the note has this version and visibility.
         Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
+        """
+
+    @_abc_1.abstractmethod
+    def AnnounceNodeVisibility(
+        self,
+        request: _graph_pb2.AnnounceNodeVisibilityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_graph_pb2.AnnounceNodeVisibilityResponse, _abc.Awaitable[_graph_pb2.AnnounceNodeVisibilityResponse]]:
+        """Hides or shows a note, as SetNodeVisibility, while the node service still writes the change; for the node service. It
+        stores nothing, and ends after 15 s, unless SetNodeVisibility or the event of the write stores the change. What is
+        stored counts, if its version is not lower. Nothing is announced twice under one announcement_id.
         """
 
 def add_GraphServiceServicer_to_server(servicer: GraphServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

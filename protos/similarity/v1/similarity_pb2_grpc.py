@@ -95,6 +95,11 @@ class SimilarityServiceStub(object):
                 request_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.SetNodeVisibilityRequest.SerializeToString,
                 response_deserializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.SetNodeVisibilityResponse.FromString,
                 _registered_method=True)
+        self.AnnounceNodeVisibility = channel.unary_unary(
+                '/brain2.similarity.v1.SimilarityService/AnnounceNodeVisibility',
+                request_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.AnnounceNodeVisibilityRequest.SerializeToString,
+                response_deserializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.AnnounceNodeVisibilityResponse.FromString,
+                _registered_method=True)
         self.GetUserSettings = channel.unary_unary(
                 '/brain2.similarity.v1.SimilarityService/GetUserSettings',
                 request_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.GetUserSettingsRequest.SerializeToString,
@@ -224,6 +229,15 @@ class SimilarityServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AnnounceNodeVisibility(self, request, context):
+        """Hides or shows a note, as SetNodeVisibility, while the node service still writes the change; for the node service. It
+        stores nothing, and ends after 15 s, unless SetNodeVisibility or the event of the write stores the change. What is
+        stored counts, if its version is not lower. Nothing is announced twice under one announcement_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUserSettings(self, request, context):
         """Reads the user's settings that this service stores, or the defaults.
         """
@@ -301,6 +315,11 @@ def add_SimilarityServiceServicer_to_server(servicer, server):
                     servicer.SetNodeVisibility,
                     request_deserializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.SetNodeVisibilityRequest.FromString,
                     response_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.SetNodeVisibilityResponse.SerializeToString,
+            ),
+            'AnnounceNodeVisibility': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnnounceNodeVisibility,
+                    request_deserializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.AnnounceNodeVisibilityRequest.FromString,
+                    response_serializer=protos_dot_similarity_dot_v1_dot_similarity__pb2.AnnounceNodeVisibilityResponse.SerializeToString,
             ),
             'GetUserSettings': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUserSettings,
@@ -638,6 +657,33 @@ class SimilarityService(object):
             '/brain2.similarity.v1.SimilarityService/SetNodeVisibility',
             protos_dot_similarity_dot_v1_dot_similarity__pb2.SetNodeVisibilityRequest.SerializeToString,
             protos_dot_similarity_dot_v1_dot_similarity__pb2.SetNodeVisibilityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnnounceNodeVisibility(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/brain2.similarity.v1.SimilarityService/AnnounceNodeVisibility',
+            protos_dot_similarity_dot_v1_dot_similarity__pb2.AnnounceNodeVisibilityRequest.SerializeToString,
+            protos_dot_similarity_dot_v1_dot_similarity__pb2.AnnounceNodeVisibilityResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -115,6 +115,11 @@ class SimilarityServiceStub:
     asked whether the note has this version and visibility.
     Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
     """
+    AnnounceNodeVisibility: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.AnnounceNodeVisibilityRequest, _similarity_pb2.AnnounceNodeVisibilityResponse]
+    """Hides or shows a note, as SetNodeVisibility, while the node service still writes the change; for the node service. It
+    stores nothing, and ends after 15 s, unless SetNodeVisibility or the event of the write stores the change. What is
+    stored counts, if its version is not lower. Nothing is announced twice under one announcement_id.
+    """
     GetUserSettings: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.GetUserSettingsRequest, _similarity_pb2.GetUserSettingsResponse]
     """Reads the user's settings that this service stores, or the defaults."""
     UpdateUserSettings: _grpc.UnaryUnaryMultiCallable[_similarity_pb2.UpdateUserSettingsRequest, _similarity_pb2.UpdateUserSettingsResponse]
@@ -189,6 +194,11 @@ class SimilarityServiceAsyncStub(SimilarityServiceStub):
     Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
     asked whether the note has this version and visibility.
     Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
+    """
+    AnnounceNodeVisibility: _aio.UnaryUnaryMultiCallable[_similarity_pb2.AnnounceNodeVisibilityRequest, _similarity_pb2.AnnounceNodeVisibilityResponse]  # type: ignore[assignment]
+    """Hides or shows a note, as SetNodeVisibility, while the node service still writes the change; for the node service. It
+    stores nothing, and ends after 15 s, unless SetNodeVisibility or the event of the write stores the change. What is
+    stored counts, if its version is not lower. Nothing is announced twice under one announcement_id.
     """
     GetUserSettings: _aio.UnaryUnaryMultiCallable[_similarity_pb2.GetUserSettingsRequest, _similarity_pb2.GetUserSettingsResponse]  # type: ignore[assignment]
     """Reads the user's settings that this service stores, or the defaults."""
@@ -333,6 +343,17 @@ class SimilarityServiceServicer(metaclass=_abc_1.ABCMeta):
         Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
         asked whether the note has this version and visibility.
         Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
+        """
+
+    @_abc_1.abstractmethod
+    def AnnounceNodeVisibility(
+        self,
+        request: _similarity_pb2.AnnounceNodeVisibilityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_similarity_pb2.AnnounceNodeVisibilityResponse, _abc.Awaitable[_similarity_pb2.AnnounceNodeVisibilityResponse]]:
+        """Hides or shows a note, as SetNodeVisibility, while the node service still writes the change; for the node service. It
+        stores nothing, and ends after 15 s, unless SetNodeVisibility or the event of the write stores the change. What is
+        stored counts, if its version is not lower. Nothing is announced twice under one announcement_id.
         """
 
     @_abc_1.abstractmethod

@@ -186,7 +186,7 @@ class RedisLists:
 
     async def pending_visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:
         self._check_enabled()
-        return [_visibility(text) for text in await self._redis.call("HVALS", self.key(user_id, "v", HIDDEN))]
+        return [_visibility(text) for text in await self._run("visibilities", [self.key(user_id, "v", HIDDEN)], [])]
 
     async def invalidate_nodes(self, user_id: str, node_ids: Sequence[str]) -> None:
         await self._redis.call("PUBLISH", CHANNEL, _SEPARATOR.join(("G", user_id, *node_ids)))

@@ -7,9 +7,9 @@ When Redis is away, the transaction itself stores a journal entry, which every p
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from services.graph_service.model.consistency_token import Token, token_for
 from services.graph_service.model.edge import EdgeKey
@@ -26,7 +26,6 @@ from services.graph_service.ports import (
 from services.graph_service.usecases.list_lookup import ListLookup
 from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
 from shared.ids import Clock, IdFactory
-from shared.resilience import foreground
 from shared.resilience.slices import in_slices
 
 log = logging.getLogger(__name__)
@@ -75,15 +74,15 @@ class Committer:
         invalidation: Invalidation,
         commit: Commit[T],
         visibility: VisibilityRecord | None = None,
-        on_seen: Callable[[], None] | None = None,
+        writer: str = "",
     ) -> tuple[T, Token]:
         """The result of commit(journal), and the token of the write. It ends even if the caller is cancelled.
 
         visibility: what the commit stores; readers see it before, unless Redis is away.
-        on_seen: called when they see it; the commit leaves the time to send the answer (foreground.answer_first()).
+        writer: the name of a pending write that has begun, and ends with this one; "" = none has.
         DeadlineExceeded: the commit took too long, and may still be done. Otherwise raises as `commit`.
         """
-        task = asyncio.create_task(self._run(invalidation, commit, visibility, on_seen))
+        task = asyncio.create_task(self._run(invalidation, commit, visibility, writer or self._ids.new_id()))
         self._track(task)
         try:
             # Not shield(), which reads no exception of a task whose caller has gone: asyncio would log a traceback.
@@ -100,13 +99,6 @@ class Committer:
         """
         return await self._finish(edge_invalidation(user_id, keys), self._ids.new_id(), in_journal=False)
 
-    def in_background(self, write: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Run a write whose caller may not wait for its end. drain() waits for it, and its error is logged."""
-        task = asyncio.create_task(write)
-        self._track(task)
-        task.add_done_callback(_log_failure)
-        return task
-
     async def drain(self) -> None:
         """Wait for the writes that run."""
         while self._running:
@@ -117,18 +109,14 @@ class Committer:
         invalidation: Invalidation,
         commit: Commit[T],
         visibility: VisibilityRecord | None,
-        on_seen: Callable[[], None] | None,
+        writer: str,
     ) -> tuple[T, Token]:
-        writer = self._ids.new_id()
         journal: JournalEntry | None = None
         try:
             await self._cache.begin(invalidation, writer, visibility)
         except Unavailable:
             journal = JournalEntry(writer, invalidation)
         self._lookup.invalidate(invalidation.user_id, invalidation.node_ids)
-        if journal is None and on_seen is not None:
-            on_seen()
-            await foreground.answer_first()
         try:
             async with asyncio.timeout(self._commit_seconds):
                 result = await commit(journal)

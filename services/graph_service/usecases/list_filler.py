@@ -24,11 +24,13 @@ class ResolvedList:
     packed_list: None for a hub, which Hubs reads page by page.
     entry: the list's entry in memory, if it is stored there.
     dynamodb_only: Redis is not in use, so the hub must be read from DynamoDB.
+    provisional: a part of it is pending, and may never be stored: no cache may keep the list.
     """
 
     packed_list: PackedList | None
     entry: Entry | None = None
     dynamodb_only: bool = False
+    provisional: bool = False
 
     @property
     def stamp(self) -> int:
@@ -130,7 +132,7 @@ class ListFiller:
                     return ResolvedList(None)
                 return await self._read(user_id, node_id, together=together)
             found = await self._read(user_id, node_id, lease.stamp, together)
-            if found.packed_list is None:
+            if found.packed_list is None or found.provisional:
                 return found
             if await self._stored(lease, found.packed_list):
                 return ResolvedList(found.packed_list, self._memory.put(ticket, found.packed_list, lease.stamp))
@@ -155,18 +157,20 @@ class ListFiller:
         except Unavailable:
             return False
 
-    async def _hidden(self, user_id: str) -> list[str]:
-        """The hidden notes, by what is stored and what is about to be stored."""
+    async def _hidden(self, user_id: str) -> tuple[list[str], bool]:
+        """The hidden notes, by what is stored and what is pending, and whether anything that is pending counted."""
         try:
             # Before the records: what is no longer pending by then is among them.
             pending = await self._cache.pending_visibilities(user_id)
         except Unavailable:
             pending = ()
         latest = {record.node_id: record for record in await self._store.visibilities(user_id)}
+        provisional = False
         for record in pending:
             if record.replaces(latest.get(record.node_id)):
                 latest[record.node_id] = record
-        return [node_id for node_id, record in latest.items() if record.hidden]
+                provisional = True
+        return [node_id for node_id, record in latest.items() if record.hidden], provisional
 
     async def _read(
         self, user_id: str, node_id: str, stamp: int = 0, together: RangeRead | None = None
@@ -179,8 +183,9 @@ class ListFiller:
                 return self._packed(shared, stamp)
         async with self._reads:
             if node_id == HIDDEN:
-                ids = await self._hidden(user_id)
-                return ResolvedList(PackedList(stamp, len(ids), 0, "\n".join(ids).encode()))
+                ids, provisional = await self._hidden(user_id)
+                packed = PackedList(0 if provisional else stamp, len(ids), 0, "\n".join(ids).encode())
+                return ResolvedList(packed, provisional=provisional)
             neighbors: list[Neighbor] = []
             after: str | None = None
             while True:

@@ -1,12 +1,7 @@
-"""SetNodeVisibility: hides a note and all of its edges, or shows them again, by one small write.
-
-A deletion waits for this call. Its change is stored at its owner and its event comes in any case, so the answer may
-come before the write: as soon as all readers see the change, as pending in Redis (docs/list-cache.md).
-"""
+"""SetNodeVisibility: hides a note and all of its edges, or shows them again, by one small write."""
 
 import asyncio
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.graph_service.model.edge import Edge, Metadata
@@ -21,6 +16,7 @@ from services.graph_service.ports import (
     NodeDirectory,
     VisibilityRecord,
 )
+from services.graph_service.usecases.announce_node_visibility import writer_of
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.validation import check_node
@@ -48,18 +44,23 @@ class SetNodeVisibility:
     clock: Clock
 
     async def set_checked(
-        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int, early: bool = False
+        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int, announcement_id: str = ""
     ) -> bool:
         """The same for a call, whose caller may be wrong: the node service must know a version that is not likely.
 
-        Others are taken at once, since a deletion waits for this call. Should one be wrong, the next true state of the
-        note contradicts it, and the node service decides.
+        Others are taken at once, since a deletion may wait for this call. Should one be wrong, the next true state of
+        the note contradicts it, and the node service decides.
         FailedPrecondition (VERSION_UNKNOWN): the note never had it. Unavailable: the node service does not answer.
         """
         check_node(user_id, node_id)
         if is_likely((incarnation, version), self.clock.now_ms()):
             return await self.set_node_visibility(
-                user_id, node_id, version, visible=visible, incarnation=incarnation, early=early
+                user_id,
+                node_id,
+                version,
+                visible=visible,
+                incarnation=incarnation,
+                announcement_id=announcement_id,
             )
         owners = await self.directory.visibility(user_id, node_id)
         if owners is None:
@@ -77,34 +78,24 @@ class SetNodeVisibility:
         *,
         visible: bool,
         incarnation: int = 0,
-        early: bool = False,
+        announcement_id: str = "",
     ) -> bool:
         """Whether it had an effect. The lists of edges stay as they are; only the hidden set is invalidated.
 
         incarnation: 0 if the caller doesn't know it.
-        early: return True as soon as all readers see the change, and store it in the background.
+        announcement_id: of the announcement of this change, which ends; "" if there is none.
         """
         check_node(user_id, node_id)
         record = VisibilityRecord(node_id, version, not visible, incarnation)
-        seen = asyncio.Event()
 
         async def set_or_correct() -> bool:
-            on_seen = seen.set if early else None
-            return await self._set(user_id, record, on_seen) or await self._correct(user_id, record)
+            return await self._set(user_id, record, announcement_id) or await self._correct(user_id, record)
 
-        async def set_early() -> bool:
-            write = self.committer.in_background(set_or_correct())
-            write.add_done_callback(lambda _: seen.set())
-            await seen.wait()
-            return write.result() if write.done() else True
-
-        # At the same time, because the node service changed the note before it called, and waits for the answer.
-        applied, _ = await asyncio.gather(
-            set_early() if early else set_or_correct(), self.invalidate_node(user_id, node_id)
-        )
+        # At the same time, because the node service changed the note before it called, and may wait for the answer.
+        applied, _ = await asyncio.gather(set_or_correct(), self.invalidate_node(user_id, node_id))
         return applied
 
-    async def _set(self, user_id: str, record: VisibilityRecord, on_seen: Callable[[], None] | None = None) -> bool:
+    async def _set(self, user_id: str, record: VisibilityRecord, announcement_id: str = "") -> bool:
         change_type = ChangeType.NODE_HIDDEN if record.hidden else ChangeType.NODE_SHOWN
         node_as_edge = Edge(user_id, record.node_id, "", "", False, 0.0, Metadata(), record.version, 0, 0)
         feed = (self.codec.feed_entry(change_type, node_as_edge),)
@@ -113,7 +104,8 @@ class SetNodeVisibility:
             return await self.store.set_visibility(user_id, record, journal)
 
         invalidation = Invalidation(user_id, ((HIDDEN, record.node_id),), feed)
-        applied, _ = await self.committer.run(invalidation, commit, record, on_seen)
+        writer = writer_of(announcement_id) if announcement_id else ""
+        applied, _ = await self.committer.run(invalidation, commit, record, writer)
         return applied
 
     async def _correct(self, user_id: str, record: VisibilityRecord) -> bool:

@@ -6,6 +6,7 @@ from services.node_service.model import Cascade, NodeEvent, NodeEventType, Summa
 from services.node_service.usecases.errors import etag_mismatch, node_not_found
 from services.node_service.usecases.notes import Notes
 from services.node_service.usecases.validation import check_ids
+from services.node_service.usecases.visibility_write import VisibilityWrite
 from shared.errors import Brain2Error
 from shared.idempotent import IdempotentRequest
 
@@ -19,13 +20,14 @@ async def delete_node(
     Raises InvalidArgument, NotFound, Aborted (ETAG_MISMATCH; CONTENTION when there is no etag).
     """
     check_ids(user_id, node_id, request)
+    write = VisibilityWrite(notes, user_id, node_id, request, Summary)
     retention_ms = await notes.retentions.seconds(user_id) * 1000
 
     async def delete(node: Summary) -> Summary | None:
         now = notes.clock.now_ms()
         after = replace(node, version=node.version + 1, delete_ms=now, purge_ms=now + retention_ms, cascade=cascade)
         event = NodeEvent(event_type=NodeEventType.DELETED, node=after, time_ms=now)
-        return await notes.commit(node, after, event, request, Summary)
+        return await write.commit(node, after, event)
 
     async def attempt_likely(node: Summary) -> Summary | None:
         return None if node.deleted or (etag and etag != node.etag) else await delete(node)
@@ -47,4 +49,4 @@ async def delete_node(
             return await notes.keep_unchanged(node, request, Summary)
         return await delete(node)
 
-    return await notes.write_visibility(user_id, node_id, attempt_likely, attempt)
+    return await write.run(attempt_likely, attempt)

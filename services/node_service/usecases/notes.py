@@ -1,6 +1,5 @@
 """What the use cases of notes work with, and the steps that several of them have in common."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
@@ -76,34 +75,3 @@ class Notes:
         if request is None:
             return node
         return await self.previous_answer(request, kind) or await self.commit(node, node, None, request, kind)
-
-    async def write_visibility(
-        self,
-        user_id: str,
-        node_id: str,
-        attempt_likely: Callable[[Summary], Awaitable[S | None]],
-        attempt: Callable[[], Awaitable[S | None]],
-    ) -> S:
-        """Run a deletion or a restore, and set the note's visibility in the other services.
-
-        A repeated request sets it again, because the process may have ended between the two.
-        attempt_likely: the first attempt, with NodeStore.likely() instead of a read; None where only a read may decide.
-        """
-        began = self.clock.monotonic()
-        first = True
-
-        async def attempt_and_release() -> S | None:
-            nonlocal first
-            try:
-                if first:
-                    first = False
-                    likely = await self.store.likely(user_id, node_id)
-                    if likely is not None and (done := await attempt_likely(likely)) is not None:
-                        return done
-                return await attempt()
-            finally:
-                await self.store.release(user_id, node_id)
-
-        node = await self.concurrency.run(user_id, node_id, attempt_and_release)
-        await self.visibility.set_visibility(node, self.clock.monotonic() - began)
-        return node

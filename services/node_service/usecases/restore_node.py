@@ -6,6 +6,7 @@ from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType,
 from services.node_service.usecases.errors import node_not_found
 from services.node_service.usecases.notes import Notes
 from services.node_service.usecases.validation import check_ids
+from services.node_service.usecases.visibility_write import VisibilityWrite
 from shared.errors import Brain2Error, FailedPrecondition
 from shared.idempotent import IdempotentRequest
 
@@ -16,11 +17,12 @@ async def restore_node(notes: Notes, user_id: str, node_id: str, request: Idempo
     Raises InvalidArgument, NotFound, FailedPrecondition (PURGE_STARTED), Aborted (CONTENTION).
     """
     check_ids(user_id, node_id, request)
+    write = VisibilityWrite(notes, user_id, node_id, request, Node)
 
     async def restore(node: Node) -> Node | None:
         after = replace(node, version=node.version + 1, delete_ms=None, purge_ms=None, cascade=Cascade.EDGES)
         event = NodeEvent(event_type=NodeEventType.RESTORED, node=after, time_ms=notes.clock.now_ms())
-        return await notes.commit(node, after, event, request, Node)
+        return await write.commit(node, after, event)
 
     async def attempt_likely(node: Summary) -> Node | None:
         return await restore(node) if isinstance(node, Node) and node.deleted and not node.fenced else None
@@ -42,4 +44,4 @@ async def restore_node(notes: Notes, user_id: str, node_id: str, request: Idempo
             return await notes.keep_unchanged(node, request, Node)
         return await restore(node)
 
-    return await notes.write_visibility(user_id, node_id, attempt_likely, attempt)
+    return await write.run(attempt_likely, attempt)

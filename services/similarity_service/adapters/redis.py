@@ -9,14 +9,14 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from services.similarity_service.ports import LogEntry, LogGap
+from services.similarity_service.ports import Announcement, LogEntry, LogGap
 from shared.redis import Redis
 
 _MOST = 10_000
 _DAYS = 7
 # The node id of an entry without a change, which gives an empty log its first position.
 _ANCHOR = "-"
-# The names and values of an entry that is no pending visibility.
+# The names and values of an entry that is no announcement.
 _FIELDS = 4
 
 
@@ -50,7 +50,7 @@ class RedisChangeLog:
             raise LogGap("the change log no longer holds the last entry that was read")
         return [_entry(each) for each in entries[1:]]
 
-    async def pending_visibilities(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
+    async def announcements(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
         last = position.partition("/")[0]
         first = max(int(last.partition("-")[0]) - round(seconds * 1000), 0)
         entries = await self._redis.call("XRANGE", _key(user_id), first, last)
@@ -60,8 +60,8 @@ class RedisChangeLog:
     def _add(self, user_id: str, entry: LogEntry) -> tuple[str | int, ...]:
         state = f"{entry.incarnation}:{entry.version}:{int(entry.visible)}:{random.getrandbits(32):x}"
         # A field of its own, which a process of an earlier release ignores: it finds the change when it is stored.
-        pending = () if entry.pending is None else ("p", entry.pending)
-        return ("XADD", _key(user_id), "MAXLEN", "~", self._keep, "*", "n", entry.node_id, "s", state, *pending)
+        announced = () if entry.announcement is None else ("a", _packed(entry.announcement))
+        return ("XADD", _key(user_id), "MAXLEN", "~", self._keep, "*", "n", entry.node_id, "s", state, *announced)
 
 
 def _key(user_id: str) -> str:
@@ -72,9 +72,18 @@ def _entry(item: Any) -> LogEntry:
     position, fields = item
     values = {_text(fields[at]): _text(fields[at + 1]) for at in range(0, len(fields), 2)}
     incarnation, version, visible, nonce = values["s"].split(":")
-    pending = int(values["p"]) if "p" in values else None
+    announcement = _announcement(values["a"]) if "a" in values else None
     place = f"{_text(position)}/{nonce}"
-    return LogEntry(values["n"], int(incarnation), int(version), visible == "1", place, pending)
+    return LogEntry(values["n"], int(incarnation), int(version), visible == "1", place, announcement)
+
+
+def _packed(announcement: Announcement) -> str:
+    return f"{announcement.version}:{int(announcement.withdrawn)}:{announcement.announcement_id}"
+
+
+def _announcement(packed: str) -> Announcement:
+    version, withdrawn, announcement_id = packed.split(":", 2)
+    return Announcement(announcement_id, int(version), withdrawn == "1")
 
 
 def _text(value: bytes | str) -> str:

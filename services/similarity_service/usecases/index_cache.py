@@ -5,8 +5,9 @@ the one before, and applies it. When the log has a gap, the index is loaded agai
 index is compared with the records, at most every few seconds: answers may then be that much older than what other
 processes wrote. What this process writes is applied at once in any case.
 
-A deletion waits until no process shows the note, but not until that is stored: the log has it first, as a pending
-visibility. A process that reads the log, or loads the index, applies it to the record, unless that is newer.
+The node service announces a deletion or a restore while it writes it: the log has the change then, and no record. A
+process that reads the log, or loads the index, applies it to the record, unless that is newer. It does so until the
+announcement is withdrawn or has ended by itself.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +25,7 @@ from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.link_index import LinkIndex
 from services.similarity_service.model.note import Note
 from services.similarity_service.model.stored import Stored
-from services.similarity_service.ports import ChangeLog, LogEntry, LogGap, Records
+from services.similarity_service.ports import Announcement, ChangeLog, LogEntry, LogGap, Records
 from services.similarity_service.usecases import text_worker
 from shared.errors import Brain2Error, Unavailable
 from shared.ids import Clock
@@ -55,10 +57,25 @@ _COMPARE_SHARE = 20.0
 # An index with more removed notes than this, and a larger share of them than this, is loaded again.
 _WASTE_NOTES = 1_000
 _WASTE_SHARE = 0.3
-# A pending visibility is stored within this long, or its process has died: then the event brings the change.
-_PENDING_SECONDS = 30.0
+# An announcement ends after this long: longer than the node service may take to write and store the change. If it died
+# meanwhile, the event brings the change, or there is none.
+ANNOUNCED_SECONDS = 15.0
 # Stands in the log in the place of a note's id (no id has an asterisk): the index must be loaded again.
 EVERYTHING = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class _Announced:
+    """A change of visibility that is not stored. until: when the announcement ends, in monotonic seconds."""
+
+    incarnation: int
+    version: int
+    visible: bool
+    until: float
+
+    def applied(self, stored: Stored) -> Stored | None:
+        """The record with this change; None when the record is as new."""
+        return stored.with_visibility(self.visible, self.version, self.incarnation)
 
 
 class CachedIndex:
@@ -74,28 +91,45 @@ class CachedIndex:
         self.lock = asyncio.Lock()
         self.bytes = index.nbytes + links.nbytes
         self.sized_at = index.epoch
-        # The pending visibilities by note, until they are known to be stored, each with the end of its life.
-        self._pending: dict[str, list[tuple[float, LogEntry]]] = {}
+        # By note and announcement_id: the changes that were announced and are not known to be stored.
+        self._announced: dict[str, dict[str, _Announced]] = {}
 
-    def add_pending(self, entries: Sequence[LogEntry], now: float) -> None:
-        """Apply these changes to what is read of their notes from now on, for as long as they may not be stored."""
-        for node_id, changes in list(self._pending.items()):
-            if all(until <= now for until, _ in changes):
-                del self._pending[node_id]
+    def add_announcements(self, entries: Sequence[LogEntry], now: float) -> None:
+        """Apply these changes to what is read of their notes from now on, but for those that are withdrawn."""
         for entry in entries:
-            self._pending.setdefault(entry.node_id, []).append((now + _PENDING_SECONDS, entry))
+            if (announcement := entry.announcement) is None:
+                continue
+            of_note = self._announced.setdefault(entry.node_id, {})
+            if announcement.withdrawn:
+                of_note.pop(announcement.announcement_id, None)
+            else:
+                change = _Announced(entry.incarnation, announcement.version, entry.visible, now + ANNOUNCED_SECONDS)
+                of_note[announcement.announcement_id] = change
+            if not of_note:
+                del self._announced[entry.node_id]
+
+    def ended(self, now: float) -> list[str]:
+        """The notes with announcements that have ended by themselves."""
+        return [
+            node_id
+            for node_id, changes in self._announced.items()
+            if any(change.until <= now for change in changes.values())
+        ]
 
     def current(self, node_id: str, stored: Stored, now: float) -> Stored:
-        """A record with the pending visibilities of its note."""
-        waiting = []
-        for until, entry in self._pending.pop(node_id, ()):
-            assert entry.pending is not None
-            changed = stored.with_visibility(entry.visible, entry.pending, entry.incarnation)
-            if until > now and changed is not None:
-                waiting.append((until, entry))
-                stored = changed
-        if waiting:
-            self._pending[node_id] = waiting
+        """A record with the changes of its note that are announced and newer."""
+        announced = self._announced.pop(node_id, None)
+        if announced is None:
+            return stored
+        newer = {
+            announcement_id: change
+            for announcement_id, change in announced.items()
+            if change.until > now and change.applied(stored) is not None
+        }
+        if newer:
+            self._announced[node_id] = newer
+        for change in sorted(newer.values(), key=lambda change: (change.incarnation, change.version)):
+            stored = change.applied(stored) or stored
         return stored
 
 
@@ -192,11 +226,14 @@ class IndexCache:
                 await self._apply(cached, written)
             self._bound(user_id, cached)
 
-    async def publish_visibility(self, user_id: str, entry: LogEntry) -> bool:
-        """Have every process apply a change of visibility that is about to be stored.
+    async def announce(
+        self, user_id: str, node_id: str, incarnation: int, visible: bool, announcement: Announcement
+    ) -> bool:
+        """Have every process apply, or no longer apply, a change of visibility that is not stored.
 
         Whether they will: not when the log can't be reached.
         """
+        entry = LogEntry(node_id, incarnation, 0, visible, announcement=announcement)
         try:
             await self._log.append(user_id, [entry])
         except Unavailable:
@@ -204,7 +241,7 @@ class IndexCache:
         return user_id not in self._unpublished
 
     async def record(self, user_id: str, node_id: str) -> Stored:
-        """The record of a note, with its pending visibilities."""
+        """The record of a note, with what is announced of it."""
         cached = await self._fresh(user_id)
         stored = await self._records.get(user_id, node_id)
         return cached.current(node_id, stored, self._clock.monotonic())
@@ -278,6 +315,7 @@ class IndexCache:
                 await self._compare(user_id, cached)
                 return cached
             await self._catch_up(user_id, cached, await self._log.since(user_id, cached.position))
+            await self._end_announcements(user_id, cached)
         except LogGap:
             log.info("the change log has a gap: the index is loaded again", extra={"user_id": user_id})
             self.drop(user_id)
@@ -289,7 +327,7 @@ class IndexCache:
         return cached
 
     async def _load(self, user_id: str) -> CachedIndex:
-        position, pending = await self._tail(user_id)
+        position, announced = await self._tail(user_id)
         async with self._slots:
             loading, links, outdated = Loading(), LinkIndex(), []
             async for page in self._records.all(user_id):
@@ -303,7 +341,7 @@ class IndexCache:
             else:
                 index.load(loading)
         cached = CachedIndex(index, links, position, self._clock.monotonic())
-        await self._apply_pending(user_id, cached, pending)
+        await self._apply_announcements(user_id, cached, announced)
         self._cached[user_id] = cached
         if outdated:
             self._outdated[user_id] = outdated
@@ -312,19 +350,28 @@ class IndexCache:
         return cached
 
     async def _tail(self, user_id: str) -> tuple[str | None, Sequence[LogEntry]]:
-        """The end of the log, and the visibilities before it that may not be stored when the records are read."""
+        """The end of the log, and the announcements before it that may not have ended."""
         try:
             position = await self._log.tail(user_id)
-            return position, await self._log.pending_visibilities(user_id, position, _PENDING_SECONDS)
+            return position, await self._log.announcements(user_id, position, ANNOUNCED_SECONDS)
         except Brain2Error:
             return None, ()
 
-    async def _apply_pending(self, user_id: str, cached: CachedIndex, pending: Sequence[LogEntry]) -> None:
-        """Apply pending visibilities to an index that was made from the records."""
-        if pending:
-            cached.add_pending(pending, self._clock.monotonic())
-            stored = await self._records.get_many(user_id, list(dict.fromkeys(entry.node_id for entry in pending)))
+    async def _apply_announcements(self, user_id: str, cached: CachedIndex, entries: Sequence[LogEntry]) -> None:
+        """Apply announcements to an index that was made from the records."""
+        if entries:
+            cached.add_announcements(entries, self._clock.monotonic())
+            stored = await self._records.get_many(user_id, list(dict.fromkeys(entry.node_id for entry in entries)))
             await self._apply(cached, list(stored.items()))
+
+    async def _end_announcements(self, user_id: str, cached: CachedIndex) -> None:
+        """Apply the records of the notes whose announcements nobody has confirmed or withdrawn."""
+        ended = cached.ended(self._clock.monotonic())
+        if ended:
+            async with cached.lock:
+                stored = await self._records.get_many(user_id, ended)
+                await self._apply(cached, [(node_id, stored.get(node_id, Stored())) for node_id in ended])
+            self._bound(user_id, cached)
 
     async def _catch_up(self, user_id: str, cached: CachedIndex, entries: Sequence[LogEntry]) -> None:
         if not entries:
@@ -338,11 +385,9 @@ class IndexCache:
                 return
             if any(entry.node_id == EVERYTHING for entry in new):
                 raise LogGap("the user was indexed again")
-            pending = [entry for entry in new if entry.pending is not None]
-            if pending:
-                cached.add_pending(pending, self._clock.monotonic())
+            cached.add_announcements(new, self._clock.monotonic())
             latest = {entry.node_id: entry for entry in new}
-            unsure = {entry.node_id for entry in pending}
+            unsure = {entry.node_id for entry in new if entry.announcement is not None}
             wanted = [
                 node_id for node_id, entry in latest.items() if node_id in unsure or not _known(cached.index, entry)
             ]
@@ -377,11 +422,10 @@ class IndexCache:
         now = self._clock.monotonic()
         if now - cached.compared_at < max(_COMPARE_SECONDS, _COMPARE_SHARE * cached.compare_seconds):
             return
-        position, pending = await self._tail(user_id)
+        position, announced = await self._tail(user_id)
         async with cached.lock:
             cached.compared_at = now
-            if pending:
-                cached.add_pending(pending, now)
+            cached.add_announcements(announced, now)
             gone = set(cached.index.ids())
             wanted = []
             async for page in self._records.stamps(user_id):

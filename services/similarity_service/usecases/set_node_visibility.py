@@ -1,22 +1,16 @@
-"""SetNodeVisibility: a note was deleted (hidden) or restored (shown).
-
-A deletion waits for this call. Its change is stored at its owner and its event comes in any case, so the answer may
-come before the record is written: as soon as every process gets the change from the log (index_cache.py).
-"""
+"""SetNodeVisibility: a note was deleted (hidden) or restored (shown)."""
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Coroutine
 from typing import Any
 
-from services.similarity_service.ports import LogEntry, Nodes, Records
+from services.similarity_service.ports import Nodes, Records
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.validation import check_ids
 from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
 from shared.ids import Clock
-from shared.resilience import foreground
 from shared.revisions import is_current, is_likely, version_unknown
 
 log = logging.getLogger(__name__)
@@ -42,21 +36,14 @@ class SetNodeVisibility:
         incarnation: int | None = None,
         *,
         probably_known: bool = False,
-        early: bool = False,
     ) -> bool:
         """Hide or show a note. False when a newer state is known.
 
         incarnation: None means the one that is known.
         probably_known: the record is read first, because an update that its condition refuses costs as much as a write.
-        early: return True as soon as every process gets the change from the log, and write the record afterwards.
         """
         check_ids(user_id, node_id=node_id)
-        write = partial(self._set, user_id, node_id, version, visible, incarnation, probably_known)
-        if early and incarnation:
-            entry = LogEntry(node_id, incarnation, 0, visible, pending=version)
-            task = self._start(self._set_early(user_id, entry, write))
-        else:
-            task = self._start(write())
+        task = self._start(self._set(user_id, node_id, version, visible, incarnation, probably_known))
         # A deletion waits for some milliseconds only. The work goes on when that time is over.
         return await asyncio.shield(task)
 
@@ -72,18 +59,16 @@ class SetNodeVisibility:
         version: int,
         visible: bool,
         incarnation: int | None,
-        *,
-        early: bool = False,
     ) -> bool:
         """The same for a call, whose caller may be wrong: the node service must know a version that is not likely.
 
-        Others are taken at once, since a deletion waits for this call. Should one be wrong, the next true state of the
-        note contradicts it, and the node service decides.
+        Others are taken at once, since a deletion may wait for this call. Should one be wrong, the next true state of
+        the note contradicts it, and the node service decides.
         FailedPrecondition (VERSION_UNKNOWN): the note never had it. Unavailable: the node service does not answer.
         """
         check_ids(user_id, node_id=node_id)
         if is_likely((incarnation or 0, version), self._clock.now_ms()):
-            return await self(user_id, node_id, version, visible, incarnation, early=early)
+            return await self(user_id, node_id, version, visible, incarnation)
         owners = await self._nodes.state(user_id, node_id)
         if owners is None:
             raise version_unknown(node_id)
@@ -109,17 +94,6 @@ class SetNodeVisibility:
                 extra={"error": repr(error)},
                 exc_info=None if known else error,
             )
-
-    async def _set_early(self, user_id: str, entry: LogEntry, write: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
-        if not await self._cache.publish_visibility(user_id, entry):
-            return await write()
-
-        async def write_afterwards() -> bool:
-            await foreground.answer_first()
-            return await write()
-
-        self._start(write_afterwards())
-        return True
 
     async def _set(
         self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None, probably_known: bool

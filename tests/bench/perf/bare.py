@@ -87,6 +87,13 @@ class _OneDay:
 
 
 class _Alone:
+    def announce(self, node: Summary) -> "_Alone":
+        return self
+
+    async def confirm(self, spent: float) -> None: ...
+
+    async def withdraw(self) -> None: ...
+
     async def set_visibility(self, node: Summary, spent: float) -> None: ...
 
 

@@ -14,7 +14,7 @@ from services.similarity_service.adapters.redis import RedisChangeLog
 from services.similarity_service.model.engine import codec
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.model.user_settings import SavedUserSettings, UserSettings
-from services.similarity_service.ports import LogEntry, LogGap, PendingRelink
+from services.similarity_service.ports import Announcement, LogEntry, LogGap, PendingRelink
 from shared.dynamo import Table
 from shared.errors import Unavailable
 from shared.ids import SystemClock
@@ -245,30 +245,36 @@ async def test_the_log_tells_in_order(log: Any, user: str) -> None:
     assert await log.tail(user) == news[2].position
 
 
-async def test_pending_visibilities_are_found_from_the_end_of_the_log(log: Any, user: str) -> None:
+async def test_announcements_are_found_from_the_end_of_the_log(log: Any, user: str) -> None:
     start = await log.tail(user)
-    hidden, shown = LogEntry("a", 7, 0, False, pending=2), LogEntry("a", 7, 0, True, pending=3)
-    await log.append(user, [LogEntry("a", 7, 1, True), hidden, LogEntry("b", 8, 1, True), shown])
+    hidden = LogEntry("a", 7, 0, False, announcement=Announcement("x:1", 2))
+    taken_back = LogEntry("a", 0, 0, True, announcement=Announcement("x:1", 2, withdrawn=True))
+    await log.append(user, [LogEntry("a", 7, 1, True), hidden, LogEntry("b", 8, 1, True), taken_back])
     entries = await log.since(user, start)
-    assert [(each.node_id, each.pending) for each in entries] == [("a", None), ("a", 2), ("b", None), ("a", 3)]
-    assert await log.pending_visibilities(user, await log.tail(user), 30.0) == [entries[1], entries[3]]
-    assert await log.pending_visibilities(user, entries[2].position, 30.0) == [entries[1]], "up to the position"
+    assert [(each.node_id, each.announcement) for each in entries] == [
+        ("a", None),
+        ("a", Announcement("x:1", 2)),
+        ("b", None),
+        ("a", Announcement("x:1", 2, withdrawn=True)),
+    ]
+    assert await log.announcements(user, await log.tail(user), 30.0) == [entries[1], entries[3]]
+    assert await log.announcements(user, entries[2].position, 30.0) == [entries[1]], "up to the position"
     await log.append(user, [LogEntry("c", 9, 1, True)])
-    assert await log.pending_visibilities(user, await log.tail(user), 30.0) == [entries[1], entries[3]]
+    assert await log.announcements(user, await log.tail(user), 30.0) == [entries[1], entries[3]]
 
 
-async def test_old_pending_visibilities_are_not_looked_for(redis: Redis, user: str) -> None:
+async def test_old_announcements_are_not_looked_for(redis: Redis, user: str) -> None:
     log, key = RedisChangeLog(redis), f"sim:{{{user}}}:log"
     for id in ("1000-0", "40000-0"):
-        await redis.call("XADD", key, id, "n", "a", "s", "7:0:0:f", "p", "2")
-    assert [each.position for each in await log.pending_visibilities(user, await log.tail(user), 30.0)] == ["40000-0/f"]
-    assert len(await log.pending_visibilities(user, await log.tail(user), 39.0)) == 2
+        await redis.call("XADD", key, id, "n", "a", "s", "7:0:0:f", "a", "2:0:x")
+    assert [each.position for each in await log.announcements(user, await log.tail(user), 30.0)] == ["40000-0/f"]
+    assert len(await log.announcements(user, await log.tail(user), 39.0)) == 2
 
 
-async def test_a_process_of_an_earlier_release_reads_a_pending_visibility_as_a_change(redis: Redis, user: str) -> None:
+async def test_a_process_of_an_earlier_release_reads_an_announcement_as_a_change(redis: Redis, user: str) -> None:
     """It looks at the fields n and s alone, s in four parts, and then reads the record."""
     log = RedisChangeLog(redis)
-    await log.append(user, [LogEntry("a", 7, 0, False, pending=2)])
+    await log.append(user, [LogEntry("a", 7, 0, False, announcement=Announcement("x", 2))])
     ((_, fields),) = await redis.call("XRANGE", f"sim:{{{user}}}:log", "-", "+")
     assert fields[:3] == [b"n", b"a", b"s"]
     assert fields[3].split(b":")[:3] == [b"7", b"0", b"0"]

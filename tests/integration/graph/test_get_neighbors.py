@@ -120,6 +120,33 @@ async def test_titles_come_in_one_call(graph: GraphService, nodes: FakeNodes, us
     assert [n.title for n in (await graph.page(user, "hub")).neighbors] == [""] * 5
 
 
+async def test_an_announced_deletion_hides_a_note_until_it_is_withdrawn(
+    graph: GraphService, replica: GraphService, user: str
+) -> None:
+    await star(graph, user)
+    for service in (graph, replica):
+        assert (await service.page(user, "hub")).total_degree == 5
+
+    async def hidden(expected: bool) -> None:
+        for service in (graph, replica):
+
+            async def as_expected(service: GraphService = service) -> bool:
+                return ("n1" not in await service.neighbors(user, "hub")) is expected
+
+            if service is graph:
+                assert await as_expected()
+            await until(as_expected, what="the invalidation")
+
+    assert await graph.announce(user, "n1", 2, "first")
+    await hidden(True)
+    assert not await graph.announce(user, "n1", 2, "first", withdraw=True)
+    await hidden(False)
+    assert await graph.announce(user, "n1", 2, "second")
+    assert await graph.hide(user, "n1", 2)
+    assert not await graph.announce(user, "n1", 2, "second", withdraw=True)
+    await hidden(True)
+
+
 async def test_hidden_notes_vanish_at_once_and_come_back(graph: GraphService, replica: GraphService, user: str) -> None:
     await star(graph, user)
     for service in (graph, replica):

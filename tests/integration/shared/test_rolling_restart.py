@@ -127,7 +127,8 @@ def test_the_policy_may_repeat_whatever_it_covers() -> None:
     """It can't see whether a call has a request_id: a method must be a read, have one, or be harmless to repeat."""
     harmless = {
         # They state what is to be, or go on from where they are; their .proto says so.
-        *("PurgeNode", "DetachNode", "RemoveNode", "EraseUser", "SetNodeVisibility", "WarmCache"),
+        *("PurgeNode", "DetachNode", "RemoveNode", "EraseUser", "SetNodeVisibility", "AnnounceNodeVisibility"),
+        "WarmCache",
         *("ReindexUser", "ReconcileUser", "ReplayEvents", "RenameNode"),
         # They only read.
         *("WatchEdges", "ExtractKeywords", "ExplainSimilarity", "SuggestLinks", "ExportUser"),

@@ -5,6 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,35 @@ async def test_what_one_replica_writes_the_other_answers(pair: list[SimilaritySe
     request = pb.SetNodeVisibilityRequest(user_id=user, node_id="a", version=2, visible=False)
     await one.stub.SetNodeVisibility(request)
     assert await two.search(user, "fern") == []
+
+
+async def test_what_is_announced_to_one_replica_the_other_answers(
+    pair: list[SimilarityService], peers: FakePeers
+) -> None:
+    user = fresh_user()
+    one, two = pair
+    note = peers.note(user, "a", "Ferns", "A fern grows by spores")
+    await one.hear(event_of(note))
+    change: Any = {"user_id": user, "node_id": "a", "version": 2, "incarnation": note.incarnation}
+
+    async def announce(announcement_id: str, *, withdraw: bool = False) -> bool:
+        request = pb.AnnounceNodeVisibilityRequest(**change, announcement_id=announcement_id, withdraw=withdraw)
+        return bool((await one.stub.AnnounceNodeVisibility(request)).announced)
+
+    async def shown() -> list[list[str]]:
+        return [await service.search(user, "fern") for service in pair]
+
+    assert await shown() == [["a"], ["a"]]
+    assert await announce("first")
+    assert await shown() == [[], []]
+    assert not await announce("first", withdraw=True)
+    assert await shown() == [["a"], ["a"]]
+    assert await announce("second")
+    await two.stub.SetNodeVisibility(pb.SetNodeVisibilityRequest(**change, visible=False))
+    assert await shown() == [[], []]
+    # What is stored is not withdrawn.
+    assert not await announce("second", withdraw=True)
+    assert await shown() == [[], []]
 
 
 async def test_no_user_ever_meets_anothers_notes(pair: list[SimilarityService], peers: FakePeers) -> None:

@@ -88,7 +88,14 @@ async def test_messages_are_converted_in_slices() -> None:
 
     unused: Any = None
     names = ("edges", "fast_path", "batch_get_neighbors", "get_subgraph", "find_shortest_path", "list_edges")
-    others = ("list_suppressed_edges", "get_graph_stats", "warm_cache", "watch_edges", "detach_node")
+    others = (
+        "list_suppressed_edges",
+        "get_graph_stats",
+        "warm_cache",
+        "watch_edges",
+        "detach_node",
+        "announce_node_visibility",
+    )
     creates: Any = Creates()
     servicer = GraphServicer(
         batch_create_edges=creates, set_node_visibility=unused, **dict.fromkeys((*names, *others), unused)

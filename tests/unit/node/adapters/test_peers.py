@@ -1,7 +1,8 @@
-"""How long a deletion waits for its peers."""
+"""What the peers get of a deletion, and how long it waits for them."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from services.node_service.adapters.peers import PeerVisibility
 from services.node_service.model import Summary
 from shared.errors import Unavailable
+from tests.support.clock import ManualClock
+from tests.support.node_fakes import CountingIds
 from tests.support.waiting import until, within
 
 # Whoever waits for so many seconds here has waited for something that must not be waited for.
@@ -16,20 +19,38 @@ FOR_EVER = 1e6
 
 
 class Stub:
-    """Stands for a peer, which answers as long as it is not busy."""
+    """Stands for a peer, which answers as long as it is not busy.
+
+    announced, set, withdrawn: what it was called for, the notes or (announcement_id, note). error: of all its calls.
+    announces: False, as without Redis.
+    """
 
     def __init__(self) -> None:
         self.called: list[str] = []
-        self.done: list[str] = []
+        self.set: list[str] = []
+        self.announced: dict[str, tuple[str, int, bool]] = {}
+        self.ended: list[str] = []
         self.free = asyncio.Event()
         self.free.set()
         self.error: Exception | None = None
+        self.announces = True
 
     async def SetNodeVisibility(self, request: Any, timeout: float) -> None:
-        assert request.answer_early, "a deletion waits only until readers see it"
+        await self._answer(request)
+        self.set.append(request.node_id)
+        self.ended.append(getattr(request, "announcement_id", ""))
+
+    async def AnnounceNodeVisibility(self, request: Any, timeout: float) -> Any:
+        await self._answer(request)
+        if request.withdraw:
+            self.announced.pop(request.announcement_id)
+        elif self.announces:
+            self.announced[request.announcement_id] = request.node_id, request.version, request.visible
+        return SimpleNamespace(announced=self.announces and not request.withdraw)
+
+    async def _answer(self, request: Any) -> None:
         self.called.append(request.node_id)
         await self.free.wait()
-        self.done.append(request.node_id)
         if self.error is not None:
             raise self.error
 
@@ -46,41 +67,137 @@ async def peers() -> AsyncIterator[dict[str, Stub]]:
         stub.free.set()
 
 
-async def test_both_peers_are_waited_for(peers: dict[str, Stub]) -> None:
-    await PeerVisibility(peers, budget_seconds=FOR_EVER).set_visibility(note("a"), 0)
-    assert [stub.done for stub in peers.values()] == [["a"], ["a"]]
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
 
 
-async def test_a_call_that_outlasts_the_budget_goes_on(peers: dict[str, Stub]) -> None:
-    visibility = PeerVisibility(peers, budget_seconds=FOR_EVER)
+@pytest.fixture
+async def visibility(peers: dict[str, Stub], clock: ManualClock) -> AsyncIterator[PeerVisibility]:
+    found = PeerVisibility(peers, CountingIds(), clock, budget_seconds=FOR_EVER)
+    yield found
+    for stub in peers.values():
+        stub.free.set()
+    await found.drain()
+
+
+async def test_both_peers_are_waited_for(peers: dict[str, Stub], visibility: PeerVisibility) -> None:
+    await visibility.set_visibility(note("a"), 0)
+    assert [stub.set for stub in peers.values()] == [["a"], ["a"]]
+
+
+async def test_a_call_that_outlasts_the_budget_goes_on(peers: dict[str, Stub], visibility: PeerVisibility) -> None:
     peers["graph"].free.clear()
     await visibility.set_visibility(note("a"), spent=FOR_EVER)
-    assert [stub.done for stub in peers.values()] == [[], ["a"]]
+    assert [stub.set for stub in peers.values()] == [[], ["a"]]
     peers["graph"].free.set()
     await visibility.drain()
-    assert peers["graph"].done == ["a"]
+    assert peers["graph"].set == ["a"]
 
 
-async def test_only_a_peer_that_is_not_late_is_waited_for(peers: dict[str, Stub]) -> None:
-    visibility = PeerVisibility(peers, budget_seconds=FOR_EVER)
+async def test_only_a_peer_that_is_not_late_is_waited_for(peers: dict[str, Stub], visibility: PeerVisibility) -> None:
     peers["graph"].free.clear()
     await visibility.set_visibility(note("a"), spent=FOR_EVER)
     async with within(10):
         await visibility.set_visibility(note("b"), spent=0)
     assert [stub.called for stub in peers.values()] == [["a", "b"], ["a", "b"]]
-    assert [stub.done for stub in peers.values()] == [[], ["a", "b"]]
+    assert [stub.set for stub in peers.values()] == [[], ["a", "b"]]
 
     peers["graph"].free.set()
     await visibility.drain()
     peers["graph"].free.clear()
     waiting = asyncio.create_task(visibility.set_visibility(note("c"), spent=0))
-    await until(lambda: peers["similarity"].done == ["a", "b", "c"])
+    await until(lambda: peers["similarity"].set == ["a", "b", "c"])
     assert not waiting.done(), "the peer is not late any more"
     peers["graph"].free.set()
     await waiting
 
 
-async def test_a_peer_that_fails_is_no_failure_of_the_deletion(peers: dict[str, Stub]) -> None:
+async def test_a_peer_that_fails_is_no_failure_of_the_deletion(
+    peers: dict[str, Stub], visibility: PeerVisibility
+) -> None:
     peers["graph"].error = Unavailable("away")
-    await PeerVisibility(peers, budget_seconds=FOR_EVER).set_visibility(note("a"), 0)
-    assert peers["similarity"].done == ["a"]
+    await visibility.set_visibility(note("a"), 0)
+    assert peers["similarity"].set == ["a"]
+
+
+async def test_what_is_announced_is_stored_after_the_answer(peers: dict[str, Stub], visibility: PeerVisibility) -> None:
+    announcement = visibility.announce(note("a"))
+    await until(lambda: all(stub.announced for stub in peers.values()))
+    assert [list(stub.announced.values()) for stub in peers.values()] == [[("a", 2, True)]] * 2
+    await announcement.confirm(0)
+    assert [stub.set for stub in peers.values()] == [[], []], "nobody waits for that"
+    await visibility.drain()
+    assert [stub.set for stub in peers.values()] == [["a"], ["a"]]
+    assert peers["graph"].ended == list(peers["graph"].announced), "graph ends it by its id"
+
+
+async def test_the_answer_waits_for_the_announcement(peers: dict[str, Stub], visibility: PeerVisibility) -> None:
+    peers["graph"].free.clear()
+    announcement = visibility.announce(note("a"))
+    await until(lambda: peers["similarity"].announced)
+    answer = asyncio.create_task(announcement.confirm(0))
+    await until(lambda: peers["similarity"].set == ["a"])
+    assert not answer.done()
+    peers["graph"].free.set()
+    await answer
+    assert peers["graph"].announced
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_is_not_announced_is_stored_before_the_answer(
+    peers: dict[str, Stub], visibility: PeerVisibility, fails: bool
+) -> None:
+    """It has no Redis, or is of an earlier release."""
+    graph = peers["graph"]
+    graph.announces = False
+    graph.error = Unavailable("away") if fails else None
+    announcement = visibility.announce(note("a"))
+    await until(lambda: peers["similarity"].announced)
+    graph.error = None
+    await announcement.confirm(0)
+    assert [stub.set for stub in peers.values()] == [["a"], []]
+
+
+async def test_what_was_announced_long_ago_is_stored_before_the_answer(
+    peers: dict[str, Stub], visibility: PeerVisibility, clock: ManualClock
+) -> None:
+    """The transaction has taken as long as the announcement lasts."""
+    announcement = visibility.announce(note("a"))
+    await until(lambda: all(stub.announced for stub in peers.values()))
+    await clock.advance(12)
+    await announcement.confirm(0)
+    assert [stub.set for stub in peers.values()] == [["a"], ["a"]]
+
+
+async def test_an_announcement_that_outlasts_the_budget_is_confirmed_when_it_is_made(
+    peers: dict[str, Stub], visibility: PeerVisibility
+) -> None:
+    peers["graph"].free.clear()
+    announcement = visibility.announce(note("a"))
+    async with within(10):
+        await announcement.confirm(spent=FOR_EVER)
+        await visibility.set_visibility(note("b"), spent=0)
+    peers["graph"].free.set()
+    await visibility.drain()
+    assert sorted(peers["graph"].set) == ["a", "b"]
+
+
+async def test_a_withdrawal_comes_after_the_announcement(peers: dict[str, Stub], visibility: PeerVisibility) -> None:
+    peers["graph"].free.clear()
+    announcement = visibility.announce(note("a"))
+    await until(lambda: peers["similarity"].announced)
+    withdrawal = asyncio.create_task(announcement.withdraw())
+    await until(lambda: not peers["similarity"].announced)
+    assert not withdrawal.done()
+    peers["graph"].free.set()
+    await withdrawal
+    assert [stub.called for stub in peers.values()] == [["a", "a"], ["a", "a"]]
+    assert not peers["graph"].announced
+
+
+async def test_nothing_is_withdrawn_that_was_not_announced(peers: dict[str, Stub], visibility: PeerVisibility) -> None:
+    peers["graph"].error = Unavailable("away")
+    announcement = visibility.announce(note("a"))
+    await announcement.withdraw()
+    assert [stub.called for stub in peers.values()] == [["a"], ["a", "a"]]

@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 
 from services.node_service.model import Cascade, Draft, NodeEventType, Summary, etag_of
+from services.node_service.ports import NodeWrite
 from services.node_service.usecases.create_node import create_node
 from services.node_service.usecases.delete_node import delete_node
 from services.node_service.usecases.restore_node import restore_node
 from services.node_service.usecases.update_node import update_node
-from shared.errors import Aborted, NotFound
+from shared.errors import Aborted, InvalidArgument, NotFound, Unavailable
 from shared.idempotent import IdempotentRequest
 from tests.support.node_fakes import World
 
@@ -69,6 +70,62 @@ async def test_a_repeated_delete_is_answered_as_the_first_even_after_a_restore(w
     await restore_node(world.notes, "u", "n", None)
     assert await delete_node(world.notes, "u", "n", etag_of(world.node.incarnation, 1), Cascade.EDGES, REQUEST) == first
     assert not world.node.deleted
+
+
+async def test_the_change_is_announced_while_it_is_written(world: World) -> None:
+    seen = []
+    world.store.before_commit = lambda write: seen.append(
+        (list(world.visibility.announced), list(world.visibility.calls))
+    )
+    await delete_node(world.notes, "u", "n", "", EDGES, None)
+    await restore_node(world.notes, "u", "n", None)
+    assert seen == [([("n", 2, True)], []), ([("n", 3, False)], [("n", 2, True)])]
+    assert world.visibility.calls == [("n", 2, True), ("n", 3, False)]
+    assert world.visibility.announced == world.visibility.withdrawn == []
+
+
+async def test_what_another_writer_prevented_is_withdrawn_and_announced_anew(world: World) -> None:
+    def update(write: NodeWrite) -> None:
+        world.store.before_commit = lambda write: None
+        world.store.notes["u", "n"] = replace(world.node, version=2)
+
+    world.store.before_commit = update
+    answer = await delete_node(world.notes, "u", "n", "", EDGES, None)
+    assert answer.version == 3
+    assert world.visibility.withdrawn == [("n", 2, True)]
+    assert world.visibility.calls == [("n", 3, True)]
+    assert world.visibility.announced == []
+
+
+async def test_a_refused_deletion_is_withdrawn(world: World) -> None:
+    world.store.cached["u", "n"] = replace(world.node, version=9)  # an entry that no longer holds
+    with pytest.raises(Aborted):
+        await delete_node(world.notes, "u", "n", etag_of(world.node.incarnation, 9), EDGES, None)
+    assert world.visibility.withdrawn == [("n", 10, True)]
+    assert world.visibility.announced == world.visibility.calls == []
+
+
+async def test_a_deletion_that_had_been_carried_out_withdraws_what_it_announced(world: World) -> None:
+    """The answer is that of the first call, of an older version."""
+    first = await delete_node(world.notes, "u", "n", "", EDGES, REQUEST)
+    await restore_node(world.notes, "u", "n", None)
+    assert await delete_node(world.notes, "u", "n", "", EDGES, REQUEST) == first
+    assert world.visibility.withdrawn == [("n", 4, True)]
+    assert world.visibility.announced == []
+
+
+async def test_a_write_that_fails_for_certain_is_withdrawn(world: World) -> None:
+    world.store.failing = {"n": InvalidArgument("an item of DynamoDB is too large")}
+    with pytest.raises(InvalidArgument):
+        await delete_node(world.notes, "u", "n", "", EDGES, None)
+    assert (world.visibility.announced, world.visibility.withdrawn) == ([], [("n", 2, True)])
+
+
+async def test_a_write_whose_outcome_is_unknown_leaves_the_announcement_to_its_end(world: World) -> None:
+    world.store.failing = {"n": Unavailable("DynamoDB does not answer")}
+    with pytest.raises(Unavailable):
+        await delete_node(world.notes, "u", "n", "", EDGES, None)
+    assert (world.visibility.announced, world.visibility.withdrawn) == ([("n", 2, True)], [])
 
 
 async def test_a_cached_note_is_deleted_and_restored_without_a_read(world: World) -> None:

@@ -1,0 +1,236 @@
+"""Changes of visibility are announced before they are stored, and every process has them from then on."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.usecases.announce_node_visibility import AnnounceNodeVisibility
+from services.similarity_service.usecases.extract_keywords import ExtractKeywords
+from services.similarity_service.usecases.index_cache import ANNOUNCED_SECONDS, IndexCache
+from services.similarity_service.usecases.record_changes import RecordChanges
+from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
+from shared.errors import NotFound
+from tests.support.clock import ManualClock
+from tests.support.similarity_fakes import FakeLog, FakeRecords, note
+
+U = "u"
+# The incarnation of the note "a", whose text has version 1.
+BORN = 7
+
+
+def ids(index: UserIndex) -> list[str]:
+    return sorted(index.ids())
+
+
+class Purged:
+    """The node service knows nothing of the note any more, so what is stored stays."""
+
+    async def state(self, user_id: str, node_id: str) -> None:
+        return None
+
+
+class World:
+    """The process that is called, another one, and one that loads its index anew at each query."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.records = FakeRecords()
+        self.log = FakeLog()
+        self.one, self.two = self.cache(), self.cache()
+        changes = RecordChanges(self.records, self.one)
+        nodes: Any = Purged()
+        self.set_visibility = SetNodeVisibility(self.records, changes, self.one, nodes, self.clock)
+        self.announcements = AnnounceNodeVisibility(self.one, self.clock)
+
+    def cache(self) -> IndexCache:
+        return IndexCache(self.records, self.log, self.clock, max_bytes=1 << 30)
+
+    async def write(self, node_id: str, version: int = 1) -> None:
+        changes = RecordChanges(self.records, self.two)
+        text = note(node_id, node_id, f"some text {version}", version=version, incarnation=BORN)
+        await changes.change(U, node_id, lambda old: old.written(text))
+
+    async def announce(self, version: int, visible: bool, announcement_id: str = "x") -> bool:
+        return await self.announcements.announce(U, "a", version, visible, BORN, announcement_id)
+
+    async def withdraw(self, version: int, announcement_id: str = "x") -> None:
+        await self.announcements.withdraw(U, "a", version, announcement_id)
+
+    async def set(self, version: int, visible: bool, **how: Any) -> bool:
+        return await self.set_visibility(U, "a", version, visible, BORN, **how)
+
+    async def shown(self) -> list[list[str]]:
+        return [await cache.query(U, ids) for cache in (self.one, self.two, self.cache())]
+
+    async def state(self) -> tuple[bool, int]:
+        stored = await self.records.get(U, "a")
+        return stored.visible, stored.state_version
+
+
+@pytest.fixture
+async def world() -> World:
+    world = World()
+    await world.write("a")
+    await world.write("b")
+    assert await world.shown() == [["a", "b"]] * 3
+    return world
+
+
+async def test_a_deletion_is_seen_everywhere_before_it_is_stored(world: World) -> None:
+    assert await world.announce(2, False)
+    assert await world.state() == (True, 1)
+    assert await world.shown() == [["b"]] * 3
+    with pytest.raises(NotFound):
+        await ExtractKeywords(world.two)(U, "a", "", "", 3)
+    assert await world.set(2, False)
+    assert await world.state() == (False, 2)
+    assert await world.shown() == [["b"]] * 3
+
+
+async def test_a_restore_is_seen_everywhere_before_it_is_stored(world: World) -> None:
+    assert await world.set(2, False)
+    assert await world.shown() == [["b"]] * 3
+    assert await world.announce(3, True)
+    assert await world.state() == (False, 2)
+    assert await world.shown() == [["a", "b"]] * 3
+    assert await ExtractKeywords(world.two)(U, "a", "", "", 3)
+    assert await world.set(3, True)
+    assert await world.state() == (True, 3)
+    assert await world.shown() == [["a", "b"]] * 3
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_what_is_withdrawn_is_seen_as_before(world: World, seen: bool) -> None:
+    assert await world.announce(2, False)
+    if seen:
+        assert await world.shown() == [["b"]] * 3
+    await world.withdraw(2)
+    assert await world.shown() == [["a", "b"]] * 3
+    await world.clock.advance(ANNOUNCED_SECONDS + 1)
+    assert await world.shown() == [["a", "b"]] * 3
+    assert await world.set(2, False)
+    assert await world.announce(3, True)
+    if seen:
+        assert await world.shown() == [["a", "b"]] * 3
+    await world.withdraw(3)
+    assert await world.shown() == [["b"]] * 3
+
+
+async def test_a_withdrawal_ends_no_other_announcement(world: World) -> None:
+    """Two processes of the node service delete the note at the same time. One loses and withdraws."""
+    assert await world.announce(2, False, "winner")
+    assert await world.announce(2, False, "loser")
+    await world.withdraw(2, "loser")
+    assert await world.shown() == [["b"]] * 3
+    assert await world.announce(3, True, "restore")
+    assert await world.shown() == [["a", "b"]] * 3
+    await world.withdraw(3, "restore")
+    assert await world.shown() == [["b"]] * 3, "the deletion is still announced"
+
+
+@pytest.mark.parametrize("order", [(2, 3, 4), (4, 3, 2), (3, 4, 2)])
+async def test_the_latest_version_counts_in_any_order(world: World, order: Sequence[int]) -> None:
+    """Deleted (2), restored (3), deleted (4)."""
+    for called, version in enumerate(order, 1):
+        assert await world.announce(version, version == 3, f"x{version}")
+        hidden = max(order[:called]) != 3
+        assert await world.shown() == [["b"] if hidden else ["a", "b"]] * 3
+    for version in order:
+        await world.set(version, version == 3)
+        assert await world.shown() == [["b"]] * 3
+    assert await world.state() == (False, 4)
+
+
+async def test_an_announcement_loses_against_what_is_stored(world: World) -> None:
+    await world.set(2, False)
+    await world.set(3, True)
+    for version in (2, 3):
+        assert await world.announce(version, False, f"x{version}")
+        assert await world.shown() == [["a", "b"]] * 3
+
+
+async def test_a_late_text_does_not_show_a_note_whose_deletion_is_announced(world: World) -> None:
+    assert await world.announce(3, False)
+    assert await world.shown() == [["b"]] * 3
+    await world.write("a", version=2)  # its event comes late
+    assert await world.shown() == [["b"]] * 3
+
+
+async def test_an_announcement_and_a_late_text_that_are_read_together(world: World) -> None:
+    assert await world.announce(3, False)
+    await world.write("a", version=2)
+    assert await world.shown() == [["b"]] * 3
+
+
+async def test_an_update_that_came_first_shows_the_note(world: World) -> None:
+    """A deletion was announced over a version that had been replaced, and its process died."""
+    assert await world.announce(2, False)
+    assert await world.shown() == [["b"]] * 3
+    await world.write("a", version=2)
+    assert await world.shown() == [["a", "b"]] * 3
+
+
+async def test_the_event_stores_what_nobody_has_confirmed(world: World) -> None:
+    """The node service died after its transaction."""
+    assert await world.announce(2, False)
+    assert await world.shown() == [["b"]] * 3
+    assert await world.set(2, False, probably_known=True)
+    assert await world.state() == (False, 2)
+    await world.clock.advance(ANNOUNCED_SECONDS + 1)
+    assert await world.shown() == [["b"]] * 3
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_an_announcement_that_nobody_ends_is_void_in_every_process(world: World, deleted: bool) -> None:
+    """The node service died before its transaction. Nothing else happens to the note."""
+    if deleted:
+        assert await world.set(2, False)
+    before = await world.shown()
+    assert await world.announce(3, deleted)
+    assert await world.shown() != before
+    await world.clock.advance(ANNOUNCED_SECONDS - 1)
+    assert await world.shown() != before
+    await world.clock.advance(2)
+    assert [await cache.query(U, ids) for cache in (world.one, world.two)] == before[:2]
+
+
+async def test_a_load_that_began_before_the_call_has_it(world: World) -> None:
+    reading, go = asyncio.Event(), asyncio.Event()
+
+    class Slow(IndexCache):
+        async def _apply_announcements(self, *args: Any) -> None:
+            reading.set()
+            await go.wait()
+            await super()._apply_announcements(*args)
+
+    slow = Slow(world.records, world.log, world.clock, max_bytes=1 << 30)
+    query = asyncio.create_task(slow.query(U, ids))
+    await reading.wait()
+    assert await world.announce(2, False)
+    go.set()
+    await query  # it began before the call
+    assert await slow.query(U, ids) == ["b"]
+
+
+async def test_a_comparison_with_the_records_keeps_what_is_announced(world: World) -> None:
+    assert await world.announce(2, False)
+    for cache in (world.one, world.two):
+        cache.mark_all_stale()  # the connection broke: announcements are read again
+    assert await world.shown() == [["b"]] * 3
+
+
+async def test_without_the_log_nothing_is_announced(world: World) -> None:
+    world.log.down = True
+    assert not await world.announce(2, False)
+    await world.withdraw(2)
+    world.log.down = False
+    assert await world.shown() == [["a", "b"]] * 3
+
+
+async def test_a_version_that_is_not_likely_is_not_announced(world: World) -> None:
+    born = world.clock.now_ms()
+    assert not await world.announcements.announce(U, "a", 1_000, False, born, "x")
+    assert await world.shown() == [["a", "b"]] * 3
