@@ -199,6 +199,22 @@ async def test_a_restored_note_is_back_with_everything(library: Client) -> None:
     await until(cancelled, what="the deletion being cancelled")
 
 
+async def test_a_deletion_that_is_not_written_hides_nothing(library: Client) -> None:
+    """It was carried out before under its request_id, so its transaction is refused after it was announced."""
+    node_id, query = "deadlock", "deadlock"
+    friend = min(await library.neighbor_ids(node_id))
+    request = node_pb2.DeleteNodeRequest(user_id=library.user, node_id=node_id, request_id="delete-deadlock")
+    await library.node.DeleteNode(request)
+    await library.node.RestoreNode(node_pb2.RestoreNodeRequest(user_id=library.user, node_id=node_id))
+    await library.node.DeleteNode(request)
+
+    async def shown() -> bool:
+        return node_id in await library.neighbor_ids(friend) and node_id in await found_by(library, query)
+
+    await until(shown, seconds=_AT_ONCE, what="the note being shown")
+    assert await library.is_there(node_id)
+
+
 async def test_nothing_of_one_user_is_seen_by_another(library: Client, client: Client) -> None:
     assert not await client.is_there("compiler")
     assert not await client.neighbor_ids("compiler")

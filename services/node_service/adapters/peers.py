@@ -11,6 +11,7 @@ from protos.graph.v1 import graph_pb2
 from protos.similarity.v1 import similarity_pb2
 from services.node_service.model import Summary
 from shared.errors import Brain2Error
+from shared.grpc import deadline
 from shared.ids import Clock, IdFactory
 from shared.resilience import foreground
 
@@ -74,8 +75,8 @@ class PeerVisibility:
             call.add_done_callback(partial(self._no_longer_late, awaited[call]))
 
     def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-        """Run a call that may go on without the deletion."""
-        call = asyncio.create_task(work)
+        """Run a call that may go on without the deletion, and is not limited by its deadline."""
+        call = asyncio.create_task(_without_deadline(work))
         self._running.add(call)
         call.add_done_callback(self._ended)
         return call
@@ -144,6 +145,11 @@ class PeerAnnouncement:
     async def _withdraw(self, name: str) -> None:
         if await self._calls[name]:
             await self._announce(name, withdraw=True)
+
+
+async def _without_deadline(work: Coroutine[Any, Any, T]) -> T:
+    deadline.current.set(None)  # in the context of this task alone
+    return await work
 
 
 def _state(node: Summary) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from services.node_service.adapters.peers import PeerVisibility
 from services.node_service.model import Summary
 from shared.errors import Unavailable
+from shared.grpc import deadline
 from tests.support.clock import ManualClock
 from tests.support.node_fakes import CountingIds
 from tests.support.waiting import until, within
@@ -21,12 +22,14 @@ FOR_EVER = 1e6
 class Stub:
     """Stands for a peer, which answers as long as it is not busy.
 
-    announced, set, withdrawn: what it was called for, the notes or (announcement_id, note). error: of all its calls.
+    called: the notes of all calls, and remaining: what the call that caused them had left. set: the notes that were
+    set, and ended: the ids that came along. announced: what its readers see, by announcement_id. error: of all calls.
     announces: False, as without Redis.
     """
 
     def __init__(self) -> None:
         self.called: list[str] = []
+        self.remaining: list[float | None] = []
         self.set: list[str] = []
         self.announced: dict[str, tuple[str, int, bool]] = {}
         self.ended: list[str] = []
@@ -50,6 +53,7 @@ class Stub:
 
     async def _answer(self, request: Any) -> None:
         self.called.append(request.node_id)
+        self.remaining.append(deadline.remaining())
         await self.free.wait()
         if self.error is not None:
             raise self.error
@@ -194,6 +198,26 @@ async def test_a_withdrawal_comes_after_the_announcement(peers: dict[str, Stub],
     await withdrawal
     assert [stub.called for stub in peers.values()] == [["a", "a"], ["a", "a"]]
     assert not peers["graph"].announced
+
+
+async def test_the_deadline_of_the_deletion_does_not_end_what_follows_it(
+    peers: dict[str, Stub], visibility: PeerVisibility
+) -> None:
+    """Otherwise a note whose deletion was refused at the last moment would be hidden until the announcement ends."""
+
+    class Ending:
+        def time_remaining(self) -> float:
+            return 0.0
+
+    before = deadline.current.set(Ending())
+    try:
+        await visibility.announce(note("a")).withdraw()
+        await visibility.announce(note("b")).confirm(0)
+    finally:
+        deadline.current.reset(before)
+    await visibility.drain()
+    assert [stub.called for stub in peers.values()] == [["a", "a", "b", "b"]] * 2
+    assert [set(stub.remaining) for stub in peers.values()] == [{None}, {None}]
 
 
 async def test_nothing_is_withdrawn_that_was_not_announced(peers: dict[str, Stub], visibility: PeerVisibility) -> None:
