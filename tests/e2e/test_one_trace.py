@@ -100,6 +100,8 @@ async def test_a_delete_reaches_all_four_services_under_one_trace(stack: Stack, 
         trace_id,
         {
             ("node", "NodeService/DeleteNode"),
+            ("graph", "GraphService/AnnounceNodeVisibility"),
+            ("similarity", "SimilarityService/AnnounceNodeVisibility"),
             ("graph", "GraphService/SetNodeVisibility"),
             ("similarity", "process node.deleted"),
             ("cleanup", "process node.deleted"),

@@ -20,7 +20,7 @@ from services.graph_service.adapters.scripts import SOURCES
 from services.graph_service.app import Components, assemble
 from services.graph_service.config import GraphConfig
 from services.graph_service.convert import WireCodec
-from services.graph_service.ports import Invalidation, JournalEntry, Lease, PackedList, VisibilityRecord, Write
+from services.graph_service.ports import Invalidation, Lease, PackedList, VisibilityRecord, Write
 from services.graph_service.usecases.limits import Limits
 from shared import config
 from shared.aws import Aws
@@ -40,14 +40,10 @@ class Died(Exception):
 
 
 class Gate:
-    """Armed, it stops the next one who comes until open().
+    """Armed, it stops the next one who comes until open()."""
 
-    fatal: the process dies there.
-    """
-
-    def __init__(self, *, armed: bool = False, fatal: bool = False) -> None:
+    def __init__(self, *, armed: bool = False) -> None:
         self.armed = armed
-        self.fatal = fatal
         self.reached = asyncio.Event()
         self._go = asyncio.Event()
 
@@ -56,10 +52,6 @@ class Gate:
             self.armed = False
             self.reached.set()
             await self._go.wait()
-
-    @property
-    def opened(self) -> bool:
-        return self._go.is_set()
 
     def open(self) -> None:
         self.armed = False
@@ -80,7 +72,6 @@ class Hand:
     fill_gate: Gate | None = None
     read_gate: Gate | None = None
     commit_gate: Gate | None = None
-    visibility_gate: Gate | None = None
     fate: str = ""
 
 
@@ -164,7 +155,7 @@ class HandledLists(RedisLists):
 
 
 class HandledStore(DynamoEdgeStore):
-    """A commit may wait, and its answer may be lost. The process may die before it stores a visibility."""
+    """A commit may wait, and its answer may be lost."""
 
     hand: Hand
 
@@ -176,14 +167,6 @@ class HandledStore(DynamoEdgeStore):
         if self.hand.fate == "lost":
             self.hand.fate = ""
             raise Unavailable("the answer got lost")
-
-    async def set_visibility(self, user_id: str, record: VisibilityRecord, journal: JournalEntry | None) -> bool:
-        gate, self.hand.visibility_gate = self.hand.visibility_gate, None
-        if gate is not None:
-            await gate.passed()
-            if gate.fatal:
-                raise Died
-        return await super().set_visibility(user_id, record, journal)
 
 
 class NoOutbox:
