@@ -201,9 +201,9 @@ async def test_a_restored_note_is_back_with_everything(library: Client) -> None:
 
 async def test_a_deletion_that_is_not_written_hides_nothing(library: Client) -> None:
     """It was carried out before under its request_id, so its transaction is refused after it was announced."""
-    node_id, query = "deadlock", "deadlock"
-    friend = min(await library.neighbor_ids(node_id))
-    request = node_pb2.DeleteNodeRequest(user_id=library.user, node_id=node_id, request_id="delete-deadlock")
+    node_id, query = "interrupt", "interrupt"
+    friend = min(await until(lambda: library.neighbor_ids(node_id), what="its links"))
+    request = node_pb2.DeleteNodeRequest(user_id=library.user, node_id=node_id, request_id="delete-interrupt")
     await library.node.DeleteNode(request)
     await library.node.RestoreNode(node_pb2.RestoreNodeRequest(user_id=library.user, node_id=node_id))
     await library.node.DeleteNode(request)
