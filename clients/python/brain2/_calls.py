@@ -192,8 +192,12 @@ class Calls:
             path, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
         )
         while True:
+            metadata = await self._metadata()
+            if (left := ends - monotonic()) <= 0:
+                # gRPC would send it, and a quick answer would come before the deadline is noticed.
+                raise DeadlineExceeded("no time is left for the call", reason="DEADLINE_EXCEEDED")
             try:
-                return await method(request, timeout=max(ends - monotonic(), 0.0), metadata=await self._metadata())
+                return await method(request, timeout=left, metadata=metadata)
             except grpc.aio.AioRpcError as failure:
                 error = from_rpc(failure)
             except asyncio.CancelledError:
