@@ -82,6 +82,8 @@ class RelinkLeases:
             entries = await self._store.of_user(lease.user_id)
             if any(each.owner == self._owner and each.added for each in entries):
                 await self._collect(lease)
+                if lease.since_ms == math.inf:
+                    return True  # it was taken over, or the user was erased, since it was read
             mine = PendingRelink(lease.user_id, self._owner, int(lease.since_ms), 0, _ids({*node_ids, *lease.added}))
             theirs = self._chosen(mine, entries)
             if theirs is None or not await self._store.hand_over(mine, theirs, self._clock.now_ms()):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.similarity_service.ports import Related
+from services.similarity_service.ports import PendingRelink, Related
 from services.similarity_service.usecases import relink_leases
 from shared.errors import Unavailable
 from tests.support.similarity_world import U, World, burst, links_of
@@ -364,3 +364,21 @@ async def test_in_a_long_burst_the_owner_collects_what_others_add() -> None:
         most = max(most, len(world.pending_relinks.items[U, "p0"].added))
     assert 1 < most < 25
     assert one.relinker.pending > 20
+
+
+async def test_an_entry_that_is_taken_over_while_its_owner_looks_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(2)
+    one, two = world.processes
+    first, second = burst(2)
+    await one.hear(first)
+    await two.hear(second)  # it adds its note to the entry
+    of_user = world.pending_relinks.of_user
+
+    async def and_then_it_is_gone(user_id: str) -> Sequence[PendingRelink]:
+        found = await of_user(user_id)
+        world.pending_relinks.items.clear()
+        return found
+
+    monkeypatch.setattr(world.pending_relinks, "of_user", and_then_it_is_gone)
+    await world.relink()
+    assert world.graph.pairs(U) == await links_of([first, second])
