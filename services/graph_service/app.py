@@ -229,7 +229,7 @@ def assemble(
         watch_edges=WatchEdges(feed, cache),
         detach_node=detach_node,
         set_node_visibility=visibility,
-        announce_node_visibility=AnnounceNodeVisibility(cache, lookup, clock),
+        announce_node_visibility=AnnounceNodeVisibility(committer, clock),
     )
     return Components(
         servicer=servicer,

@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import monotonic
-from weakref import WeakKeyDictionary
+
+from shared.resilience.loops import PerLoop
 
 # How long a step waits for running calls at most.
 _MOST_SECONDS = 0.01
@@ -54,6 +55,13 @@ class _Turns:
         lately = any(now - latest() < _LATELY_SECONDS for _, latest in self.calls)
         return max(self._next - now, 0.0) if lately else 0.0
 
+    async def quiet(self, seconds: float, poll: float) -> None:
+        """Wait until no such calls run, for so long at most. poll: how often to look, in seconds."""
+        ends = monotonic() + seconds
+        # Calls set no event when they end, because that would cost each of them.
+        while self.running() and monotonic() < ends:  # noqa: ASYNC110
+            await asyncio.sleep(poll)
+
     def begin(self) -> None:
         """A step begins. What else the loop does in the same pass counts as a part of it."""
         self._began = monotonic()
@@ -65,15 +73,7 @@ class _Turns:
         self._next = now + min(max(now - self._began, _REST_SECONDS), _LONGEST_REST_SECONDS)
 
 
-_turns: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns]" = WeakKeyDictionary()
-
-
-def _of_loop() -> _Turns:
-    loop = asyncio.get_running_loop()
-    found = _turns.get(loop)
-    if found is None:
-        found = _turns[loop] = _Turns()
-    return found
+_of_loop = PerLoop(_Turns)
 
 
 def watch(calls: Callable[[], int], latest: Callable[[], float] = lambda: 0.0) -> Callable[[], None]:
@@ -115,11 +115,8 @@ def stands_back() -> bool:
 
 async def gap() -> None:
     """Let other tasks run, and wait until the running calls have ended, for 3 ms at most."""
-    turns = _of_loop()
     await asyncio.sleep(0)
-    ends = monotonic() + _GAP_SECONDS
-    while turns.running() and monotonic() < ends:  # noqa: ASYNC110 - see turn()
-        await asyncio.sleep(_GAP_POLL_SECONDS)
+    await _of_loop().quiet(_GAP_SECONDS, _GAP_POLL_SECONDS)
 
 
 async def turn() -> None:
@@ -133,10 +130,7 @@ async def turn() -> None:
         await asyncio.sleep(0)
         if rest := turns.rest():
             await asyncio.sleep(rest)
-        ends = monotonic() + _MOST_SECONDS
-        # Calls set no event when they end, because that would cost each of them.
-        while turns.running() and monotonic() < ends:  # noqa: ASYNC110
-            await asyncio.sleep(_POLL_SECONDS)
+        await turns.quiet(_MOST_SECONDS, _POLL_SECONDS)
         turns.begin()
 
 

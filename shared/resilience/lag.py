@@ -5,7 +5,8 @@ A timer of each loop notes by how much it is called too late.
 """
 
 import asyncio
-from weakref import WeakKeyDictionary
+
+from shared.resilience.loops import PerLoop
 
 _PERIOD = 0.05
 # Timers are always a little late.
@@ -15,7 +16,8 @@ _TOLERATED = 0.01
 class _Timer:
     """Adds up by how many seconds the loop was late."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
         self.late = 0.0
         self._due = loop.time() + _PERIOD
         loop.call_at(self._due, self._called)
@@ -29,16 +31,12 @@ class _Timer:
         loop.call_at(self._due, self._called)
 
 
-_timers: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Timer]" = WeakKeyDictionary()
+_timer = PerLoop(_Timer)
 
 
 def lateness() -> float:
     """By how many seconds the running loop was late in all, since this was first asked; 0 outside a loop."""
     try:
-        loop = asyncio.get_running_loop()
+        return _timer().late
     except RuntimeError:
         return 0.0
-    timer = _timers.get(loop)
-    if timer is None:
-        timer = _timers[loop] = _Timer(loop)
-    return timer.late

@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import TypeVar
-from weakref import WeakKeyDictionary
 
 from shared.resilience import foreground
+from shared.resilience.loops import PerLoop
 
 V = TypeVar("V")
 R = TypeVar("R")
@@ -42,15 +42,7 @@ class _Pass:
         self._ends = None
 
 
-_passes: "WeakKeyDictionary[asyncio.AbstractEventLoop, _Pass]" = WeakKeyDictionary()
-
-
-def _current() -> _Pass:
-    loop = asyncio.get_running_loop()
-    found = _passes.get(loop)
-    if found is None:
-        found = _passes[loop] = _Pass()
-    return found
+_current = PerLoop(_Pass)
 
 
 class Slices:

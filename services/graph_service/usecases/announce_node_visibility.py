@@ -6,10 +6,9 @@ Nothing else has it: no process, no stored list. So it ends by itself, everywher
 
 from dataclasses import dataclass
 
-from services.graph_service.ports import HIDDEN, Invalidation, ListCache, VisibilityRecord
-from services.graph_service.usecases.list_lookup import ListLookup
+from services.graph_service.ports import HIDDEN, Invalidation, VisibilityRecord
+from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.validation import check_node
-from shared.errors import Unavailable
 from shared.ids import Clock
 from shared.revisions import is_likely
 
@@ -18,8 +17,7 @@ from shared.revisions import is_likely
 class AnnounceNodeVisibility:
     """SetNodeVisibility with the same announcement_id stores the change and ends the announcement."""
 
-    cache: ListCache
-    lookup: ListLookup
+    committer: Committer
     clock: Clock
 
     async def announce(
@@ -34,24 +32,17 @@ class AnnounceNodeVisibility:
         if not is_likely((incarnation, version), self.clock.now_ms()):
             return False
         record = VisibilityRecord(node_id, version, not visible, incarnation)
-        hidden_set = Invalidation(user_id, ((HIDDEN, node_id),))
-        announced = True
-        try:
-            await self.cache.begin(hidden_set, writer_of(announcement_id), record)
-        except Unavailable:
-            announced = False
-        self.lookup.invalidate(user_id, hidden_set.node_ids)
-        return announced
+        return await self.committer.begin(hidden_set(user_id, node_id), writer_of(announcement_id), record)
 
     async def withdraw(self, user_id: str, node_id: str, announcement_id: str) -> None:
         """End this announcement, and no other one: nothing was written. Without Redis it ends by itself."""
         check_node(user_id, node_id)
-        hidden_set = Invalidation(user_id, ((HIDDEN, node_id),))
-        try:
-            await self.cache.finish(hidden_set, writer_of(announcement_id))
-        except Unavailable:
-            pass
-        self.lookup.invalidate(user_id, hidden_set.node_ids)
+        await self.committer.undo(hidden_set(user_id, node_id), writer_of(announcement_id))
+
+
+def hidden_set(user_id: str, node_id: str, feed: tuple[bytes, ...] = ()) -> Invalidation:
+    """The list entry of a note in the hidden set."""
+    return Invalidation(user_id, ((HIDDEN, node_id),), feed)
 
 
 def writer_of(announcement_id: str) -> str:

@@ -26,6 +26,7 @@ from services.graph_service.ports import (
 from services.graph_service.usecases.list_lookup import ListLookup
 from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
 from shared.ids import Clock, IdFactory
+from shared.resilience.background import BackgroundTasks
 from shared.resilience.slices import in_slices
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class Committer:
         self._ids = ids
         self._clock = clock
         self._commit_seconds = commit_seconds
-        self._running: set[asyncio.Task[object]] = set()
+        self._running = BackgroundTasks()
 
     async def commit_edges(self, write: Write, keys: Iterable[EdgeKey] = ()) -> Token:
         """Commit a write of edges. keys: edges to invalidate besides the changed ones. Raises as EdgeStore.commit."""
@@ -82,8 +83,7 @@ class Committer:
         writer: the name of a pending write that has begun, and ends with this one; "" = none has.
         DeadlineExceeded: the commit took too long, and may still be done. Otherwise raises as `commit`.
         """
-        task = asyncio.create_task(self._run(invalidation, commit, visibility, writer or self._ids.new_id()))
-        self._track(task)
+        task = self._running.start(self._run(invalidation, commit, visibility, writer or self._ids.new_id()))
         try:
             # Not shield(), which reads no exception of a task whose caller has gone: asyncio would log a traceback.
             await asyncio.wait((task,))
@@ -91,6 +91,27 @@ class Committer:
             task.add_done_callback(_log_failure)
             raise
         return task.result()
+
+    async def begin(self, invalidation: Invalidation, writer: str, visibility: VisibilityRecord | None = None) -> bool:
+        """Make the lists unusable in every process, and let readers see the visibility. Whether Redis did it.
+
+        writer: the name of the pending write.
+        """
+        begun = True
+        try:
+            await self._cache.begin(invalidation, writer, visibility)
+        except Unavailable:
+            begun = False
+        self._lookup.invalidate(invalidation.user_id, invalidation.node_ids)
+        return begun
+
+    async def undo(self, invalidation: Invalidation, writer: str) -> None:
+        """Nothing was written: remove the pending write, and add nothing to the feed."""
+        try:
+            await self._cache.finish(replace(invalidation, feed=()), writer)
+        except Unavailable:
+            pass  # the pending write expires
+        self._lookup.invalidate(invalidation.user_id, invalidation.node_ids)
 
     async def renew_token(self, user_id: str, keys: Iterable[EdgeKey]) -> Token:
         """Invalidate the lists of a write that was committed before, and return a token for it.
@@ -101,8 +122,7 @@ class Committer:
 
     async def drain(self) -> None:
         """Wait for the writes that run."""
-        while self._running:
-            await asyncio.wait(tuple(self._running))
+        await self._running.drain()
 
     async def _run(
         self,
@@ -111,12 +131,8 @@ class Committer:
         visibility: VisibilityRecord | None,
         writer: str,
     ) -> tuple[T, Token]:
-        journal: JournalEntry | None = None
-        try:
-            await self._cache.begin(invalidation, writer, visibility)
-        except Unavailable:
-            journal = JournalEntry(writer, invalidation)
-        self._lookup.invalidate(invalidation.user_id, invalidation.node_ids)
+        begun = await self.begin(invalidation, writer, visibility)
+        journal = None if begun else JournalEntry(writer, invalidation)
         try:
             async with asyncio.timeout(self._commit_seconds):
                 result = await commit(journal)
@@ -127,23 +143,16 @@ class Committer:
             raise
         except (Brain2Error, WriteRejected):
             if journal is None:
-                await self._undo(invalidation, writer)
+                await self.undo(invalidation, writer)
             raise
         return result, await self._finish(invalidation, writer, in_journal=journal is not None)
-
-    async def _undo(self, invalidation: Invalidation, writer: str) -> None:
-        """Nothing was written: remove the pending write, and add nothing to the feed."""
-        try:
-            await self._cache.finish(replace(invalidation, feed=()), writer)
-        except Unavailable:
-            pass  # the pending write expires
 
     async def _finish(self, invalidation: Invalidation, writer: str, *, in_journal: bool) -> Token:
         stamp, space = 0, self._cache.space
         try:
             stamp = await self._cache.finish(invalidation, writer)
             if in_journal:
-                self._track(asyncio.create_task(self._delete_journal_entry(JournalEntry(writer, invalidation))))
+                self._running.start(self._delete_journal_entry(JournalEntry(writer, invalidation)))
         except Unavailable:
             if not in_journal:
                 await self._add_journal_entry(JournalEntry(writer, invalidation))
@@ -165,10 +174,6 @@ class Committer:
             await self._store.delete_journal_entries([entry])
         except Brain2Error:
             pass  # it is replayed once more, which does no harm
-
-    def _track(self, task: "asyncio.Task[object]") -> None:
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
 
 
 def _log_failure(task: "asyncio.Task[object]") -> None:

@@ -16,7 +16,7 @@ from services.graph_service.ports import (
     NodeDirectory,
     VisibilityRecord,
 )
-from services.graph_service.usecases.announce_node_visibility import writer_of
+from services.graph_service.usecases.announce_node_visibility import hidden_set, writer_of
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.validation import check_node
@@ -103,9 +103,8 @@ class SetNodeVisibility:
         async def commit(journal: JournalEntry | None) -> bool:
             return await self.store.set_visibility(user_id, record, journal)
 
-        invalidation = Invalidation(user_id, ((HIDDEN, record.node_id),), feed)
         writer = writer_of(announcement_id) if announcement_id else ""
-        applied, _ = await self.committer.run(invalidation, commit, record, writer)
+        applied, _ = await self.committer.run(hidden_set(user_id, record.node_id, feed), commit, record, writer)
         return applied
 
     async def _correct(self, user_id: str, record: VisibilityRecord) -> bool:

@@ -14,6 +14,7 @@ from shared.errors import Brain2Error
 from shared.grpc import deadline
 from shared.ids import Clock, IdFactory
 from shared.resilience import foreground
+from shared.resilience.background import BackgroundTasks
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -41,7 +42,7 @@ class PeerVisibility:
         self.clock = clock
         self._ids = ids
         self._budget = budget_seconds
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running = BackgroundTasks()
         # By peer: its calls that have outlasted the budget.
         self._late: Counter[str] = Counter()
 
@@ -76,23 +77,16 @@ class PeerVisibility:
 
     def start(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Run a call that may go on without the deletion, and is not limited by its deadline."""
-        call = asyncio.create_task(_without_deadline(work))
-        self._running.add(call)
-        call.add_done_callback(self._ended)
+        call = self._running.start(_without_deadline(work))
+        call.add_done_callback(_log_failure)
         return call
 
     async def drain(self) -> None:
         """Wait for the calls that still run, and for those that they start."""
-        while self._running:
-            await asyncio.wait(self._running)
+        await self._running.drain()
 
     def _no_longer_late(self, name: str, _: "asyncio.Task[Any]") -> None:
         self._late[name] -= 1
-
-    def _ended(self, call: "asyncio.Task[Any]") -> None:
-        self._running.discard(call)
-        if not call.cancelled() and (error := call.exception()) is not None:
-            log.error("the visibility of a note could not be sent to a peer", exc_info=error)
 
 
 class PeerAnnouncement:
@@ -106,12 +100,7 @@ class PeerAnnouncement:
         self._calls = {name: visibility.start(self._announce(name)) for name in visibility.peers}
 
     async def confirm(self, spent: float) -> None:
-        shown = {}
-        for name, call in self._calls.items():
-            if call.done() and self._lasts(announced=call.result()):
-                self._visibility.start(self._set_afterwards(name))
-            else:
-                shown[name] = self._visibility.start(self._show(name))
+        shown = {name: self._visibility.start(self._show(name)) for name in self._calls}
         await self._visibility.wait(shown, spent)
 
     async def withdraw(self) -> None:
@@ -120,13 +109,11 @@ class PeerAnnouncement:
 
     async def _show(self, name: str) -> None:
         """End when the peer's readers see the change. What was announced is set after the answer."""
-        if self._lasts(announced=await self._calls[name]):
+        announced = await self._calls[name]
+        if announced and self._visibility.clock.monotonic() < self._began + _ANNOUNCED_SECONDS:
             self._visibility.start(self._set_afterwards(name))
         else:
             await self._visibility.set(name, self._node, self._id)
-
-    def _lasts(self, *, announced: bool) -> bool:
-        return announced and self._visibility.clock.monotonic() < self._began + _ANNOUNCED_SECONDS
 
     async def _set_afterwards(self, name: str) -> None:
         await foreground.answer_first()
@@ -138,13 +125,19 @@ class PeerAnnouncement:
         try:
             answer = await self._visibility.peers[name].AnnounceNodeVisibility(request, timeout=_CALL_SECONDS)
         except Brain2Error as error:  # also of a peer of an earlier release, which has no such method
-            log.debug("a change of visibility was not announced", extra={"peer": name, "why": str(error)})
+            message = "a change of visibility was not " + ("withdrawn" if withdraw else "announced")
+            log.debug(message, extra={"peer": name, "why": str(error)})
             return False
         return bool(answer.announced)
 
     async def _withdraw(self, name: str) -> None:
         if await self._calls[name]:
             await self._announce(name, withdraw=True)
+
+
+def _log_failure(call: "asyncio.Task[Any]") -> None:
+    if not call.cancelled() and (error := call.exception()) is not None:
+        log.error("the visibility of a note could not be sent to a peer", exc_info=error)
 
 
 async def _without_deadline(work: Coroutine[Any, Any, T]) -> T:

@@ -26,6 +26,7 @@ from services.node_service.ports import NodeStore, NodeWrite, Outcome, Position
 from shared.errors import Brain2Error, DataLoss
 from shared.idempotent import IdempotentRequest
 from shared.ids import Clock
+from shared.resilience.background import BackgroundTasks
 from shared.resilience.slices import in_slices
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class CachedNodeStore:
         # Keys of deletions and restores that have begun -> when (monotonic seconds), and their invalidations.
         self._begun: dict[str, tuple[float, bytes]] = {}
         # The ends of writes that are being sent to Redis.
-        self._completing: set[asyncio.Task[None]] = set()
+        self._completing = BackgroundTasks()
         # Notes and titles that reads found in Redis, and those that they did not find.
         self.hits = self.misses = 0
 
@@ -301,14 +302,11 @@ class CachedNodeStore:
 
     def _complete_later(self, end: Coroutine[Any, Any, None]) -> None:
         """The writer needs not wait: until this has been done, readers get the note from the store."""
-        completing = asyncio.create_task(end)
-        self._completing.add(completing)
-        completing.add_done_callback(self._completing.discard)
+        self._completing.start(end)
 
     async def drain(self) -> None:
         """Wait until Redis has the ends of all writes."""
-        while self._completing:
-            await asyncio.wait(self._completing)
+        await self._completing.drain()
 
     def _take_begun(self, key: str) -> bytes | None:
         """The invalidation that likely() has put for the write that begins now, if it lasts long enough for it."""

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
 
 from services.similarity_service.ports import Nodes, Records
 from services.similarity_service.usecases.index_cache import IndexCache
@@ -11,6 +9,7 @@ from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.validation import check_ids
 from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
 from shared.ids import Clock
+from shared.resilience.background import BackgroundTasks
 from shared.revisions import is_current, is_likely, version_unknown
 
 log = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ class SetNodeVisibility:
         self._changes = changes
         self._cache = cache
         self._nodes = nodes
-        self._running: set[asyncio.Task[bool]] = set()
+        self._running = BackgroundTasks()
 
     async def __call__(
         self,
@@ -43,14 +42,14 @@ class SetNodeVisibility:
         probably_known: the record is read first, because an update that its condition refuses costs as much as a write.
         """
         check_ids(user_id, node_id=node_id)
-        task = self._start(self._set(user_id, node_id, version, visible, incarnation, probably_known))
+        task = self._running.start(self._set(user_id, node_id, version, visible, incarnation, probably_known))
+        task.add_done_callback(_log_failure)
         # A deletion waits for some milliseconds only. The work goes on when that time is over.
         return await asyncio.shield(task)
 
     async def drain(self) -> None:
         """Wait for the writes that run."""
-        while self._running:
-            await asyncio.wait(tuple(self._running))
+        await self._running.drain()
 
     async def checked(
         self,
@@ -76,24 +75,6 @@ class SetNodeVisibility:
         if not is_current(node_id, (incarnation or 0, version), visible, known, owners.visible):
             return False  # what the note is now came by another call, or comes by its event
         return await self(user_id, node_id, version, visible, known[0])
-
-    def _start(self, work: Coroutine[Any, Any, bool]) -> "asyncio.Task[bool]":
-        task = asyncio.create_task(work)
-        self._running.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: "asyncio.Task[bool]") -> None:
-        self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # The caller gets it, if it still waits; the event of the deletion brings the change.
-            known = isinstance(error, Brain2Error)
-            log.log(
-                logging.INFO if known else logging.ERROR,
-                "the visibility of a note was not stored",
-                extra={"error": repr(error)},
-                exc_info=None if known else error,
-            )
 
     async def _set(
         self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None, probably_known: bool
@@ -131,3 +112,15 @@ class SetNodeVisibility:
                 extra={"node_id": node_id, "stored": stored.state_version, "owner": owners.version},
             )
         return corrected and owners.visible == visible
+
+
+def _log_failure(task: "asyncio.Task[bool]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        # The caller gets it, if it still waits; the event of the deletion brings the change.
+        known = isinstance(error, Brain2Error)
+        log.log(
+            logging.INFO if known else logging.ERROR,
+            "the visibility of a note was not stored",
+            extra={"error": repr(error)},
+            exc_info=None if known else error,
+        )
