@@ -78,7 +78,7 @@ class Lifecycle:
     async def wait_for_stop(self) -> None:
         """Serve until a signal comes or a supervised task crashes."""
         self._ready = True
-        _tune_garbage_collection()
+        tune_garbage_collection()
         log.info("serving")
         if self.link is not None:
             self.link.serving()
@@ -142,7 +142,8 @@ class Lifecycle:
         self._stop.set()
 
 
-def _tune_garbage_collection() -> None:
+def tune_garbage_collection() -> None:
+    """Set the collector for a process that serves: once, when its start has made what lives as long as it does."""
     # The objects of the start live as long as the process: collections leave them out.
     # A collection holds the loop for as long as the young objects take, 0.5 us each, and a call leaves about twenty.
     # Many small collections take no more time in all than few large ones; with 10,000 objects each held the loop for

@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,7 +207,8 @@ async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, sav
     program = Path(__file__).with_name("ministack_main.py")
     # -P: this folder's modules must not shadow those of ministack.
     argv = [str(python), "-P", str(program)]
-    return await _start("ministack", argv, env, on_line=on_line, niceness=_STANDS_BACK)
+    slice_ms = _SLICES_MS["ministack"]
+    return await processes.start("ministack", argv, env=env, on_line=on_line, niceness=_STANDS_BACK, slice_ms=slice_ms)
 
 
 async def _start_dynoxide(binary: Path, folder: Path | None, port: int) -> processes.Child:
@@ -217,7 +218,10 @@ async def _start_dynoxide(binary: Path, folder: Path | None, port: int) -> proce
         argv += ["--db-path", str(folder / "table.db")]
     # It prints a line for each request that it refuses; if it dies, its last line is shown all the same.
     env = {"PATH": os.defpath}
-    return await _start("dynoxide", argv, env, niceness=_STANDS_BACK)
+    slice_ms = _SLICES_MS["dynoxide"]
+    return await processes.start(
+        "dynoxide", argv, env=env, on_line=lambda *_: None, niceness=_STANDS_BACK, slice_ms=slice_ms
+    )
 
 
 async def _start_valkey(data: Path, port: int) -> processes.Child:
@@ -236,18 +240,8 @@ async def _start_valkey(data: Path, port: int) -> processes.Child:
     }  # fmt: skip
     argv = [str(binary), *(part for key, value in options.items() for part in (f"--{key}", value))]
     # It warns of settings that matter on servers; if it dies, its last line is shown all the same.
-    return await _start("valkey", argv, {"PATH": os.defpath})
-
-
-async def _start(
-    name: str,
-    argv: Sequence[str],
-    env: Mapping[str, str],
-    *,
-    on_line: processes.OnLine = lambda *_: None,
-    niceness: int = 0,
-) -> processes.Child:
-    return await processes.start(name, argv, env=env, on_line=on_line, niceness=niceness, slice_ms=_SLICES_MS[name])
+    env = {"PATH": os.defpath}
+    return await processes.start("valkey", argv, env=env, on_line=lambda *_: None, slice_ms=_SLICES_MS["valkey"])
 
 
 async def _wait_until_ready(child: processes.Child, port: int) -> None:

@@ -6,7 +6,7 @@ An entry is in the user's own partition, so that erasing the user removes it; De
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 
 from protos import table
 from services.similarity_service.ports import PendingRelink
@@ -35,17 +35,13 @@ class DynamoPendingRelinks:
         self._table = table
 
     async def put(self, mine: PendingRelink) -> bool:
-        return await self._put(mine, _NOTHING_ADDED)
+        return await _held(self._table.put(_item(mine), condition=_NOTHING_ADDED))
 
     async def renew(self, mine: PendingRelink) -> bool:
-        return await self._put(mine, _THERE)
+        return await _held(self._table.put(_item(mine), condition=_THERE))
 
     async def remove(self, user_id: str, owner: str) -> bool:
-        try:
-            await self._table.delete(table.relink_key(user_id, owner), condition=_NOTHING_ADDED)
-        except ConditionFailed:
-            return False
-        return True
+        return await _held(self._table.delete(table.relink_key(user_id, owner), condition=_NOTHING_ADDED))
 
     async def collect(self, user_id: str, owner: str) -> PendingRelink | None:
         there = Condition("attribute_exists(PK)")
@@ -63,11 +59,7 @@ class DynamoPendingRelinks:
         return [_pending_relink(item) for item in page.items]
 
     async def add(self, theirs: PendingRelink, since_ms: int, node_ids: Collection[str], now_ms: int) -> bool:
-        try:
-            await self._table.update(_addition(theirs, since_ms, node_ids, now_ms))
-        except ConditionFailed:
-            return False
-        return True
+        return await _held(self._table.update(_addition(theirs, since_ms, node_ids, now_ms)))
 
     async def hand_over(self, mine: PendingRelink, theirs: PendingRelink, now_ms: int) -> bool:
         removal = Delete(table.relink_key(mine.user_id, mine.owner), _NOTHING_ADDED)
@@ -96,13 +88,6 @@ class DynamoPendingRelinks:
         removal = Delete(table.relink_key(theirs.user_id, theirs.owner), unchanged)
         return await self._transact([removal, Put(_item(mine), _NOTHING_ADDED)])
 
-    async def _put(self, entry: PendingRelink, condition: Condition) -> bool:
-        try:
-            await self._table.put(_item(entry), condition=condition)
-        except ConditionFailed:
-            return False
-        return True
-
     async def _transact(self, ops: Sequence[Op]) -> bool:
         """Whether the conditions held. TransactionCancelled when something else was the cause."""
         try:
@@ -112,6 +97,15 @@ class DynamoPendingRelinks:
                 return False
             raise
         return True
+
+
+async def _held(write: Awaitable[object]) -> bool:
+    """Whether the condition of a write held, and it was done."""
+    try:
+        await write
+    except ConditionFailed:
+        return False
+    return True
 
 
 def _addition(theirs: PendingRelink, since_ms: int, node_ids: Collection[str], now_ms: int) -> Update:

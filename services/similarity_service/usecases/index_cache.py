@@ -369,8 +369,7 @@ class IndexCache:
         ended = cached.ended(self._clock.monotonic())
         if ended:
             async with cached.lock:
-                stored = await self._records.get_many(user_id, ended)
-                await self._apply(cached, [(node_id, stored.get(node_id, Stored())) for node_id in ended])
+                await self._apply_records(user_id, cached, ended)
             self._bound(user_id, cached)
 
     async def _catch_up(self, user_id: str, cached: CachedIndex, entries: Sequence[LogEntry]) -> None:
@@ -392,10 +391,14 @@ class IndexCache:
                 node_id for node_id, entry in latest.items() if node_id in unsure or not _known(cached.index, entry)
             ]
             if wanted:
-                stored = await self._records.get_many(user_id, wanted)
-                await self._apply(cached, [(node_id, stored.get(node_id, Stored())) for node_id in wanted])
+                await self._apply_records(user_id, cached, wanted)
             cached.position = new[-1].position
         self._bound(user_id, cached)
+
+    async def _apply_records(self, user_id: str, cached: CachedIndex, node_ids: Sequence[str]) -> None:
+        """Read the records of some notes and apply them to an index whose lock is held."""
+        stored = await self._records.get_many(user_id, node_ids)
+        await self._apply(cached, [(node_id, stored.get(node_id, Stored())) for node_id in node_ids])
 
     async def _apply(self, cached: CachedIndex, changed: Sequence[tuple[str, Stored]]) -> None:
         """Apply records to an index whose lock is held."""

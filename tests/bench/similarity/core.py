@@ -14,6 +14,7 @@ from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.engine.loading import Loading
 from services.similarity_service.model.note import Note, analyse
+from shared.lifecycle import tune_garbage_collection
 from tests.bench.similarity.corpus import Sample
 
 ASKED = 1_000
@@ -41,10 +42,7 @@ def measure(samples: Sequence[Sample]) -> dict[str, float]:
     node_ids = [note.node_id for note in kept]
     record_bytes = sum(map(len, records)) / len(records)
     del notes, kept
-    # As the service does after its start.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 4, 100)
+    tune_garbage_collection()
 
     begun = perf_counter()
     loading = Loading()

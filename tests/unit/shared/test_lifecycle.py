@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.lifecycle import Crashed, Lifecycle, _tune_garbage_collection
+from shared.lifecycle import Crashed, Lifecycle, tune_garbage_collection
 from tests.support.waiting import within
 
 _ROOT = Path(__file__).parents[3]
@@ -238,7 +238,7 @@ def test_a_cache_that_grows_is_soon_in_the_oldest_generation() -> None:
         if phase == "start" and any(each is cache for age in young for each in gc.get_objects(generation=age)):
             visited.append(len(cache))
 
-    _tune_garbage_collection()
+    tune_garbage_collection()
     gc.callbacks.append(collecting)
     try:
         for number in range(120_000):
