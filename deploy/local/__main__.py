@@ -61,6 +61,14 @@ def _parser() -> argparse.ArgumentParser:
         default=os.environ.get("BRAIN2_WORKERS", "1"),
         help="processes of each service, which share its port; Linux only (default: BRAIN2_WORKERS, or 1)",
     )
+    up.add_argument(
+        "--niceness",
+        type=int,
+        choices=range(20),
+        metavar="N",
+        default=Options.niceness,
+        help="of what works in the background, 0 to 19; 0 beside programs that keep the cores busy (default: 10)",
+    )
     up.add_argument("--no-console", action="store_true", help="do not start the console (HTTP, graph view, MCP)")
     up.add_argument("--observe", action="store_true", help="start Prometheus with the project's rules, too")
     trace = commands.add_parser("trace", parents=[data], help="print one trace as a tree, by service")
@@ -80,6 +88,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         save_seconds=arguments.save_seconds,
         web=not arguments.no_console,
         workers=arguments.processes,
+        niceness=arguments.niceness,
     )
 
 

@@ -26,9 +26,9 @@ from shared.grpc.client import Channels
 from shared.grpc.outgoing import Outgoing
 
 SERVICES = ("node", "graph", "similarity", "cleanup")
-# On busy cores the services that mostly work in the background stand back behind the others: nobody waits for a
-# cleanup, and most of what similarity does is to index and link what was imported.
-_NICENESS = {"similarity": 10, "cleanup": 10}
+# These mostly work in the background: nobody waits for a cleanup, and most of what similarity does is to index and link
+# what was imported.
+_BACKGROUND = ("similarity", "cleanup")
 # Time slices in milliseconds: lookups in the graph take a core at once, then come callers, whose slice is the kernel's
 # (1.4 ms with two cores), then what works for longer at a time.
 _SLICES_MS = {"graph": 0.3, "node": 3.0, "similarity": 5.0, "cleanup": 10.0}
@@ -57,6 +57,9 @@ class Options:
     save_seconds: float = 3.0
     # Processes of each service, on one port (BRAIN2_WORKERS).
     workers: int = 1
+    # Of the services that mostly work in the background, and of the stores but Redis, above that of the launcher. On
+    # busy cores they stand back behind what callers wait for, but also behind other programs.
+    niceness: int = 10
     # Start the console, too: RPCs over HTTP, the graph view and the MCP server.
     web: bool = False
     # Added to the environment of every service.
@@ -99,7 +102,9 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
         undo.enter_context(_only_one(options.data))
         ports = _service_ports(options)
         console.step(f"starting stores, data in {shown(options.data)}")
-        store = await stores.start(options.data, on_line=console.log, save_seconds=options.save_seconds)
+        store = await stores.start(
+            options.data, on_line=console.log, save_seconds=options.save_seconds, niceness=options.niceness
+        )
         undo.push_async_callback(store.stop)
         names = ", ".join(child.name for child in store.children) or "stores"
         console.step(f"{names} answer: {store.endpoints.dynamodb}, {store.endpoints.redis}")
@@ -127,7 +132,7 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
                 env=env,
                 on_line=console.log,
                 cwd=stores.ROOT,
-                niceness=_NICENESS.get(name, 0),
+                niceness=options.niceness if name in _BACKGROUND else 0,
                 slice_ms=_SLICES_MS[name],
             )
             children[name] = child

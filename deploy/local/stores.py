@@ -22,9 +22,6 @@ DYNOXIDE = ROOT / ".dynoxide" / "node_modules" / "@dynoxide" / "linux-x64" / "dy
 REGION = "us-east-1"
 # Generous, because a store that ends is noticed at once, and a slow machine is no failure.
 _READY_SECONDS = 300.0
-# The niceness of the stores but Redis: that of the similarity service. Writes in bulk are most of their work, and as a
-# rule lookups wait for Redis alone.
-_STANDS_BACK = 10
 # Time slices in milliseconds (see stack.py): lookups wait for Redis, and writes for DynamoDB.
 _SLICES_MS = {"valkey": 0.3, "dynoxide": 4.0, "ministack": 10.0}
 _VARIABLES = ("DYNAMODB_ENDPOINT", "EVENTBRIDGE_ENDPOINT", "SQS_ENDPOINT", "S3_ENDPOINT", "CLOUDFORMATION_ENDPOINT")
@@ -103,11 +100,14 @@ async def start(
     env: Mapping[str, str] = os.environ,
     save_seconds: float = 3.0,
     dynoxide: Path | None = DYNOXIDE,
+    niceness: int = 0,
 ) -> Stores:
     """Starts what the environment doesn't provide. Ports are those of the last start when they are free.
 
     save_seconds: how often ministack saves while something changes; 0: nothing is kept, neither by ministack nor by
     dynoxide. dynoxide: its binary; ministack serves DynamoDB when there is no such file.
+    niceness: of the stores but Redis, above that of this process, 0 to 19. Writes in bulk are most of their work, and
+    as a rule lookups wait for Redis alone.
     LaunchError says what is missing.
     """
     data.mkdir(parents=True, exist_ok=True)
@@ -128,11 +128,11 @@ async def start(
             if folder is not None and not (folder / MOVED).exists() and _has_table(data / "ministack"):
                 moved_from = embedded
             events_lost = unclean and folder is not None
-            children.append(await _start_dynoxide(dynoxide, folder, ports["dynoxide"]))
+            children.append(await _start_dynoxide(dynoxide, folder, ports["dynoxide"], niceness))
         # ministack is needed unless each of its four services is elsewhere.
         if not all(given[name] for name in _VARIABLES[:4]):
             folder = data / "ministack"
-            children.append(await _start_ministack(folder, ports["ministack"], on_line, save_seconds))
+            children.append(await _start_ministack(folder, ports["ministack"], on_line, save_seconds, niceness))
         if not redis:
             children.append(await _start_valkey(data / "valkey", ports["valkey"]))
             redis = f"redis://127.0.0.1:{ports['valkey']}/0"
@@ -180,7 +180,9 @@ def _ports(data: Path) -> dict[str, int]:
     return ports
 
 
-async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, save_seconds: float) -> processes.Child:
+async def _start_ministack(
+    data: Path, port: int, on_line: processes.OnLine, save_seconds: float, niceness: int
+) -> processes.Child:
     python = ROOT / ".venv-ministack" / "bin" / "python"
     if not python.exists():
         raise LaunchError("ministack is not installed in .venv-ministack: run 'make venv'")
@@ -208,10 +210,10 @@ async def _start_ministack(data: Path, port: int, on_line: processes.OnLine, sav
     # -P: this folder's modules must not shadow those of ministack.
     argv = [str(python), "-P", str(program)]
     slice_ms = _SLICES_MS["ministack"]
-    return await processes.start("ministack", argv, env=env, on_line=on_line, niceness=_STANDS_BACK, slice_ms=slice_ms)
+    return await processes.start("ministack", argv, env=env, on_line=on_line, niceness=niceness, slice_ms=slice_ms)
 
 
-async def _start_dynoxide(binary: Path, folder: Path | None, port: int) -> processes.Child:
+async def _start_dynoxide(binary: Path, folder: Path | None, port: int, niceness: int) -> processes.Child:
     argv = [str(binary), "serve", "--host", "127.0.0.1", "--port", str(port)]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -220,7 +222,7 @@ async def _start_dynoxide(binary: Path, folder: Path | None, port: int) -> proce
     env = {"PATH": os.defpath}
     slice_ms = _SLICES_MS["dynoxide"]
     return await processes.start(
-        "dynoxide", argv, env=env, on_line=lambda *_: None, niceness=_STANDS_BACK, slice_ms=slice_ms
+        "dynoxide", argv, env=env, on_line=lambda *_: None, niceness=niceness, slice_ms=slice_ms
     )
 
 

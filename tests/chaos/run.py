@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from deploy.local import stores as launched
 from deploy.local.console import Console
-from deploy.local.stack import Options, Stack
+from deploy.local.stack import Stack
 from deploy.local.stack import running as stack_running
 from protos.node.v1 import node_pb2
 from shared.grpc.client import Channels
@@ -27,6 +27,7 @@ from tests.chaos.load import Shared, Worker
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.proxy import HttpProxy, TcpProxy
 from tests.support import valkey
+from tests.support.stack import stack_options
 from tests.support.stores import Stores
 from tests.support.valkey import Valkey
 
@@ -127,9 +128,8 @@ async def bench(plan: Plan) -> AsyncIterator[Bench]:
         env = {f"{variable}_ENDPOINT": http[name].url for name, variable in _AWS.items()}
         env |= {"REDIS_URL": f"redis://127.0.0.1:{redis[0].port}/0", "CLOUDFORMATION_ENDPOINT": direct.cloudformation}
         stack.enter_context(mock.patch.dict(os.environ, {**env, **launched.credentials({})}))
-        options = Options(
-            data=plan.data,
-            port_base=None,
+        options = stack_options(
+            plan.data,
             log_level="WARNING",
             trace_ratio=0.0,
             extra_env={

@@ -21,7 +21,7 @@ from mcp.client.streamable_http import streamable_http_client
 from clients.python.brain2 import Brain2
 from clients.python.brain2 import Brain2Error as ClientError
 from deploy.local import export, importer
-from deploy.local.stack import SERVICES, Options, Stack
+from deploy.local.stack import SERVICES, Stack
 from deploy.local.stores import ROOT
 from protos.cleanup.v1 import cleanup_pb2
 from protos.graph.v1 import graph_pb2
@@ -34,7 +34,7 @@ from shared.errors import Brain2Error, NotFound, PermissionDenied
 from shared.grpc.client import Channels
 from tests.support.client import Client
 from tests.support.console import Console, console_of
-from tests.support.stack import stack_of
+from tests.support.stack import stack_of, stack_options
 from tests.support.tokens import AUDIENCE, ISSUER, Issuer, write_keys
 from tests.support.waiting import until
 
@@ -139,7 +139,7 @@ async def locked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         own = f"BRAIN2_TOKEN_FILE={folder}/token-{context}"
         return ["env", own, sys.executable, "-m", f"services.{context}_service"]
 
-    options = Options(data=folder, port_base=None, extra_env=env, command=command)
+    options = stack_options(folder, extra_env=env, command=command)
     async with AsyncExitStack() as stack:
         found, log = await stack.enter_async_context(stack_of(options))
         locked = Locked(found, log, {}, callers, stack)

@@ -25,7 +25,7 @@ _BIN = Path(sys.executable).parent
 async def launched(data: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
     """`python -m deploy.local up`, running; its output so far."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.local", "up", "--data", str(data), "--free-ports",
+        sys.executable, "-m", "deploy.local", "up", "--data", str(data), "--free-ports", "--niceness", "0",
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     lines: list[str] = []
@@ -132,7 +132,7 @@ async def test_run_grpcurl_demo_and_ctrl_c(tmp_path: Path) -> None:
 )
 async def test_a_wrong_setting_stops_the_start_and_is_named(tmp_path: Path, wrong: dict[str, str], named: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.local", "up", "--data", str(tmp_path), "--free-ports",
+        sys.executable, "-m", "deploy.local", "up", "--data", str(tmp_path), "--free-ports", "--niceness", "0",
         cwd=ROOT, env={**os.environ, **wrong},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip

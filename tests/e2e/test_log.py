@@ -8,8 +8,9 @@ import grpc
 import pytest
 
 from deploy.local.console import Console
-from deploy.local.stack import SERVICES, Options, running
+from deploy.local.stack import SERVICES, running
 from protos.node.v1 import node_pb2, node_pb2_grpc
+from tests.support.stack import stack_options
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(200)
@@ -34,7 +35,7 @@ class Lines(Console):
 
 async def test_every_line_of_a_call_has_its_trace_and_its_request_in_all_services(tmp_path: Path) -> None:
     lines = Lines()
-    options = Options(data=tmp_path, port_base=None, log_level="DEBUG", trace_ratio=0.0)
+    options = stack_options(tmp_path, log_level="DEBUG", trace_ratio=0.0)
     async with running(options, lines) as stack, grpc.aio.insecure_channel(stack.addresses["node"]) as channel:
         node: Any = node_pb2_grpc.NodeServiceStub(channel)
         for name in ("tea", "pot"):

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from deploy.local.console import Console
-from deploy.local.stack import Options, Stack, running
+from deploy.local.stack import Stack, running
 from deploy.local.stores import ROOT
 from protos.cleanup.v1 import cleanup_pb2
 from protos.node.v1 import node_pb2
 from shared.errors import FailedPrecondition, NotFound
 from shared.grpc.client import Channels
 from tests.support.client import Client
+from tests.support.stack import stack_options
 from tests.support.stores import Stores
 from tests.support.waiting import PATIENCE, until
 
@@ -47,7 +48,7 @@ def local_commands() -> list[str]:
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """A stack of its own with the user ada, who has a deleted note of which the cleanup knows."""
     settings = {"BRAIN2_CLEANUP_POLL_SECONDS": "0.2", "BRAIN2_ERASURE_QUIET_SECONDS": "1"}
-    options = Options(data=tmp_path_factory.mktemp("operations"), port_base=None, extra_env=settings)
+    options = stack_options(tmp_path_factory.mktemp("operations"), extra_env=settings)
     async with running(options, Console(quiet=True)) as found, Channels() as channels:
         ada = Client(channels, found.addresses, "ada")
         nodes = [

@@ -16,11 +16,12 @@ import pytest
 
 from deploy.local import provision
 from deploy.local.console import Console
-from deploy.local.stack import SERVICES, Options, Stack, running
+from deploy.local.stack import SERVICES, Stack, running
 from protos.cleanup.v1 import cleanup_pb2
 from protos.node.v1 import node_pb2
 from shared.grpc.client import Channels
 from tests.support.client import Client
+from tests.support.stack import stack_options
 from tests.support.stores import Stores, fresh_user
 from tests.support.traces import table_items, traces_of
 from tests.support.waiting import until, until_stable
@@ -71,7 +72,7 @@ class Drill:
 @pytest.fixture
 async def drill(tmp_path: Path) -> AsyncIterator[Drill]:
     settings = {"BRAIN2_CLEANUP_POLL_SECONDS": "0.2", "BRAIN2_ERASURE_QUIET_SECONDS": "1"}
-    options = Options(data=tmp_path, port_base=None, extra_env=settings)
+    options = stack_options(tmp_path, extra_env=settings)
     async with running(options, Console(quiet=True)) as stack:
         yield Drill(stack, settings)
 

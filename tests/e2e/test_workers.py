@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from deploy.local.console import Console
-from deploy.local.stack import SERVICES, Options, Stack, running
+from deploy.local.stack import SERVICES, Stack, running
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from shared.grpc.client import Channels
 from tests.support.client import Client
 from tests.support.scrape import parse, scrape
+from tests.support.stack import stack_options
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
@@ -24,7 +25,7 @@ _NOTES = {
 
 
 async def test_notes_are_linked_and_stay_linked_while_workers_are_killed(tmp_path: Path) -> None:
-    options = Options(data=tmp_path, port_base=None, workers=2)
+    options = stack_options(tmp_path, workers=2)
     async with running(options, Console(quiet=True)) as stack, Channels(patience=30, timeout=30) as channels:
         ada = Client(channels, stack.addresses, "ada")
         await until(lambda: _serving(stack, 2), seconds=60, what="two workers of each service")

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local.console import Console
-from deploy.local.stack import SERVICES, Options, Stack, running
+from deploy.local.stack import SERVICES, Stack, running
 from tests.fuzz.attack import Attack, Outcome
+from tests.support.stack import stack_options
 
 _WARM = 0.15
 # The CPU time that one slice of an event loop may take: for each of the largest legal requests by itself, and for a
@@ -119,7 +120,7 @@ async def watched(data: Path) -> AsyncIterator[Watched]:
     """Start a stack; its log is in the folder afterwards."""
     log = io.StringIO()
     lag = {"FUZZ_LAG": str(data / "lag")}
-    options = Options(data=data, port_base=None, trace_ratio=0.01, extra_env=lag, command=_command)
+    options = stack_options(data, trace_ratio=0.01, extra_env=lag, command=_command)
     try:
         async with running(options, Console(log, quiet=True)) as stack:
             yield Watched(stack, log, data)

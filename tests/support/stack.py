@@ -4,15 +4,24 @@ import contextlib
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from deploy.local.console import Console, LaunchError
 from deploy.local.stack import Options, Stack, running
 
 
+def stack_options(data: Path, **changed: Any) -> Options:
+    """Options for a test: any free ports, and no lower priorities, because other programs may keep the cores busy.
+
+    changed: fields of Options.
+    """
+    return Options(**{"data": data, "port_base": None, "niceness": 0, **changed})
+
+
 @contextlib.asynccontextmanager
 async def whole_stack(data: Path, /, **extra_env: str) -> AsyncIterator[tuple[Stack, io.StringIO]]:
     """Four services that all answer SERVING, and what they log. extra_env: variables that every service gets."""
-    async with stack_of(Options(data=data, port_base=None, extra_env=extra_env)) as found:
+    async with stack_of(stack_options(data, extra_env=extra_env)) as found:
         yield found
 
 

@@ -47,7 +47,7 @@ async def test_redis_answers_and_expires(stores: Stores, user: str) -> None:
 
 
 async def test_the_stores_of_writes_stand_back_on_busy_cores(tmp_path: Path) -> None:
-    started = await launched.start(tmp_path, on_line=lambda *_: None, env={}, save_seconds=0)
+    started = await launched.start(tmp_path, on_line=lambda *_: None, env={}, save_seconds=0, niceness=10)
     try:
         niceness = {child.name: os.getpriority(os.PRIO_PROCESS, child.pid) for child in started.children}
     finally:
@@ -55,4 +55,4 @@ async def test_the_stores_of_writes_stand_back_on_busy_cores(tmp_path: Path) -> 
     ours = os.getpriority(os.PRIO_PROCESS, 0)
     assert niceness.pop("valkey") == ours, "lookups wait for it"
     assert niceness
-    assert all(ours < each for each in niceness.values())
+    assert set(niceness.values()) == {min(19, ours + 10)}
