@@ -1,8 +1,9 @@
 """What a rate of calls takes: pods, shards, units, quotas and dollars, from measurements and from inputs.
 
-Measured: docs/bench/throughput.json (processor, Redis, bytes; `make bench-throughput`) and docs/bench/cost.json (units,
-events; `make bench-cost`). Inputs: docs/capacity.json, with prices, quotas and assumptions. `make docs` writes the
-tables into docs/capacity.md; `python -m deploy.capacity --inputs FILE` prints them with inputs of your own.
+Measured: docs/bench/throughput.json (processor, Redis, bytes; `make bench-throughput`), docs/bench/cost.json (units,
+events; `make bench-cost`) and docs/bench/similarity.json (adding a note; `make bench-similarity`). Inputs:
+docs/capacity.json, with prices, quotas and assumptions. `make docs` writes the tables into docs/capacity.md;
+`python -m deploy.capacity --inputs FILE` prints them with inputs of your own.
 """
 
 import argparse
@@ -23,6 +24,10 @@ _OUTBOX = "event in the outbox"
 _RELINK = "DeletionQueue: links to make"
 # The cells with the most calls in flight for one process.
 _CELL = "32"
+# The index, in notes, whose time of adding a note is planned with.
+_INDEX = "10000"
+# How much of what a pod may use may be spent on what other pods have indexed.
+_APPLIED_SHARE = 0.5
 _TITLES = {"tao": "TAO's reads", "linkbench": "LinkBench"}
 
 
@@ -51,6 +56,12 @@ class Inputs:
     given: Mapping[str, Any]
     throughput: Mapping[str, Any]
     cost: Mapping[str, Any]
+    similarity: Mapping[str, Any]
+
+    @property
+    def add_seconds(self) -> float:
+        """Processor that it takes to add a note to an index in memory."""
+        return float(self.similarity["sizes"][_INDEX]["brain2"]["add_ms"]) / 1e3
 
     def price(self, name: str) -> float:
         """Dollars."""
@@ -81,6 +92,9 @@ class Plan:
 
     mix: str
     rate: int
+    # Deployments among which the users are divided: each of their indexes takes in the notes of its own users only.
+    deployments: int
+    # Without what each pod of similarity takes for the notes that the others have indexed.
     cores: Mapping[str, float]
     pods: Mapping[str, int]
     write_units: float
@@ -96,11 +110,12 @@ class Plan:
 
 def load(own: Path | None = None) -> Inputs:
     """The files of the checkout. own: a JSON file whose values take the place of those of docs/capacity.json."""
-    files = (_DOCS / "capacity.json", _DOCS / "bench" / "throughput.json", _DOCS / "bench" / "cost.json")
-    given, throughput, cost = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    measured = [_DOCS / "bench" / f"{name}.json" for name in ("throughput", "cost", "similarity")]
+    files = (_DOCS / "capacity.json", *measured)
+    given, *found = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     if own is not None:
         given = _merged(given, json.loads(own.read_text(encoding="utf-8")), own.name)
-    return Inputs(given, throughput, cost)
+    return Inputs(given, *found)
 
 
 def _merged(old: Any, new: Any, where: str) -> Any:
@@ -121,8 +136,13 @@ def plan(inputs: Inputs, mix: str, rate: int) -> Plan:
     given, assumed = inputs.given, inputs.given["assumed"]
     shares = {name: share / 100 for name, share in inputs.throughput["shares"][mix].items()}
     cores = _cores(inputs, mix, shares, rate)
+    # Each pod of similarity applies all notes of its deployment to its indexes, at worst.
+    applied = rate * _written(shares) * inputs.add_seconds
+    deployments = max(1, math.ceil(applied / (assumed["pod_cores_used"] * _APPLIED_SHARE)))
+    usable_cores = dict.fromkeys(cores, assumed["pod_cores_used"])
+    usable_cores["similarity"] -= applied / deployments
     pods = {
-        name: max(assumed["least_pods"][name], math.ceil(each / assumed["pod_cores_used"]))
+        name: max(assumed["least_pods"][name] * deployments, math.ceil(each / usable_cores[name]))
         for name, each in cores.items()
     }
     units = {"write": 0.0, "read": 0.0, "user": 0.0, "node": 0.0, "graph": 0.0}
@@ -139,7 +159,7 @@ def plan(inputs: Inputs, mix: str, rate: int) -> Plan:
         invocations += calls * one.chunks * given["targets"].get(kind, 0)
     usable = inputs.quota("partition_write_units") * assumed["partition_share_used"]
     storage = assumed["notes"] * inputs.throughput["stored_bytes_a_note"] / 1e9
-    cache_shards = _cache_shards(inputs, mix, rate)
+    cache_shards = max(deployments, _cache_shards(inputs, mix, rate))
     month = _SECONDS / 1e6
     dollars = {
         "write units, on demand": units["write"] * month * inputs.price("write_units_million"),
@@ -156,11 +176,14 @@ def plan(inputs: Inputs, mix: str, rate: int) -> Plan:
     return Plan(
         mix=mix,
         rate=rate,
+        deployments=deployments,
         cores=cores,
         pods=pods,
         write_units=units["write"],
         read_units=units["read"],
-        outbox_shards={name: max(OUTBOX_SHARDS, math.ceil(units[name] / usable)) for name in ("node", "graph")},
+        outbox_shards={
+            name: max(OUTBOX_SHARDS * deployments, math.ceil(units[name] / usable)) for name in ("node", "graph")
+        },
         users=math.ceil(units["user"] / usable),
         events=events,
         invocations=invocations,
@@ -178,7 +201,7 @@ def _cores(inputs: Inputs, mix: str, shares: Mapping[str, float], rate: int) -> 
     """
     us = inputs.throughput[mix]["1"][_CELL]["us"]
     create = inputs.throughput["create"]["1"][_CELL]["us"]
-    written = sum(shares.get(name, 0.0) for name in ("addnode", "updatenode"))
+    written = _written(shares)
     found = {}
     for name in _SERVICES:
         measured = us.get(name, 0.0)
@@ -188,6 +211,10 @@ def _cores(inputs: Inputs, mix: str, shares: Mapping[str, float], rate: int) -> 
             measured += written * create[name]
         found[name] = rate * measured / 1e6
     return found
+
+
+def _written(shares: Mapping[str, float]) -> float:
+    return sum(shares.get(name, 0.0) for name in ("addnode", "updatenode"))
 
 
 def _cache_shards(inputs: Inputs, mix: str, rate: int) -> int:
@@ -202,8 +229,9 @@ def plans(inputs: Inputs) -> str:
     """The table of the plans."""
     made = [plan(inputs, each["mix"], each["rate"]) for each in inputs.given["plans"]]
     rows: list[tuple[str, list[str]]] = [
-        (f"pods of {name}, one process each", [f"{each.pods[name]:,}" for each in made]) for name in _SERVICES
+        ("deployments among which the users are divided", [f"{each.deployments:,}" for each in made])
     ]
+    rows += [(f"pods of {name}, one process each", [f"{each.pods[name]:,}" for each in made]) for name in _SERVICES]
     rows += [
         ("cores that they use", [f"{sum(each.cores.values()):,.0f}" for each in made]),
         ("DynamoDB write units", [f"{each.write_units:,.0f}" for each in made]),
@@ -244,6 +272,8 @@ def limits(inputs: Inputs) -> str:
     ]
     if relink := inputs.cost["now"]["1 KB"]["create"]["write_units_by"].get(_RELINK):
         rows.append(("bursts of notes, each of one user, that relinking notes down", usable * RELINK_SHARDS / relink))
+    pod = inputs.given["assumed"]["pod_cores_used"]
+    rows.append(("notes of all users, if every pod of similarity has all their indexes", pod / inputs.add_seconds))
     lines += [f"| {title} | {value:,.0f} |" for title, value in rows]
     for name, value in inputs.throughput["calls_of_one_core"].items():
         lines.append(f"| one core: {_CORE[name]} | {value:,} |")
@@ -270,8 +300,14 @@ def inputs_table(inputs: Inputs) -> str:
         lines.append(f"| {name} | {shown} | assumed |")
     here = f"`make bench-throughput`, {measured['date']}, {measured['machine']}, load average {measured['load']}"
     lines += [f"| {name} | {measured[name]:,} | {here} |" for name in ("stored_bytes_a_note", "redis_bytes_a_note")]
+    lines.append(f"| seconds to add a note to an index | {inputs.add_seconds:.6f} | {_added(inputs)} |")
     lines.append(f"| units and events | docs/bench/cost.json | `make bench-cost`, {inputs.cost['date']} |")
     return "\n".join(lines)
+
+
+def _added(inputs: Inputs) -> str:
+    about = inputs.similarity["about"]
+    return f"`make bench-similarity`, {int(_INDEX):,} notes, {about['machine']}, load average {about['load']}"
 
 
 def _share(value: float, quota: float) -> str:

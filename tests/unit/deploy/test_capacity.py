@@ -53,7 +53,8 @@ def inputs() -> Inputs:
             }
         }
     }
-    return Inputs(given, throughput, cost)
+    similarity = {"sizes": {"10000": {"brain2": {"add_ms": 0.1}}}}
+    return Inputs(given, throughput, cost, similarity)
 
 
 def test_an_operation_is_divided_into_its_partitions(inputs: Inputs) -> None:
@@ -84,8 +85,13 @@ def test_indexing_and_linking_real_notes_are_in_the_plan(inputs: Inputs) -> None
     shares = {"mixed": {"look": 90, "addnode": 10}}
     given = {**inputs.given, "operations": {**inputs.given["operations"], "addnode": "create"}}
     changed = replace(inputs, given=given, throughput={**inputs.throughput, "create": cells, "shares": shares})
-    cores = plan(changed, "mixed", 10_000).cores
-    assert cores == pytest.approx({"node": 1, "graph": 2 + 3, "similarity": 9, "cleanup": 0})
+    made = plan(changed, "mixed", 10_000)
+    assert made.cores == pytest.approx({"node": 1, "graph": 2 + 3, "similarity": 9, "cleanup": 0})
+    # Each pod takes 0.1 ms for each of the 1,000 notes, and has 0.5 - 0.1 cores left.
+    assert (made.deployments, made.pods["similarity"]) == (1, 23)
+    # 10,000 notes would take a core of each pod. In four deployments it is a quarter, and another one is left.
+    many = plan(changed, "mixed", 100_000)
+    assert (many.deployments, many.pods["similarity"]) == (4, 360)
 
 
 def test_the_page_has_every_plan_of_the_inputs() -> None:
