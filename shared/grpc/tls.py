@@ -6,6 +6,7 @@ client makes a new channel (client.py). gRPC itself accepts TLS 1.2 and later on
 
 import logging
 import ssl
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class ServerCertificates:
         self._paths = [config.tls_cert, config.tls_key] + ([config.tls_client_ca] if config.tls_client_ca else [])
         self._stamp = self._refused = stamped.stamp(self._paths)
         self._mutual = bool(config.tls_client_ca)
+        self._lock = threading.Lock()
         try:
             self._current = self._read()
         except (OSError, ssl.SSLError) as error:
@@ -46,7 +48,11 @@ class ServerCertificates:
         return credentials
 
     def fetch(self) -> "grpc.ServerCertificateConfiguration | None":
-        """The files' present content, or None when nothing has changed. gRPC calls it in a thread of its own."""
+        """The files' present content, or None when nothing has changed. gRPC calls it in threads of its own."""
+        with self._lock:
+            return self._fetch()
+
+    def _fetch(self) -> "grpc.ServerCertificateConfiguration | None":
         stamp = stamped.stamp(self._paths)
         if stamp in (self._stamp, self._refused):
             return None

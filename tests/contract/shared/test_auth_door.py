@@ -3,9 +3,12 @@
 import asyncio
 import json
 import logging
+import ssl
+import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +32,11 @@ from shared.grpc.client import Channels
 from shared.grpc.middleware import MethodInfo
 from shared.grpc.server import GrpcServer
 from shared.grpc.status import from_rpc_error
+from shared.grpc.tls import ServerCertificates
 from tests.support.doors import METHODS, RAW, SERVICES, Door, Noting, oidc, opened, request_for
 from tests.support.echo import server_config
 from tests.support.tokens import Authority, Issuer, write_keys
-from tests.support.waiting import within
+from tests.support.waiting import PATIENCE, within
 
 GRAPH = graph_pb2.DESCRIPTOR.services_by_name["GraphService"]
 NODE = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
@@ -341,7 +345,7 @@ async def test_certificates_change_without_a_restart(tmp_path: Path) -> None:
         Path(certificate[1]).write_bytes(pair[1])
         async with Channels(security=security, attempts=1, patience=0) as others:
             with pytest.raises(Unavailable):
-                await others.stub(target, NODE).GetNode(request_for(GET_NODE, "ada"), timeout=3)
+                await others.stub(target, NODE).GetNode(request_for(GET_NODE, "ada"), timeout=3 * PATIENCE)
         # A client whose files change makes a new channel; the stub stays the same.
         ca.write_bytes(Path(second.path).read_bytes())
         new = [Path(path).read_bytes() for path in second.issue("newer")]
@@ -350,6 +354,16 @@ async def test_certificates_change_without_a_restart(tmp_path: Path) -> None:
         channels.outgoing.reload()
         await stub.GetNode(request_for(GET_NODE, "ada"))
         assert len(seen) == 3
+
+
+def replace_file(path: Path, content: bytes | None) -> None:
+    """Replace a file at once: a handshake in the background must not meet an empty one before. None removes it."""
+    if content is None:
+        path.unlink()
+        return
+    changed = path.with_suffix(".changed")
+    changed.write_bytes(content)
+    changed.replace(path)
 
 
 async def test_files_change_under_running_calls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -368,7 +382,7 @@ async def test_files_change_under_running_calls(tmp_path: Path, caplog: pytest.L
         security = ClientSecurity(tls_ca=ca, tls_cert=pair[0], tls_key=pair[1])
         async with Channels(security=security, attempts=1, patience=0) as channels:
             try:
-                await channels.stub(target, GRAPH).GetGraphStats(request_for(GET_STATS, "ada"), timeout=3)
+                await channels.stub(target, GRAPH).GetGraphStats(request_for(GET_STATS, "ada"), timeout=3 * PATIENCE)
             except Unavailable:
                 return False
         return True
@@ -394,8 +408,8 @@ async def test_files_change_under_running_calls(tmp_path: Path, caplog: pytest.L
                 (clients, None),
             ):
                 kept = path.read_bytes()
-                path.write_bytes(garbled) if garbled is not None else path.unlink()
                 caplog.clear()
+                replace_file(path, garbled)
                 assert await connects(new, first.path)
                 assert await connects(new, first.path)
                 refused = [record for record in caplog.records if "TLS files can't be used" in record.message]
@@ -411,6 +425,24 @@ async def test_files_change_under_running_calls(tmp_path: Path, caplog: pytest.L
             await running
     finally:
         await server.stop(0)
+
+
+def test_files_that_many_handshakes_meet_at_once_are_read_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, key = Authority(tmp_path).issue("server")
+    certificates = ServerCertificates(server_config(tls_cert=certificate, tls_key=key))
+    all_read = threading.Barrier(8)
+
+    def read(*_: Any, **__: Any) -> None:
+        with suppress(threading.BrokenBarrierError):
+            all_read.wait(0.2)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", read)
+    replace_file(Path(key), None)
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda _: certificates.fetch(), range(8))) == [None] * 8
+    assert len(caplog.records) == 1
 
 
 def test_an_encrypted_key_is_refused_without_a_question(tmp_path: Path) -> None:

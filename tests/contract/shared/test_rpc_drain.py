@@ -14,7 +14,7 @@ from shared.grpc.client import Channels
 from shared.grpc.server import GrpcServer
 from shared.grpc.status import from_rpc_error
 from tests.support.echo import NAME, SERVICE, Echo, EchoServicer, plain_channel, server_config, serving
-from tests.support.waiting import until, within
+from tests.support.waiting import slowness, until, within
 
 
 async def started(servicer: EchoServicer) -> tuple[GrpcServer, str]:
@@ -105,7 +105,7 @@ async def test_calls_that_keep_coming_are_served_until_the_connection_is_closed(
             workers = [asyncio.create_task(work(method, outcomes)) for _ in range(64)]
             await until(lambda: servicer.seen > 100)  # noqa: B023
             before = servicer.seen
-            await server.stop(grace=1.0)
+            await server.stop(grace=slowness())
             await asyncio.gather(*workers)
         assert servicer.seen - before > len(workers)  # more than those that ran already
         assert servicer.seen == outcomes.count("OK")
