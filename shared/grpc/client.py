@@ -41,8 +41,10 @@ _OPTIONS: list[tuple[str, int | str]] = [
     ("grpc.keepalive_timeout_ms", 10_000),
     # The default waits up to two minutes between attempts to connect: too long after a peer's restart.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 3_000),
+    # In spite of its name, this is how long an attempt to connect may take, with TLS, to a peer whose cores are busy.
+    # One that is refused fails at once.
+    ("grpc.min_reconnect_backoff_ms", 3_000),
     ("grpc.dns_min_time_between_resolutions_ms", 5_000),
 ]
 

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -34,6 +35,25 @@ def unused_target() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def slow_line(target: str, seconds: float) -> AsyncIterator[str]:
+    """A target whose connections pass nothing for so long, and then all that has come."""
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(seconds)
+        there, back = await asyncio.open_connection(*target.split(":"))
+        await asyncio.gather(pump(reader, back), pump(there, writer), return_exceptions=True)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 @pytest.mark.parametrize(
@@ -228,6 +248,13 @@ async def test_a_restarted_server_is_found_again() -> None:
             async with within(10):
                 while not await answers():
                     await asyncio.sleep(0.01)
+
+
+async def test_a_connection_may_take_a_while() -> None:
+    """That of a TLS handshake over a long line, or with a peer whose cores are busy."""
+    one_try = Channels(attempts=1, patience=0)
+    async with serving(EchoServicer()) as target, slow_line(target, 0.5) as slow, one_try as channels:
+        assert (await channels.stub(slow, SERVICE).GetEcho(Echo(text="tea"))).text == "tea"
 
 
 async def test_closing_ends_what_runs() -> None:
