@@ -88,9 +88,12 @@ class BatchCreateEdges:
         self, user_id: str, news: Sequence[NewEdge], wrong: Mapping[int, InvalidArgument]
     ) -> tuple[list[EdgeResult], Token]:
         results = [EdgeResult() for _ in news]
-        # The index of the first edge with each key, as long as nothing is wrong with it.
+        # By key, the index of the edge that is created in a group, as long as nothing is wrong with it.
         first: dict[EdgeKey, int] = {}
-        repeats: list[int] = []
+        # Edges that are created one by one after these, and those that are the same as an earlier one.
+        later: list[int] = []
+        same: dict[int, int] = {}
+        valid: list[int] = []
         slices = Slices()
         for index, new in enumerate(news):
             await slices.pause()
@@ -101,8 +104,18 @@ class BatchCreateEdges:
             except InvalidArgument as error:
                 results[index].fail(error)
                 continue
-            if first.setdefault(new.key, index) != index:
-                repeats.append(index)
+            valid.append(index)
+        by_person = {_pair(news[index].key) for index in valid if not news[index].metadata.auto}
+        for index in valid:
+            new = news[index]
+            if new.metadata.auto and _pair(new.key) in by_person:
+                later.append(index)  # a person's edge comes first
+            elif (earlier := first.setdefault(new.key, index)) == index:
+                continue
+            elif new == news[earlier]:
+                same[index] = earlier
+            else:
+                later.append(index)
         await self._check_ends_exist(user_id, news, first, results)
         wanted = [news[index] for index in first.values()]
         existing = await self.store.get_many(user_id, [*first, *automatic_beside(wanted)])
@@ -115,11 +128,9 @@ class BatchCreateEdges:
             results[index].edge = existing[key] if change is None else change.edge
             if found := [each for each in (change, replaced.get(key)) if each is not None]:
                 changes[index] = found
-        token = await self._commit_all(user_id, news, changes, results)
-        for index in repeats:
-            original = first.get(news[index].key)
-            if original is not None:
-                results[index] = replace(results[original], created=False)
+        token = await self._commit_all(user_id, news, changes, later, results)
+        for index, earlier in same.items():
+            results[index] = replace(results[earlier], created=False)
         return results, token
 
     async def _check_ends_exist(
@@ -151,15 +162,13 @@ class BatchCreateEdges:
         automatic = [key for key, index in first.items() if news[index].metadata.auto and key not in existing]
         if not automatic:
             return
-        linked = await self.edges.pages.linked_by_person(user_id, {(key.a, key.b) for key in automatic})
-        # In this batch, too, a person's edge comes first.
-        linked |= {(key.a, key.b) for key, index in first.items() if not news[index].metadata.auto}
+        linked = await self.edges.pages.linked_by_person(user_id, set(map(_pair, automatic)))
         ends = sorted({end for key in automatic for end in (key.a, key.b)})
         counts = await self.edges.pages.automatic_counts(user_id, ends)
         cap = self.edges.auto_cap
         for key in automatic:
             full = [end for end in (key.a, key.b) if counts[end] >= cap]
-            if (key.a, key.b) in linked:
+            if _pair(key) in linked:
                 results[first.pop(key)].fail(already_linked())
                 continue
             if full:
@@ -173,6 +182,7 @@ class BatchCreateEdges:
         user_id: str,
         news: Sequence[NewEdge],
         changes: Mapping[int, Sequence[EdgeChange]],
+        later: Iterable[int],
         results: Sequence[EdgeResult],
     ) -> Token:
         token: Token | None = None
@@ -195,6 +205,10 @@ class BatchCreateEdges:
                         token = done
                     elif isinstance(done, QuotaExceeded):
                         full = done
+        for index in later:
+            done = await self._create_alone(user_id, news[index], results[index])
+            if isinstance(done, Token):
+                token = done
         keys = _keys(results)
         if token is None:
             return await self.committer.renew_token(user_id, keys)
@@ -222,6 +236,10 @@ def _groups(changes: Mapping[int, Sequence[EdgeChange]]) -> Iterator[list[int]]:
         size += len(parts)
     if group:
         yield group
+
+
+def _pair(key: EdgeKey) -> tuple[str, str]:
+    return key.a, key.b
 
 
 def _keys(results: Iterable[EdgeResult]) -> list[EdgeKey]:

@@ -383,6 +383,46 @@ async def test_a_batch_meets_what_exists_and_what_is_rejected(graph: GraphServic
     assert answer.results[0].edge.weight == 0.5
 
 
+async def test_a_batch_that_names_a_pair_twice_has_a_result_for_each(
+    graph: GraphService, nodes: FakeNodes, user: str
+) -> None:
+    nodes.gone.add((user, "ghost"))
+    for other in ("b", "c"):
+        await graph.stub.SuppressEdge(graph_pb2.SuppressEdgeRequest(user_id=user, source_id="a", target_id=other))
+    auto = graph_pb2.EdgeMetadata(auto_generated=True, score=0.5)
+    edges = [
+        graph_pb2.NewEdge(source_id="a", target_id="b", metadata=auto),
+        graph_pb2.NewEdge(source_id="a", target_id="b", metadata=auto),
+        graph_pb2.NewEdge(source_id="a", target_id="ghost"),
+        graph_pb2.NewEdge(source_id="ghost", target_id="a"),
+        graph_pb2.NewEdge(source_id="a", target_id="c", metadata=auto),
+        graph_pb2.NewEdge(source_id="c", target_id="a", weight=0.25),
+        graph_pb2.NewEdge(source_id="a", target_id="d", weight=0.5, metadata=auto),
+        graph_pb2.NewEdge(source_id="a", target_id="d", weight=0.75),
+    ]
+    answer = await graph.batch(user, edges)
+    reasons = ["EDGE_SUPPRESSED", "EDGE_SUPPRESSED", "NODE_MISSING", "NODE_MISSING", "", "", "", ""]
+    assert [result.reason for result in answer.results] == reasons
+    assert [result.created for result in answer.results] == [False] * 5 + [True, False, True]
+    for target, weight in (("c", 0.25), ("d", 0.75)):
+        edge = await graph.get(user, "a", target, consistency_token=answer.consistency_token)
+        assert (edge.weight, edge.metadata.auto_generated) == (weight, False), "what the person asked for is stored"
+    assert answer.results[4].edge == answer.results[5].edge
+
+
+async def test_a_batch_with_both_leaves_no_automatic_edge_beside_a_persons(graph: GraphService, user: str) -> None:
+    await graph.create(user, "a", "b", auto=True)
+    auto = graph_pb2.EdgeMetadata(auto_generated=True, score=0.9)
+    edges = [
+        graph_pb2.NewEdge(source_id="a", target_id="b", metadata=auto),
+        graph_pb2.NewEdge(source_id="a", target_id="b", type="about"),
+    ]
+    answer = await graph.batch(user, edges)
+    assert [result.reason for result in answer.results] == ["ALREADY_LINKED", ""]
+    found = (await graph.page(user, "a", consistency_token=answer.consistency_token)).neighbors
+    assert [(each.node_id, each.type) for each in found] == [("b", "about")]
+
+
 async def test_the_edge_of_a_person_replaces_the_automatic_one_beside_it(graph: GraphService, user: str) -> None:
     await graph.create(user, "a", "b", auto=True)
     await graph.create(user, "a", "c", auto=True)
