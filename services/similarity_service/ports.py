@@ -10,6 +10,7 @@ from services.similarity_service.model.links import Link
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.model.user_settings import SavedUserSettings
 from shared.errors import Brain2Error
+from shared.revisions import Revision
 
 
 class Records(Protocol):
@@ -168,8 +169,13 @@ class WrittenNode:
 class Nodes(Protocol):
     """The node service."""
 
-    async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
-        """Live notes by id; missing and deleted notes are absent."""
+    async def texts(
+        self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision] | None = None
+    ) -> Mapping[str, NodeText]:
+        """Live notes by id; missing and deleted notes are absent.
+
+        They may be a little older than the last write. seen: the revisions, by node id, that they are never older than.
+        """
 
     async def state(self, user_id: str, node_id: str) -> NodeState | None:
         """The present state of a note, also of a deleted one; None if it doesn't exist or is purged."""

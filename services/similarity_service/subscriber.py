@@ -14,6 +14,7 @@ from shared.errors import Aborted, Brain2Error, InvalidArgument, Unavailable
 from shared.events.envelope import Event
 from shared.events.handlers import BatchHandler, Handler
 from shared.resilience.slices import Slices
+from shared.revisions import Revision
 
 # Texts that events leave out because of their size are read so many in one call, which has a few seconds.
 _LARGE_TEXTS = 10
@@ -76,7 +77,7 @@ async def _texts(nodes: Nodes, events: Sequence[Event]) -> tuple[dict[str, NodeT
     """
     texts: dict[str, NodeText] = {}
     failed: dict[str, Exception] = {}
-    omitted = []
+    omitted: dict[str, Revision] = {}
     slices = Slices()
     for event in events:
         await slices.pause()
@@ -86,13 +87,15 @@ async def _texts(nodes: Nodes, events: Sequence[Event]) -> tuple[dict[str, NodeT
             failed[event.node_id] = error
             continue
         if is_omitted:
-            omitted.append(event.node_id)
+            omitted[event.node_id] = text.incarnation, text.version
         else:
             texts[event.node_id] = text
-    for start in range(0, len(omitted), _LARGE_TEXTS):
-        some = omitted[start : start + _LARGE_TEXTS]
+    large = list(omitted)
+    for start in range(0, len(large), _LARGE_TEXTS):
+        some = large[start : start + _LARGE_TEXTS]
         try:
-            texts |= await nodes.texts(events[0].user_id, some)
+            # At least as new as their events: an older text would stay in the index, since no event follows.
+            texts |= await nodes.texts(events[0].user_id, some, omitted)
         except Brain2Error as error:
             failed |= dict.fromkeys(some, error)
     return texts, failed

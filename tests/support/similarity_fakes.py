@@ -25,6 +25,7 @@ from services.similarity_service.ports import (
 )
 from shared.errors import Unavailable
 from shared.ids import Clock, SystemClock
+from shared.revisions import Revision
 
 
 @dataclass
@@ -270,7 +271,9 @@ class FakeNodes:
             raise Unavailable("the node service is down")
         return self.states.get(node_id)
 
-    async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
+    async def texts(
+        self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision] | None = None
+    ) -> Mapping[str, NodeText]:
         if self.down:
             raise Unavailable("the node service is down")
         known = self.items.get(user_id, {})

@@ -21,7 +21,9 @@ from services.similarity_service.ports import (
     TextLink,
     WrittenNode,
 )
-from shared.errors import NotFound, Unavailable
+from shared import revisions
+from shared.errors import NotFound, ResourceExhausted, Unavailable
+from shared.revisions import Revision
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +51,32 @@ class NodePeer:
     def __init__(self, stub: Any) -> None:
         self._stub = stub
 
-    async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
+    async def texts(
+        self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision] | None = None
+    ) -> Mapping[str, NodeText]:
         found: dict[str, NodeText] = {}
         for start in range(0, len(node_ids), _NODES_A_CALL):
-            request = node_pb2.BatchGetNodesRequest(
-                user_id=user_id,
-                node_ids=node_ids[start : start + _NODES_A_CALL],
-                view=node_pb2.NodeView.NODE_VIEW_FULL,
-            )
-            answer = await self._stub.BatchGetNodes(request)
-            missing = set(answer.missing_ids)
-            found |= {node.node_id: convert.node_text(node) for node in answer.nodes if node.node_id not in missing}
+            found |= await self._texts(user_id, node_ids[start : start + _NODES_A_CALL], seen or {})
         return found
+
+    async def _texts(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> dict[str, NodeText]:
+        """The notes of one call, or of several where their contents are too large for one answer."""
+        request = node_pb2.BatchGetNodesRequest(
+            user_id=user_id,
+            node_ids=node_ids,
+            view=node_pb2.NodeView.NODE_VIEW_FULL,
+            consistency_token=_token({each: seen[each] for each in node_ids if each in seen}),
+        )
+        try:
+            answer = await self._stub.BatchGetNodes(request)
+        except ResourceExhausted as error:
+            if error.reason != "RESPONSE_TOO_LARGE" or len(node_ids) == 1:
+                raise
+            half = len(node_ids) // 2
+            first = await self._texts(user_id, node_ids[:half], seen)
+            return first | await self._texts(user_id, node_ids[half:], seen)
+        missing = set(answer.missing_ids)
+        return {node.node_id: convert.node_text(node) for node in answer.nodes if node.node_id not in missing}
 
     async def state(self, user_id: str, node_id: str) -> NodeState | None:
         request = node_pb2.GetNodeRequest(
@@ -218,6 +234,13 @@ class GraphPeer:
             token = answer.next_page_token
             if not token:
                 return found
+
+
+def _token(seen: Mapping[str, Revision]) -> str:
+    """The consistency token of any number of notes: those of some each, joined."""
+    notes = list(seen.items())
+    parts = [dict(notes[at : at + revisions.MOST_NOTES]) for at in range(0, len(notes), revisions.MOST_NOTES)]
+    return ",".join(map(revisions.encode, parts))
 
 
 def _is_transient(result: Any) -> bool:

@@ -13,6 +13,7 @@ from shared.errors import InvalidArgument, Unavailable
 from shared.events.envelope import Event, new_event
 from shared.events.handlers import BatchHandler
 from shared.ids import UlidFactory
+from shared.revisions import Revision
 from tests.support.similarity_fakes import FakeNodes
 from tests.support.similarity_world import Process, U, World, burst, links_of
 
@@ -169,8 +170,12 @@ async def test_large_texts_are_read_a_few_at_a_time_and_fail_alone() -> None:
     asked: list[list[str]] = []
 
     class Nodes(FakeNodes):
-        async def texts(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, NodeText]:
+        async def texts(
+            self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision] | None = None
+        ) -> Mapping[str, NodeText]:
             asked.append(list(node_ids))
+            assert seen is not None
+            assert {seen[each] for each in node_ids} == {(1, 1)}, "they must be as new as their events"
             if len(asked) == 2:
                 raise Unavailable("the node service is slow")
             return {each.node_id: each for each in texts if each.node_id in node_ids}
