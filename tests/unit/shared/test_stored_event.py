@@ -27,9 +27,10 @@ def test_an_event_is_read_as_it_was_written(content: str) -> None:
     assert stored_event(event_item(made, made.to_json())) == made
 
 
-def test_a_text_that_needs_two_units_is_compressed_into_one() -> None:
-    made = event("a sentence of some words. " * 40)
-    assert write_units(len(made.to_json())) == 2
+@pytest.mark.parametrize("content", ["a sentence of some words. " * 40, "緑茶は宇治の土の急須で淹れる。" * 20])
+def test_a_text_that_needs_two_units_is_compressed_into_one(content: str) -> None:
+    made = event(content)
+    assert write_units(len(made.to_json().encode())) == 2
     item = {"PK": "OUTBOX#node#1", "SK": made.id, **event_item(made, made.to_json())}
     assert write_units(item_bytes(item)) == 1
 
