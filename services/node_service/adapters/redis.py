@@ -39,6 +39,8 @@ Read = Callable[[str, Sequence[str], Mapping[str, Revision]], Awaitable[Mapping[
 LEASE_MS = 5_000
 # Longer than a write with its retries may take. After a crash of the writer the key is unusable for this long.
 INVALIDATION_MS = 15_000
+# An entry with more bytes than this has a content above MOVED_BYTES, for which likely() has no use.
+_LIKELY_BYTES = 32 * 1024
 # An invalidation that was put longer ago than this is put again before the write.
 _BEGUN_SECONDS = 1.0
 # Above this many pending invalidations all keys are bypassed.
@@ -53,6 +55,31 @@ _HEADS = """
 local found = {}
 for i, key in ipairs(KEYS) do found[i] = redis.call('GETRANGE', key, 0, ARGV[1]) end
 return found
+"""
+# TTL of a lease in ms, a lease for each key. Of each key: all of an entry that comes before its content, another value
+# whole, or "" for an absent key, which gets the lease.
+_SUMMARIES = """
+local found = {}
+for i, key in ipairs(KEYS) do
+  local start = redis.call('GETRANGE', key, 0, 23)
+  local kind, form, _, _, a, b, c, d = string.byte(start, 1), string.byte(start, 18, 24)
+  if start == '' then
+    redis.call('SET', key, ARGV[i + 1], 'PX', ARGV[1])
+    found[i] = ''
+  elseif kind == 86 and form == 3 and d then
+    found[i] = redis.call('GETRANGE', key, 0, 23 + ((a * 256 + b) * 256 + c) * 256 + d)
+  else
+    found[i] = redis.call('GET', key)
+  end
+end
+return found
+"""
+# KEYS[1], invalidation, TTL in ms, bytes: the invalidation of a writer. Returns the value that it replaces, or "" if
+# there is none or it has more bytes.
+_BEGIN = """
+local held = redis.call('STRLEN', KEYS[1]) <= tonumber(ARGV[3]) and redis.call('GET', KEYS[1]) or ''
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return held
 """
 # KEYS[1], the caller's lease, entry, TTL in ms: fills the key if it still holds the lease.
 _FILL = """
@@ -95,6 +122,8 @@ class CachedNodeStore:
         self._clock = clock
         self._keep_ms = keep_seconds * 1000
         self._heads = redis.script(_HEADS)
+        self._summaries = redis.script(_SUMMARIES)
+        self._begin = redis.script(_BEGIN)
         self._fill = redis.script(_FILL)
         self._complete = redis.script(_COMPLETE)
         # Keys that may hold overwritten notes -> when these have expired (monotonic seconds).
@@ -119,17 +148,16 @@ class CachedNodeStore:
     async def summaries(
         self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]
     ) -> dict[str, Summary]:
-        held = await self._get(user_id, node_ids)
+        held = await self._get_summaries(user_id, node_ids)
         found = await self._usable(held, _summary, seen)
         missing = [each for each in node_ids if each not in found]
-        return found | await self._miss(self._store.summaries, user_id, missing, held)
+        return found | await self._miss(self._store.summaries, user_id, missing, _leases(held))
 
     async def titles(self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision]) -> Mapping[str, Title]:
         held = await self._get_many(user_id, node_ids, heads=True)
         found = await self._usable(held, _title, seen)
         missing = [each for each in node_ids if each not in found]
-        leases = {node_id: value for node_id, value in held.items() if value.startswith(_OWN_LEASE)}
-        return found | await self._miss(self._store.summaries, user_id, missing, leases)
+        return found | await self._miss(self._store.summaries, user_id, missing, _leases(held))
 
     async def _usable(
         self, held: Mapping[str, bytes], decode: Callable[[bytes], T | None], seen: Mapping[str, Revision]
@@ -183,6 +211,20 @@ class CachedNodeStore:
             return {}
         return held | {absent[key]: _OWN_LEASE + lease for key, lease in leases.items()}
 
+    async def _get_summaries(self, user_id: str, node_ids: Sequence[str]) -> dict[str, bytes]:
+        """The values without the contents, and leases of this read for absent keys. One command for all."""
+        wanted = {node_id: key for node_id in node_ids if not self._bypassed(key := _key(user_id, node_id))}
+        if not wanted:
+            return {}
+        leases = [_token(b"L") for _ in wanted]
+        try:
+            values = await self._summaries(keys=list(wanted.values()), args=[LEASE_MS, *leases])
+        except Brain2Error:
+            return {}
+        return {
+            node_id: value or _OWN_LEASE + lease for node_id, value, lease in zip(wanted, values, leases, strict=True)
+        }
+
     async def _take_leases(self, keys: Sequence[str]) -> dict[str, bytes]:
         """By key, the leases that were given: one for each key without a value. One round trip for all of them."""
         if not keys:
@@ -210,7 +252,7 @@ class CachedNodeStore:
             value = held.get(node_id, b"")
             if value.startswith(_OWN_LEASE):
                 expected = value.removeprefix(_OWN_LEASE)
-            elif isinstance(note, Node) and _summary(value) is not None:
+            elif isinstance(note, Node) and _whole(value) is not None:
                 expected = value
             else:
                 continue
@@ -226,11 +268,11 @@ class CachedNodeStore:
             return None
         invalidation = _token(b"W")
         try:
-            held = await self._redis.call("SET", key, invalidation, "GET", "PX", INVALIDATION_MS)
+            held = await self._begin(keys=[key], args=[invalidation, INVALIDATION_MS, _LIKELY_BYTES])
         except Brain2Error:
             return None
         self._begun[key] = self._clock.monotonic(), invalidation
-        note = _summary(held or b"")
+        note = _whole(held)
         # Only the table has where the content of a larger note is, and a deletion must know it.
         return None if note is None or note.content_bytes > MOVED_BYTES else note
 
@@ -402,27 +444,35 @@ def _without_content(note: Summary | None) -> Summary | None:
     return note.summary() if isinstance(note, Node) else note
 
 
-def _summary(value: bytes) -> Summary | None:
+def _leases(held: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {node_id: value for node_id, value in held.items() if value.startswith(_OWN_LEASE)}
+
+
+def _decoded(value: bytes, decode: Callable[[bytes], T]) -> T | None:
     if not value.startswith(b"V"):
         return None
     try:
-        return codec.decode(value[_VALUE_HEAD:])
+        return decode(value[_VALUE_HEAD:])
     except DataLoss:  # written by another release: a miss
         return None
 
 
+def _whole(value: bytes) -> Summary | None:
+    """All that the entry has: a Node, or a Summary."""
+    return _decoded(value, codec.decode)
+
+
 def _node(value: bytes) -> Node | None:
-    note = _summary(value)
+    note = _whole(value)
     return note if isinstance(note, Node) else None
 
 
+def _summary(value: bytes) -> Summary | None:
+    return _decoded(value, codec.decode_summary)
+
+
 def _title(value: bytes) -> Title | None:
-    if not value.startswith(b"V"):
-        return None
-    try:
-        return codec.decode_title(value[_VALUE_HEAD:])
-    except DataLoss:
-        return None
+    return _decoded(value, codec.decode_title)
 
 
 def _ignored(result: object) -> None:

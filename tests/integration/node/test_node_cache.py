@@ -471,6 +471,40 @@ async def test_the_largest_note_is_cached(world: World) -> None:
     assert world.store.misses == 0
 
 
+async def test_a_large_content_stays_in_redis_when_it_is_not_asked_for(world: World) -> None:
+    """A list of summaries, a title, or a deletion does not pay for the content."""
+    large = replace(world.node, tags=("t" * 60,) * 3, metadata={"k": "é" * 300}, **text("é" * (MAX_CONTENT_BYTES // 2)))
+    world.store.notes |= {(world.user, f"m{at}"): replace(large, node_id=f"m{at}") for at in range(3)}
+    ids = ["n", "m0", "m1", "m2", "missing"]
+    await world.cached.read(world.user, ids, {})
+    misses = world.store.misses
+    sizes: list[int] = []
+    for name in ("_summaries", "_heads", "_begin"):
+        script = getattr(world.cached, name)
+
+        async def measured(_script: Any = script, **asked: Any) -> Any:
+            found = await _script(**asked)
+            sizes.extend(map(len, found if isinstance(found, list) else [found]))
+            return found
+
+        setattr(world.cached, name, measured)
+    found = await world.cached.summaries(world.user, ids, {})
+    assert dict(found) == {each: world.store.notes[world.user, each].summary() for each in ids[:-1]}
+    assert (await world.cached.summaries(world.user, ["m1"], {}))["m1"] == replace(large, node_id="m1").summary()
+    assert (await world.cached.titles(world.user, ["m2"], {}))["m2"].title == "v1"
+    assert await world.cached.likely(world.user, "m0") is None
+    assert len(sizes) == 5 + 1 + 1 + 1
+    assert max(sizes) < 3_000
+    assert world.store.misses == misses + 1, "the missing one"
+
+
+async def test_a_summary_that_is_not_cached_is_read_once_and_kept(world: World) -> None:
+    for _ in range(2):
+        assert (await world.cached.summaries(world.user, ["n", "missing"], {})).keys() == {"n"}
+    assert await world.kind() == b"V"
+    assert world.store.misses == 1 + 1, "a missing note is not cached"
+
+
 async def test_an_entry_without_the_content_gets_it_when_it_is_read(world: World) -> None:
     assert (await world.cached.summaries(world.user, ["n"], {}))["n"].title == "v1"
     assert await world.kind() == b"V"

@@ -42,6 +42,14 @@ def test_there_and_back(node: Node) -> None:
     assert codec.decode(data) == node
     assert codec.decode(codec.encode(node.summary())) == node.summary()
     assert codec.decode_receipt(node.user_id, data) == node
+    for each in (node, node.summary()):
+        receipt = codec.encode_receipt(each)
+        assert receipt[:1] == b"\x02", "a replica of an earlier release reads it"
+        assert codec.decode_receipt(node.user_id, receipt) == each
+        assert codec.decode(receipt) == each, "what an earlier release put into the cache"
+    cut = codec.PREFIX_BYTES + struct.unpack_from(">I", data, 3)[0]
+    assert codec.decode_summary(data[:cut]) == codec.decode_summary(data) == node.summary()
+    assert codec.encode(node.summary()) == data[:cut], "the content comes last"
     title = codec.decode_title(data[: codec.HEAD_BYTES])
     assert title == Title(**{name: getattr(node, name) for name in Title.__dataclass_fields__})
 
@@ -58,9 +66,15 @@ def test_the_largest_head_fits() -> None:
     assert codec.decode_title(codec.encode(node)[: codec.HEAD_BYTES]).title == node.title
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x02", b"\x02\x00\x00", b"\x02\x00\x09\x0a", b"garbage" * 20, b"\x01" * 80])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(b"", b"\x02", b"\x02\x00\x00", b"\x02\x00\x09\x0a", b"garbage" * 20, b"\x01" * 80),
+        *(b"\x03", b"\x03\x00\x00", b"\x03" + bytes(6), b"\x03\x00\x02\x00\x00\x00\x09\x0a\x00"),
+    ],
+)
 def test_damage_is_noticed(damage: bytes) -> None:
-    for decode in (codec.decode, codec.decode_title):
+    for decode in (codec.decode, codec.decode_summary, codec.decode_title):
         with pytest.raises(DataLoss):
             decode(damage)
     with pytest.raises(DataLoss):
@@ -72,6 +86,8 @@ def test_a_cut_message_is_noticed() -> None:
     with pytest.raises(DataLoss):
         codec.decode_title(data[:20])
     with pytest.raises(DataLoss):
+        codec.decode_summary(data[:30])
+    with pytest.raises(DataLoss):
         codec.decode(data[:-1])
 
 
@@ -80,12 +96,12 @@ def test_a_field_of_a_newer_release_is_ignored() -> None:
     unknown = b"\xba\x3e\x03new"
     node = _node()
     data = codec.encode(node)
-    (size,) = struct.unpack_from(">H", data, 1)
-    head, rest = data[3 : 3 + size], data[3 + size :]
+    size, summary = struct.unpack_from(">HI", data, 1)
+    head, rest = data[7 : 7 + size], data[7 + size :]
     assert head[0] == 0x0A  # field 1, the note; its size fits one byte here
     assert head[1] == len(head) - 2 < 100
     head = bytes([0x0A, head[1] + len(unknown)]) + head[2:] + unknown
-    newer = struct.pack(">BH", 2, len(head)) + head + rest + unknown
+    newer = struct.pack(">BHI", 3, len(head), summary + len(unknown)) + head + rest + unknown
     assert codec.decode(newer) == codec.decode_receipt("u", newer) == node
     assert codec.decode_title(newer).title == "T"
 
