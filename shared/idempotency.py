@@ -15,14 +15,20 @@ from typing import Any
 
 from protos import table
 from shared.dynamo import Condition, ConditionFailed, Item, Key, Put, Table
+from shared.dynamo.size import UNIT_BYTES
 from shared.errors import Aborted, AlreadyExists, InvalidArgument
 from shared.idempotent import IdempotentRequest
 from shared.ids import Clock
 
-__all__ = ["MAX_PLAIN_BYTES", "Idempotency", "IdempotentRequest"]
+__all__ = ["MAX_PLAIN_BYTES", "Idempotency", "IdempotentRequest", "is_long"]
 
 MAX_PLAIN_BYTES = 300_000
-"""Answers above this many bytes are compressed; what is still larger then is stored in pieces of this size."""
+"""What has more bytes than this, compressed where that makes it smaller, is stored in pieces of this size."""
+
+# The key and the other attributes of a record take about this many bytes of the first write unit.
+_OVERHEAD = 200
+# Compressing more bytes than this takes long enough to be done in a thread.
+_THREAD_BYTES = 32 * 1024
 
 # Digits of a fingerprint that are compared: some records have longer ones.
 _DIGITS = 32
@@ -34,7 +40,7 @@ class Idempotency:
     A record (protos/table.py) has fingerprint, state ("running" or "done") and expires_at. When running it has owner
     and lease_until_ms. When done it has one of
     - response: the bytes of the answer;
-    - compressed: the same, compressed by zlib;
+    - compressed: the same, compressed by zlib where that saves write units;
     - pieces and pieces_of: in how many items the compressed bytes are, and the owner in their keys. They are
       written before the record that refers to them, and expire with it.
     """
@@ -58,14 +64,12 @@ class Idempotency:
         """The operation that stores the answer, for the write's own transaction. It fails if there is a record already.
 
         An answer above MAX_PLAIN_BYTES when compressed is not stored, only that the work was done: a transaction can't
-        hold it. Use run() for requests with such answers.
+        hold it. Use run() for requests with such answers. Of an answer above 32 KB, call this in a thread.
         """
         now = self._clock.now_ms() // 1000
         absent = Condition("attribute_not_exists(PK) OR #e <= :now", {"#e": "expires_at"}, {":now": now})
-        stored: dict[str, Any] = {"response": answer}
-        if len(answer) > MAX_PLAIN_BYTES:
-            compressed = _compress(answer)
-            stored = {"compressed": compressed} if len(compressed) <= MAX_PLAIN_BYTES else {}
+        ((name, packed),) = _packed(answer).items()
+        stored = {name: packed} if len(packed) <= MAX_PLAIN_BYTES else {}
         return Put(self._base(request) | {"state": "done"} | stored, absent)
 
     async def run(self, request: IdempotentRequest | None, work: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -122,14 +126,12 @@ class Idempotency:
 
         Aborted (REQUEST_LEASE_LOST): the lease ran out and another arrival of the request has taken over.
         """
-        stored: dict[str, Any] = {"response": answer}
-        if len(answer) > MAX_PLAIN_BYTES:
-            compressed = await asyncio.to_thread(_compress, answer)
-            stored = {"compressed": compressed}
-            if len(compressed) > MAX_PLAIN_BYTES:
-                pieces = [compressed[at : at + MAX_PLAIN_BYTES] for at in range(0, len(compressed), MAX_PLAIN_BYTES)]
-                await self._table.batch_write(puts=self._pieces(request, pieces))
-                stored = {"pieces": len(pieces), "pieces_of": request.owner}
+        stored: dict[str, Any] = await asyncio.to_thread(_packed, answer) if is_long(answer) else _packed(answer)
+        compressed: bytes = stored.get("compressed", b"")
+        if len(compressed) > MAX_PLAIN_BYTES:
+            pieces = [compressed[at : at + MAX_PLAIN_BYTES] for at in range(0, len(compressed), MAX_PLAIN_BYTES)]
+            await self._table.batch_write(puts=self._pieces(request, pieces))
+            stored = {"pieces": len(pieces), "pieces_of": request.owner}
         try:
             done = self._base(request) | {"state": "done"} | stored
             await self._table.put(done, condition=_held_by(request))
@@ -171,7 +173,9 @@ class Idempotency:
             compressed = b"".join(found[key]["piece"] for key in keys) if len(found) == len(keys) else None
         if compressed is None:
             raise AlreadyExists("the request was carried out; its answer is not stored", reason="RESPONSE_NOT_KEPT")
-        return await asyncio.to_thread(zlib.decompress, compressed)
+        if is_long(compressed):
+            return await asyncio.to_thread(zlib.decompress, compressed)
+        return zlib.decompress(compressed)
 
     def _pieces(self, request: IdempotentRequest, pieces: list[bytes]) -> list[Item]:
         expires_at = self._expires_at()
@@ -201,5 +205,15 @@ def _held_by(request: IdempotentRequest) -> Condition:
     return Condition("#owner = :owner", {"#owner": "owner"}, {":owner": request.owner})
 
 
-def _compress(answer: bytes) -> bytes:
-    return zlib.compress(answer, 1)
+def is_long(answer: bytes) -> bool:
+    """Whether compressing an answer holds the event loop for long."""
+    return len(answer) > _THREAD_BYTES
+
+
+def _packed(answer: bytes) -> dict[str, bytes]:
+    """The attribute that holds an answer: compressed where that saves a write unit, and above MAX_PLAIN_BYTES."""
+    if len(answer) + _OVERHEAD > UNIT_BYTES:
+        compressed = zlib.compress(answer, 1)
+        if len(compressed) < len(answer) or len(answer) > MAX_PLAIN_BYTES:
+            return {"compressed": compressed}
+    return {"response": answer}

@@ -100,6 +100,10 @@ class Summary(Title):
         texts = (self.title, *self.tags, *self.aliases, *self.metadata, *self.metadata.values())
         return self.content_bytes + sum(len(text.encode()) for text in texts)
 
+    def with_content(self, content: str) -> "Node":
+        """The whole note, of which this is the summary."""
+        return Node(**{name: getattr(self, name) for name in _SUMMARY_FIELDS} | text(content))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node(Summary):

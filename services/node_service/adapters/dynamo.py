@@ -7,7 +7,7 @@ content that comes between the two items of another write begins anew.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from functools import partial
 from typing import Protocol
 
 from protos.table import (
@@ -283,7 +283,9 @@ class DynamoNodeStore:
         if event is not None:
             ops.append(self._events.put(event))
         if write.receipt is not None:
-            ops.append(self._answers.record(write.receipt.request, codec.encode(write.receipt.answer)))
+            answer = codec.encode_receipt(write.receipt.answer)
+            record = partial(self._answers.record, write.receipt.request, answer)
+            ops.append(await asyncio.to_thread(record) if len(answer) > _THREAD_BYTES else record())
         return ops, event
 
     async def _note_operations(self, write: NodeWrite) -> list[Op]:
@@ -335,7 +337,7 @@ class DynamoNodeStore:
             if node is None or node.content_version or node.version != before.version:
                 return None
             content = node.content
-        whole = Node(**{name: getattr(after, name) for name in _SUMMARY_FIELDS}, content=content)
+        whole = after.with_content(content)
         item, body_item = items.whole_items(whole, await _packed(content))
         return None if body_item is None else ({"content_version": item["content_version"]}, body_item)
 
@@ -370,9 +372,6 @@ class DynamoSettings:
             return
         key, sort = settings_key("node", user_id)
         await self._table.put({"PK": key, "SK": sort, "retention_seconds": settings.retention_seconds})
-
-
-_SUMMARY_FIELDS = tuple(each.name for each in fields(Summary))
 
 
 def _content_of(note: Summary) -> str | None:

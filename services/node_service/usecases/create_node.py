@@ -13,9 +13,11 @@ async def create_node(notes: Notes, user_id: str, draft: Draft, request: Idempot
     now_ms = notes.clock.now_ms()
     check_create_node(user_id, draft, now_ms, request)
     node = new_node(notes, user_id, draft, now_ms)
-    if await notes.store.commit(creation(node, Receipt(request, node) if request else None)) is Outcome.DONE:
+    # A repeated request has the content, so the receipt goes without it.
+    receipt = Receipt(request, node.summary()) if request else None
+    if await notes.store.commit(creation(node, receipt)) is Outcome.DONE:
         return node
-    if previous := await notes.previous_answer(request, Node):
+    if previous := await notes.previous_answer(request, Node, draft.content):
         return previous
     raise node_exists(node.node_id)
 

@@ -39,32 +39,47 @@ class Notes:
     ids: IdFactory
     max_answer_bytes: int
 
-    async def previous_answer(self, request: IdempotentRequest | None, kind: type[S]) -> S | None:
+    async def previous_answer(
+        self, request: IdempotentRequest | None, kind: type[S], content: str | None = None
+    ) -> S | None:
         """The stored answer to a request; None when it is new or has no request_id.
 
         kind: the class of the answers of this RPC.
+        content: of the note in the answer, if the request has it.
         Raises InvalidArgument (REQUEST_ID_REUSED).
         """
         answer = None if request is None else await self.store.previous_answer(request)
-        if answer is not None and not isinstance(answer, kind):
+        if answer is None or isinstance(answer, kind):
+            return answer
+        if content is None:
             raise Internal("the stored answer has no content")
-        return answer
+        return cast(S, answer.with_content(content))
 
     async def commit(
-        self, before: S, after: S, event: NodeEvent | None, request: IdempotentRequest | None, kind: type[S]
+        self,
+        before: S,
+        after: S,
+        event: NodeEvent | None,
+        request: IdempotentRequest | None,
+        kind: type[S],
+        content: str | None = None,
     ) -> S | None:
         """Write `after` over `before`, with the event and, when there is a request, its receipt.
+
+        content: of `after`, if the request has it. The receipt then goes without it, since a repeated request has the
+            same.
 
         Returns `after` as `kind`, or the previous answer when the request had been carried out before, or None when
         another writer came first.
         """
         # A deletion of a note whose content is known answers without it.
         answer = cast(S, after.summary()) if kind is Summary and isinstance(after, Node) else after
-        receipt = None if request is None else Receipt(request, answer)
+        kept = answer.summary() if content is not None and isinstance(answer, Node) else answer
+        receipt = None if request is None else Receipt(request, kept)
         write = NodeWrite(before=before, after=after, event=event, receipt=receipt)
         if await self.store.commit(write) is Outcome.DONE:
             return answer
-        return await self.previous_answer(request, kind)
+        return await self.previous_answer(request, kind, content)
 
     async def keep_unchanged(self, node: S, request: IdempotentRequest | None, kind: type[S]) -> S | None:
         """Answer with a note that needs no change. A request gets its receipt all the same.

@@ -30,6 +30,7 @@ async def update_node(
     # Names that the mask has by mistake are reported by the check.
     names = [name for name in UPDATABLE_FIELDS if (name in mask if mask else getattr(draft, name))]
     check_update_node(user_id, node_id, draft, names, mask, request)
+    content = draft.content if "content" in names else None
 
     async def attempt() -> Node | None:
         node = await notes.store.current(user_id, node_id)
@@ -38,7 +39,7 @@ async def update_node(
             after = _updated(before, draft, names, notes.clock.now_ms())
         except Brain2Error:
             # The same request may have been carried out before: then its answer is given instead of the error.
-            if previous := await notes.previous_answer(request, Node):
+            if previous := await notes.previous_answer(request, Node, content):
                 return previous
             raise
         event = NodeEvent(
@@ -47,7 +48,7 @@ async def update_node(
             time_ms=after.update_ms,
             changed=tuple(name for name in UPDATABLE_FIELDS if getattr(after, name) != getattr(before, name)),
         )
-        return await notes.commit(before, after, event, request, Node)
+        return await notes.commit(before, after, event, request, Node, content)
 
     return await notes.concurrency.run(user_id, node_id, attempt)
 

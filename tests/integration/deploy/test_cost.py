@@ -64,6 +64,21 @@ async def test_what_leaves_the_content_alone_costs_the_same_at_any_size(stack: W
     assert read.read_units == {"note": 1}
 
 
+@pytest.mark.parametrize("size", [700, 256 * KB])
+async def test_a_request_id_costs_two_units_more_for_a_new_content_of_any_size(stack: World, size: int) -> None:
+    user, words = fresh_user(), Words()
+    for title in ("a title", "another"):
+        content = f"{' '.join(words.some(60))}. " * (1 + size // 500)
+        node = node_pb2.NewNode(node_id="note", title=title, content=content[:size])
+        if title == "a title":
+            request = node_pb2.CreateNodeRequest(user_id=user, node=node, request_id="create")
+            bill = await stack.cost(stack.nodes.CreateNode(request), user)
+        else:
+            update_request = node_pb2.UpdateNodeRequest(user_id=user, node_id="note", node=node, request_id="update")
+            bill = await stack.cost(stack.nodes.UpdateNode(update_request), user)
+        assert bill.write_units["idempotency record (expires)"] == 2, "one unit, in a transaction"
+
+
 def test_units_follow_the_rules_of_dynamodb() -> None:
     item: dict[str, dict[str, Any]] = {
         "PK": {"S": "a"},

@@ -7,6 +7,7 @@ import zlib
 import pytest
 
 from shared.dynamo import ABSENT, Put, Table, TransactionCancelled, Update
+from shared.dynamo.size import item_bytes, write_units
 from shared.errors import Aborted, AlreadyExists, InvalidArgument, Unavailable
 from shared.idempotency import MAX_PLAIN_BYTES, Idempotency, IdempotentRequest
 from tests.support.clock import ManualClock
@@ -94,12 +95,31 @@ async def test_an_expired_record_counts_as_absent_though_it_is_still_there(
     assert await idempotency.find(request(user, "r", "other")) == b"new"
 
 
-@pytest.mark.parametrize("size", [MAX_PLAIN_BYTES, MAX_PLAIN_BYTES + 1, 3 * MAX_PLAIN_BYTES])
-async def test_a_record_in_a_transaction_holds_a_large_answer_compressed(
+@pytest.mark.parametrize("size", [0, 500, 1500, 40_000, MAX_PLAIN_BYTES, MAX_PLAIN_BYTES + 1, 3 * MAX_PLAIN_BYTES])
+async def test_a_large_answer_is_stored_compressed(
     table: Table, idempotency: Idempotency, user: str, size: int
 ) -> None:
+    async def work() -> bytes:
+        return b"x" * size
+
     await table.transact([idempotency.record(request(user, "r", "f"), b"x" * size)])
-    assert await idempotency.find(request(user, "r", "f")) == b"x" * size
+    assert await idempotency.run(request(user, "r2", "f"), work) == b"x" * size
+    for request_id in ("r", "r2"):
+        asked = request(user, request_id, "f")
+        assert await idempotency.find(asked) == b"x" * size
+        item = await table.get(idempotency.key(asked), consistent=True)
+        assert item is not None
+        assert write_units(item_bytes(item)) <= (1 if size <= 40_000 else 4)
+
+
+async def test_an_answer_that_compression_does_not_make_smaller_is_stored_as_it_is(
+    table: Table, idempotency: Idempotency, user: str
+) -> None:
+    answer = random.Random(1).randbytes(2_000)
+    await table.transact([idempotency.record(request(user, "r", "f"), answer)])
+    item = await table.get(idempotency.key(request(user, "r", "f")), consistent=True)
+    assert item is not None
+    assert item["response"] == answer
 
 
 async def test_a_record_in_a_transaction_holds_no_answer_that_is_too_large_when_compressed(

@@ -2,8 +2,9 @@
 
 import pytest
 
-from services.node_service.model import Draft, NodeEventType, etag_of
+from services.node_service.model import Draft, Node, NodeEventType, etag_of
 from services.node_service.usecases.create_node import create_node
+from services.node_service.usecases.update_node import update_node
 from shared.errors import AlreadyExists, InvalidArgument
 from shared.idempotent import IdempotentRequest
 from tests.support.node_fakes import World
@@ -51,6 +52,19 @@ async def test_a_repeated_creation_is_answered_as_the_first(world: World) -> Non
     with pytest.raises(InvalidArgument) as caught:
         await create_node(world.notes, "u", Draft(title="X"), IdempotentRequest("u", "req-1", "body-b"))
     assert caught.value.reason == "REQUEST_ID_REUSED"
+
+
+async def test_a_repeated_creation_has_the_content_that_was_asked_for(world: World) -> None:
+    draft = Draft(node_id="n", title="T", content="é" * 300)
+    first = await create_node(world.notes, "u", draft, REQUEST)
+    assert isinstance(first, Node)
+    (_, kept), *_ = world.store.answers.values()
+    assert not isinstance(kept, Node), "the request has the content, so the receipt needs none"
+    await update_node(world.notes, "u", "n", Draft(content="changed"), [], "", None)
+    assert await create_node(world.notes, "u", draft, REQUEST) == first
+    assert await create_node(world.notes, "u", Draft(title="no content"), IdempotentRequest("u", "2", "b")) == (
+        await create_node(world.notes, "u", Draft(title="no content"), IdempotentRequest("u", "2", "b"))
+    )
 
 
 async def test_bad_ids_are_reported_with_the_rest(world: World) -> None:

@@ -107,6 +107,21 @@ async def test_a_repeat_is_answered_though_the_note_is_gone(world: World) -> Non
     assert await update_node(world.notes, "u", "n", Draft(title="T2"), [], "", REQUEST) == first
 
 
+@pytest.mark.parametrize(("draft", "mask"), [(Draft(content="new"), []), (Draft(title="T2"), ["title", "content"])])
+async def test_a_repeated_update_of_the_content_has_it_from_the_request(
+    world: World, draft: Draft, mask: list[str]
+) -> None:
+    await create_node(world.notes, "u", Draft(node_id="n", title="T", content="old"), None)
+    first = await update_node(world.notes, "u", "n", draft, mask, "", REQUEST)
+    assert first.content == draft.content
+    (_, kept), *_ = world.store.answers.values()
+    assert not isinstance(kept, Node), "the request has the content, so the receipt needs none"
+    await update_node(world.notes, "u", "n", Draft(content="newer"), [], "", None)
+    assert await update_node(world.notes, "u", "n", draft, mask, "", REQUEST) == first
+    del world.store.notes["u", "n"]
+    assert await update_node(world.notes, "u", "n", draft, mask, "", REQUEST) == first
+
+
 async def test_times_do_not_run_backwards(world: World) -> None:
     node = await create_node(world.notes, "u", Draft(node_id="n", title="T"), None)
     world.clock.ms -= 60_000
