@@ -21,11 +21,11 @@ from services.similarity_service.model.wiki_links import wiki_links
 LONGEST_TITLE = 6
 LONGEST_UNSPACED = 40
 # A note of at most NARROW different terms numbers them with one byte each, others with two bytes. Terms beyond WIDE
-# cannot occur: see _MOST_OCCURRENCES.
+# cannot occur: see MOST_OCCURRENCES.
 NARROW = 255
 WIDE = 65_535
 # A note is cut after this many words, aliases and forms, so that its memory is bounded.
-_MOST_OCCURRENCES = 50_000
+MOST_OCCURRENCES = 50_000
 _MOST_ALIASES = 4
 _MOST_FORMS = 4_000
 # The kind of a sentence, in the last two bits of its hash: they repeat by chance in different measure.
@@ -125,11 +125,13 @@ def analyse(
     path: str = "",
     properties: Sequence[str] = (),
     label_first: bool = False,
+    most: int = MOST_OCCURRENCES,
 ) -> Note:
     """Analyse a note. The time is linear in the length of the text.
 
     path: of the file that it was imported from. Its name and the properties are searched as quiet text is.
     label_first: its wiki links are those of Dendron.
+    most: the text is cut after this many words.
     """
     title_pairs = analyser.pairs(title)
     # Occurrences that are not heard, and those that are heard and do not count.
@@ -138,15 +140,15 @@ def analyse(
     text_pairs: list[Pair] = []
     pieces: list[tuple[int, int]] = []
     for parts in _sentences(analysis.normalise(text)):
-        pairs, quiet, values = _read(analyser, parts, _MOST_OCCURRENCES - len(text_pairs))
+        pairs, quiet, values = _read(analyser, parts, most - len(text_pairs))
         text_pairs += pairs
         pieces += _pieces(pairs, quiet, values, next((text for text, kind in parts if kind == markup.LOUD), ""))
         unheard += [pairs[place] for place in quiet]
         uncounted += [pairs[place] for place in values]
-        if len(text_pairs) >= _MOST_OCCURRENCES:
+        if len(text_pairs) >= most:
             break
     for value in (*properties, posixpath.splitext(posixpath.basename(path))[0]):
-        found = analyser.pairs(analysis.normalise(value))[: _MOST_OCCURRENCES - len(text_pairs)]
+        found = analyser.pairs(analysis.normalise(value))[: most - len(text_pairs)]
         text_pairs += found
         pieces.append((QUIET, len(found)))
         unheard += found

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from services.similarity_service.model import keywords
 from services.similarity_service.model.analysis import analyser
-from services.similarity_service.model.note import Note, analyse
+from services.similarity_service.model.engine import codec
+from services.similarity_service.model.note import MOST_OCCURRENCES, Note, analyse
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import NodeText
 from services.similarity_service.usecases import text_worker
@@ -14,6 +15,12 @@ from services.similarity_service.usecases.record_changes import Change, RecordCh
 from services.similarity_service.usecases.user_settings import UserSettingsCache
 from shared.resilience import foreground
 from shared.resilience.slices import Slices
+
+# An item of the table has at most 400 KB. Besides the record and the links of the text it has keys, numbers, and up to
+# 16 earlier names, which are added later.
+_MOST_RECORD_BYTES = 384_000
+# The record of a text of at most this many characters is never that large.
+_LARGE_RECORD = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,18 @@ def _with_former_names(note: Note, old: Note | None) -> Note:
 
 
 async def _analyse(text: NodeText, language: str) -> Note:
+    """Analyse a text, or the first words of one whose record would be too large to be stored."""
+
     def work() -> Note:
+        most = MOST_OCCURRENCES
+        note = analyse_first(most)
+        if len(text.text) > _LARGE_RECORD:
+            while most and not codec.fits(note, _MOST_RECORD_BYTES):
+                most = most * 3 // 4
+                note = analyse_first(most)
+        return note
+
+    def analyse_first(most: int) -> Note:
         return analyse(
             analyser(language),
             node_id=text.node_id,
@@ -71,6 +89,7 @@ async def _analyse(text: NodeText, language: str) -> Note:
             path=text.path,
             properties=text.properties,
             label_first=text.label_first,
+            most=most,
         )
 
     await foreground.turn()

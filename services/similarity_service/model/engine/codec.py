@@ -90,6 +90,14 @@ def pack(note: Note) -> bytes:
     return bytes([_LAYOUT]) + zlib.compress(packed(note).data, _LEVEL)
 
 
+def fits(note: Note, size: int) -> bool:
+    """Whether the record and the links of a note have at most so many bytes. Compresses them where they may not."""
+    links = json.dumps(astuple(note.links), ensure_ascii=False).encode()
+    if len(packed(note).data) + len(links) < size:
+        return True
+    return len(pack(note)) + len(pack_links(note.links)) <= size
+
+
 def packed(note: Note) -> Packed:
     """A note as inflate() gives it."""
     parts = _parts(note)
