@@ -216,6 +216,8 @@ def creation(user_id: str, new: NewEdge, existing: Edge | None, now_ms: int) -> 
     if existing.suppressed:
         if new.metadata.auto:
             raise suppressed()
+        # Later than the suppressed edge, so that no version of the two is the same.
+        now_ms = max(now_ms, existing.create_ms + 1)
         return EdgeChange(ChangeType.CREATED, first_version(user_id, new, now_ms), existing)
     after = merge_into_existing(existing, new, now_ms)
     return None if after is None else EdgeChange(ChangeType.UPDATED, after, existing)

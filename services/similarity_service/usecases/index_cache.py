@@ -108,6 +108,10 @@ class CachedIndex:
             if not of_note:
                 del self._announced[entry.node_id]
 
+    def hides(self, node_id: str) -> bool:
+        """Whether the index lacks a note, and not because of an announcement."""
+        return node_id not in self.index and node_id not in self._announced
+
     def ended(self, now: float) -> list[str]:
         """The notes with announcements that have ended by themselves."""
         return [
@@ -245,6 +249,11 @@ class IndexCache:
         cached = await self._fresh(user_id)
         stored = await self._records.get(user_id, node_id)
         return cached.current(node_id, stored, self._clock.monotonic())
+
+    def hides(self, user_id: str, node_id: str) -> bool:
+        """Whether a note is probably hidden: the user's index is in memory and, as it was last read, lacks the note."""
+        cached = self._cached.get(user_id)
+        return cached is not None and cached.hides(node_id)
 
     async def republish(self, user_id: str, node_id: str, stored: Stored) -> None:
         """Append a record to the log again: the process that wrote it may have died before it appended it."""

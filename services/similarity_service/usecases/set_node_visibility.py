@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from services.similarity_service.model.stored import Stored
 from services.similarity_service.ports import Nodes, Records
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.record_changes import RecordChanges
@@ -67,7 +68,9 @@ class SetNodeVisibility:
         """
         check_ids(user_id, node_id=node_id)
         if is_likely((incarnation or 0, version), self._clock.now_ms()):
-            return await self(user_id, node_id, version, visible, incarnation)
+            # As before a purge, when cleanup hides the note again.
+            hidden = not visible and self._cache.hides(user_id, node_id)
+            return await self(user_id, node_id, version, visible, incarnation, probably_known=hidden)
         owners = await self._nodes.state(user_id, node_id)
         if owners is None:
             raise version_unknown(node_id)
@@ -84,17 +87,21 @@ class SetNodeVisibility:
             if stored is not None:
                 await self._cache.publish(user_id, [(node_id, stored)])
                 return True
-        changed = await self._changes.change(
-            user_id, node_id, lambda old: old.with_visibility(visible, version, incarnation), of_text=False
-        )
-        return changed or await self._correct(user_id, node_id, visible)
+        stored = Stored()
 
-    async def _correct(self, user_id: str, node_id: str, visible: bool) -> bool:
+        def change(old: Stored) -> Stored | None:
+            nonlocal stored
+            stored = old
+            return old.with_visibility(visible, version, incarnation)
+
+        changed = await self._changes.change(user_id, node_id, change, of_text=False)
+        return changed or await self._correct(user_id, node_id, visible, stored)
+
+    async def _correct(self, user_id: str, node_id: str, visible: bool, stored: Stored) -> bool:
         """Replace a record that contradicts the call and is newer than the note is at its owner.
 
-        Whether the record is now as the call wanted.
+        stored: the record. Whether it is now as the call wanted.
         """
-        stored = await self._records.get(user_id, node_id)
         if stored.gone or stored.visible == visible:
             return False
         try:

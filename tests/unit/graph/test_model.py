@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.graph_service.model import consistency_token as tokens
 from services.graph_service.model.consistency_token import Token, token_for
-from services.graph_service.model.edge import NewEdge, edge_key, first_version
+from services.graph_service.model.edge import NewEdge, edge_key, first_version, suppression
 from services.graph_service.model.neighbors import (
     Direction,
     Neighbor,
@@ -20,6 +20,7 @@ from services.graph_service.model.neighbors import (
     select,
 )
 from services.graph_service.model.traversal import subgraph_edge
+from services.graph_service.usecases.edges import creation
 from shared.errors import InvalidArgument
 from shared.tokens import PAGE, Integer, Text, TokenCodec
 
@@ -141,3 +142,13 @@ def test_a_link_looks_alike_from_both_ends() -> None:
     from_source = subgraph_edge("b", neighbor("a", direction=Direction.OUT))
     assert from_source == subgraph_edge("a", neighbor("b", direction=Direction.IN))
     assert (from_source.source, from_source.target, from_source.directed) == ("b", "a", True)
+
+
+@pytest.mark.parametrize("now_ms", [900, 1_000, 1_001])
+def test_an_edge_that_a_person_creates_over_a_rejection_repeats_no_etag(now_ms: int) -> None:
+    first = first_version("u", NewEdge("a", "b"), 1_000)
+    rejected = suppression("u", first.key, first, now_ms)
+    change = creation("u", NewEdge("a", "b"), rejected, now_ms)
+    assert change is not None
+    assert change.edge.version == 1
+    assert change.edge.etag not in (first.etag, rejected.etag)

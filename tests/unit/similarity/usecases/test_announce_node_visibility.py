@@ -1,6 +1,7 @@
 """Changes of visibility are announced before they are stored, and every process has them from then on."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,6 +101,32 @@ async def test_a_restore_is_seen_everywhere_before_it_is_stored(world: World) ->
     assert await world.set(3, True)
     assert await world.state() == (True, 3)
     assert await world.shown() == [["a", "b"]] * 3
+
+
+async def test_a_call_that_hides_a_hidden_note_again_costs_one_read_and_no_write(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that its condition refuses costs as many units as the record has."""
+    calls: Counter[str] = Counter()
+    for name in ("get", "set_visibility"):
+        method = getattr(world.records, name)
+
+        def counted(*args: Any, _name: str = name, _method: Any = method) -> Any:
+            calls[_name] += 1
+            return _method(*args)
+
+        monkeypatch.setattr(world.records, name, counted)
+
+    async def called(version: int, visible: bool) -> tuple[bool, Counter[str]]:
+        calls.clear()
+        return await world.set_visibility.checked(U, "a", version, visible, BORN), Counter(calls)
+
+    assert await called(2, False) == (True, {"set_visibility": 1})
+    assert await called(2, False) == (False, {"get": 1})
+    assert await called(3, True) == (True, {"set_visibility": 1})
+    assert await world.announce(4, False)
+    assert await world.shown() == [["b"]] * 3
+    assert await called(4, False) == (True, {"set_visibility": 1}), "what is only announced is written without a read"
 
 
 @pytest.mark.parametrize("seen", [True, False])
