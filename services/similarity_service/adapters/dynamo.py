@@ -42,6 +42,8 @@ _STAMP = ("SK", "i", "v", "s", "vis", "gone", "rev")
 _GONE_SECONDS = 14 * 24 * 3600
 # What one transaction of records holds, at most: operations, and bytes of the items.
 _TOGETHER, _TOGETHER_BYTES = 100, 512 * 1024
+# A record of more bytes is put by itself: in a transaction it would cost as many units more as it has kilobytes.
+_ALONE_BYTES = 8 * 1024
 # The record of a note with more different terms than this is compressed in a thread.
 _MANY_TERMS = 2_000
 # Records in one page. Parsing a page holds the event loop, for a tenth of a second at 1 MB.
@@ -277,11 +279,14 @@ class DynamoUserSettings:
 
 
 def _groups(puts: Sequence[Put]) -> Iterator[Sequence[Put]]:
-    """The puts, so many together as one transaction may hold."""
+    """The puts, so many together as one transaction may hold, and large ones alone."""
     group: list[Put] = []
     size = 0
     for put in puts:
         more = item_bytes(put.item)
+        if more > _ALONE_BYTES:
+            yield [put]
+            continue
         if group and (len(group) == _TOGETHER or size + more > _TOGETHER_BYTES):
             yield group
             group, size = [], 0

@@ -465,6 +465,26 @@ async def test_of_many_records_those_that_another_writer_changed_are_left_out(re
     assert found == {node_id: new for node_id, (_, new) in mine.items()} | {"n7": theirs}
 
 
+async def test_large_records_of_a_burst_cost_no_transaction(table: Table, user: str, monkeypatch: Any) -> None:
+    records = DynamoRecords(table, SystemClock())
+    text = " ".join(f"word{number}" for number in range(4_000))
+    large = {f"l{n}": (Stored(), Stored(note(f"l{n}", "", text, incarnation=3), 3, 1, 1, revision=1)) for n in range(3)}
+    small = {f"s{n}": (Stored(), stored(f"s{n}", f"sea word{n}")) for n in range(3)}
+    assert await records.put(user, "l1", Stored(), stored("l1", "theirs"))
+    together: list[str] = []
+    transact = table.transact
+
+    async def recorded(ops: Sequence[Any]) -> None:
+        together.extend(op.item["SK"] for op in ops)
+        await transact(ops)
+
+    monkeypatch.setattr(table, "transact", recorded)
+    assert set(await records.put_many(user, large | small)) == {"l0", "l2", *small}
+    assert together == [terms_key(user, node_id)[1] for node_id in small]
+    found = await records.get_many(user, ["l0", "l2", *small])
+    assert found == {node_id: new for node_id, (_, new) in (large | small).items() if node_id != "l1"}
+
+
 async def test_postings_of_many_records_are_those_of_the_last_ones(table: Table, user: str) -> None:
     """Another writer comes between the records and the postings of a burst."""
     records = DynamoRecords(table, SystemClock())
