@@ -19,6 +19,9 @@ from shared.resilience.slices import Slices
 # An item of the table has at most 400 KB. Besides the record and the links of the text it has keys, numbers, and up to
 # 16 earlier names, which are added later.
 _MOST_RECORD_BYTES = 384_000
+# A keyword keeps its weight while the new one differs by at most this share of the larger of the two, but for the
+# strongest one, to which the others are relative.
+_NEAR_WEIGHT, _STRONGEST = 0.2, 255
 # The record of a text of at most this many characters is never that large.
 _LARGE_RECORD = 16_000
 
@@ -54,7 +57,12 @@ class IndexNode:
 def _change(note: Note, again: bool) -> Change:
     # Nearly every first version is new: the conditional write finds out at no cost, a read would be one call more.
     guess = Stored() if note.version == 1 and not again else None
-    return Change(lambda old: old.written(_with_former_names(note, old.note), again=again), guess)
+
+    def apply(old: Stored) -> Stored | None:
+        now = _with_former_names(note, old.note)
+        return old.written(now if again else _with_near_weights(now, old.note), again=again)
+
+    return Change(apply, guess)
 
 
 def _with_former_names(note: Note, old: Note | None) -> Note:
@@ -62,6 +70,19 @@ def _with_former_names(note: Note, old: Note | None) -> Note:
     if old is None or old.incarnation != note.incarnation:
         return note
     return replace(note, links=note.links.after(note.title, old.links, old.title))
+
+
+def _with_near_weights(note: Note, old: Note | None) -> Note:
+    """The note with the earlier weights of its keywords where they are near: each other one is a posting to write."""
+    if old is None:
+        return note
+    before = {old.terms[number]: weight for number, weight in old.salient}
+
+    def weight(number: int, now: int) -> int:
+        was = before.get(note.terms[number], now)
+        return was if now != _STRONGEST and abs(now - was) <= _NEAR_WEIGHT * max(now, was) else now
+
+    return replace(note, salient=tuple([(number, weight(number, now)) for number, now in note.salient]))
 
 
 async def _analyse(text: NodeText, language: str) -> Note:

@@ -52,6 +52,37 @@ async def test_a_text_whose_record_would_be_too_large_is_indexed_by_its_first_wo
     assert len(stored.note.links.former) == 16
 
 
+async def test_a_small_change_of_a_text_leaves_the_weights_of_its_keywords() -> None:
+    world = World()
+    process = world.processes[0]
+    text = "green tea from Uji in a clay pot, with a clay teapot and green cups; sencha, bancha, matcha, gyokuro"
+
+    async def weights(version: int, text: str, *, again: bool = False) -> dict[str, int]:
+        note = NodeText("n", 1, version, "Tea", text, ())
+        assert await process.index_node(U, [note], again=again) == {"n"}
+        stored = world.records.items[U, "n"].note
+        assert stored is not None
+        return {stored.terms[number]: weight for number, weight in stored.salient}
+
+    others = [NodeText(f"o{n}", 1, 1, f"Other {n}", f"sencha, bancha and matcha from Kyoto {n}", ()) for n in range(25)]
+    await process.index_node(U, others[:20])
+    first = await weights(1, text)
+    await process.index_node(U, others[20:])
+    changed = f"{text} green, and much more green with clay, clay, clay"
+    second = await weights(2, changed)
+    exact = await weights(2, changed, again=True)
+    both = first.keys() & exact.keys() - {"clay"}
+    near = {term for term in both if abs(first[term] - exact[term]) <= max(first[term], exact[term]) / 5}
+    assert second == exact | {term: first[term] for term in near}
+    assert {"cup", "pot", "uji"} < {term for term in near if first[term] != exact[term]}, (
+        "no posting of them is written"
+    )
+    assert (first["clay"], second["clay"]) == (206, 255), "the strongest has its own weight"
+    third = await weights(3, "green cups, green cups, cups, and a pot from Uji")
+    assert third["cup"] == 255
+    assert third["pot"] != second["pot"], "a weight that is another one by much is written"
+
+
 async def test_a_text_whose_record_fits_is_indexed_as_a_whole() -> None:
     world = World()
     words = [f"word{number}" for number in range(20_000)]
