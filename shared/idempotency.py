@@ -11,7 +11,6 @@ synchronous, and it can't put a record into the transaction of the write.
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from protos import table
 from shared.dynamo import Condition, ConditionFailed, Item, Key, Put, Table
@@ -20,10 +19,13 @@ from shared.errors import Aborted, AlreadyExists, InvalidArgument
 from shared.idempotent import IdempotentRequest
 from shared.ids import Clock
 
-__all__ = ["MAX_PLAIN_BYTES", "Idempotency", "IdempotentRequest", "is_long"]
+__all__ = ["MAX_PLAIN_BYTES", "Idempotency", "IdempotentRequest"]
 
 MAX_PLAIN_BYTES = 300_000
 """What has more bytes than this, compressed where that makes it smaller, is stored in pieces of this size."""
+
+# An answer above this many bytes, compressed, stays out of the transaction of its write, where it would cost twice.
+_BESIDE_BYTES = 4 * 1024
 
 # The key and the other attributes of a record take about this many bytes of the first write unit.
 _OVERHEAD = 200
@@ -64,12 +66,21 @@ class Idempotency:
         """The operation that stores the answer, for the write's own transaction. It fails if there is a record already.
 
         An answer above MAX_PLAIN_BYTES when compressed is not stored, only that the work was done: a transaction can't
-        hold it. Use run() for requests with such answers. Of an answer above 32 KB, call this in a thread.
+        hold it. Use record_of_any_size() or run() for requests with such answers.
         """
+        ((name, packed),) = _packed(answer).items()
+        return self._record(request, {name: packed} if len(packed) <= MAX_PLAIN_BYTES else {})
+
+    async def record_of_any_size(self, request: IdempotentRequest, answer: bytes) -> Put:
+        """record(), also for large answers: these are stored here, in items of their own, which expire as the record.
+
+        So they don't cost twice in the write's transaction. Should that fail, nothing refers to them.
+        """
+        return self._record(request, await self._stored(request, answer, _BESIDE_BYTES))
+
+    def _record(self, request: IdempotentRequest, stored: Item) -> Put:
         now = self._clock.now_ms() // 1000
         absent = Condition("attribute_not_exists(PK) OR #e <= :now", {"#e": "expires_at"}, {":now": now})
-        ((name, packed),) = _packed(answer).items()
-        stored = {name: packed} if len(packed) <= MAX_PLAIN_BYTES else {}
         return Put(self._base(request) | {"state": "done"} | stored, absent)
 
     async def run(self, request: IdempotentRequest | None, work: Callable[[], Awaitable[bytes]]) -> bytes:
@@ -126,12 +137,7 @@ class Idempotency:
 
         Aborted (REQUEST_LEASE_LOST): the lease ran out and another arrival of the request has taken over.
         """
-        stored: dict[str, Any] = await asyncio.to_thread(_packed, answer) if is_long(answer) else _packed(answer)
-        compressed: bytes = stored.get("compressed", b"")
-        if len(compressed) > MAX_PLAIN_BYTES:
-            pieces = [compressed[at : at + MAX_PLAIN_BYTES] for at in range(0, len(compressed), MAX_PLAIN_BYTES)]
-            await self._table.batch_write(puts=self._pieces(request, pieces))
-            stored = {"pieces": len(pieces), "pieces_of": request.owner}
+        stored = await self._stored(request, answer, MAX_PLAIN_BYTES)
         try:
             done = self._base(request) | {"state": "done"} | stored
             await self._table.put(done, condition=_held_by(request))
@@ -173,9 +179,23 @@ class Idempotency:
             compressed = b"".join(found[key]["piece"] for key in keys) if len(found) == len(keys) else None
         if compressed is None:
             raise AlreadyExists("the request was carried out; its answer is not stored", reason="RESPONSE_NOT_KEPT")
-        if is_long(compressed):
+        if _is_long(compressed):
             return await asyncio.to_thread(zlib.decompress, compressed)
         return zlib.decompress(compressed)
+
+    async def _stored(self, request: IdempotentRequest, answer: bytes, most: int) -> Item:
+        """The attributes of a record that give its answer. Above `most` bytes, compressed, it is written in pieces."""
+        packed = await asyncio.to_thread(_packed, answer) if _is_long(answer) else _packed(answer)
+        if sum(map(len, packed.values())) <= most:
+            return packed
+        compressed: bytes
+        if "compressed" in packed:
+            compressed = packed["compressed"]
+        else:
+            compressed = await asyncio.to_thread(zlib.compress, answer, 1)
+        pieces = [compressed[at : at + MAX_PLAIN_BYTES] for at in range(0, len(compressed), MAX_PLAIN_BYTES)]
+        await self._table.batch_write(puts=self._pieces(request, pieces))
+        return {"pieces": len(pieces), "pieces_of": request.owner}
 
     def _pieces(self, request: IdempotentRequest, pieces: list[bytes]) -> list[Item]:
         expires_at = self._expires_at()
@@ -205,12 +225,12 @@ def _held_by(request: IdempotentRequest) -> Condition:
     return Condition("#owner = :owner", {"#owner": "owner"}, {":owner": request.owner})
 
 
-def is_long(answer: bytes) -> bool:
+def _is_long(answer: bytes) -> bool:
     """Whether compressing an answer holds the event loop for long."""
     return len(answer) > _THREAD_BYTES
 
 
-def _packed(answer: bytes) -> dict[str, bytes]:
+def _packed(answer: bytes) -> Item:
     """The attribute that holds an answer: compressed where that saves a write unit, and above MAX_PLAIN_BYTES."""
     if len(answer) + _OVERHEAD > UNIT_BYTES:
         compressed = zlib.compress(answer, 1)

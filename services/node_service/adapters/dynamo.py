@@ -7,7 +7,6 @@ content that comes between the two items of another write begins anew.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Protocol
 
 from protos.table import (
@@ -70,7 +69,7 @@ class Answers(Protocol):
     """The part of shared.idempotency.Idempotency that is used here."""
 
     async def find(self, request: IdempotentRequest) -> bytes | None: ...
-    def record(self, request: IdempotentRequest, answer: bytes) -> Put: ...
+    async def record_of_any_size(self, request: IdempotentRequest, answer: bytes) -> Put: ...
 
 
 class Envelopes(Protocol):
@@ -284,8 +283,7 @@ class DynamoNodeStore:
             ops.append(self._events.put(event))
         if write.receipt is not None:
             answer = codec.encode_receipt(write.receipt.answer)
-            record = partial(self._answers.record, write.receipt.request, answer)
-            ops.append(await asyncio.to_thread(record) if len(answer) > _THREAD_BYTES else record())
+            ops.append(await self._answers.record_of_any_size(write.receipt.request, answer))
         return ops, event
 
     async def _note_operations(self, write: NodeWrite) -> list[Op]:

@@ -112,6 +112,23 @@ async def test_a_large_answer_is_stored_compressed(
         assert write_units(item_bytes(item)) <= (1 if size <= 40_000 else 4)
 
 
+@pytest.mark.parametrize("size", [100, 5_000, MAX_PLAIN_BYTES - 1, 2 * MAX_PLAIN_BYTES])
+async def test_a_large_answer_is_kept_beside_the_transaction_of_its_write(
+    table: Table, idempotency: Idempotency, user: str, size: int
+) -> None:
+    asked, answer = request(user, "r", "f"), random.Random(size).randbytes(size)
+    record = await idempotency.record_of_any_size(asked, answer)
+    assert write_units(item_bytes(record.item)) == 1
+    assert await idempotency.find(asked) is None, "the write is not done yet"
+    await table.transact([record])
+    assert await idempotency.find(asked) == answer
+    with pytest.raises(TransactionCancelled):
+        await table.transact([await idempotency.record_of_any_size(request(user, "r", "f"), b"another")])
+    with pytest.raises(TransactionCancelled):
+        await table.transact([await idempotency.record_of_any_size(request(user, "r", "f"), answer[::-1] * 2)])
+    assert await idempotency.find(asked) == answer
+
+
 async def test_an_answer_that_compression_does_not_make_smaller_is_stored_as_it_is(
     table: Table, idempotency: Idempotency, user: str
 ) -> None:
