@@ -1,7 +1,7 @@
 """What the use cases need from stores and other services, and which guarantees they get."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -84,6 +84,7 @@ class LogEntry:
 
     position: where in the log the entry is.
     announcement: of a change that is not stored; None when the record has the state.
+    age: of an announcement that was read: the seconds since it was appended, by the clock of the log.
     """
 
     node_id: str
@@ -92,6 +93,7 @@ class LogEntry:
     visible: bool
     position: str = ""
     announcement: Announcement | None = None
+    age: float = field(default=0.0, compare=False)
 
 
 class LogGap(Brain2Error):
@@ -113,7 +115,7 @@ class ChangeLog(Protocol):
         """The entries after a position. LogGap when some may be missing; Unavailable when the log can't be reached."""
 
     async def announcements(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
-        """The entries up to a position that are announcements, at most so much older than its entry."""
+        """The entries up to a position that are announcements, and at most so many seconds old."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,9 +116,11 @@ class FakeRecords:
 
 @dataclass
 class FakeLog:
-    """ports.ChangeLog. down: as if it couldn't be reached."""
+    """ports.ChangeLog. down: as if it couldn't be reached. appended: when each entry was, by position, in seconds."""
 
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
+    clock: Clock = field(default_factory=SystemClock)
+    appended: dict[str, float] = field(default_factory=dict)
     trimmed: dict[str, int] = field(default_factory=dict)
     down: bool = False
     number: int = 0
@@ -127,7 +129,9 @@ class FakeLog:
         self._reach()
         for change in changes:
             self.number += 1
-            self.entries.setdefault(user_id, []).append(replace(change, position=f"{self.number}-0"))
+            position = f"{self.number}-0"
+            self.appended[position] = self.clock.monotonic()
+            self.entries.setdefault(user_id, []).append(replace(change, position=position))
 
     async def tail(self, user_id: str) -> str:
         self._reach()
@@ -141,17 +145,21 @@ class FakeLog:
         places = [entry.position for entry in entries]
         if position not in places:
             raise LogGap("gone")
-        return entries[places.index(position) + 1 :]
+        return [self._aged(entry) for entry in entries[places.index(position) + 1 :]]
 
     async def announcements(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
         self._reach()
         entries = self.entries.get(user_id, [])
         last = [entry.position for entry in entries].index(position)
-        return [entry for entry in entries[: last + 1] if entry.announcement is not None]
+        found = [self._aged(entry) for entry in entries[: last + 1] if entry.announcement is not None]
+        return [entry for entry in found if entry.age <= seconds]
 
     def lose(self, user_id: str) -> None:
         """As if the server had lost it, or trimmed it all."""
         self.entries.pop(user_id, None)
+
+    def _aged(self, entry: LogEntry) -> LogEntry:
+        return replace(entry, age=self.clock.monotonic() - self.appended[entry.position])
 
     def _reach(self) -> None:
         if self.down:

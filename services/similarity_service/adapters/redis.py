@@ -7,6 +7,7 @@ is a gap. A position is an entry's id and a random number, since a log that was 
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from services.similarity_service.ports import Announcement, LogEntry, LogGap
@@ -18,6 +19,8 @@ _DAYS = 7
 _ANCHOR = "-"
 # The names and values of an entry that is no announcement.
 _FIELDS = 4
+# The time in seconds and microseconds, of the server that has the log KEYS[1] and gives its entries their ids.
+_TIME = "return redis.call('TIME')"
 
 
 class RedisChangeLog:
@@ -25,6 +28,7 @@ class RedisChangeLog:
 
     def __init__(self, redis: Redis, *, keep: int = _MOST, seconds: int = _DAYS * 86_400) -> None:
         self._redis = redis
+        self._time = redis.script(_TIME)
         self._keep = keep
         self._seconds = seconds
 
@@ -48,14 +52,23 @@ class RedisChangeLog:
         entries = await self._redis.call("XRANGE", _key(user_id), position.partition("/")[0], "+")
         if not entries or _entry(entries[0]).position != position:
             raise LogGap("the change log no longer holds the last entry that was read")
-        return [_entry(each) for each in entries[1:]]
+        found = [_entry(each) for each in entries[1:]]
+        if any(entry.announcement is not None for entry in found):
+            now = await self._now_ms(user_id)
+            found = [_with_age(entry, now) for entry in found]
+        return found
 
     async def announcements(self, user_id: str, position: str, seconds: float) -> Sequence[LogEntry]:
         last = position.partition("/")[0]
-        first = max(int(last.partition("-")[0]) - round(seconds * 1000), 0)
+        now = await self._now_ms(user_id)
+        first = max(now - round(seconds * 1000), 0)
         entries = await self._redis.call("XRANGE", _key(user_id), first, last)
         # Few entries are, and the others may be many: they are not decoded.
-        return [_entry(each) for each in entries if len(each[1]) > _FIELDS]
+        return [_with_age(_entry(each), now) for each in entries if len(each[1]) > _FIELDS]
+
+    async def _now_ms(self, user_id: str) -> int:
+        seconds, microseconds = await self._time(keys=[_key(user_id)])
+        return int(seconds) * 1000 + int(microseconds) // 1000
 
     def _add(self, user_id: str, entry: LogEntry) -> tuple[str | int, ...]:
         state = f"{entry.incarnation}:{entry.version}:{int(entry.visible)}:{random.getrandbits(32):x}"
@@ -75,6 +88,12 @@ def _entry(item: Any) -> LogEntry:
     announcement = _announcement(values["a"]) if "a" in values else None
     place = f"{_text(position)}/{nonce}"
     return LogEntry(values["n"], int(incarnation), int(version), visible == "1", place, announcement)
+
+
+def _with_age(entry: LogEntry, now_ms: int) -> LogEntry:
+    # A replica that was promoted may be behind: its clock must not make an announcement younger than it can be.
+    milliseconds = int(entry.position.partition("-")[0])
+    return replace(entry, age=max(now_ms - milliseconds, 0) / 1000)
 
 
 def _packed(announcement: Announcement) -> str:

@@ -57,8 +57,8 @@ _COMPARE_SHARE = 20.0
 # An index with more removed notes than this, and a larger share of them than this, is loaded again.
 _WASTE_NOTES = 1_000
 _WASTE_SHARE = 0.3
-# An announcement ends after this long: longer than the node service may take to write and store the change. If it died
-# meanwhile, the event brings the change, or there is none.
+# An announcement ends so long after it was appended, in every process at the same time: longer than the node service may
+# take to write and store the change. If it died meanwhile, the event brings the change, or there is none.
 ANNOUNCED_SECONDS = 15.0
 # Stands in the log in the place of a note's id (no id has an asterisk): the index must be loaded again.
 EVERYTHING = "*"
@@ -74,7 +74,9 @@ class _Announced:
     until: float
 
     def applied(self, stored: Stored) -> Stored | None:
-        """The record with this change; None when the record is as new."""
+        """The record with this change; None when the record is as new. It may come without its note."""
+        if (self.incarnation, self.version) <= (stored.incarnation, stored.state_version):
+            return None
         return stored.with_visibility(self.visible, self.version, self.incarnation)
 
 
@@ -103,7 +105,8 @@ class CachedIndex:
             if announcement.withdrawn:
                 of_note.pop(announcement.announcement_id, None)
             else:
-                change = _Announced(entry.incarnation, announcement.version, entry.visible, now + ANNOUNCED_SECONDS)
+                until = now + ANNOUNCED_SECONDS - entry.age
+                change = _Announced(entry.incarnation, announcement.version, entry.visible, until)
                 of_note[announcement.announcement_id] = change
             if not of_note:
                 del self._announced[entry.node_id]
@@ -122,19 +125,26 @@ class CachedIndex:
 
     def current(self, node_id: str, stored: Stored, now: float) -> Stored:
         """A record with the changes of its note that are announced and newer."""
-        announced = self._announced.pop(node_id, None)
-        if announced is None:
-            return stored
-        newer = {
+        newer = self._newer(node_id, stored, now).values()
+        for change in sorted(newer, key=lambda change: (change.incarnation, change.version)):
+            stored = change.applied(stored) or stored
+        return stored
+
+    def end_announcements(self, node_id: str, stored: Stored, now: float) -> None:
+        """Forget the changes of a note that have ended, or are stored. The index must have its record from now on."""
+        if newer := self._newer(node_id, stored, now):
+            self._announced[node_id] = newer
+        else:
+            self._announced.pop(node_id, None)
+
+    def _newer(self, node_id: str, stored: Stored, now: float) -> dict[str, _Announced]:
+        """The changes of a note that are announced, have not ended, and are newer than its record."""
+        announced = self._announced.get(node_id, {})
+        return {
             announcement_id: change
             for announcement_id, change in announced.items()
             if change.until > now and change.applied(stored) is not None
         }
-        if newer:
-            self._announced[node_id] = newer
-        for change in sorted(newer.values(), key=lambda change: (change.incarnation, change.version)):
-            stored = change.applied(stored) or stored
-        return stored
 
 
 class IndexCache:
@@ -414,8 +424,10 @@ class IndexCache:
         index = cached.index
         for start in range(0, len(changed), _STEP):
             shown: list[Note] = []
+            now = self._clock.monotonic()
             for node_id, stored in changed[start : start + _STEP]:
-                note = cached.current(node_id, stored, self._clock.monotonic()).shown
+                note = cached.current(node_id, stored, now).shown
+                cached.end_announcements(node_id, stored, now)
                 known = index.stamp(node_id)
                 if note is None:
                     index.remove(node_id)
@@ -437,7 +449,7 @@ class IndexCache:
         position, announced = await self._tail(user_id)
         async with cached.lock:
             cached.compared_at = now
-            cached.add_announcements(announced, now)
+            cached.add_announcements(announced, self._clock.monotonic())
             gone = set(cached.index.ids())
             wanted = []
             async for page in self._records.stamps(user_id):

@@ -263,12 +263,34 @@ async def test_announcements_are_found_from_the_end_of_the_log(log: Any, user: s
     assert await log.announcements(user, await log.tail(user), 30.0) == [entries[1], entries[3]]
 
 
-async def test_old_announcements_are_not_looked_for(redis: Redis, user: str) -> None:
+async def test_announcements_have_an_age_and_old_ones_are_not_looked_for(redis: Redis, user: str) -> None:
+    """By the clock of Redis, and not by the last entry, which may be as old."""
     log, key = RedisChangeLog(redis), f"sim:{{{user}}}:log"
-    for id in ("1000-0", "40000-0"):
-        await redis.call("XADD", key, id, "n", "a", "s", "7:0:0:f", "a", "2:0:x")
-    assert [each.position for each in await log.announcements(user, await log.tail(user), 30.0)] == ["40000-0/f"]
-    assert len(await log.announcements(user, await log.tail(user), 39.0)) == 2
+    start = await log.tail(user)
+    now = int((await redis.call("TIME"))[0]) * 1000
+    await redis.call("DEL", key)
+    await redis.call("XADD", key, "1-0", "n", "-", "s", "0:0:0:f")
+    for age in (3_000_000, 1_000_000):
+        await redis.call("XADD", key, f"{now - age}-0", "n", "a", "s", "7:0:0:f", "a", "2:0:x")
+    with pytest.raises(LogGap):
+        await log.since(user, start)
+    ages = [each.age for each in await log.since(user, "1-0/f")]
+    assert ages == [pytest.approx(3_000, abs=120), pytest.approx(1_000, abs=120)]
+    end = await log.tail(user)
+    assert await log.announcements(user, end, 500.0) == []
+    (young,) = await log.announcements(user, end, 2_000.0)
+    assert young.age == pytest.approx(1_000, abs=120)
+    assert len(await log.announcements(user, end, 4_000.0)) == 2
+
+
+async def test_an_announcement_of_a_server_whose_clock_was_ahead_is_new(redis: Redis, user: str) -> None:
+    """Another server has been promoted since: its entries go on from the latest one."""
+    log, key = RedisChangeLog(redis), f"sim:{{{user}}}:log"
+    await redis.call("XADD", key, "1-0", "n", "-", "s", "0:0:0:f")
+    ahead = (int((await redis.call("TIME"))[0]) + 3_000) * 1000
+    await redis.call("XADD", key, f"{ahead}-0", "n", "a", "s", "7:0:0:f", "a", "2:0:x")
+    assert [each.age for each in await log.since(user, "1-0/f")] == [0.0]
+    assert len(await log.announcements(user, await log.tail(user), 15.0)) == 1
 
 
 async def test_a_process_of_an_earlier_release_reads_an_announcement_as_a_change(redis: Redis, user: str) -> None:

@@ -2,18 +2,19 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from services.similarity_service.model.engine.index import UserIndex
+from services.similarity_service.model.stored import Stored
 from services.similarity_service.usecases.announce_node_visibility import AnnounceNodeVisibility
 from services.similarity_service.usecases.extract_keywords import ExtractKeywords
 from services.similarity_service.usecases.index_cache import ANNOUNCED_SECONDS, IndexCache
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
 from tests.support.clock import ManualClock
 from tests.support.similarity_fakes import FakeLog, FakeRecords, note
 
@@ -39,7 +40,7 @@ class World:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.records = FakeRecords()
-        self.log = FakeLog()
+        self.log = FakeLog(clock=self.clock)
         self.one, self.two = self.cache(), self.cache()
         changes = RecordChanges(self.records, self.one)
         nodes: Any = Purged()
@@ -192,11 +193,15 @@ async def test_an_announcement_and_a_late_text_that_are_read_together(world: Wor
     assert await world.shown() == [["b"]] * 3
 
 
-async def test_an_update_that_came_first_shows_the_note(world: World) -> None:
+@pytest.mark.parametrize("stale", [False, True])
+async def test_an_update_that_came_first_shows_the_note(world: World, stale: bool) -> None:
     """A deletion was announced over a version that had been replaced, and its process died."""
     assert await world.announce(2, False)
     assert await world.shown() == [["b"]] * 3
     await world.write("a", version=2)
+    if stale:
+        for cache in (world.one, world.two):
+            cache.mark_all_stale()
     assert await world.shown() == [["a", "b"]] * 3
 
 
@@ -221,7 +226,64 @@ async def test_an_announcement_that_nobody_ends_is_void_in_every_process(world: 
     await world.clock.advance(ANNOUNCED_SECONDS - 1)
     assert await world.shown() != before
     await world.clock.advance(2)
-    assert [await cache.query(U, ids) for cache in (world.one, world.two)] == before[:2]
+    assert await world.shown() == before
+
+
+@pytest.mark.parametrize("stale", [False, True])
+async def test_an_announcement_that_is_read_late_ends_at_the_same_time(world: World, stale: bool) -> None:
+    """Nobody has asked the other process since the announcement, or it has lost its connection to the log."""
+    assert await world.announce(2, False)
+    await world.clock.advance(ANNOUNCED_SECONDS - 1)
+    assert await world.one.query(U, ids) == ["b"]
+    if stale:
+        world.two.mark_all_stale()
+    assert await world.two.query(U, ids) == ["b"]
+    await world.clock.advance(2)
+    assert await world.shown() == [["a", "b"]] * 3
+
+
+async def test_an_announcement_that_ended_before_it_was_read_changes_nothing(world: World) -> None:
+    assert await world.announce(2, False)
+    await world.clock.advance(ANNOUNCED_SECONDS + 1)
+    world.one.mark_all_stale()
+    assert await world.shown() == [["a", "b"]] * 3
+
+
+async def test_an_announcement_that_ends_while_a_record_is_read_ends_in_the_index_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await world.announce(2, False)
+    assert await world.shown() == [["b"]] * 3
+    get = world.records.get
+
+    async def slow(user_id: str, node_id: str) -> Stored:
+        await world.clock.advance(ANNOUNCED_SECONDS + 1)
+        return await get(user_id, node_id)
+
+    monkeypatch.setattr(world.records, "get", slow)
+    await world.two.record(U, "a")
+    assert await world.shown() == [["a", "b"]] * 3
+
+
+async def test_an_announcement_that_ends_during_a_comparison_that_fails_ends_in_the_index_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await world.announce(2, False)
+    assert await world.shown() == [["b"]] * 3
+    await world.clock.advance(ANNOUNCED_SECONDS + 1)
+    stamps = world.records.stamps
+
+    async def broken(user_id: str) -> AsyncIterator[Sequence[tuple[str, Stored]]]:
+        async for page in stamps(user_id):
+            yield page
+        raise Unavailable("the table is away")
+
+    monkeypatch.setattr(world.records, "stamps", broken)
+    world.log.down = True
+    with pytest.raises(Unavailable):
+        await world.two.query(U, ids)
+    world.log.down = False
+    assert await world.shown() == [["a", "b"]] * 3
 
 
 async def test_a_load_that_began_before_the_call_has_it(world: World) -> None:
