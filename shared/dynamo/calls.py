@@ -82,8 +82,18 @@ class Caller:
         """The answer to one request.
 
         again: whether it may be done twice, and so be sent again when no answer came. A request that was throttled, or
-        that met another transaction, was not done at all, and is always sent again, with full jitter.
+        that met another transaction, was not done at all, and is always sent again, with full jitter. These two errors
+        are raised only if no earlier try is without its answer, so that they always mean that nothing was done.
         """
+        unanswered: Unavailable | None = None
+
+        async def once() -> Mapping[str, Any]:
+            nonlocal unanswered
+            try:
+                return await self._once(operation, request)
+            except Unavailable as error:
+                unanswered = error
+                raise
 
         def worth_another(error: BaseException, made: int) -> bool:
             if isinstance(error, Unavailable):
@@ -93,16 +103,23 @@ class Caller:
                 isinstance(error, Aborted) and error.reason == "TRANSACTION_CONFLICT"
             )
 
-        return await retry(
-            lambda: self._once(operation, request),
-            attempts=self._attempts,
-            on=(Unavailable, ResourceExhausted, Aborted),
-            when=worth_another,
-            backoff=self._backoff,
-            heed_retry_after=False,  # the backoff is made for DynamoDB's own pace; retry_after is for our callers
-            sleep=self._sleep,
-            rng=self._rng,
-        )
+        try:
+            return await retry(
+                once,
+                attempts=self._attempts,
+                on=(Unavailable, ResourceExhausted, Aborted),
+                when=worth_another,
+                backoff=self._backoff,
+                heed_retry_after=False,  # the backoff is made for DynamoDB's own pace; retry_after is for our callers
+                sleep=self._sleep,
+                rng=self._rng,
+            )
+        except (ResourceExhausted, Aborted) as error:
+            if unanswered is not None and (
+                isinstance(error, ResourceExhausted) or error.reason == "TRANSACTION_CONFLICT"
+            ):
+                raise unanswered from error  # DynamoDB may have done that try, or may still be at it
+            raise
 
     async def pause(self, attempt: int) -> None:
         """Wait before the retry that follows `attempt` (0 = the first try)."""

@@ -98,6 +98,22 @@ async def test_only_what_may_be_done_twice_is_repeated_when_its_answer_got_lost(
     assert len(client.requests) == tries
 
 
+@pytest.mark.parametrize(
+    "after", [THROTTLED, cancelled("TransactionConflict"), client_error("TransactionInProgressException")]
+)
+async def test_an_error_that_hides_an_answer_that_got_lost_leaves_open_what_was_done(after: Exception) -> None:
+    table, client, _ = table_of(LOST, *[after] * 10)
+    with pytest.raises(Unavailable):
+        await table.transact([Put(ITEM)])
+    assert len(client.requests) == 6
+
+
+async def test_a_condition_that_fails_after_an_answer_that_got_lost_was_looked_at_for_the_first_time() -> None:
+    table, _, _ = table_of(LOST, cancelled("ConditionalCheckFailed"))
+    with pytest.raises(TransactionCancelled):
+        await table.transact([Put(ITEM, ABSENT)])
+
+
 async def test_a_transaction_is_repeated_under_the_same_token() -> None:
     table, client, _ = table_of(LOST, {})
     await table.transact([Put(ITEM)])
