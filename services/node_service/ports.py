@@ -1,7 +1,7 @@
 """What the use cases need from the outside, and the guarantees they have.
 
-Errors are those of shared.errors. Every method may raise Unavailable or ResourceExhausted when a store doesn't answer;
-then it isn't known whether a write was done.
+Errors are those of shared.errors. Every method may raise Unavailable when a store doesn't answer; then it isn't known
+whether a write was done. After any other error, ResourceExhausted among them, nothing was written.
 """
 
 from collections.abc import Mapping, Sequence

@@ -131,8 +131,9 @@ class PeerAnnouncement:
         return bool(answer.announced)
 
     async def _withdraw(self, name: str) -> None:
-        if await self._calls[name]:
-            await self._announce(name, withdraw=True)
+        await self._calls[name]
+        # Whatever its answer was: an announcement whose answer got lost, at the peer or in Redis, may have been made.
+        await self._announce(name, withdraw=True)
 
 
 def _log_failure(call: "asyncio.Task[Any]") -> None:

@@ -10,7 +10,7 @@ from typing import Generic
 from services.node_service.model import NodeEvent, Summary
 from services.node_service.ports import Announcement
 from services.node_service.usecases.notes import Notes, S
-from shared.errors import Brain2Error, DeadlineExceeded, ResourceExhausted, Unavailable
+from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
 from shared.idempotent import IdempotentRequest
 
 
@@ -66,7 +66,7 @@ class VisibilityWrite(Generic[S]):
         announcement = self._notes.visibility.announce(after)
         try:
             node = await self._notes.commit(before, after, event, self._request, self._kind)
-        except (Unavailable, DeadlineExceeded, ResourceExhausted):
+        except (Unavailable, DeadlineExceeded):
             raise  # it may have been written
         except Brain2Error:
             await announcement.withdraw()

@@ -46,7 +46,7 @@ class Stub:
     async def AnnounceNodeVisibility(self, request: Any, timeout: float) -> Any:
         await self._answer(request)
         if request.withdraw:
-            self.announced.pop(request.announcement_id)
+            self.announced.pop(request.announcement_id, None)
         elif self.announces:
             self.announced[request.announcement_id] = request.node_id, request.version, request.visible
         return SimpleNamespace(announced=self.announces and not request.withdraw)
@@ -220,8 +220,18 @@ async def test_the_deadline_of_the_deletion_does_not_end_what_follows_it(
     assert [set(stub.remaining) for stub in peers.values()] == [{None}, {None}]
 
 
-async def test_nothing_is_withdrawn_that_was_not_announced(peers: dict[str, Stub], visibility: PeerVisibility) -> None:
-    peers["graph"].error = Unavailable("away")
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_announcement_whose_answer_got_lost_is_withdrawn(
+    peers: dict[str, Stub], visibility: PeerVisibility, fails: bool
+) -> None:
+    """It was made, but the call took too long, or Redis did not answer the peer in time."""
+    graph, made = peers["graph"], peers["graph"].announced
+    graph.announces = False
+    graph.error = Unavailable("late") if fails else None
     announcement = visibility.announce(note("a"))
+    await until(lambda: graph.called and peers["similarity"].announced)
+    (made["id"],) = peers["similarity"].announced.values()
+    made.update(dict.fromkeys(peers["similarity"].announced, made.pop("id")))
+    graph.error = None
     await announcement.withdraw()
-    assert [stub.called for stub in peers.values()] == [["a"], ["a", "a"]]
+    assert [stub.announced for stub in peers.values()] == [{}, {}]

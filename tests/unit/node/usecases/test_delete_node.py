@@ -10,7 +10,15 @@ from services.node_service.usecases.create_node import create_node
 from services.node_service.usecases.delete_node import delete_node
 from services.node_service.usecases.restore_node import restore_node
 from services.node_service.usecases.update_node import update_node
-from shared.errors import Aborted, InvalidArgument, NotFound, Unavailable
+from shared.errors import (
+    Aborted,
+    Brain2Error,
+    InvalidArgument,
+    NotFound,
+    QuotaExceeded,
+    ResourceExhausted,
+    Unavailable,
+)
 from shared.idempotent import IdempotentRequest
 from tests.support.node_fakes import World
 
@@ -114,9 +122,17 @@ async def test_a_deletion_that_had_been_carried_out_withdraws_what_it_announced(
     assert world.visibility.announced == []
 
 
-async def test_a_write_that_fails_for_certain_is_withdrawn(world: World) -> None:
-    world.store.failing = {"n": InvalidArgument("an item of DynamoDB is too large")}
-    with pytest.raises(InvalidArgument):
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidArgument("an item of DynamoDB is too large"),
+        ResourceExhausted("DynamoDB is throttled"),
+        QuotaExceeded({"notes": 5}, {"notes": 5}, {"notes": 1}),
+    ],
+)
+async def test_a_write_that_fails_for_certain_is_withdrawn(world: World, error: Brain2Error) -> None:
+    world.store.failing = {"n": error}
+    with pytest.raises(type(error)):
         await delete_node(world.notes, "u", "n", "", EDGES, None)
     assert (world.visibility.announced, world.visibility.withdrawn) == ([], [("n", 2, True)])
 
