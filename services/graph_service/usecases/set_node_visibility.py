@@ -68,7 +68,9 @@ class SetNodeVisibility:
         known = (owners.incarnation, owners.version)
         if not is_current(node_id, (incarnation, version), visible, known, not owners.hidden):
             return False  # what the note is now came by another call, or comes by its event
-        return await self.set_node_visibility(user_id, node_id, version, visible=visible, incarnation=known[0])
+        return await self.set_node_visibility(
+            user_id, node_id, version, visible=visible, incarnation=known[0], announcement_id=announcement_id
+        )
 
     async def set_node_visibility(
         self,

@@ -57,8 +57,8 @@ _COMPARE_SHARE = 20.0
 # An index with more removed notes than this, and a larger share of them than this, is loaded again.
 _WASTE_NOTES = 1_000
 _WASTE_SHARE = 0.3
-# An announcement ends so long after it was appended, in every process at the same time: longer than the node service may
-# take to write and store the change. If it died meanwhile, the event brings the change, or there is none.
+# An announcement ends so long after it was appended, in every process at the same time: longer than the node service
+# may take to write and store the change. If it died meanwhile, the event brings the change, or there is none.
 ANNOUNCED_SECONDS = 15.0
 # Stands in the log in the place of a note's id (no id has an asterisk): the index must be loaded again.
 EVERYTHING = "*"

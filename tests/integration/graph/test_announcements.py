@@ -1,6 +1,7 @@
 """Changes of visibility that are announced before they are written: two processes, real stores."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from services.graph_service.model.neighbors import NeighborQuery, NeighborsReque
 from services.graph_service.ports import HIDDEN, PackedList, VisibilityRecord
 from shared.errors import FailedPrecondition
 from shared.ids import SystemClock
+from tests.support.clock import ManualClock
 from tests.support.graph_world import Process, World
 from tests.support.stores import Stores
 from tests.support.waiting import until
@@ -216,6 +218,18 @@ async def test_without_redis_nothing_is_announced(world: World, user: str) -> No
     await withdraw(one, user, "x")
     assert await store(one, user, 2, "x")
     assert await record(one, user) == VisibilityRecord("a", 2, True, BORN)
+
+
+async def test_a_process_whose_clock_is_behind_ends_the_announcement_too(world: World, user: str) -> None:
+    """It finds the version not likely, and asks the node service."""
+    one, two = world.processes
+    assert await announce(one, user, 12, "x")
+    use_case = replace(two.components.servicer.set_node_visibility, clock=ManualClock(BORN))
+    state = world.directory.records["a"] = VisibilityRecord("a", 12, True, BORN)
+    assert await use_case.set_checked(user, "a", 12, visible=False, incarnation=BORN, announcement_id="x")
+    assert await record(one, user) == state
+    assert await shown(world, user) == [[], []]
+    assert await cached(one, user), "nothing is pending any more"
 
 
 async def test_a_version_that_is_not_likely_is_not_announced(world: World, user: str) -> None:
