@@ -289,21 +289,27 @@ class PendingRelinkStore(Protocol):
     async def put(self, mine: PendingRelink) -> bool:
         """Write the entry in place of an earlier one.
 
-        False, and nothing is written, when that one has added notes: collect() first.
+        False, and nothing is written, when that one has added notes: remove_added() first.
         """
 
     async def renew(self, mine: PendingRelink) -> bool:
         """Replace the times of the entry.
 
         False, and nothing is written, when it is gone (taken over, or the user was erased), or when it has added notes:
-        collect() first.
+        remove_added() first.
         """
 
     async def remove(self, user_id: str, owner: str) -> bool:
         """Remove the entry. False, and nothing is removed, when it has added notes. True when there is none."""
 
-    async def collect(self, user_id: str, owner: str) -> PendingRelink | None:
-        """Remove the added notes from the entry; the entry as it was before, None when it is gone."""
+    async def get(self, user_id: str, owner: str) -> PendingRelink | None:
+        """The entry, None when it is gone: a consistent read."""
+
+    async def remove_added(self, mine: PendingRelink) -> bool:
+        """Remove the added notes from the entry, mine.added, which its owner has read.
+
+        False, and nothing is removed, when it is gone, or when others have changed it since.
+        """
 
     async def of_user(self, user_id: str) -> Sequence[PendingRelink]:
         """The entries of a user, of all owners: a consistent read."""
@@ -326,5 +332,6 @@ class PendingRelinkStore(Protocol):
     async def take(self, theirs: PendingRelink, mine: PendingRelink) -> bool:
         """Replace an entry of another owner in one transaction.
 
-        False, and nothing is written, when that entry has changed, or when the owner's own one has added notes.
+        False, and nothing is written, when that entry or its added notes have changed, or when the owner's own one has
+        added notes.
         """

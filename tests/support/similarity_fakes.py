@@ -189,17 +189,20 @@ class FakePendingRelinks:
         self.items.pop((user_id, owner), None)
         return True
 
-    async def collect(self, user_id: str, owner: str) -> PendingRelink | None:
+    async def get(self, user_id: str, owner: str) -> PendingRelink | None:
+        await self._read()
+        return self.items.get((user_id, owner))
+
+    async def remove_added(self, mine: PendingRelink) -> bool:
         await self._write()
-        there = self.items.get((user_id, owner))
-        if there is not None:
-            self.items[user_id, owner] = replace(there, added=frozenset())
-        return there
+        there = self.items.get((mine.user_id, mine.owner))
+        if there is None or (there.since_ms, there.added) != (mine.since_ms, mine.added):
+            return False
+        self.items[mine.user_id, mine.owner] = replace(there, added=frozenset())
+        return True
 
     async def of_user(self, user_id: str) -> Sequence[PendingRelink]:
-        await asyncio.sleep(0)
-        if self.down:
-            raise Unavailable("the store is down")
+        await self._read()
         return [each for each in self.items.values() if each.user_id == user_id]
 
     async def add(self, theirs: PendingRelink, since_ms: int, node_ids: Collection[str], now_ms: int) -> bool:
@@ -214,14 +217,13 @@ class FakePendingRelinks:
         return True
 
     async def expired(self, now_ms: int) -> Sequence[PendingRelink]:
-        if self.down:
-            raise Unavailable("the store is down")
+        await self._read()
         return [each for each in self.items.values() if each.until_ms < now_ms]
 
     async def take(self, theirs: PendingRelink, mine: PendingRelink) -> bool:
         await self._write()
         there = self.items.get((theirs.user_id, theirs.owner))
-        if there is None or (there.until_ms, there.since_ms) != (theirs.until_ms, theirs.since_ms):
+        if there is None or replace(there, open=theirs.open) != theirs:
             return False
         if not self._put(mine):
             return False
@@ -246,10 +248,13 @@ class FakePendingRelinks:
         self.items[theirs.user_id, theirs.owner] = replace(there, since_ms=since_ms, added=there.added | set(node_ids))
         return True
 
-    async def _write(self) -> None:
+    async def _read(self) -> None:
         await asyncio.sleep(0)
         if self.down:
             raise Unavailable("the store is down")
+
+    async def _write(self) -> None:
+        await self._read()
         self.writes += 1
 
 

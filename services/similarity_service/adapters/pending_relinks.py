@@ -43,14 +43,14 @@ class DynamoPendingRelinks:
     async def remove(self, user_id: str, owner: str) -> bool:
         return await _held(self._table.delete(table.relink_key(user_id, owner), condition=_NOTHING_ADDED))
 
-    async def collect(self, user_id: str, owner: str) -> PendingRelink | None:
-        there = Condition("attribute_exists(PK)")
-        update = Update(table.relink_key(user_id, owner), "REMOVE added", condition=there)
-        try:
-            item = await self._table.update(update, returns="ALL_OLD")
-        except ConditionFailed:
-            return None
+    async def get(self, user_id: str, owner: str) -> PendingRelink | None:
+        item = await self._table.get(table.relink_key(user_id, owner), consistent=True)
         return None if item is None else _pending_relink(item)
+
+    async def remove_added(self, mine: PendingRelink) -> bool:
+        unchanged = Condition("#s = :s AND added = :ids", {"#s": "since"}, {":s": mine.since_ms, ":ids": mine.added})
+        key = table.relink_key(mine.user_id, mine.owner)
+        return await _held(self._table.update(Update(key, "REMOVE added", condition=unchanged)))
 
     async def of_user(self, user_id: str) -> Sequence[PendingRelink]:
         page = await self._table.query(
@@ -82,9 +82,11 @@ class DynamoPendingRelinks:
         return [each for each in found if each.until_ms < now_ms]
 
     async def take(self, theirs: PendingRelink, mine: PendingRelink) -> bool:
-        unchanged = Condition(
-            "#u = :u AND #s = :s", {"#u": "until", "#s": "since"}, {":u": theirs.until_ms, ":s": theirs.since_ms}
-        )
+        names, values = {"#u": "until", "#s": "since"}, {":u": theirs.until_ms, ":s": theirs.since_ms}
+        if theirs.added:
+            unchanged = Condition("#u = :u AND #s = :s AND added = :ids", names, {**values, ":ids": theirs.added})
+        else:
+            unchanged = Condition("#u = :u AND #s = :s AND attribute_not_exists(added)", names, values)
         removal = Delete(table.relink_key(theirs.user_id, theirs.owner), unchanged)
         return await self._transact([removal, Put(_item(mine), _NOTHING_ADDED)])
 

@@ -9,8 +9,9 @@ docs/relinking.md.
 import asyncio
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.links import RENEWED, Link, Linkers
@@ -41,7 +42,7 @@ _NOTHING = Related({}, frozenset())
 _CLOCKS_MS = 60_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class PendingNotes:
     """A user whose notes changed. Times are monotonic seconds, unless they end in _ms (since 1970).
 
@@ -114,6 +115,8 @@ class Relinker:
         self._most = most_seconds
         self._linger = linger_seconds
         self._pending: dict[str, PendingNotes] = {}
+        # Also of those that are no longer pending, while a call still uses them: a user has one object and one lease.
+        self._used: WeakValueDictionary[str, PendingNotes] = WeakValueDictionary()
         self._wake = asyncio.Event()
         self._stopping = False
 
@@ -137,7 +140,7 @@ class Relinker:
         user = self._add(user_id, notes)
         if await self._leases.cover(user.lease, since_ms, notes):
             # Without this they would be lost if their user was handed over, and dropped here, in the meantime.
-            self._pending.setdefault(user_id, user).add(notes)
+            self._add(user_id, notes)
         else:
             self._given_away(user_id, user, notes)
 
@@ -147,24 +150,42 @@ class Relinker:
         if links and await self._cache.query(user_id, lambda index: index.live > 0):
             await self.schedule(user_id, (), since_ms)
 
+    def _user(self, user_id: str) -> PendingNotes:
+        user = self._used.get(user_id)
+        if user is None:
+            now = self._clock.monotonic()
+            self._used[user_id] = user = PendingNotes(now, now, RelinkLease(user_id))
+        return user
+
     def _add(self, user_id: str, notes: Mapping[str, int]) -> PendingNotes:
-        now = self._clock.monotonic()
-        user = self._pending.setdefault(user_id, PendingNotes(now, now, RelinkLease(user_id)))
-        if not user.waiting:
-            user.since = now
-        user.changed_at = now
-        user.add(notes)
+        user = self._pending[user_id] = self._user(user_id)
+        self._wait_with(user, notes)
         if len(user.causes) < _MOST_CAUSES and (trace := self._tracer.current()):
             user.causes.add(trace)
         self._wake.set()
         return user
 
+    def _wait_with(self, user: PendingNotes, notes: Mapping[str, int]) -> None:
+        """Notes wait, and the quiet time begins again."""
+        now = self._clock.monotonic()
+        if not user.waiting:
+            user.since = now
+        user.changed_at = now
+        user.add(notes)
+
+    def _take_added(self, user: PendingNotes) -> bool:
+        """Have the notes relinked that other processes have added to the entry. Whether there are any."""
+        added = user.lease.take_added()
+        if added:
+            self._wait_with(user, added)  # another process is at work, perhaps with more
+        return bool(added)
+
     def _given_away(self, user_id: str, user: PendingNotes, notes: Iterable[str]) -> None:
         """Another process relinks these notes."""
         for node_id in notes:
             user.waiting.pop(node_id, None)
-        if not (user.waiting or user.relinking or user.relinked) and self._pending.get(user_id) is user:
-            del self._pending[user_id]
+        if not (user.waiting or user.relinking or user.relinked):
+            self._pending.pop(user_id, None)
 
     async def run(self) -> None:
         """Relink users whose notes are at rest, without end."""
@@ -191,37 +212,43 @@ class Relinker:
             await asyncio.sleep(self._leases.lease_seconds / 6)
 
     async def renew_and_take_over(self) -> None:
-        """One round of run_leases()."""
-        for user in list(self._pending.values()):
-            await self._leases.renew(user.lease, user.since_ms)
-            user.add(user.lease.take_added())
-        for entry in await self._leases.expired():
-            await self._take_over(entry)
+        """One round of run_leases(). An error that concerns one user does not keep it from the others."""
+        await _each(self._renew(user) for user in list(self._pending.values()))
+        await _each(self._take_over(entry) for entry in await self._leases.expired())
 
     async def stop(self) -> None:
         """Let all leases expire, because this process ends: another process takes them over at once."""
         self._stopping = True
-        try:
-            for user in list(self._pending.values()):
-                await self._leases.expire(user.lease)
-        except Brain2Error as error:
-            log.warning("leases were not ended; others take over when they expire", extra={"error": str(error)})
+        # What can't be ended is taken over when it expires.
+        await _each(self._leases.expire(user.lease) for user in list(self._pending.values()))
+
+    async def _renew(self, user: PendingNotes) -> None:
+        if not self._stopping:
+            await self._leases.renew(user.lease, user.since_ms)
+            self._take_added(user)
 
     async def _take_over(self, entry: PendingRelink) -> None:
-        node_ids = await self._records.written_since(entry.user_id, entry.since_ms - _CLOCKS_MS)
-        user = self._add(entry.user_id, {})
-        if await self._leases.take(user.lease, entry):
+        written = await self._records.written_since(entry.user_id, entry.since_ms - _CLOCKS_MS)
+        node_ids = entry.added | set(written)
+        user = self._user(entry.user_id)
+        taken = True
+        try:
+            taken = await self._leases.take(user.lease, entry)
+        finally:
+            # Also after an error: the entry may be this process's own by now, and its notes known to nobody else.
+            if taken:
+                self._add(entry.user_id, dict.fromkeys(node_ids, entry.since_ms))
+        if taken:
             log.info(
                 "relinking notes of a process that ended", extra={"user_id": entry.user_id, "notes": len(node_ids)}
             )
-            self._add(entry.user_id, dict.fromkeys(node_ids, entry.since_ms))
 
     async def relink_if_quiet(self, user_id: str) -> bool:
         """Relink a user's notes if nothing has changed for long enough, here and in other processes."""
+        seen = await self._cache.query(user_id, lambda index: (index.epoch, index.live))
         user = self._pending.get(user_id)
         if user is None:
             return False  # given to another process in the meantime
-        seen = await self._cache.query(user_id, lambda index: (index.epoch, index.live))
         now = self._clock.monotonic()
         if seen != user.seen:
             user.seen, user.changed_at = seen, now
@@ -234,9 +261,9 @@ class Relinker:
                 if user.waiting:
                     return False
                 await self._leases.release(user.lease)
-                user.add(user.lease.take_added())
-                if not user.waiting:  # a note may have come during the release; it has a new lease
-                    del self._pending[user_id]
+                # Whatever was added, the entry is still there. A note may also have come here; it has a new lease.
+                if not self._take_added(user) and not user.waiting:
+                    self._pending.pop(user_id, None)
             return False
         quiet = max(self._quiet, _REST * user.relink_seconds)
         most = now - user.since >= self._most
@@ -245,15 +272,18 @@ class Relinker:
         # looks collect what others add, so that it does not become too much for an entry.
         if is_due or now - user.looked_at >= _LOOK_SECONDS:
             user.looked_at = now
-            handed = user.waiting.keys() | user.relinked.keys()
-            if not await self._leases.look(user.lease, handed):
+            handed: set[str] = set()
+
+            def notes_now() -> set[str]:
+                handed.update(user.waiting, user.relinked)
+                return handed
+
+            if not await self._leases.look(user.lease, notes_now):
                 user.relinked.clear()
                 user.looked_at = -math.inf
                 self._given_away(user_id, user, handed)
                 return False
-            if added := user.lease.take_added():
-                user.add(added)
-                user.changed_at = now  # another process is at work, perhaps with more
+            if self._take_added(user):
                 is_due = most
         if not is_due:
             return False
@@ -348,6 +378,19 @@ class Relinker:
         if undue := undue - kept:
             await self._graph.unlink(user_id, sorted(undue))
         return others
+
+
+async def _each(works: Iterable[Awaitable[None]]) -> None:
+    """Await one after the other. One that fails, for its user's sake perhaps, does not keep the others from it."""
+    failed = []
+    for work in works:
+        try:
+            await work
+        except Brain2Error as error:
+            failed.append(error)
+    if failed:
+        fields = {"leases": len(failed), "error": str(failed[0])}
+        log.warning("leases of relinking could not be renewed, ended or taken over", extra=fields)
 
 
 def _pair(a: str, b: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ before they relink.
 
 import asyncio
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -26,7 +26,8 @@ _MOST_ADDED = 1_500
 class RelinkLease:
     """One user's entry as this process knows it.
 
-    since_ms: inf when there is no entry. until: monotonic seconds.
+    since_ms: inf when there is no entry. until: monotonic seconds; -inf while it is not known what is stored, because a
+        write is on its way, or its answer got lost: then the entry is written again before anything relies on it.
     added: notes that other processes have added, and since when they may have been written (ms), until take_added().
     """
 
@@ -67,14 +68,21 @@ class RelinkLeases:
                 theirs = self._chosen(mine, await self._store.of_user(lease.user_id), only_others=True)
                 if theirs is not None and await self._store.add(theirs, since_ms, mine.added, self._clock.now_ms()):
                     return False
-            await self._cover(lease, since_ms)
+            while since_ms < lease.since_ms or self._is_old(lease):
+                entry = self._entry(lease, min(since_ms, lease.since_ms))
+                lease.since_ms, lease.until = entry.since_ms, -math.inf
+                if await self._store.put(entry):
+                    self._set(lease, entry)
+                else:
+                    await self._collect(lease)
             return True
 
-    async def look(self, lease: RelinkLease, node_ids: Collection[str]) -> bool:
+    async def look(self, lease: RelinkLease, notes: Callable[[], Collection[str]]) -> bool:
         """Look at the user's entries before relinking; whether this process is to relink the user.
 
-        If it is, lease.added gets what others have added. If not, these notes were handed over to another process,
+        If it is, lease.added gets what others have added. If not, the notes were handed over to another process,
         together with the entry.
+        notes: gives the notes of this process, at the moment when they are handed over.
         """
         async with lease.lock:
             if lease.since_ms == math.inf:
@@ -84,9 +92,12 @@ class RelinkLeases:
                 await self._collect(lease)
                 if lease.since_ms == math.inf:
                     return True  # it was taken over, or the user was erased, since it was read
-            mine = PendingRelink(lease.user_id, self._owner, int(lease.since_ms), 0, _ids({*node_ids, *lease.added}))
+            mine = PendingRelink(lease.user_id, self._owner, int(lease.since_ms), 0, _ids({*notes(), *lease.added}))
             theirs = self._chosen(mine, entries)
-            if theirs is None or not await self._store.hand_over(mine, theirs, self._clock.now_ms()):
+            if theirs is None:
+                return True
+            lease.until = -math.inf
+            if not await self._store.hand_over(mine, theirs, self._clock.now_ms()):
                 return True
             lease.since_ms = math.inf
             lease.added.clear()
@@ -99,21 +110,13 @@ class RelinkLeases:
         """
         async with lease.lock:
             if self._is_old(lease) and lease.since_ms < math.inf:
-                entry = self._entry(lease, since_ms)
-                if not await self._store.renew(entry):
-                    await self._collect(lease)
-                    if lease.since_ms == math.inf:
-                        # Another process took the entry over and relinks the same notes, or the user was erased.
-                        return
-                    entry = self._entry(lease, min([since_ms, *lease.added.values()]))
-                    if not await self._store.renew(entry):
-                        return  # notes were added once more: the next round renews it
-                self._set(lease, entry)
+                await self._renew(lease, since_ms)
 
     async def release(self, lease: RelinkLease) -> None:
         """Remove the entry: nothing is left to relink. It stays if others have added notes; lease.added gets them."""
         async with lease.lock:
             if lease.since_ms < math.inf:
+                lease.until = -math.inf
                 if await self._store.remove(lease.user_id, self._owner):
                     lease.since_ms = math.inf
                 else:
@@ -125,6 +128,7 @@ class RelinkLeases:
             while lease.since_ms < math.inf:
                 now = self._clock.now_ms()
                 if await self._store.renew(PendingRelink(lease.user_id, self._owner, int(lease.since_ms), now)):
+                    lease.until = -math.inf
                     return
                 await self._collect(lease)
 
@@ -133,36 +137,51 @@ class RelinkLeases:
         return list(await self._store.expired(self._clock.now_ms()))
 
     async def take(self, lease: RelinkLease, theirs: PendingRelink) -> bool:
-        """Replace an expired entry by one of this process. False when it was renewed or another process took it."""
+        """Replace an expired entry by one of this process.
+
+        False when it was renewed, notes were added to it, or another process took it.
+        """
         async with lease.lock:
             if theirs.owner == self._owner:
-                await self._cover(lease, theirs.since_ms)
-                return True
+                lease.since_ms = min(lease.since_ms, theirs.since_ms)
+                await self._renew(lease, lease.since_ms)
+                return lease.since_ms < math.inf
             if lease.since_ms < math.inf:
                 await self._collect(lease)  # or what others have added would keep the entry from being written
-            entry = self._entry(lease, min(theirs.since_ms, lease.since_ms))
+            before, entry = lease.since_ms, self._entry(lease, min(theirs.since_ms, lease.since_ms))
+            lease.since_ms, lease.until = entry.since_ms, -math.inf
             taken = await self._store.take(theirs, entry)
             if taken:
                 self._set(lease, entry)
+            else:
+                lease.since_ms = before
             return taken
 
-    async def _cover(self, lease: RelinkLease, since_ms: int) -> None:
-        while since_ms < lease.since_ms or self._is_old(lease):
-            entry = self._entry(lease, min(since_ms, lease.since_ms))
-            if await self._store.put(entry):
-                self._set(lease, entry)
-            else:
-                await self._collect(lease)
+    async def _renew(self, lease: RelinkLease, since_ms: float) -> None:
+        """Write the times of an entry, if it is still there."""
+        entry = self._entry(lease, since_ms)
+        if not await self._store.renew(entry):
+            await self._collect(lease)
+            if lease.since_ms == math.inf:
+                # Another process took the entry over and relinks the same notes, or the user was erased.
+                return
+            entry = self._entry(lease, min([since_ms, *lease.added.values()]))
+            if not await self._store.renew(entry):
+                return  # notes were added once more: the next round renews it
+        self._set(lease, entry)
 
     async def _collect(self, lease: RelinkLease) -> None:
-        """Move what others have added to the entry into lease.added. An entry that is gone is one no longer."""
-        entry = await self._store.collect(lease.user_id, self._owner)
-        if entry is None:
-            lease.since_ms = math.inf
-            return
-        lease.since_ms = min(lease.since_ms, entry.since_ms)
-        for node_id in entry.added:
-            lease.added[node_id] = min(entry.since_ms, lease.added.get(node_id, entry.since_ms))
+        """Move what others have added to the entry into lease.added. An entry that is gone is one no longer.
+
+        The notes are in memory before they are removed from the entry: the answer to that may get lost.
+        """
+        while (entry := await self._store.get(lease.user_id, self._owner)) is not None:
+            lease.since_ms = min(lease.since_ms, entry.since_ms)
+            for node_id in entry.added:
+                lease.added[node_id] = min(entry.since_ms, lease.added.get(node_id, entry.since_ms))
+            if not entry.added or await self._store.remove_added(entry):
+                return
+        lease.since_ms = math.inf
 
     def _chosen(
         self, mine: PendingRelink, entries: Collection[PendingRelink], *, only_others: bool = False
@@ -193,7 +212,9 @@ class RelinkLeases:
         return PendingRelink(lease.user_id, self._owner, since, now + round(self.lease_seconds * 1000))
 
     def _set(self, lease: RelinkLease, entry: PendingRelink) -> None:
-        lease.since_ms, lease.until = entry.since_ms, self._clock.monotonic() + self.lease_seconds
+        # Its time began before it was written, which may have taken long.
+        left = (entry.until_ms - self._clock.now_ms()) / 1000
+        lease.since_ms, lease.until = entry.since_ms, self._clock.monotonic() + left
 
 
 def _ids(node_ids: Collection[str]) -> frozenset[str]:

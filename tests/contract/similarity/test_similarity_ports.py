@@ -428,22 +428,40 @@ async def test_an_owner_collects_what_was_added_before_it_writes_its_entry(pendi
     dead = PendingRelink(user, "dead", 100, 900)
     await pending_relinks.put(dead)
     assert not await pending_relinks.take(dead, one)
-    assert await pending_relinks.collect(user, "one") == replace(one, since_ms=50, added=frozenset("ab"))
-    assert await pending_relinks.collect(user, "one") == replace(one, since_ms=50)
+    read = await pending_relinks.get(user, "one")
+    assert read == replace(one, since_ms=50, added=frozenset("ab"))
+    assert await pending_relinks.add(read, 50, ["c"], 1_000)
+    assert not await pending_relinks.remove_added(read), "another note came"
+    read = await pending_relinks.get(user, "one")
+    assert read == replace(one, since_ms=50, added=frozenset("abc"))
+    assert await pending_relinks.add(read, 40, ["c"], 1_000)
+    assert not await pending_relinks.remove_added(read), "the note is older than it was"
+    read = await pending_relinks.get(user, "one")
+    assert read == replace(one, since_ms=40, added=frozenset("abc"))
+    assert await pending_relinks.remove_added(read)
+    assert await pending_relinks.get(user, "one") == replace(one, since_ms=40)
+    assert not await pending_relinks.remove_added(read)
     assert await pending_relinks.take(dead, one)
     assert await pending_relinks.renew(one)
     assert await pending_relinks.of_user(user) == [one]
     assert await pending_relinks.remove(user, "one")
     assert await pending_relinks.remove(user, "one")
-    assert await pending_relinks.collect(user, "one") is None
+    assert await pending_relinks.get(user, "one") is None
+    assert not await pending_relinks.remove_added(read)
+    assert await pending_relinks.get(user, "one") is None
 
 
-async def test_an_entry_is_not_taken_after_its_time_was_moved(pending_relinks: Any, user: str) -> None:
+async def test_an_entry_is_not_taken_after_it_has_changed(pending_relinks: Any, user: str) -> None:
     theirs = PendingRelink(user, "dead", 100, 2_000)
     await pending_relinks.put(theirs)
     await pending_relinks.add(theirs, 50, ["a"], 1_000)
     assert not await pending_relinks.take(theirs, PendingRelink(user, "heir", 100, 5_000))
-    assert await pending_relinks.take(replace(theirs, since_ms=50), PendingRelink(user, "heir", 50, 5_000))
+    assert not await pending_relinks.take(replace(theirs, since_ms=50), PendingRelink(user, "heir", 50, 5_000))
+    (read,) = await pending_relinks.of_user(user)
+    await pending_relinks.add(read, 50, ["b"], 1_000)
+    assert not await pending_relinks.take(read, PendingRelink(user, "heir", 50, 5_000)), "a note was added"
+    (read,) = await pending_relinks.of_user(user)
+    assert await pending_relinks.take(read, PendingRelink(user, "heir", 50, 5_000))
 
 
 async def test_an_entry_is_handed_over_as_a_whole(pending_relinks: Any, user: str) -> None:
@@ -454,7 +472,7 @@ async def test_an_entry_is_handed_over_as_a_whole(pending_relinks: Any, user: st
     assert not await pending_relinks.hand_over(given, two, 2_000)
     await pending_relinks.add(one, 100, ["c"], 1_000)
     assert not await pending_relinks.hand_over(given, two, 1_000)
-    await pending_relinks.collect(user, "one")
+    assert await pending_relinks.remove_added(replace(one, added=frozenset("c")))
     assert await pending_relinks.hand_over(given, two, 1_000)
     assert await pending_relinks.of_user(user) == [replace(two, added=frozenset("ab"))]
 

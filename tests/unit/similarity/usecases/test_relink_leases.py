@@ -4,12 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from services.similarity_service.ports import PendingRelink, Related
 from services.similarity_service.usecases import relink_leases
-from shared.errors import Unavailable
+from shared.errors import DataLoss, Unavailable
 from tests.support.similarity_world import U, World, burst, links_of
 
 
@@ -92,6 +93,7 @@ async def test_only_one_takes_over() -> None:
     await world.clock.advance(61)
     await asyncio.gather(*(process.relinker.renew_and_take_over() for process in world.processes[1:]))
     assert sorted(process.relinker.pending for process in world.processes[1:]) == [0, 1]
+    assert sorted(process.relinker.users for process in world.processes[1:]) == [[], [U]], "the other has nothing to do"
     assert len(world.pending_relinks.items) == 1
 
 
@@ -382,3 +384,277 @@ async def test_an_entry_that_is_taken_over_while_its_owner_looks_at_it(monkeypat
     monkeypatch.setattr(world.pending_relinks, "of_user", and_then_it_is_gone)
     await world.relink()
     assert world.graph.pairs(U) == await links_of([first, second])
+
+
+def lose_answer(world: World, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The next such write is done, and its answer gets lost."""
+    write = getattr(world.pending_relinks, name)
+
+    async def lost(*args: Any) -> None:
+        monkeypatch.setattr(world.pending_relinks, name, write)
+        await write(*args)
+        raise Unavailable("the answer got lost")
+
+    monkeypatch.setattr(world.pending_relinks, name, lost)
+
+
+async def begin_together(world: World) -> tuple[int, int]:
+    """Two processes write an entry, each for a note. Returns which of them is chosen, and which is not."""
+    now = world.clock.now_ms()
+    for process, text in zip(world.processes, burst(2), strict=False):
+        await process.index_node(U, [text])
+    await asyncio.gather(
+        *(process.relinker.schedule(U, [f"n00{n}"], now) for n, process in enumerate(world.processes[:2]))
+    )
+    chosen = min(world.pending_relinks.items.values(), key=relink_leases._draw)
+    return (0, 1) if chosen.owner == "p0" else (1, 0)
+
+
+async def test_a_note_is_not_lost_with_the_answer_to_its_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(2)
+    one, two = world.processes
+    first, second = burst(2)
+    await one.hear(first)
+    await two.hear(second)
+    relinked = relinked_notes(world, monkeypatch)
+    lose_answer(world, monkeypatch, "remove_added")
+    with pytest.raises(Unavailable):
+        await one.relinker.relink_if_quiet(U)
+    assert one.relinker.pending == 1
+    await world.clock.advance(1.1)
+    await one.relinker.relink_if_quiet(U)
+    assert one.relinker.pending == 2
+    await rest(world)
+    assert relinked == {first.node_id: 1, second.node_id: 1}
+
+
+async def test_a_note_is_covered_after_a_removal_whose_answer_got_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    (process,) = world.processes
+    first, second = burst(2)
+    await process.hear(first)
+    await world.relink()
+    await world.clock.advance(21)
+    lose_answer(world, monkeypatch, "remove")
+    with pytest.raises(Unavailable):
+        await process.relinker.relink_if_quiet(U)
+    assert world.pending_relinks.items == {}
+    await process.hear(second)
+    assert list(world.pending_relinks.items) == [(U, "p0")]
+    await rest(world)
+
+
+async def test_a_note_is_covered_after_a_hand_over_whose_answer_got_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(2)
+    chosen, other = await begin_together(world)
+    lose_answer(world, monkeypatch, "hand_over")
+    with pytest.raises(Unavailable):
+        await world.processes[other].relinker.relink_if_quiet(U)
+    assert list(world.pending_relinks.items) == [(U, f"p{chosen}")]
+    third = burst(3)[2]
+    await world.processes[other].hear(third)
+    owners = [owner for _, owner in world.pending_relinks.items]
+    added = world.pending_relinks.items[U, f"p{chosen}"].added
+    assert f"p{other}" in owners or third.node_id in added
+    await rest(world)
+
+
+@pytest.mark.parametrize("has_entry", [False, True])
+async def test_notes_are_not_lost_with_the_answer_to_a_takeover(
+    monkeypatch: pytest.MonkeyPatch, has_entry: bool
+) -> None:
+    """Nor when the heir dies, too, after it has renewed its entry."""
+    world = World(2)
+    _, heir = world.processes
+    texts = burst(40)
+    await world.clock.advance(200)
+    for text in texts:
+        await world.processes[0].hear(text)
+    await world.clock.advance(61)
+    if has_entry:
+        await heir.index_node(U, [texts[0]])
+        await heir.relinker.schedule(U, [texts[0].node_id], world.clock.now_ms())
+    lose_answer(world, monkeypatch, "take")
+    await heir.relinker.renew_and_take_over()
+    assert [owner for _, owner in world.pending_relinks.items] == ["p1"]
+    assert heir.relinker.pending == 40
+    await world.clock.advance(31)
+    await heir.relinker.renew_and_take_over()
+    world.processes = [heir]
+    heir = world.crash(0)
+    await world.clock.advance(61)
+    await heir.relinker.renew_and_take_over()
+    assert heir.relinker.pending == 40
+    await rest(world)
+
+
+async def test_an_entry_is_kept_by_its_owner_after_a_write_whose_answer_got_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others may have added notes to it."""
+    world = World(2)
+    one, two = world.processes
+    first, second = burst(2)
+    lose_answer(world, monkeypatch, "put")
+    with pytest.raises(Unavailable):
+        await one.hear(first)
+    await two.hear(second)
+    assert two.relinker.users == []
+    relinked = relinked_notes(world, monkeypatch)
+    await world.relink()
+    assert relinked == {first.node_id: 1, second.node_id: 1}
+    assert world.pending_relinks.items[U, "p0"].added == frozenset()
+
+
+async def test_a_process_whose_renewal_failed_takes_its_own_entry_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    (process,) = world.processes
+    await process.hear(burst(1)[0])
+    await world.clock.advance(61)
+    renew = world.pending_relinks.renew
+
+    async def fails(mine: PendingRelink) -> bool:
+        monkeypatch.setattr(world.pending_relinks, "renew", renew)
+        raise Unavailable("the store is down")
+
+    monkeypatch.setattr(world.pending_relinks, "renew", fails)
+    await process.relinker.renew_and_take_over()
+    (entry,) = world.pending_relinks.items.values()
+    assert entry.until_ms > world.clock.now_ms()
+
+
+async def test_the_user_of_an_own_entry_may_be_erased_while_it_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    (process,) = world.processes
+    world.pending_relinks.items[U, "p0"] = PendingRelink(U, "p0", 1, 2)
+
+    async def erased(user_id: str, ms: int) -> Sequence[str]:
+        world.pending_relinks.items.clear()
+        return ()
+
+    monkeypatch.setattr(world.records, "written_since", erased)
+    await process.relinker.renew_and_take_over()
+    assert world.pending_relinks.items == {}
+    assert process.relinker.users == []
+
+
+async def test_what_was_added_to_an_entry_is_taken_over_with_it() -> None:
+    """Also an older note, at the other end of a link of a new one."""
+    world = World(2)
+    one, two = world.processes
+    await one.hear(burst(1)[0])
+    await world.clock.advance(200)
+    await one.relinker.renew_and_take_over()
+    await two.relinker.schedule(U, ["old"], world.clock.now_ms())
+    await world.clock.advance(61)
+    await two.relinker.renew_and_take_over()
+    assert two.relinker.pending == 2
+
+
+async def test_an_entry_that_can_not_be_taken_over_does_not_keep_another_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(2)
+    _, heir = world.processes
+    world.pending_relinks.items["broken", "dead"] = PendingRelink("broken", "dead", 1, 2)
+    await world.processes[0].hear(burst(1)[0])
+    written_since = world.records.written_since
+
+    async def broken(user_id: str, ms: int) -> Sequence[str]:
+        if user_id == "broken":
+            raise DataLoss("a record can't be decoded")
+        return await written_since(user_id, ms)
+
+    monkeypatch.setattr(world.records, "written_since", broken)
+    await world.clock.advance(61)
+    await heir.relinker.renew_and_take_over()
+    assert heir.relinker.users == [U]
+
+
+async def test_a_deletion_that_is_added_during_the_release_leaves_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(2)
+    one, two = world.processes
+    await one.hear(burst(1)[0])
+    await world.relink()
+    remove = world.pending_relinks.remove
+
+    async def too_late(user_id: str, owner: str) -> bool:
+        monkeypatch.setattr(world.pending_relinks, "remove", remove)
+        await two.relinker.schedule_after_removal(U, world.clock.now_ms())
+        return await remove(user_id, owner)
+
+    monkeypatch.setattr(world.pending_relinks, "remove", too_late)
+    await world.clock.advance(30)
+    await one.relinker.relink_if_quiet(U)
+    assert one.relinker.users == [U]
+    await rest(world)
+
+
+async def test_a_note_goes_to_another_process_while_this_one_relinks_all_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its entry was taken over when it was slow, and it has nothing else to do for the user."""
+    world = World(2)
+    one, two = world.processes
+    first, second = burst(2)
+    await one.hear(first)
+    await rest(world)
+    await one.relinker.schedule_after_removal(U, world.clock.now_ms())
+    await world.clock.advance(61)
+    await two.relinker.renew_and_take_over()
+    await one.relinker.renew_and_take_over()
+    await one.relinker.relink_if_quiet(U)
+    await world.clock.advance(1.1)
+    assert await one.relinker.relink_if_quiet(U)
+    related = world.graph.related
+
+    async def and_then_a_note_comes(user_id: str, node_ids: Sequence[str]) -> Mapping[str, Related]:
+        monkeypatch.setattr(world.graph, "related", related)
+        await one.hear(second)
+        return await related(user_id, node_ids)
+
+    await world.clock.advance(21)
+    monkeypatch.setattr(world.graph, "related", and_then_a_note_comes)
+    await one.relinker.relink_if_quiet(U)
+    assert world.graph.related == related, "it relinked all notes"
+    assert one.relinker.users == []
+    await rest(world)
+
+
+async def test_a_note_that_is_collected_during_a_hand_over_is_handed_over_too() -> None:
+    world = World(3)
+    chosen, other = await begin_together(world)
+    loser = world.processes[other]
+    third = burst(3)[2]
+    entry = world.pending_relinks.items[U, f"p{other}"]
+    assert await world.pending_relinks.add(entry, entry.since_ms, {third.node_id}, world.clock.now_ms())
+    await world.clock.advance(31)
+    world.pending_relinks.items[U, f"p{chosen}"] = replace(
+        world.pending_relinks.items[U, f"p{chosen}"], until_ms=world.clock.now_ms() + 60_000
+    )
+    await asyncio.gather(loser.relinker.renew_and_take_over(), loser.relinker.relink_if_quiet(U))
+    assert loser.relinker.users == []
+    (entry,) = world.pending_relinks.items.values()
+    assert entry.owner == f"p{chosen}"
+    assert entry.added >= {third.node_id}
+
+
+async def test_a_process_that_stood_still_while_it_wrote_its_entry_does_not_rely_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another one has taken the entry over by then."""
+    world = World(2)
+    one, two = world.processes
+    first, second = burst(2)
+    put = world.pending_relinks.put
+
+    async def for_a_minute(mine: PendingRelink) -> bool:
+        monkeypatch.setattr(world.pending_relinks, "put", put)
+        written = await put(mine)
+        await world.clock.advance(61)
+        await two.relinker.renew_and_take_over()
+        return written
+
+    monkeypatch.setattr(world.pending_relinks, "put", for_a_minute)
+    await one.hear(first)
+    await one.hear(second)
+    assert set(world.pending_relinks.items) == {(U, "p0"), (U, "p1")}
+    await rest(world)
