@@ -185,7 +185,7 @@ class RedisLists:
             raise
 
     async def pending_visibilities(self, user_id: str) -> Sequence[VisibilityRecord]:
-        self._check_enabled()
+        # Also before the cache is enabled: announcements are made then, too.
         return [_visibility(text) for text in await self._run("visibilities", [self.key(user_id, "v", HIDDEN)], [])]
 
     async def invalidate_nodes(self, user_id: str, node_ids: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from services.graph_service.ports import (
     ListCache,
     NodeDirectory,
     VisibilityRecord,
+    WriteRejected,
 )
 from services.graph_service.usecases.announce_node_visibility import hidden_set, writer_of
 from services.graph_service.usecases.committer import Committer
@@ -91,30 +92,45 @@ class SetNodeVisibility:
         record = VisibilityRecord(node_id, version, not visible, incarnation)
 
         async def set_or_correct() -> bool:
-            return await self._set(user_id, record, announcement_id) or await self._correct(user_id, record)
+            applied, stored = await self._set(user_id, record, announcement_id)
+            return applied or await self._correct(user_id, record, stored)
 
         # At the same time, because the node service changed the note before it called, and may wait for the answer.
         applied, _ = await asyncio.gather(set_or_correct(), self.invalidate_node(user_id, node_id))
         return applied
 
-    async def _set(self, user_id: str, record: VisibilityRecord, announcement_id: str = "") -> bool:
+    async def _set(
+        self, user_id: str, record: VisibilityRecord, announcement_id: str = ""
+    ) -> tuple[bool, VisibilityRecord | None]:
+        """Whether the record was stored, and what is stored now.
+
+        The change feed gets a change that was stored before, too: whoever stored it may have died before the feed had
+        it. A change that comes late is not in the feed, whose readers would take it for the state of the note.
+        """
         change_type = ChangeType.NODE_HIDDEN if record.hidden else ChangeType.NODE_SHOWN
         node_as_edge = Edge(user_id, record.node_id, "", "", False, 0.0, Metadata(), record.version, 0, 0)
         feed = (self.codec.feed_entry(change_type, node_as_edge),)
 
         async def commit(journal: JournalEntry | None) -> bool:
-            return await self.store.set_visibility(user_id, record, journal)
+            if await self.store.set_visibility(user_id, record, journal):
+                return True
+            stored = await self.store.visibility(user_id, record.node_id)
+            if stored is None or (stored.version, stored.hidden) != (record.version, record.hidden):
+                raise _NotNewer(stored)
+            return False
 
         writer = writer_of(announcement_id) if announcement_id else ""
-        applied, _ = await self.committer.run(hidden_set(user_id, record.node_id, feed), commit, record, writer)
-        return applied
+        try:
+            applied, _ = await self.committer.run(hidden_set(user_id, record.node_id, feed), commit, record, writer)
+        except _NotNewer as error:
+            return False, error.stored
+        return applied, record
 
-    async def _correct(self, user_id: str, record: VisibilityRecord) -> bool:
+    async def _correct(self, user_id: str, record: VisibilityRecord, stored: VisibilityRecord | None) -> bool:
         """Replace what is stored if it contradicts the record and is newer than the note is at its owner.
 
         Whether the record's visibility is now stored.
         """
-        stored = await self.store.visibility(user_id, record.node_id)
         if stored is None or stored.hidden == record.hidden:
             return False
         try:
@@ -128,7 +144,8 @@ class SetNodeVisibility:
             extra={"node_id": record.node_id, "stored": stored.version, "owner": owners.version},
         )
         await self.delete_record(user_id, stored)
-        return await self._set(user_id, owners) and owners.hidden == record.hidden
+        applied, _ = await self._set(user_id, owners)
+        return applied and owners.hidden == record.hidden
 
     async def delete_record(self, user_id: str, record: VisibilityRecord) -> None:
         """Delete what is stored about the visibility of a purged note, if it is still this version."""
@@ -145,6 +162,14 @@ class SetNodeVisibility:
             await self.cache.invalidate_nodes(user_id, (node_id,))
         except Unavailable:
             pass  # the entries of other processes expire in seconds, and callers check the hidden set as well
+
+
+class _NotNewer(WriteRejected):
+    """A newer visibility is stored, or the note's is gone."""
+
+    def __init__(self, stored: VisibilityRecord | None) -> None:
+        super().__init__(())
+        self.stored = stored
 
 
 def _is_ahead(stored: VisibilityRecord, owners: VisibilityRecord) -> bool:

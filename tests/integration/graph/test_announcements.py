@@ -220,6 +220,18 @@ async def test_without_redis_nothing_is_announced(world: World, user: str) -> No
     assert await record(one, user) == VisibilityRecord("a", 2, True, BORN)
 
 
+async def test_a_process_that_has_found_redis_again_shows_what_is_announced(world: World, user: str) -> None:
+    """It replays the journal, and does not use the lists yet."""
+    one, two = world.processes
+    one.lists.disable()
+    await one.lists.identify_instance()
+    assert not one.lists.enabled
+    assert await announce(one, user, 2, "x")
+    assert await shown(world, user) == [[], []]
+    await withdraw(two, user, "x")
+    assert await shown(world, user) == [["a"], ["a"]]
+
+
 async def test_a_process_whose_clock_is_behind_ends_the_announcement_too(world: World, user: str) -> None:
     """It finds the version not likely, and asks the node service."""
     one, two = world.processes
