@@ -7,7 +7,9 @@ processes wrote. What this process writes is applied at once in any case.
 
 The node service announces a deletion or a restore while it writes it: the log has the change then, and no record. A
 process that reads the log, or loads the index, applies it to the record, unless that is newer. It does so until the
-announcement is withdrawn or has ended by itself.
+announcement is withdrawn or has ended by itself. The index of wiki links keeps a note whose deletion is announced,
+because edges are stored by it, and the deletion may be refused. Answers from it leave out what the index of texts does
+not have.
 """
 
 import asyncio
@@ -406,9 +408,7 @@ class IndexCache:
             cached.add_announcements(new, self._clock.monotonic())
             latest = {entry.node_id: entry for entry in new}
             unsure = {entry.node_id for entry in new if entry.announcement is not None}
-            wanted = [
-                node_id for node_id, entry in latest.items() if node_id in unsure or not _known(cached.index, entry)
-            ]
+            wanted = [node_id for node_id, entry in latest.items() if node_id in unsure or not _known(cached, entry)]
             if wanted:
                 await self._apply_records(user_id, cached, wanted)
             cached.position = new[-1].position
@@ -429,12 +429,15 @@ class IndexCache:
                 note = cached.current(node_id, stored, now).shown
                 cached.end_announcements(node_id, stored, now)
                 known = index.stamp(node_id)
+                linking = note or stored.shown
+                if linking is None:
+                    cached.links.remove(node_id)
+                elif known is None or known <= linking.stamp:
+                    cached.links.add(node_id, linking.title, linking.links)
                 if note is None:
                     index.remove(node_id)
-                    cached.links.remove(node_id)
                 elif known is None or known <= note.stamp:
                     shown.append(note)
-                    cached.links.add(node_id, note.title, note.links)
             index.add_all([note for note in shown if not is_long(note)])
             for note in shown:
                 if is_long(note):
@@ -459,8 +462,11 @@ class IndexCache:
                         gone.discard(node_id)
                         if cached.index.stamp(node_id) != stored.stamp:
                             wanted.append(node_id)
+                    elif record.visible and not record.gone:  # its deletion is announced
+                        gone.discard(node_id)
+                        wanted.append(node_id)
             found = await self._records.get_many(user_id, wanted) if wanted else {}
-            await self._apply(cached, [*((node_id, Stored()) for node_id in gone), *found.items()])
+            await self._apply(cached, [(node_id, found.get(node_id, Stored())) for node_id in (*gone, *wanted)])
             if position is not None:
                 cached.position = position
             cached.compare_seconds = self._clock.monotonic() - now
@@ -494,9 +500,9 @@ def _place(position: str) -> tuple[int, int]:
     return int(first), int(second or 0)
 
 
-def _known(index: UserIndex, entry: LogEntry) -> bool:
+def _known(cached: CachedIndex, entry: LogEntry) -> bool:
     """Whether the index already has the change of an entry (this process made it)."""
-    stamp = index.stamp(entry.node_id)
+    stamp = cached.index.stamp(entry.node_id)
     if entry.visible:
         return stamp is not None and stamp >= (entry.incarnation, entry.version)
-    return stamp is None
+    return stamp is None and entry.node_id not in cached.links

@@ -115,9 +115,9 @@ class _Found:
 
 def _find(index: UserIndex, links: LinkIndex, node_id: str, after: tuple[int, str], wanted: int) -> _Found:
     note = links.note(node_id)
-    if note is None:
+    if note is None or node_id not in index:
         raise not_indexed(node_id)
-    linking = links.sources(node_id)
+    linking = {each for each in links.sources(node_id) if each in index}
     names = [index.analyser.terms(name) for name in (note.title, *note.links.aliases)]
     terms = list(dict.fromkeys(tuple(name) for name in names if name))
     mentioning = _containing(index, terms) - {*linking, node_id}

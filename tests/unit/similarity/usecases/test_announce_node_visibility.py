@@ -92,6 +92,20 @@ async def test_a_deletion_is_seen_everywhere_before_it_is_stored(world: World) -
     assert await world.shown() == [["b"]] * 3
 
 
+async def test_wiki_links_follow_a_deletion_when_it_is_stored(world: World) -> None:
+    """Edges are stored by them, and the deletion may be refused."""
+
+    async def linking() -> list[bool]:
+        caches = world.one, world.two, world.cache()
+        return [await cache.query_links(U, lambda links: "a" in links) for cache in caches]
+
+    assert await world.announce(2, False)
+    assert await world.shown() == [["b"]] * 3
+    assert await linking() == [True] * 3
+    assert await world.set(2, False)
+    assert await linking() == [False] * 3
+
+
 async def test_a_restore_is_seen_everywhere_before_it_is_stored(world: World) -> None:
     assert await world.set(2, False)
     assert await world.shown() == [["b"]] * 3

@@ -5,8 +5,9 @@ import random
 
 import pytest
 
-from services.similarity_service.ports import Direction, NodeText, TextLink
-from shared.errors import Aborted
+from services.similarity_service.ports import Announcement, Direction, NodeText, TextLink
+from services.similarity_service.usecases.list_mentions import ListMentions
+from shared.errors import Aborted, NotFound
 from shared.events.envelope import Event, new_event
 from shared.ids import UlidFactory
 from tests.support.similarity_world import U, World
@@ -193,6 +194,31 @@ async def test_a_link_that_graph_refuses_is_tried_again_with_the_event() -> None
     vault.world.graph.unknown.clear()
     await vault.hear(text("t", "Tea"))
     assert vault.arrows == {"a>t"}
+
+
+@pytest.mark.parametrize("stale", [False, True])
+async def test_no_edge_follows_from_a_deletion_that_is_announced_and_then_refused(stale: bool) -> None:
+    vault = Vault()
+    cache, graph = vault.world.processes[0].cache, vault.world.graph
+    await vault.hear(text("t", "Tea"))
+    await vault.hear(text("c", "Cup", "", 1, "Tea"))
+    await vault.hear(text("b", "Book", "[[Tea]]"))
+    assert vault.arrows == {"b>t"}
+    assert await cache.announce(U, "t", 1, False, Announcement("x", 2))
+    graph.unknown.add("t")  # it is hidden there, too
+    if stale:
+        cache.mark_all_stale()
+    with pytest.raises(Aborted):
+        await vault.hear(text("a", "Diary", "[[Tea]]"))
+    mentions = ListMentions(cache, vault.world.processes[0].nodes)
+    with pytest.raises(NotFound):
+        await mentions(U, "t", 0, "")
+    assert await cache.announce(U, "b", 1, False, Announcement("y", 2))
+    assert await cache.announce(U, "t", 1, True, Announcement("x", 2, withdrawn=True))
+    assert [each.node_id for each in (await mentions(U, "t", 0, "")).mentions] == ["a"]
+    graph.unknown.clear()
+    await vault.hear(text("a", "Diary", "[[Tea]]"))
+    assert vault.arrows == {"b>t", "a>t"}
 
 
 @pytest.mark.parametrize("seed", range(12))
