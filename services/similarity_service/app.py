@@ -129,7 +129,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         search_nodes=SearchNodes(cache, user_settings, nodes),
         list_mentions=ListMentions(cache, nodes),
         rename_node=RenameNode(cache, nodes, deadline.remaining),
-        wait_for_index=WaitForIndex(records, cache, clock, deadline.remaining),
+        wait_for_index=WaitForIndex(cache, clock, deadline.remaining),
         reindex_user=ReindexUser(
             records, cache, user_settings, nodes, index_node, set_visibility, link_texts, relinker
         ),

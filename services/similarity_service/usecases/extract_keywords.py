@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from services.similarity_service.model import keywords
 from services.similarity_service.model.keywords import Keyword
+from services.similarity_service.model.stored import Stored
 from services.similarity_service.usecases.find_similar import not_indexed, text_as_note
 from services.similarity_service.usecases.index_cache import IndexCache, is_long
 from services.similarity_service.usecases.text_worker import LONG_TEXT
@@ -26,7 +27,7 @@ class ExtractKeywords:
                 lambda index: keywords.keywords(index, text_as_note(index, title, text), wanted),
                 long=len(text) > LONG_TEXT,
             )
-        note = (await self.cache.record(user_id, node_id)).shown
+        note = (await self.cache.records(user_id, [node_id])).get(node_id, Stored()).shown
         if note is None:
             raise not_indexed(node_id)
         return await self.cache.query(user_id, lambda index: keywords.keywords(index, note, wanted), long=is_long(note))

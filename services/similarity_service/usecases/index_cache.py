@@ -16,7 +16,7 @@ import asyncio
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -256,11 +256,12 @@ class IndexCache:
             return False
         return user_id not in self._unpublished
 
-    async def record(self, user_id: str, node_id: str) -> Stored:
-        """The record of a note, with what is announced of it."""
+    async def records(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Stored]:
+        """The records of notes, with what is announced of them; unknown notes are absent."""
         cached = await self._fresh(user_id)
-        stored = await self._records.get(user_id, node_id)
-        return cached.current(node_id, stored, self._clock.monotonic())
+        found = await self._records.get_many(user_id, node_ids)
+        now = self._clock.monotonic()
+        return {node_id: cached.current(node_id, stored, now) for node_id, stored in found.items()}
 
     def hides(self, user_id: str, node_id: str) -> bool:
         """Whether a note is probably hidden: the user's index is in memory and, as it was last read, lacks the note."""

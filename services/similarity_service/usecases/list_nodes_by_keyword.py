@@ -53,7 +53,7 @@ class ListNodesByKeyword:
         """Those of the notes that have the term among their keywords, by their records."""
         if not node_ids:
             return []
-        records = await self.records.get_many(user_id, list(node_ids))
+        records = await self.cache.records(user_id, list(node_ids))
         notes = [(node_id, note) for node_id, stored in records.items() if (note := stored.shown) is not None]
         return [
             (node_id, weight / 255)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from services.similarity_service.model.stored import Stored
-from services.similarity_service.ports import Records
 from services.similarity_service.usecases.index_cache import IndexCache
 from services.similarity_service.usecases.validation import check_ids
 from shared import revisions
@@ -28,7 +27,6 @@ class WaitForIndex:
     remaining: gives the seconds until the deadline of the current call; None means that it has no deadline.
     """
 
-    records: Records
     cache: IndexCache
     clock: Clock
     remaining: Callable[[], float | None]
@@ -63,7 +61,7 @@ class WaitForIndex:
             return []
         stamps = await self.cache.query(user_id, lambda index: {each: index.stamp(each) for each in wanted})
         old = [each for each, stamp in stamps.items() if stamp is None or stamp < wanted[each]]
-        records = await self.records.get_many(user_id, old) if old else {}
+        records = await self.cache.records(user_id, old) if old else {}
         return [each for each in old if not _is_hidden_since(records.get(each), wanted[each])]
 
 

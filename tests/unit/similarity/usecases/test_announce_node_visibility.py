@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,16 @@ from services.similarity_service.model.stored import Stored
 from services.similarity_service.usecases.announce_node_visibility import AnnounceNodeVisibility
 from services.similarity_service.usecases.extract_keywords import ExtractKeywords
 from services.similarity_service.usecases.index_cache import ANNOUNCED_SECONDS, IndexCache
+from services.similarity_service.usecases.list_nodes_by_keyword import ListNodesByKeyword
 from services.similarity_service.usecases.record_changes import RecordChanges
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
+from services.similarity_service.usecases.user_settings import UserSettingsCache
+from services.similarity_service.usecases.wait_for_index import WaitForIndex
+from shared import revisions
 from shared.errors import NotFound, Unavailable
 from tests.support.clock import ManualClock
-from tests.support.similarity_fakes import FakeLog, FakeRecords, note
+from tests.support.similarity_fakes import FakeLog, FakeRecords, FakeUserSettings, note
+from tests.support.waiting import within
 
 U = "u"
 # The incarnation of the note "a", whose text has version 1.
@@ -90,6 +96,20 @@ async def test_a_deletion_is_seen_everywhere_before_it_is_stored(world: World) -
     assert await world.set(2, False)
     assert await world.state() == (False, 2)
     assert await world.shown() == [["b"]] * 3
+
+
+async def test_a_read_of_ones_own_write_waits_for_no_note_whose_deletion_is_announced(world: World) -> None:
+    for key, stored in world.records.items.items():
+        assert stored.note is not None
+        keyword = (list(stored.note.terms).index("text"), 255)
+        world.records.items[key] = replace(stored, note=replace(stored.note, salient=(keyword,)))
+    wait = WaitForIndex(world.two, world.clock, lambda: None)
+    written = revisions.encode({"a": (BORN, 1)})
+    assert await world.announce(2, False)
+    async with within(10):
+        assert await wait(U, written) == {"a": (BORN, 1)}
+    found = ListNodesByKeyword(world.records, world.two, UserSettingsCache(FakeUserSettings(), world.clock))
+    assert await found(U, "text", 10, "", ["a", "b"]) == ([("b", 1.0)], "")
 
 
 async def test_wiki_links_follow_a_deletion_when_it_is_stored(world: World) -> None:
@@ -268,14 +288,15 @@ async def test_an_announcement_that_ends_while_a_record_is_read_ends_in_the_inde
 ) -> None:
     assert await world.announce(2, False)
     assert await world.shown() == [["b"]] * 3
-    get = world.records.get
+    get_many = world.records.get_many
 
-    async def slow(user_id: str, node_id: str) -> Stored:
+    async def slow(user_id: str, node_ids: Sequence[str]) -> Mapping[str, Stored]:
         await world.clock.advance(ANNOUNCED_SECONDS + 1)
-        return await get(user_id, node_id)
+        return await get_many(user_id, node_ids)
 
-    monkeypatch.setattr(world.records, "get", slow)
-    await world.two.record(U, "a")
+    monkeypatch.setattr(world.records, "get_many", slow)
+    assert (await world.two.records(U, ["a"]))["a"].visible
+    monkeypatch.undo()
     assert await world.shown() == [["a", "b"]] * 3
 
 

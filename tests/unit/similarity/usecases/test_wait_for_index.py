@@ -21,9 +21,7 @@ class Cache:
         index: Any = type("Index", (), {"stamp": lambda _, node_id: self.stamp})()
         return read(index)
 
-
-class Records:
-    async def get_many(self, user_id: str, node_ids: Any) -> dict[str, Any]:
+    async def records(self, user_id: str, node_ids: Any) -> dict[str, Any]:
         return {}
 
 
@@ -35,9 +33,8 @@ async def test_a_waiting_request_does_not_delay_the_indexing(monkeypatch: pytest
         await foreground.turn()
         cache.stamp = (7, 1)
 
-    unused: Any = Records()
     index: Any = cache
-    wait = WaitForIndex(unused, index, ManualClock(), lambda: None, indexed_meanwhile)
+    wait = WaitForIndex(index, ManualClock(), lambda: None, indexed_meanwhile)
     end = foreground.watch(lambda: 1)
     try:
         async with within(5):
