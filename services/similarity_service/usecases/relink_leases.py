@@ -212,8 +212,8 @@ class RelinkLeases:
         return PendingRelink(lease.user_id, self._owner, since, now + round(self.lease_seconds * 1000))
 
     def _set(self, lease: RelinkLease, entry: PendingRelink) -> None:
-        # Its time began before it was written, which may have taken long.
-        left = (entry.until_ms - self._clock.now_ms()) / 1000
+        # Its time began before it was written, which may have taken long. The clock may have been set back since.
+        left = min((entry.until_ms - self._clock.now_ms()) / 1000, self.lease_seconds)
         lease.since_ms, lease.until = entry.since_ms, self._clock.monotonic() + left
 
 

@@ -658,3 +658,20 @@ async def test_a_process_that_stood_still_while_it_wrote_its_entry_does_not_rely
     await one.hear(second)
     assert set(world.pending_relinks.items) == {(U, "p0"), (U, "p1")}
     await rest(world)
+
+
+async def test_an_entry_is_renewed_in_time_though_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    (process,) = world.processes
+    put = world.pending_relinks.put
+
+    async def and_the_clock_is_set_back(mine: PendingRelink) -> bool:
+        world.clock.ms -= 3_600_000
+        return await put(mine)
+
+    monkeypatch.setattr(world.pending_relinks, "put", and_the_clock_is_set_back)
+    await process.hear(burst(1)[0])
+    await world.clock.advance(31)
+    await process.relinker.renew_and_take_over()
+    (entry,) = world.pending_relinks.items.values()
+    assert entry.until_ms == world.clock.now_ms() + 60_000
