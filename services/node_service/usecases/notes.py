@@ -72,14 +72,25 @@ class Notes:
         Returns `after` as `kind`, or the previous answer when the request had been carried out before, or None when
         another writer came first.
         """
+        written = await self.write(before, after, event, request, kind, content)
+        return await self.previous_answer(request, kind, content) if written is None else written
+
+    async def write(
+        self,
+        before: S,
+        after: S,
+        event: NodeEvent | None,
+        request: IdempotentRequest | None,
+        kind: type[S],
+        content: str | None = None,
+    ) -> S | None:
+        """commit() without a look at the previous answer: None when nothing was written."""
         # A deletion of a note whose content is known answers without it.
         answer = cast(S, after.summary()) if kind is Summary and isinstance(after, Node) else after
         kept = answer.summary() if content is not None and isinstance(answer, Node) else answer
         receipt = None if request is None else Receipt(request, kept)
         write = NodeWrite(before=before, after=after, event=event, receipt=receipt)
-        if await self.store.commit(write) is Outcome.DONE:
-            return answer
-        return await self.previous_answer(request, kind, content)
+        return answer if await self.store.commit(write) is Outcome.DONE else None
 
     async def keep_unchanged(self, node: S, request: IdempotentRequest | None, kind: type[S]) -> S | None:
         """Answer with a note that needs no change. A request gets its receipt all the same.

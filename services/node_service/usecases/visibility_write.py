@@ -65,14 +65,14 @@ class VisibilityWrite(Generic[S]):
         """Notes.commit(), with the announcement of the change while it runs."""
         announcement = self._notes.visibility.announce(after)
         try:
-            node = await self._notes.commit(before, after, event, self._request, self._kind)
+            node = await self._notes.write(before, after, event, self._request, self._kind)
         except (Unavailable, DeadlineExceeded):
             raise  # it may have been written
         except Brain2Error:
             await announcement.withdraw()
             raise
-        if node is not None and (node.incarnation, node.version) == (after.incarnation, after.version):
-            self._announcement = announcement
-        else:
+        if node is None:
             await announcement.withdraw()
+            return await self._notes.previous_answer(self._request, self._kind)
+        self._announcement = announcement
         return node

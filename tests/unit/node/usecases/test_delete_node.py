@@ -1,6 +1,7 @@
 """DeleteNode, over a store in memory."""
 
 from dataclasses import replace
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -120,6 +121,18 @@ async def test_a_deletion_that_had_been_carried_out_withdraws_what_it_announced(
     assert await delete_node(world.notes, "u", "n", "", EDGES, REQUEST) == first
     assert world.visibility.withdrawn == [("n", 4, True)]
     assert world.visibility.announced == []
+
+
+async def test_a_deletion_that_had_been_carried_out_is_withdrawn_though_its_answer_can_not_be_read(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await delete_node(world.notes, "u", "n", "", EDGES, REQUEST)
+    await restore_node(world.notes, "u", "n", None)
+    world.store.cached["u", "n"] = world.node
+    monkeypatch.setattr(world.store, "previous_answer", AsyncMock(side_effect=Unavailable("DynamoDB does not answer")))
+    with pytest.raises(Unavailable):
+        await delete_node(world.notes, "u", "n", "", EDGES, REQUEST)
+    assert (world.visibility.announced, world.visibility.withdrawn) == ([], [("n", 4, True)])
 
 
 @pytest.mark.parametrize(
