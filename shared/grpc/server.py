@@ -114,13 +114,13 @@ class GrpcServer:
         if self._config.reflection:
             names = (*self._names, health.SERVICE)
             server.add_generic_rpc_handlers((reflection.handler(names, self._calls.admission.reflections),))
-        port = _bind(server, self._config.listen, self._credentials)
+        port = _bind(server, "BRAIN2_LISTEN", self._config.listen, self._credentials)
         await server.start()
         self._server = server
         if self._config.health_listen:
             self._probes = grpc.aio.server(options=_options(self._config))
             self._probes.add_generic_rpc_handlers((self._health.handler(),))
-            _bind(self._probes, self._config.health_listen, None)
+            _bind(self._probes, "BRAIN2_HEALTH_LISTEN", self._config.health_listen, None)
             await self._probes.start()
         self._end_watch = foreground.watch(self._calls.running.__len__, lambda: self._calls.latest)
         self._tasks = [asyncio.create_task(self._calls.enforce_default_deadline(), name="grpc-default-deadlines")]
@@ -230,13 +230,13 @@ def _traceparent(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     return ""
 
 
-def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None) -> int:
-    """The port. BindError when the address can't be listened on."""
+def _bind(server: grpc.aio.Server, name: str, listen: str, credentials: grpc.ServerCredentials | None) -> int:
+    """The port. BindError when the address can't be listened on. name: the variable that has it."""
     try:
         return server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError as error:
         raise BindError(
-            f"cannot listen on {listen} (BRAIN2_LISTEN): another process has the port, or the address is wrong"
+            f"cannot listen on {listen} ({name}): another process has the port, or the address is wrong"
         ) from error
 
 

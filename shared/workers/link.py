@@ -48,7 +48,8 @@ class SupervisorConnection:
         if self._serving:
             self._send({"serving": True})
         try:
-            while line := await reader.readline():
+            # A line without an end is what the supervisor was writing when it was killed.
+            while (line := await reader.readline()).endswith(b"\n"):
                 # Metrics that wait for a store must not delay the other answers.
                 task = asyncio.create_task(self._answer(json.loads(line)))
                 self._answers.add(task)

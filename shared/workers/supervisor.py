@@ -5,6 +5,9 @@ before it has ever served would do so again: the supervisor ends, as the service
 So it does after _MOST_FAILED_STARTS starts in a row that failed. A worker whose event loop does not turn for
 _SILENT_ASKS * _ASK_SECONDS is killed and replaced, since a probe reaches another worker each time.
 
+The supervisor holds the service's addresses from its start to its end, without listening there. So no other process
+can take part in the port, also while workers are replaced.
+
 Health and reflection are the workers'. While one of them serves, the pod is ready: a worker that has ended has no part
 of the port, and its connections go to the others.
 """
@@ -31,7 +34,8 @@ from shared.metrics import prometheus
 from shared.metrics.merge import Merger
 from shared.metrics.model import Family, Kind, Snapshot
 from shared.metrics.transfer import decode
-from shared.resilience.retry import Backoff
+from shared.resilience.retry import Backoff, Sleep
+from shared.resilience.singleflight import SingleFlight
 from shared.resource import resource
 from shared.workers.link import LONGEST_LINE, VARIABLE
 
@@ -41,7 +45,7 @@ _MOST_FAILED_STARTS = 5
 _PAUSE = Backoff(base=0.2, cap=30.0)
 # A worker that has served so long is replaced without a pause.
 _STABLE_SECONDS = 60.0
-# A worker has to answer one of so many asks in a row.
+# Workers are asked so often whether they are alive, and have to answer one of so many asks in a row.
 _ASK_SECONDS = 5.0
 _SILENT_ASKS = 12
 # Loading code takes many seconds on a busy machine.
@@ -50,6 +54,9 @@ _SILENT_ASKS_AT_START = 36
 _METRICS_SECONDS = 6.0
 # Above the limit of a worker's own drain (shared/lifecycle.py), below the pod's termination grace period.
 _DRAIN_SECONDS = 65.0
+# How a worker ends that was told to: by itself, or by a signal that came before it could handle it. A terminal sends
+# SIGINT to all processes, to which the start of a worker is KeyboardInterrupt.
+_ENDED_WELL = (0, -signal.SIGTERM, -signal.SIGINT, 130)
 _WORKERS = Family("brain2.workers", Kind.GAUGE, "{process}", (), "Workers of this pod that serve.")
 _REPLACED = Family("brain2.workers.replaced", Kind.COUNTER, "{process}", (), "Workers that ended and were replaced.")
 Main = Callable[[Lifecycle], Awaitable[None]]
@@ -117,7 +124,8 @@ class Worker:
         """Read what the worker reports until it ends; its exit code, negative after a signal."""
         reader, self._writer = await asyncio.open_connection(sock=self._socket, limit=LONGEST_LINE)
         with contextlib.suppress(ConnectionError):
-            while line := await reader.readline():
+            # A line without an end is what the worker was writing when it was killed.
+            while (line := await reader.readline()).endswith(b"\n"):
                 self._heard(json.loads(line))
         self._writer.close()
         for waiting in self._waiting.values():
@@ -125,17 +133,31 @@ class Worker:
         # A process closes its descriptors before it ends, so this is short; not so for one that was stopped by SIGSTOP.
         return await asyncio.to_thread(self._process.wait)
 
-    async def ask(self, what: str, timeout: float) -> dict[str, Any] | None:
-        """The answer of the worker; None when it doesn't answer within timeout seconds, or ends."""
+    def ask_alive(self) -> None:
+        """Ask whether the event loop turns; whatever the worker sends afterwards is the answer."""
+        self.unanswered += 1
+        self._ask("alive")
+
+    async def metrics(self, timeout: float) -> Snapshot | None:
+        """The metrics of the worker; None when it can't read them, doesn't answer within timeout seconds, or ends."""
+        number = self._ask("metrics")
+        if number is None:
+            return None
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait({waiting}, timeout=timeout)
+        finally:
+            del self._waiting[number]
+        answer = waiting.result() if waiting.done() and not waiting.cancelled() else {}
+        return decode(answer["metrics"]) if "metrics" in answer else None
+
+    def _ask(self, what: str) -> int | None:
+        """The number of the question; None when the worker is not connected."""
         if self._writer is None or self._writer.is_closing():
             return None
         self._asked += 1
-        number = self._asked
-        self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._writer.write(json.dumps({"ask": what, "id": number}).encode() + b"\n")
-        done, _ = await asyncio.wait({self._waiting[number]}, timeout=timeout)
-        waiting = self._waiting.pop(number)
-        return waiting.result() if done and not waiting.cancelled() else None
+        self._writer.write(json.dumps({"ask": what, "id": self._asked}).encode() + b"\n")
+        return self._asked
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, if it still runs."""
@@ -157,6 +179,7 @@ class Supervisor:
     pause: the wait before a worker that ended soon after its start is replaced.
     ask_seconds: how often each worker is asked whether it is alive.
     drain_seconds: how long the workers may take to end after SIGTERM.
+    sleep: waits until the workers are asked again.
     """
 
     def __init__(
@@ -167,17 +190,20 @@ class Supervisor:
         pause: Backoff = _PAUSE,
         ask_seconds: float = _ASK_SECONDS,
         drain_seconds: float = _DRAIN_SECONDS,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._command = command
         self._count = count
         self._pause = pause
         self._ask_seconds = ask_seconds
         self._drain_seconds = drain_seconds
+        self._sleep = sleep
         self._running: dict[int, Worker] = {}
         self._stop = asyncio.Event()
         self._served = False
         self._code = 0
         self._merger = Merger()
+        self._readings: SingleFlight[None] = SingleFlight()
         self._replaced = 0
 
     @property
@@ -205,11 +231,12 @@ class Supervisor:
         watching = asyncio.create_task(self._watch(), name="asks")
         stopped = asyncio.create_task(self._stop.wait())
         try:
-            # A keeper ends before that only by an error, such as no memory for another process.
-            await asyncio.wait((stopped, *keeping), return_when=asyncio.FIRST_COMPLETED)
+            # The others end before that only by an error, such as no memory for another process.
+            await asyncio.wait((stopped, watching, *keeping), return_when=asyncio.FIRST_COMPLETED)
             self.stop()
             for worker in self.workers:
                 worker.signal(signal.SIGTERM)
+                worker.signal(signal.SIGCONT)  # one that was stopped by SIGSTOP drains, too
             _, late = await asyncio.wait(keeping, timeout=self._drain_seconds)
             if late:
                 log.error("workers did not end in time and are killed", extra={"workers": len(late)})
@@ -218,6 +245,8 @@ class Supervisor:
             for result in await asyncio.gather(*keeping, return_exceptions=True):
                 if isinstance(result, BaseException):
                     raise result
+            if watching.done():
+                watching.result()
         finally:
             watching.cancel()
             stopped.cancel()
@@ -226,16 +255,20 @@ class Supervisor:
 
     async def snapshot(self) -> Snapshot:
         """The metrics of all workers as those of one process, and those of the supervisor."""
-        await asyncio.gather(*(self._read(worker) for worker in self.workers))
+        # Scrapes at the same time share one reading: an answer to the earlier one may be the later to come.
+        await self._readings.do("metrics", self._read_all)
         serving = sum(worker.serving.is_set() for worker in self.workers)
         own: Snapshot = [(_WORKERS, {(): serving}), (_REPLACED, {(): self._replaced})]
         return [*self._merger.snapshot(), *own]
 
+    async def _read_all(self) -> None:
+        await asyncio.gather(*(self._read(worker) for worker in self.workers))
+
     async def _read(self, worker: Worker) -> None:
-        answer = await worker.ask("metrics", _METRICS_SECONDS)
+        found = await worker.metrics(_METRICS_SECONDS)
         # Of a worker that has ended since, the last snapshot counts already.
-        if answer is not None and "metrics" in answer and worker in self.workers:
-            self._merger.update(worker, decode(answer["metrics"]))
+        if found is not None and worker in self.workers:
+            self._merger.update(worker, found)
 
     async def _keep(self, number: int) -> None:
         """Run one worker, and the next one when it ends."""
@@ -250,8 +283,7 @@ class Supervisor:
             self._served |= served
             how = {"worker": number, "pid": worker.pid, "exit_code": code}
             if self._stop.is_set():
-                # SIGTERM ends a process that has not yet come to handle it.
-                if code not in (0, -signal.SIGTERM):
+                if code not in _ENDED_WELL:
                     log.error("a worker did not end well", extra=how)
                     self._code = self._code or 1
                 return
@@ -284,21 +316,18 @@ class Supervisor:
     async def _watch(self) -> None:
         """Kill workers whose event loop does not turn; they are replaced then."""
         while True:
-            await asyncio.sleep(self._ask_seconds)
-            await asyncio.gather(*(self._ask(worker) for worker in self.workers))
-
-    async def _ask(self, worker: Worker) -> None:
-        # Counted before the answer, so that an answer to an earlier ask resets it, too.
-        worker.unanswered += 1
-        await worker.ask("alive", self._ask_seconds)
-        most = _SILENT_ASKS if worker.serving.is_set() else _SILENT_ASKS_AT_START
-        if worker.unanswered >= most and worker in self.workers:
-            log.error("a worker has not answered for too long and is killed", extra={"pid": worker.pid})
-            worker.signal(signal.SIGKILL)
+            await self._sleep(self._ask_seconds)
+            for worker in self.workers:
+                most = _SILENT_ASKS if worker.serving.is_set() else _SILENT_ASKS_AT_START
+                if worker.unanswered < most:
+                    worker.ask_alive()
+                else:
+                    log.error("a worker has not answered for too long and is killed", extra={"pid": worker.pid})
+                    worker.signal(signal.SIGKILL)
+                    worker.unanswered = 0
 
 
 async def _supervise(config: ServerConfig, service: str) -> int:
-    await _port_is_free(config.listen, config.drain_seconds)
     supervisor = Supervisor([sys.executable, *sys.orig_argv[1:]], config.workers)
     loop = asyncio.get_running_loop()
 
@@ -319,6 +348,8 @@ async def _supervise(config: ServerConfig, service: str) -> int:
         return prometheus.render(await supervisor.snapshot(), described, open_metrics=open_metrics)
 
     async with contextlib.AsyncExitStack() as stack:
+        if not config.reuse_port:
+            await _hold(config, supervisor, stack)
         if config.metrics_listen:
             endpoint = prometheus.Endpoint(config.metrics_listen, scrape)
             port = await endpoint.start()
@@ -327,21 +358,44 @@ async def _supervise(config: ServerConfig, service: str) -> int:
         return await supervisor.run()
 
 
-async def _port_is_free(listen: str, patience: float) -> None:
-    """OSError when another process listens there: workers would share its port without an error.
+async def _hold(config: ServerConfig, supervisor: Supervisor, stack: contextlib.AsyncExitStack) -> None:
+    """Hold the addresses of the workers until the stack is closed. OSError when another process has one of them.
 
-    patience: seconds in which the workers of a supervisor that was killed may still drain.
+    It waits for BRAIN2_DRAIN_SECONDS: the workers of a supervisor that was killed may still drain.
     """
-    host, _, port = listen.rpartition(":")
-    ends = time.monotonic() + patience
-    while True:
-        try:
-            family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-                return
-        except OSError as error:
-            if time.monotonic() >= ends:
-                raise OSError(f"cannot listen on {listen} (BRAIN2_LISTEN): {error.strerror}") from error
-            await asyncio.sleep(0.2)
+    began = time.monotonic()
+    waits = False
+    for name, address in (("BRAIN2_LISTEN", config.listen), ("BRAIN2_HEALTH_LISTEN", config.health_listen)):
+        while address and not supervisor.stopping:
+            try:
+                stack.enter_context(held(address))
+                break
+            except OSError as error:
+                if time.monotonic() - began >= config.drain_seconds:
+                    raise OSError(f"cannot listen on {address} ({name}): {error.strerror}") from error
+                if not waits:
+                    log.warning("waiting for an address", extra={"address": address, "why": error.strerror})
+                waits = True
+                await asyncio.sleep(0.2)
+
+
+def held(address: str) -> socket.socket:
+    """A socket that holds host:port for processes that share it: others can't listen there as long as it is open.
+
+    OSError when a process has the address, also one that would share it.
+    """
+    host, _, port = address.rpartition(":")
+    family, kind, _, _, found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+    holding = socket.socket(family, kind)
+    try:
+        # A port whose last connections are still in TIME_WAIT is free.
+        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holding.bind(found)
+        # From here on other servers can't listen there, and the workers can. With SO_REUSEPORT bind() itself would have
+        # shared the address with whoever has it.
+        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError:
+        holding.close()
+        raise
+    return holding

@@ -1,9 +1,11 @@
 """Several workers on one port: all answer, one that is killed is replaced, and they drain and are measured as one."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -120,15 +122,20 @@ async def test_workers_end_when_their_supervisor_is_killed() -> None:
         await until(lambda: not any(map(alive, both)), what="the end of the workers")
 
 
-async def test_a_taken_port_is_an_error_and_is_not_shared() -> None:
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        environment = {"BRAIN2_LISTEN": f"127.0.0.1:{taken.getsockname()[1]}", "BRAIN2_DRAIN_SECONDS": "0"}
-        async with pod(2, environment, ready=False) as running:
+@pytest.mark.parametrize("variable", ["BRAIN2_LISTEN", "BRAIN2_HEALTH_LISTEN"])
+async def test_a_taken_port_is_an_error_and_is_not_shared(variable: str) -> None:
+    with taken_port() as address:
+        async with pod(2, {variable: address, "BRAIN2_DRAIN_SECONDS": "0"}, ready=False) as running:
             assert await running.child.ended == 1
-            assert "cannot listen on" in running.lines[-1]
+            assert f"cannot listen on {address} ({variable})" in running.lines[-1]
+
+
+async def test_a_service_that_waits_for_its_port_ends_at_once_when_it_is_told_to() -> None:
+    with taken_port() as address:
+        async with pod(2, {"BRAIN2_LISTEN": address, "BRAIN2_DRAIN_SECONDS": "45"}, ready=False) as running:
+            await until(lambda: any("waiting for an address" in line for line in running.lines), what="the wait")
+            os.kill(running.child.pid, signal.SIGTERM)
+            assert await running.child.ended == 0
 
 
 @pytest.mark.parametrize(
@@ -154,6 +161,16 @@ async def test_a_client_that_retries_notices_nothing_of_a_killed_worker() -> Non
             answered = int((await stub.GetEcho(Echo(text="pid"))).text)
             os.kill(answered, signal.SIGKILL)
             assert int((await stub.GetEcho(Echo(text="pid"))).text) != answered
+
+
+@contextlib.contextmanager
+def taken_port() -> Iterator[str]:
+    """The address of a server that would share its port."""
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 async def metrics(running: Pod) -> dict[str, Scraped]:
