@@ -1,8 +1,10 @@
 """A circuit breaker: stops the calls to a dependency that fails, and finds out cheaply when it answers again.
 
 Closed, every call passes and its outcome is counted. Open, every call is refused at once. After a cool-down it is half
-open: a few calls pass as probes; a success closes it, a failure opens it for twice as long. No lock is held during a
-call. A failure during which this process's own event loop was late is not counted: it says nothing of the dependency.
+open: a few calls pass as probes; a success closes it, a failure opens it for twice as long. While probes take longer
+than the first cool-down, others pass beside them, because one slow kind of call must not decide for all kinds. No lock
+is held during a call. A failure during which this process's own event loop was late is not counted: it says nothing of
+the dependency.
 
 Library considered: aiobreaker and purgatory count failures in a row only, and their cool-down is fixed.
 """
@@ -105,7 +107,9 @@ class Breaker:
         self._half_ends = clock.monotonic() + self._half_window
         self._cooldown = cooldown
         self._open_until = 0.0
+        # The probes that run, and when the last one began.
         self._probing = 0
+        self._probed_at = 0.0
 
     def another(self) -> "Breaker":
         """A breaker with the same name and configuration, for another part of the same dependency."""
@@ -147,9 +151,11 @@ class Breaker:
             if self._clock.monotonic() < self._open_until:
                 raise self._refusal()
             self._change("half_open")
-        if self._probing >= self._probes:
+        now = self._clock.monotonic()
+        if self._probing >= self._probes and now - self._probed_at < self._base_cooldown:
             raise self._refusal()
         self._probing += 1
+        self._probed_at = now
         return Permit(self, self._generation)
 
     def outcome(self, error: BaseException) -> bool | None:

@@ -139,6 +139,36 @@ async def test_a_cancelled_probe_gives_its_place_back() -> None:
     assert state(breaker) == "closed"
 
 
+async def test_a_probe_that_takes_long_keeps_no_other_kind_of_call_out() -> None:
+    breaker, clock = fresh()
+    await trip(breaker)
+    clock.seconds += 1.1
+    slow = breaker.enter()
+    clock.seconds += 0.9
+    with pytest.raises(Unavailable):
+        await call(breaker, works)
+    clock.seconds += 0.2
+    assert await call(breaker, works) == "fine"
+    assert state(breaker) == "closed"
+    slow.end(False)
+    assert await call(breaker, works) == "fine", "the dependency was found to answer after the slow probe had begun"
+
+
+async def test_probes_that_never_end_let_one_call_pass_in_each_cooldown() -> None:
+    breaker, clock = fresh()
+    await trip(breaker)
+    clock.seconds += 1.1
+    passed = 0
+    for _ in range(100):
+        try:
+            breaker.enter()
+            passed += 1
+        except Unavailable:
+            pass
+        clock.seconds += 0.1
+    assert 9 <= passed <= 11
+
+
 async def test_a_call_that_began_before_it_opened_has_no_say_afterwards() -> None:
     breaker, clock = fresh()
     late_failure, late_success = breaker.enter(), breaker.enter()
