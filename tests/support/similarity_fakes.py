@@ -116,17 +116,23 @@ class FakeRecords:
 
 @dataclass
 class FakeLog:
-    """ports.ChangeLog. down: as if it couldn't be reached. appended: when each entry was, by position, in seconds."""
+    """ports.ChangeLog. down: as if it couldn't be reached. hold: appends wait for it.
+
+    appended: when each entry was appended, by position, in seconds.
+    """
 
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
     appended: dict[str, float] = field(default_factory=dict)
     trimmed: dict[str, int] = field(default_factory=dict)
     down: bool = False
+    hold: asyncio.Event | None = None
     number: int = 0
 
     async def append(self, user_id: str, changes: Sequence[LogEntry]) -> None:
         self._reach()
+        if self.hold is not None:
+            await self.hold.wait()
         for change in changes:
             self.number += 1
             position = f"{self.number}-0"

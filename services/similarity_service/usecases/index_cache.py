@@ -64,6 +64,10 @@ _WASTE_SHARE = 0.3
 ANNOUNCED_SECONDS = 15.0
 # Stands in the log in the place of a note's id (no id has an asterisk): the index must be loaded again.
 EVERYTHING = "*"
+_LOAD_AGAIN = LogEntry(EVERYTHING, 0, 0, True)
+# Above this many changes of a user that could not be appended, the index is loaded again instead: they would take too
+# much memory, and more than a connection to Redis takes at one time.
+_MOST_UNPUBLISHED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +279,10 @@ class IndexCache:
     async def invalidate_everywhere(self, user_id: str) -> None:
         """Make every process load the user's index again, because its language changed."""
         self.drop(user_id)
-        entry = LogEntry(EVERYTHING, 0, 0, True)
         try:
-            await self._log.append(user_id, [entry])
+            await self._log.append(user_id, [_LOAD_AGAIN])
         except Unavailable:
-            self._unpublished.setdefault(user_id, {})[EVERYTHING] = entry
+            self._unpublished.setdefault(user_id, {})[EVERYTHING] = _LOAD_AGAIN
 
     async def publish_pending(self) -> None:
         """Append what could not be appended earlier."""
@@ -322,9 +325,15 @@ class IndexCache:
         waiting |= {entry.node_id: entry for entry in entries}
         try:
             await self._log.append(user_id, list(waiting.values()))
-        except Unavailable:
-            # publish_pending() appends it later. Until then the other processes compare with the records.
-            self._unpublished[user_id] = waiting | self._unpublished.get(user_id, {})
+        except BaseException as error:
+            # publish_pending() appends it later, also when the caller has gone: changes of other calls are among them.
+            # Until then the other processes compare with the records.
+            waiting |= self._unpublished.get(user_id, {})
+            if len(waiting) > _MOST_UNPUBLISHED:
+                waiting = {EVERYTHING: _LOAD_AGAIN}
+            self._unpublished[user_id] = waiting
+            if not isinstance(error, Unavailable):
+                raise
 
     async def _fresh(self, user_id: str) -> CachedIndex:
         cached = self._cached.get(user_id)

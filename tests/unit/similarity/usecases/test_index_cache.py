@@ -10,7 +10,7 @@ from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.stored import Stored
 from services.similarity_service.usecases.index_cache import IndexCache
-from tests.support.clock import ManualClock
+from tests.support.clock import ManualClock, run_ready
 from tests.support.similarity_fakes import FakeLog, FakeRecords, note
 
 U = "u"
@@ -104,6 +104,38 @@ async def test_without_the_log_records_are_compared_now_and_then(world: World) -
     await world.two.query(U, ids)
     await world.write(world.one, "c")
     assert await world.two.query(U, ids) == ["b", "c"]
+
+
+async def test_a_call_that_ends_while_it_appends_takes_no_change_of_others_with_it(world: World) -> None:
+    await world.two.query(U, ids)
+    world.log.down = True
+    await world.write(world.one, "a")
+    world.log.down = False
+    world.log.hold = asyncio.Event()
+    ended = asyncio.create_task(world.write(world.one, "b"))
+    await run_ready()
+    ended.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ended
+    world.log.hold = None
+    await world.one.publish_pending()
+    assert await world.two.query(U, ids) == ["a", "b"]
+
+
+async def test_after_very_many_changes_without_the_log_the_index_is_loaded_again(world: World) -> None:
+    await world.write(world.one, "first")
+    await world.two.query(U, ids)
+    world.log.down = True
+    names = [f"n{n:04}" for n in range(1_200)]
+    for name in names:
+        await world.write(world.one, name)
+    world.log.down = False
+    before = world.log.number
+    await world.one.publish_pending()
+    assert world.log.number - before <= 1_000, "what is appended at one time has a bound"
+    assert await world.two.query(U, ids) == ["first", *names]
+    assert world.two.loads == 2
+    assert await world.one.query(U, ids) == ["first", *names]
 
 
 async def test_loaded_without_the_log(world: World) -> None:
