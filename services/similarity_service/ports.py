@@ -246,6 +246,8 @@ class Graph(Protocol):
         """Make edges for wiki links, or give them another direction. An edge that a person made stays as it is.
 
         Returns the pairs whose edge was refused: graph does not know one of the notes.
+
+        Aborted: graph could not make one of them now, for a reason that concerns this user alone.
         """
 
     async def unlink_texts(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:

@@ -10,7 +10,7 @@ from services.similarity_service.usecases.link_texts import LinkTexts
 from services.similarity_service.usecases.relink import Relinker
 from services.similarity_service.usecases.remove_node import RemoveNode
 from services.similarity_service.usecases.set_node_visibility import SetNodeVisibility
-from shared.errors import Aborted, Brain2Error, InvalidArgument, Unavailable
+from shared.errors import Aborted, Brain2Error, InvalidArgument
 from shared.events.envelope import Event
 from shared.events.handlers import BatchHandler, Handler
 from shared.resilience.slices import Slices
@@ -43,7 +43,8 @@ def handlers(
         failed |= await link_texts(user_id, known, whole=texts.keys() - indexed)
         linked = [each for each in texts if each not in failed]
         for node_id in await link_node(user_id, linked, min(event.time_ms for event in events)):
-            failed[node_id] = Unavailable("the graph service could not make a link now")
+            # Graph has answered the call: what hinders single links, such as a throttled partition, concerns this user.
+            failed[node_id] = Aborted("the graph service could not make a link now", reason="LINKS_NOT_MADE")
         return {event.id: failed[event.node_id] for event in events if event.node_id in failed}
 
     async def deleted(event: Event) -> None:

@@ -8,7 +8,7 @@ from shared.dynamo.calls import Caller
 from shared.dynamo.marshal import marshal_item, unmarshal_item
 from shared.dynamo.model import Item, Key
 from shared.dynamo.request import Request, add_projection, key_of
-from shared.errors import Unavailable
+from shared.errors import ResourceExhausted
 from shared.resilience.slices import in_slices
 
 GET_CHUNK = 100
@@ -19,8 +19,11 @@ _PARALLEL = 4
 _FRUITLESS = 8
 
 
-class Unprocessed(Unavailable):
-    """DynamoDB returned these keys as unprocessed each time; all others were done. left: the keys, in any order."""
+class Unprocessed(ResourceExhausted):
+    """DynamoDB returned these keys as unprocessed each time; all others were done. left: the keys, in any order.
+
+    That is how it throttles a part of a batch, so it says nothing of other partitions.
+    """
 
     def __init__(self, operation: str, left: Sequence[Key]) -> None:
         named = ", ".join(f"{pk} / {sk}" for pk, sk in left[:10])

@@ -209,7 +209,7 @@ class Table:
     ) -> dict[Key, Item]:
         """Any number of items by key; those that don't exist are absent. With attributes, PK and SK come too.
 
-        Unprocessed (an Unavailable that lists the keys) when DynamoDB keeps handing some back.
+        Unprocessed (a ResourceExhausted that lists the keys) when DynamoDB keeps handing some back.
         """
         return await batch.batch_get(self._caller, self.name, keys, consistent=consistent, attributes=attributes)
 

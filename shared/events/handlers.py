@@ -38,7 +38,7 @@ class BatchHandler:
         seconds: how long one call may take.
 
         When a call for several events raises, they are handled one by one, so that one bad event does not keep the
-        others from being handled; but not when a dependency is down.
+        others from being handled; but not when a dependency is down. So what a throttled store takes is done, too.
         """
         try:
             async with asyncio.timeout(seconds):

@@ -25,7 +25,7 @@ from shared.grpc import deadline, status, tracing
 from shared.grpc.outgoing import Outgoing
 from shared.grpc.tracing import Send
 from shared.ids import Clock, SystemClock
-from shared.resilience.breaker import Breaker, Permit
+from shared.resilience.breaker import Breaker, Permit, unreachable
 from shared.resilience.retry import Backoff, RetryBudget
 
 _BACKOFF = Backoff(base=0.05, cap=1.0)
@@ -214,7 +214,7 @@ class _Method:
     def _failed(self, failure: grpc.aio.AioRpcError, limit: float | None) -> tuple[Brain2Error, bool | None]:
         """The error, and the verdict for the breaker: whether the peer is healthy, or None for unknown."""
         error = status.from_rpc_error(failure)
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable) and unreachable(error):
             # The breaker must not open for a peer that restarts: it would stay open for longer than the restart.
             return error, None if error.reason in status.NOT_BEGUN and self.target.is_restarting() else False
         if isinstance(error, DeadlineExceeded):

@@ -22,12 +22,17 @@ from shared.resilience.retry import Rng
 # A call's failure is not counted if the event loop was late for more than this share of the call's time.
 _LATE_SHARE = 0.25
 
+# UNAVAILABLE for one of these reasons is about the data of one user, and the dependency is well.
+_OF_ONE_USER = frozenset(("INDEX_BEHIND",))
+
 State = Literal["closed", "open", "half_open"]
 
 
 def unreachable(error: BaseException) -> bool:
     """Whether an error says that the dependency is down, and not that the request was refused."""
-    return isinstance(error, Unavailable | DeadlineExceeded | OSError | TimeoutError)
+    if isinstance(error, Unavailable):
+        return error.reason not in _OF_ONE_USER
+    return isinstance(error, DeadlineExceeded | OSError | TimeoutError)
 
 
 class Permit:

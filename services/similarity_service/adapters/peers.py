@@ -22,7 +22,7 @@ from services.similarity_service.ports import (
     WrittenNode,
 )
 from shared import revisions
-from shared.errors import NotFound, ResourceExhausted, Unavailable
+from shared.errors import Aborted, NotFound, ResourceExhausted
 from shared.revisions import Revision
 
 log = logging.getLogger(__name__)
@@ -200,7 +200,8 @@ class GraphPeer:
             answer = await self._stub.BatchCreateEdges(request, idempotent=True)
             for link, result in zip(part, answer.results, strict=True):
                 if _is_transient(result):
-                    raise Unavailable(f"the graph service could not make a link: {result.message}")
+                    # Graph has answered the call, so it is not unavailable: what hinders a link concerns this user.
+                    raise Aborted(f"the graph service could not make a link: {result.message}", reason="LINKS_NOT_MADE")
                 if result.code != StatusCode.OK.value[0]:
                     refused.append((link.source, link.target))
         return refused

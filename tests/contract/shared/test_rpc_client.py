@@ -170,6 +170,16 @@ async def test_answers_and_impatient_callers_do_not_open_the_breaker() -> None:
         assert (await stub.RawEcho(Echo(text="open"))).text == "open"
 
 
+async def test_an_index_that_is_behind_for_one_user_does_not_open_the_breaker_for_the_others() -> None:
+    flaky = Flaky(12, errors.Unavailable("behind", reason="INDEX_BEHIND"))
+    async with serving(EchoServicer(flaky)) as target, Channels() as channels:
+        stub = channels.stub(target, SERVICE)
+        for _ in range(12):
+            with pytest.raises(errors.Unavailable, match="behind"):
+                await stub.GetEcho(Echo(), idempotent=False)
+        assert (await stub.GetEcho(Echo(text="another user"))).text == "another user"
+
+
 async def test_deadlines_shrink_from_call_to_call() -> None:
     seen: list[float] = []
 

@@ -278,6 +278,33 @@ async def test_batch_write_takes_25_at_a_time_and_writes_again_what_was_handed_b
     assert written == Counter(sk for _, sk in keys(60))
 
 
+async def test_a_throttled_partition_keeps_no_other_from_the_store() -> None:
+    breaker = Breaker("dynamodb", ManualClock(), failures=5)
+    table, client, _ = table_of(breaker=breaker)
+
+    def answer(request: dict[str, Any]) -> Any:
+        hot = request["Key"]["PK"]["S"] == "hot" if "Key" in request else True
+        if "TransactItems" in request:
+            raise cancelled("ThrottlingError", "None")
+        if "RequestItems" in request:
+            return {"UnprocessedKeys": request["RequestItems"]}
+        if hot:
+            raise THROTTLED
+        return {"Item": {"PK": {"S": "cold"}}}
+
+    client.answers = [answer] * 1_000
+    for _ in range(20):
+        for call in (
+            table.get(("hot", "s")),
+            table.transact([Put(ITEM, ABSENT), Delete(("p", "2"))]),
+            table.batch_get([("hot", "1"), ("hot", "2")]),
+        ):
+            with pytest.raises(ResourceExhausted):
+                await call
+        assert await table.get(("cold", "s")) == {"PK": "cold"}
+    assert breaker.state == "closed"
+
+
 async def test_batch_write_that_can_not_go_on_lists_what_is_left_of_every_chunk() -> None:
     def refuse(request: dict[str, Any]) -> Any:
         return {"UnprocessedItems": request["RequestItems"]}

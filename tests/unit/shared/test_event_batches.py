@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from shared import telemetry
-from shared.errors import InvalidArgument, Unavailable
+from shared.errors import InvalidArgument, ResourceExhausted, Unavailable
 from shared.events.consumer import Consumer
 from shared.events.envelope import Event
 from shared.events.handlers import BatchHandler
@@ -166,6 +166,18 @@ async def test_a_batch_is_not_tried_one_by_one_while_a_dependency_is_down() -> N
 
     assert batches.seen == [["a", "b"]]
     assert (sqs.deleted, sqs.put_back) == ([], ["a", "b"])
+
+
+async def test_of_a_batch_that_is_throttled_what_the_store_takes_is_handled() -> None:
+    sqs, batches = Sqs([event("a"), event("b"), event("c")]), Batches()
+    batches.raises = {"b": ResourceExhausted("the user's partition is throttled")}
+    consumer = await consume(sqs, batches)
+
+    await ran(consumer)
+
+    assert batches.seen == [["a", "b", "c"], ["a"], ["b"], ["c"]]
+    assert (sqs.deleted, sqs.put_back) == (["a", "c"], ["b"])
+    assert consumer.breaker.state == "closed"
 
 
 async def test_an_event_that_can_never_be_handled_goes_alone_to_the_dead_letters() -> None:

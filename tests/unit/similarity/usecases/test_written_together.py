@@ -9,10 +9,11 @@ import pytest
 
 from services.similarity_service.ports import NodeText
 from services.similarity_service.usecases.link_node import MOST_AT_ONCE
-from shared.errors import InvalidArgument, Unavailable
+from shared.errors import Aborted, InvalidArgument, Unavailable
 from shared.events.envelope import Event, new_event
 from shared.events.handlers import BatchHandler
 from shared.ids import UlidFactory
+from shared.resilience.breaker import unreachable
 from shared.revisions import Revision
 from tests.support.similarity_fakes import FakeNodes
 from tests.support.similarity_world import Process, U, World, burst, links_of
@@ -116,7 +117,8 @@ async def test_a_link_that_can_not_be_made_now_gives_back_the_events_of_its_note
     few = list({event.node_id: event for event in few}.values())[:MOST_AT_ONCE]
     world.graph.busy = {one}
     errors = await hear(world.processes[0], few)
-    assert {node_id: type(error) for node_id, error in errors.items()} == {one: Unavailable}
+    assert {node_id: type(error) for node_id, error in errors.items()} == {one: Aborted}
+    assert not any(map(unreachable, errors.values())), "the events of other users are handled on"
 
 
 @pytest.mark.parametrize(("count", "at_once"), [(MOST_AT_ONCE, True), (MOST_AT_ONCE + 1, False)])
