@@ -78,7 +78,7 @@ class BatchCreateEdges:
             return results, await self.committer.renew_token(user_id, _keys(results))
         try:
             results, token = await self._create(user_id, news, wrong)
-        except Brain2Error:
+        except BaseException:  # the caller went away, too
             await self.store.release_request(request)
             raise
         await self.store.complete_request(request, request.encode(results))
