@@ -71,7 +71,8 @@ class SupervisorConnection:
         answer: dict[str, Any] = {"id": asked["id"]}
         if asked["ask"] == "metrics" and self.snapshot is not None:
             try:
-                answer["metrics"] = encode(await self.snapshot())
+                self._send(answer | {"metrics": encode(await self.snapshot())})
+                return
             except Exception:
                 log.exception("the metrics can't be read")
         self._send(answer)
