@@ -1,41 +1,76 @@
 """Where the services' metrics go on one machine: one JSON file with the newest number of each.
 
-{"graph": {"brain2.graph.l1.lookups{hit}": 12, ...}, ...}; the numbers are explained in docs/operations.md.
+{"graph": {"brain2.graph.l1.lookups{hit}": 12, ...}, ...}; the numbers are explained in docs/operations.md. With several
+workers of a service each has a part of its own, {"graph 4711": ..., "graph 4712": ...}, while it runs: GET /metrics has
+their sums.
 """
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 
 
-class MetricFile(metrics_service_pb2_grpc.MetricsServiceServicer):
-    """Writes the whole file anew at each export: that is a few numbers twice a minute."""
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
-    def __init__(self, path: Path) -> None:
+
+class MetricFile(metrics_service_pb2_grpc.MetricsServiceServicer):
+    """Writes the whole file anew at each export: that is a few numbers twice a minute.
+
+    runs: whether a process of this machine runs.
+    """
+
+    def __init__(self, path: Path, runs: Callable[[int], bool] = _runs) -> None:
         self._path = path
-        self._newest: dict[str, dict[str, float]] = {}
+        self._runs = runs
+        # service -> process id -> the newest number of each metric.
+        self._newest: dict[str, dict[str, dict[str, float]]] = {}
 
     async def Export(
         self, request: metrics_service_pb2.ExportMetricsServiceRequest, context: Any
     ) -> metrics_service_pb2.ExportMetricsServiceResponse:
-        for service, name, value in numbers(request):
-            self._newest.setdefault(service, {})[name] = value
+        for service, process, name, value in numbers(request):
+            of_service = self._newest.setdefault(service, {})
+            of_service.setdefault(process, {})[name] = value
+            # A process that has ended makes room for the one that took its place.
+            for other in [each for each in of_service if each != process and not self._running(each)]:
+                del of_service[other]
         fresh = self._path.with_name(self._path.name + ".new")
-        fresh.write_text(json.dumps(self._newest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        fresh.write_text(json.dumps(self._parts(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
         fresh.replace(self._path)
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
+    def _running(self, process: str) -> bool:
+        return not process.isdigit() or self._runs(int(process))
 
-def numbers(request: metrics_service_pb2.ExportMetricsServiceRequest) -> Iterator[tuple[str, str, float]]:
-    """(service, name{value of the attribute}, number) of each point."""
+    def _parts(self) -> dict[str, dict[str, float]]:
+        return {
+            service if len(processes) == 1 else f"{service} {process}": found
+            for service, processes in self._newest.items()
+            for process, found in processes.items()
+        }
+
+
+def numbers(request: metrics_service_pb2.ExportMetricsServiceRequest) -> Iterator[tuple[str, str, str, float]]:
+    """(service, process id, name{value of the attribute}, number) of each point."""
     for resource in request.resource_metrics:
-        service = {each.key: each.value.string_value for each in resource.resource.attributes}.get("service.name", "?")
+        attributes = {each.key: each.value.string_value for each in resource.resource.attributes}
+        service = attributes.get("service.name", "?")
+        # shared/resource.py: host and process id.
+        process = attributes.get("service.instance.id", "").rpartition("-")[2]
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
                 for point in [*metric.gauge.data_points, *metric.sum.data_points]:
                     which = ",".join(each.value.string_value for each in point.attributes)
                     value = point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
-                    yield service, f"{metric.name}{{{which}}}" if which else metric.name, value
+                    yield service, process, f"{metric.name}{{{which}}}" if which else metric.name, value
