@@ -52,7 +52,8 @@ class GraphConfig(ServerConfig, StoreConfig):
     dynamodb_reads: int = env_field(
         32,
         env="BRAIN2_GRAPH_READS",
-        why="the most lists that are read from DynamoDB at the same time, so that a cold cache doesn't overload it",
+        why="the most lists that are read from DynamoDB at the same time, so that a cold cache doesn't overload it; "
+        "one user has three quarters of them at most",
         check=between(1, 1000),
     )
     quota_edges: int = env_field(

@@ -12,7 +12,7 @@ class Limits:
 
     hub_degree: a note with more edges than this is a hub.
     page: edges of one DynamoDB read.
-    reads: lists that are read from DynamoDB at the same time, for all users.
+    reads: lists that are read from DynamoDB at the same time, for all users; three quarters of them for one user.
     filling_wait: how long a reader waits for another process's fill before it reads DynamoDB itself.
     list_ttl: how long Redis keeps a list; a token that is older than this needs no check.
     hub_wait: how long a reader waits for a hub to be cached before it reads the hub's edges itself.

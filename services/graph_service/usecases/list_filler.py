@@ -13,6 +13,7 @@ from services.graph_service.usecases.memory_cache import Entry, MemoryCache
 from services.graph_service.usecases.range_read import RangeRead
 from shared.errors import Unavailable
 from shared.ids import Clock
+from shared.resilience.bulkhead import Bulkhead
 from shared.resilience.singleflight import SingleFlight
 from shared.resilience.slices import time_left
 
@@ -65,7 +66,7 @@ class ListFiller:
         self._limits = limits
         self._sleep = sleep
         self._flights: SingleFlight[ResolvedList] = SingleFlight()
-        self._reads = asyncio.Semaphore(limits.reads)
+        self._reads = Bulkhead(limits.reads, max(1, limits.reads * 3 // 4))
         # Of many lists only so many are resolved at the same time, so that reads are left for single lookups.
         self._bulk = asyncio.Semaphore(max(1, limits.reads // 2))
 
@@ -181,7 +182,7 @@ class ListFiller:
             await time_left()  # all lists of the read are ready now
             if shared is not None and len(shared) <= self._limits.hub_degree:
                 return self._packed(shared, stamp)
-        async with self._reads:
+        async with self._reads.place(user_id):
             if node_id == HIDDEN:
                 ids, provisional = await self._hidden(user_id)
                 packed = PackedList(0 if provisional else stamp, len(ids), 0, "\n".join(ids).encode())

@@ -209,6 +209,19 @@ async def test_a_lookup_does_not_wait_behind_a_lookup_of_many(components: Compon
     assert len((await many).lists) == 400
 
 
+async def test_a_user_whose_reads_take_long_leaves_reads_for_the_others(components: Components) -> None:
+    components.store.hold = asyncio.Event()
+    hot = [asyncio.create_task(components.lookup.find("hot", [f"n{number}"])) for number in range(100)]
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert len(components.store.reads) <= Limits().reads * 3 // 4 + 1
+    other = asyncio.create_task(components.lookup.find("u", ["a"]))
+    while "a" not in components.store.reads:
+        await asyncio.sleep(0)  # without reads that are left for it, the test runs into its time-out
+    components.store.hold.set()
+    await asyncio.gather(other, *hot)
+
+
 NOTES = ("a", "b", "c", "d", "e", "f")
 
 
