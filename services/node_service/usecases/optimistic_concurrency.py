@@ -1,7 +1,8 @@
 """Optimistic concurrency: read, decide, write on the condition that nobody has written in between, else again.
 
 Writers of one note in one process run one after the other, so only writers of other replicas can come in between:
-twenty updates of a note at the same time are then about twenty writes and not two hundred.
+twenty updates of a note at the same time are then about twenty writes and not two hundred. How many may wait has a
+bound, because each of them is one of the calls that the process serves at a time.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from shared.resilience.retry import Backoff, Rng, Sleep, retry
 T = TypeVar("T")
 _ATTEMPTS = 12
 _BACKOFF = Backoff(base=0.005, cap=0.2)
+# Writers of one note that wait or run, at most: a quarter of the calls that a process serves by default.
+_MOST_WRITERS = 256
 
 
 class KeyedLock:
@@ -23,6 +26,10 @@ class KeyedLock:
 
     def __init__(self) -> None:
         self._locks: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
+
+    def users(self, key: tuple[str, str]) -> int:
+        """How many hold the lock or wait for it."""
+        return self._locks[key][1] if key in self._locks else 0
 
     @asynccontextmanager
     async def hold(self, key: tuple[str, str]) -> AsyncIterator[None]:
@@ -54,8 +61,10 @@ class OptimisticConcurrency:
     async def run(self, user_id: str, node_id: str, attempt: Callable[[], Awaitable[T | None]]) -> T:
         """The first result of attempt() that isn't None. None means that another writer came first.
 
-        Raises Aborted (CONTENTION) when that happened too often.
+        Raises Aborted (CONTENTION) when that happened too often, or when too many writers wait.
         """
+        if self._locks.users((user_id, node_id)) >= _MOST_WRITERS:
+            raise _contention(node_id)
 
         async def attempt_or_conflict() -> T:
             result = await attempt()
@@ -74,4 +83,8 @@ class OptimisticConcurrency:
                     rng=self._rng,
                 )
             except _Conflict:
-                raise Aborted(f"too many writers of the note {node_id}", reason="CONTENTION", retry_after=0.2) from None
+                raise _contention(node_id) from None
+
+
+def _contention(node_id: str) -> Aborted:
+    return Aborted(f"too many writers of the note {node_id}", reason="CONTENTION", retry_after=0.2)
