@@ -74,8 +74,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     metrics = await life.enter(Metrics("cleanup", config, link=life.link))
 
     aws = await life.enter(Aws(config))
-    dynamodb = Breaker("dynamodb", clock)
-    table = Table(aws.dynamodb, config.table, breaker=dynamodb, measure=metrics.enabled)
+    table = Table(aws.dynamodb, config.table, breaker=Breaker("dynamodb", clock), measure=metrics.enabled)
     channels = await life.enter(Channels(timeout=10.0, security=config, clock=clock))
     outbox = await life.enter(
         Outbox(table, aws.events, service="cleanup", bus=config.event_bus, clock=clock, shards=config.outbox_shards)
@@ -204,7 +203,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         what="Deletions that are due, running or failed, in the shards that this process polls; add up all processes.",
         fresh_for=QUEUE_DEPTH_SECONDS,
     )
-    metrics.breakers(lambda: [dynamodb, outbox.breaker, bus.breaker, consumer.breaker, *channels.breakers])
+    metrics.breakers(lambda: [*table.breakers, outbox.breaker, bus.breaker, consumer.breaker, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
     life.supervise("outbox sweeper", outbox.run_sweeper())

@@ -82,8 +82,7 @@ async def start(life: Lifecycle, config: GraphConfig) -> int:
 
     use = ("dynamodb", "events", "sqs") if config.queue_url else ("dynamodb", "events")
     aws = await life.enter(Aws(config, use=use))
-    dynamodb = Breaker("dynamodb", clock)
-    table = Table(aws.dynamodb, config.table, breaker=dynamodb, measure=metrics.enabled)
+    table = Table(aws.dynamodb, config.table, breaker=Breaker("dynamodb", clock), measure=metrics.enabled)
     redis = await life.enter(Redis(config, breaker=Breaker("redis", clock)))
     channels = await life.enter(Channels(timeout=2.0, security=config, clock=clock))
     outbox = await life.enter(
@@ -130,7 +129,7 @@ async def start(life: Lifecycle, config: GraphConfig) -> int:
     watch_outbox(metrics, outbox)
     watch_memory_cache(metrics, components.memory)
     handled: list[Breaker] = []
-    metrics.breakers(lambda: [dynamodb, *redis.breakers, outbox.breaker, *handled, *channels.breakers])
+    metrics.breakers(lambda: [*table.breakers, *redis.breakers, outbox.breaker, *handled, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
     await components.recovery.try_step()  # the first calls find Redis enabled

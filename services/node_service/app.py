@@ -61,8 +61,7 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     metrics = await life.enter(Metrics("node", config, link=life.link))
 
     aws = await life.enter(Aws(config, use=("dynamodb", "events")))
-    dynamodb = Breaker("dynamodb", clock)
-    table = Table(aws.dynamodb, config.table, breaker=dynamodb, measure=metrics.enabled)
+    table = Table(aws.dynamodb, config.table, breaker=Breaker("dynamodb", clock), measure=metrics.enabled)
     redis = await life.enter(Redis(config, clock=clock))
     channels = await life.enter(Channels(timeout=1.0, security=config, clock=clock))
 
@@ -113,7 +112,7 @@ async def start(life: Lifecycle, config: NodeConfig) -> int:
     watch_table(metrics, table)
     metrics.caches({"redis_node": lambda: (store.hits, store.misses)})
     watch_outbox(metrics, outbox)
-    metrics.breakers(lambda: [dynamodb, *redis.breakers, outbox.breaker, *channels.breakers])
+    metrics.breakers(lambda: [*table.breakers, *redis.breakers, outbox.breaker, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
     life.supervise("outbox sweeper", outbox.run_sweeper())

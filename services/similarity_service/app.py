@@ -85,8 +85,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     metrics = await life.enter(Metrics("similarity", config, link=life.link))
 
     aws = await life.enter(Aws(config, use=("dynamodb", "sqs")))
-    dynamodb = Breaker("dynamodb", clock)
-    table = Table(aws.dynamodb, config.table, breaker=dynamodb, measure=metrics.enabled)
+    table = Table(aws.dynamodb, config.table, breaker=Breaker("dynamodb", clock), measure=metrics.enabled)
     redis = await life.enter(Redis(config, clock=clock))
     channels = await life.enter(Channels(timeout=5.0, security=config, clock=clock))
     nodes = NodePeer(channels.stub(config.node_target, node_pb2.DESCRIPTOR.services_by_name["NodeService"]))
@@ -163,7 +162,7 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
     metrics.gauge("brain2.similarity.index.users", "{user}", lambda: len(cache.users))
     metrics.counter("brain2.similarity.index.loads", "{load}", lambda: cache.loads)
     metrics.gauge("brain2.similarity.relink.pending", "{note}", lambda: relinker.pending)
-    metrics.breakers(lambda: [dynamodb, *redis.breakers, consumer.breaker, *channels.breakers])
+    metrics.breakers(lambda: [*table.breakers, *redis.breakers, consumer.breaker, *channels.breakers])
 
     life.supervise("metrics", metrics.run())
     life.supervise("relinking", relinker.run())

@@ -54,6 +54,7 @@ class Usage:
 class Caller:
     """Sends requests of one client.
 
+    breaker: each operation gets one with these settings, so that one that is slow keeps no call of another out.
     attempts: tries in all for a request that was throttled or met another transaction.
     measure: ask DynamoDB for the consumed capacity of each request, which adds some 100 bytes to its answer.
     """
@@ -70,7 +71,7 @@ class Caller:
         rng: Rng = _random,
     ) -> None:
         self._client = client
-        self._breaker = breaker
+        self.breakers = {} if breaker is None else {operation: breaker.another() for operation in _METHODS}
         self._attempts = attempts
         self._measured = {"ReturnConsumedCapacity": "INDEXES"} if measure else {}
         self.usage = Usage()
@@ -126,7 +127,8 @@ class Caller:
         await self._sleep(self._backoff.delay(attempt, self._rng))
 
     async def _once(self, operation: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        with self._breaker.enter() if self._breaker is not None else nullcontext():
+        breaker = self.breakers.get(operation)
+        with breaker.enter() if breaker is not None else nullcontext():
             operations[operation] += 1
             try:
                 answer: Mapping[str, Any] = await getattr(self._client, _METHODS[operation])(

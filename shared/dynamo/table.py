@@ -28,6 +28,7 @@ class Table:
     Every method raises Unavailable when DynamoDB doesn't answer, ResourceExhausted when it throttles (both after
     retries with jitter), InvalidArgument (ITEM_TOO_LARGE) over 400 KB, Internal for a request that it finds malformed.
 
+    breaker: each operation gets one with these settings (`breakers`).
     measure: count the consumed capacity in `usage`.
     """
 
@@ -50,6 +51,7 @@ class Table:
             client, breaker=breaker, attempts=attempts, measure=measure, backoff=backoff, sleep=sleep, rng=rng
         )
         self.usage = self._caller.usage
+        self.breakers: Sequence[Breaker] = tuple(self._caller.breakers.values())
 
     async def get(self, key: Key, *, consistent: bool = False, attributes: Sequence[str] | None = None) -> Item | None:
         """The item, or None. consistent: see every write acknowledged before; attributes: only these (top level)."""

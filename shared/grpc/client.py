@@ -93,11 +93,11 @@ class Channels:
 
     @property
     def breakers(self) -> list[Breaker]:
-        """The breaker of each target that has a stub."""
-        return [target.breaker for target in self._targets.values()]
+        """The breakers of all targets that have a stub: one for each method."""
+        return [breaker for target in self._targets.values() for breaker in target.breakers.values()]
 
     def stub(self, target: str, service_descriptor: ServiceDescriptor) -> "Stub":
-        """Make a stub of the service at a target. Stubs of one target share its channel, breaker and retry budget."""
+        """Make a stub of the service at a target. Stubs of one target share its channel, breakers and retry budget."""
         if target not in self._targets:
             self._targets[target] = _Target(target, self.outgoing, self._clock, self._patience)
         return Stub(self._targets[target], service_descriptor, self._timeout, self._attempts)
@@ -115,9 +115,16 @@ class _Target:
         self._generation = outgoing.generation
         self._channel = outgoing.channel(name, _OPTIONS)
         self._closing: set[asyncio.Task[None]] = set()
-        # A peer that restarts is back within seconds; a longer cooldown would extend the outage.
-        self.breaker = Breaker(name, clock, max_cooldown=5.0)
+        # By the path of the method: a kind of call that is slow keeps no other one out.
+        self.breakers: dict[str, Breaker] = {}
         self.budget = RetryBudget(clock=clock)
+
+    def breaker(self, path: str) -> Breaker:
+        """The breaker of a method's calls, of whichever stub."""
+        if path not in self.breakers:
+            # A peer that restarts is back within seconds; a longer cooldown would extend the outage.
+            self.breakers[path] = Breaker(self.name, self._clock, max_cooldown=5.0)
+        return self.breakers[path]
 
     def channel(self) -> grpc.aio.Channel:
         """The channel of calls that begin now: another one after the TLS files have changed."""
@@ -174,6 +181,7 @@ class _Method:
         self._timeout = timeout
         self.attempts = attempts
         self.path = f"/{method.containing_service.full_name}/{method.name}"
+        self.breaker = target.breaker(self.path)
         self.idempotent = traits(method).idempotent
         self._streaming = method.server_streaming
         self._parse: Callable[[bytes], Any] = GetMessageClass(method.output_type).FromString
@@ -273,7 +281,7 @@ class _Unary(_Method):
             limit = ends - monotonic()
 
     async def _once(self, request: Any, limit: float) -> Any:
-        with self.target.breaker.enter() as permit, self._errors(permit, limit):
+        with self.breaker.enter() as permit, self._errors(permit, limit):
             if telemetry.is_recording():
                 answer = await tracing.record_unary(self.send(), self.path, request, limit, self.target.name)
             else:
@@ -313,7 +321,7 @@ class _Stream(_Method):
 
     async def _once(self, request: Any, limit: float | None) -> AsyncGenerator[Any]:
         record = tracing.record_stream if telemetry.is_recording() else _stream
-        with self.target.breaker.enter() as permit, self._errors(permit, limit):
+        with self.breaker.enter() as permit, self._errors(permit, limit):
             async with contextlib.aclosing(record(self.send(), self.path, request, limit, self.target.name)) as answers:
                 async for answer in answers:
                     # A stream may last for hours: its first message already shows the breaker that the peer is up.

@@ -170,6 +170,22 @@ async def test_answers_and_impatient_callers_do_not_open_the_breaker() -> None:
         assert (await stub.RawEcho(Echo(text="open"))).text == "open"
 
 
+async def test_a_method_that_does_not_answer_keeps_no_other_one_out() -> None:
+    async def unary(request: Any, context: Any) -> Any:
+        if request.text == "hangs":
+            raise errors.Unavailable("hangs")
+        return request
+
+    async with serving(EchoServicer(unary)) as target, Channels() as channels:
+        stub = channels.stub(target, SERVICE)
+        for _ in range(12):
+            with pytest.raises(errors.Unavailable):
+                await stub.CreateEcho(Echo(text="hangs"))
+        with pytest.raises(errors.Unavailable, match="isn't answering"):
+            await stub.CreateEcho(Echo(text="a"))
+        assert (await stub.GetEcho(Echo(text="a"))).text == "a"
+
+
 async def test_an_index_that_is_behind_for_one_user_does_not_open_the_breaker_for_the_others() -> None:
     flaky = Flaky(12, errors.Unavailable("behind", reason="INDEX_BEHIND"))
     async with serving(EchoServicer(flaky)) as target, Channels() as channels:

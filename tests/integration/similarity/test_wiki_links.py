@@ -13,6 +13,7 @@ from shared.errors import Aborted, InvalidArgument, NotFound, Unavailable
 from tests.support.similarity_peers import FakePeers
 from tests.support.similarity_service import SimilarityService, event_of, running
 from tests.support.stores import Stores
+from tests.support.waiting import until
 
 # The incarnation of the notes that the peers have.
 BORN = 1_700_000_000_000
@@ -223,15 +224,22 @@ async def test_renaming_goes_on_after_a_failure_and_meets_other_writers(
             assert other.version == 2
         return Unavailable("down") if name == "UpdateNode" and updates >= 19 else None
 
+    async def renamed() -> pb.RenameNodeResponse | None:
+        try:
+            return await rename(service, user, "t", "Green tea", rewrite_links=True)
+        except Unavailable:
+            return None
+
     peers.trouble = fail
     try:
         with pytest.raises(Unavailable):
             await rename(service, user, "t", "Green tea", rewrite_links=True)
         assert peers.notes[user]["t"].title == "Tea", "the title is changed last"
         peers.trouble = lambda _: None
-        answer = await rename(service, user, "t", "Green tea", rewrite_links=True)
+        answer = await until(renamed, what="the breaker of UpdateNode letting calls pass again")
     finally:
         peers.trouble = lambda _: None
+    assert answer is not None
     assert answer.done
     notes = peers.notes[user]
     assert (notes["t"].title, list(notes["t"].aliases)) == ("Green tea", [])

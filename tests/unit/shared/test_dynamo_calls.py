@@ -215,20 +215,35 @@ async def test_an_error_of_our_own_code_is_not_dressed_up() -> None:
 
 async def test_a_dead_store_opens_the_breaker_and_a_throttled_one_does_not() -> None:
     clock = ManualClock()
-    breaker = Breaker("dynamodb", clock, failures=5)
-    table, client, _ = table_of(*[THROTTLED] * 12, *[LOST] * 10, breaker=breaker)
+    table, client, _ = table_of(*[THROTTLED] * 12, *[LOST] * 10, breaker=Breaker("dynamodb", clock, failures=5))
     for _ in range(2):
         with pytest.raises(ResourceExhausted):
             await table.get(KEY)
-    assert breaker.retry_after == 0
+    assert states(table) == {"closed"}
     for _ in range(2):
         with pytest.raises(Unavailable):
             await table.get(KEY)
-    assert breaker.state == "open"
+    assert states(table) == {"closed", "open"}
     assert len(client.requests) == 17  # the sixth try on the dead store was refused by the breaker
     with pytest.raises(Unavailable, match="isn't answering"):
         await table.get(KEY)
     assert len(client.requests) == 17
+
+
+async def test_an_operation_that_gets_no_answers_keeps_no_other_out() -> None:
+    table, client, _ = table_of(breaker=Breaker("dynamodb", ManualClock(), failures=5))
+    client.answers = [LOST] * 5
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await table.query("p")
+    with pytest.raises(Unavailable, match="isn't answering"):
+        await table.query("p")
+    assert await table.get(KEY) is None
+    await table.transact([Put(ITEM)])
+
+
+def states(table: Table) -> set[str]:
+    return {breaker.state for breaker in table.breakers}
 
 
 def keys(count: int) -> list[tuple[str, str]]:
@@ -279,8 +294,7 @@ async def test_batch_write_takes_25_at_a_time_and_writes_again_what_was_handed_b
 
 
 async def test_a_throttled_partition_keeps_no_other_from_the_store() -> None:
-    breaker = Breaker("dynamodb", ManualClock(), failures=5)
-    table, client, _ = table_of(breaker=breaker)
+    table, client, _ = table_of(breaker=Breaker("dynamodb", ManualClock(), failures=5))
 
     def answer(request: dict[str, Any]) -> Any:
         hot = request["Key"]["PK"]["S"] == "hot" if "Key" in request else True
@@ -302,7 +316,7 @@ async def test_a_throttled_partition_keeps_no_other_from_the_store() -> None:
             with pytest.raises(ResourceExhausted):
                 await call
         assert await table.get(("cold", "s")) == {"PK": "cold"}
-    assert breaker.state == "closed"
+    assert states(table) == {"closed"}
 
 
 async def test_batch_write_that_can_not_go_on_lists_what_is_left_of_every_chunk() -> None:
