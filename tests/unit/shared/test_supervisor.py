@@ -130,7 +130,9 @@ async def test_a_stopped_worker_drains_with_the_others() -> None:
 
 @pytest.mark.parametrize("end", ["signal.raise_signal(signal.SIGINT)", "os._exit(130)"])
 async def test_a_worker_whose_start_was_interrupted_from_the_terminal_ended_well(end: str) -> None:
-    begin = f"import os, signal; signal.signal(signal.SIGTERM, lambda *_: {end})"
+    # A shell without job control lets what it starts in the background ignore SIGINT.
+    begin = "import os, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    begin += f"signal.signal(signal.SIGTERM, lambda *_: {end})"
     supervisor = Supervisor([sys.executable, "-I", "-S", "-c", begin + _SILENT], 1)
     running = asyncio.create_task(supervisor.run())
     await until(lambda: any(each.serving.is_set() for each in supervisor.workers), what="a worker that serves")
