@@ -96,7 +96,7 @@ async def test_a_worker_that_is_killed_while_it_writes_is_replaced(tmp_path: Pat
     ends = f"""
 import os, pathlib, socket
 if not os.path.exists({str(begun)!r}):
-    pathlib.Path({str(begun)!r}).touch()
+    pathlib.Path({str(begun)!r}).write_text(str(os.getpid()))
     end = socket.socket(fileno=int(os.environ["{VARIABLE}"]))
     end.sendall(b'{{"serving": true}}\\n{{"id": 1, "metr')
     os.kill(os.getpid(), 9)
@@ -105,7 +105,7 @@ if not os.path.exists({str(begun)!r}):
     running = asyncio.create_task(supervisor.run())
 
     def serves_again() -> bool:
-        return begun.exists() and any(worker.serving.is_set() for worker in supervisor.workers)
+        return any(worker.serving.is_set() and str(worker.pid) != begun.read_text() for worker in supervisor.workers)
 
     await until(lambda: serves_again() or running.done(), what="its replacement")
     supervisor.stop()
