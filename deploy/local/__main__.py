@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=range(20),
         metavar="N",
         default=Options.niceness,
-        help="of what works in the background, 0 to 19; 0 beside programs that keep the cores busy (default: 10)",
+        help="of what works in the background, 0 to 19; 0: beside programs that keep cores busy (default: %(default)s)",
     )
     up.add_argument("--no-console", action="store_true", help="do not start the console (HTTP, graph view, MCP)")
     up.add_argument("--observe", action="store_true", help="start Prometheus with the project's rules, too")

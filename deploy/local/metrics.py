@@ -20,7 +20,7 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass  # it is another user's
     return True
 
 
@@ -39,12 +39,14 @@ class MetricFile(metrics_service_pb2_grpc.MetricsServiceServicer):
     async def Export(
         self, request: metrics_service_pb2.ExportMetricsServiceRequest, context: Any
     ) -> metrics_service_pb2.ExportMetricsServiceResponse:
+        exporting: dict[str, str] = {}
         for service, process, name, value in numbers(request):
-            of_service = self._newest.setdefault(service, {})
-            of_service.setdefault(process, {})[name] = value
-            # A process that has ended makes room for the one that took its place.
-            for other in [each for each in of_service if each != process and not self._running(each)]:
-                del of_service[other]
+            self._newest.setdefault(service, {}).setdefault(process, {})[name] = value
+            exporting[service] = process
+        # A process that has ended makes room for the one that took its place.
+        for service, process in exporting.items():
+            found = self._newest[service].items()
+            self._newest[service] = {each: last for each, last in found if each == process or self._running(each)}
         fresh = self._path.with_name(self._path.name + ".new")
         fresh.write_text(json.dumps(self._parts(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
         fresh.replace(self._path)

@@ -100,9 +100,7 @@ class Caller:
             if isinstance(error, Unavailable):
                 # A connection that the server closed while it was idle deserves a second try, a dead store no sixth.
                 return again and error.reason != "BREAKER_OPEN" and made < 3
-            return isinstance(error, ResourceExhausted) or (
-                isinstance(error, Aborted) and error.reason == "TRANSACTION_CONFLICT"
-            )
+            return _not_done(error)
 
         try:
             return await retry(
@@ -116,9 +114,7 @@ class Caller:
                 rng=self._rng,
             )
         except (ResourceExhausted, Aborted) as error:
-            if unanswered is not None and (
-                isinstance(error, ResourceExhausted) or error.reason == "TRANSACTION_CONFLICT"
-            ):
+            if unanswered is not None and _not_done(error):
                 raise unanswered from error  # DynamoDB may have done that try, or may still be at it
             raise
 
@@ -142,6 +138,13 @@ class Caller:
         if consumed := answer.get("ConsumedCapacity"):
             self.usage.add(operation, consumed)
         return answer
+
+
+def _not_done(error: BaseException) -> bool:
+    """Whether the request was throttled, or met another transaction: then it was not done at all."""
+    if isinstance(error, Aborted):
+        return error.reason == "TRANSACTION_CONFLICT"
+    return isinstance(error, ResourceExhausted)
 
 
 def meaning_of(error: BaseException, operation: str) -> Brain2Error:

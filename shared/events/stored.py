@@ -23,9 +23,9 @@ _ZLIB_LEVEL = 1
 
 def event_item(event: Event, text: str) -> Item:
     """The attributes of an outbox item besides its key. text: the event's JSON."""
-    # A short text may still be long in UTF-8.
-    if len(text) + _OVERHEAD > UNIT_BYTES or (not text.isascii() and len(text.encode()) + _OVERHEAD > UNIT_BYTES):
-        return {"event_zip": zlib.compress(text.encode(), _ZLIB_LEVEL), "at": event.time_ms}
+    data = text.encode()
+    if len(data) + _OVERHEAD > UNIT_BYTES:
+        return {"event_zip": zlib.compress(data, _ZLIB_LEVEL), "at": event.time_ms}
     return {"event": text, "at": event.time_ms}
 
 

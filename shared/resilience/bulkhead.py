@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from shared.resilience.keyed import KeyedSemaphore
+
 
 class Bulkhead:
     """`async with bulkhead.place(user_id):` around the work. A user takes memory only while it has work.
@@ -16,25 +18,14 @@ class Bulkhead:
 
     def __init__(self, limit: int, per_user: int) -> None:
         self._all = asyncio.Semaphore(limit)
-        self._per_user = per_user
-        # user_id -> the user's own places, and how many hold one or wait for one.
-        self._users: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        self._own: KeyedSemaphore[str] = KeyedSemaphore(per_user)
 
     def __len__(self) -> int:
         """How many users have work."""
-        return len(self._users)
+        return len(self._own)
 
     @asynccontextmanager
     async def place(self, user_id: str) -> AsyncIterator[None]:
         """Hold a place, after a wait for one. Who has all places of its own waits for none of the others'."""
-        own, count = self._users.get(user_id) or (asyncio.Semaphore(self._per_user), 0)
-        self._users[user_id] = own, count + 1
-        try:
-            async with own, self._all:
-                yield
-        finally:
-            own, count = self._users[user_id]
-            if count == 1:
-                del self._users[user_id]
-            else:
-                self._users[user_id] = own, count - 1
+        async with self._own.hold(user_id), self._all:
+            yield

@@ -24,6 +24,7 @@ _PREFIX = struct.Struct(">BHI")
 _FORM = 3
 _RECEIPT_PREFIX = struct.Struct(">BH")
 _RECEIPT_FORM = 2
+_FORMS = (bytes([_RECEIPT_FORM]), bytes([_FORM]))
 PREFIX_BYTES = _PREFIX.size
 # The largest head of today has about 850 bytes: the longest title, ids and numbers.
 HEAD_BYTES = PREFIX_BYTES + 1024
@@ -73,7 +74,7 @@ def decode_title(data: bytes) -> Title:
 
 def decode_receipt(user_id: str, data: bytes) -> Summary:
     """The answer in a receipt of this release or of an older one. Raises DataLoss when the bytes can't be read."""
-    return decode(data) if data[:1] in (b"\2", b"\3") else positional.decode_receipt(user_id, data)
+    return decode(data) if data[:1] in _FORMS else positional.decode_receipt(user_id, data)
 
 
 def _head(note: Summary) -> storage_pb2.StoredNode:

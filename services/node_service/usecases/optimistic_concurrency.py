@@ -7,11 +7,11 @@ bound, because each of them is one of the calls that the process serves at a tim
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from shared.errors import Aborted
+from shared.resilience.keyed import KeyedSemaphore
 from shared.resilience.retry import Backoff, Rng, Sleep, retry
 
 T = TypeVar("T")
@@ -19,31 +19,6 @@ _ATTEMPTS = 12
 _BACKOFF = Backoff(base=0.005, cap=0.2)
 # Writers of one note that wait or run, at most: a quarter of the calls that a process serves by default.
 _MOST_WRITERS = 256
-
-
-class KeyedLock:
-    """One lock for each key, in the order of arrival. A key takes memory only while it is locked or waited for."""
-
-    def __init__(self) -> None:
-        self._locks: dict[tuple[str, str], tuple[asyncio.Lock, int]] = {}
-
-    def users(self, key: tuple[str, str]) -> int:
-        """How many hold the lock or wait for it."""
-        return self._locks[key][1] if key in self._locks else 0
-
-    @asynccontextmanager
-    async def hold(self, key: tuple[str, str]) -> AsyncIterator[None]:
-        lock, users = self._locks.get(key) or (asyncio.Lock(), 0)
-        self._locks[key] = lock, users + 1
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = lock, users - 1
 
 
 class _Conflict(Exception):
@@ -54,7 +29,7 @@ class OptimisticConcurrency:
     """Repeats an attempt until no other writer comes in between."""
 
     def __init__(self, *, sleep: Sleep = asyncio.sleep, rng: Rng = random) -> None:
-        self._locks = KeyedLock()
+        self._locks: KeyedSemaphore[tuple[str, str]] = KeyedSemaphore()
         self._sleep = sleep
         self._rng = rng
 
