@@ -108,14 +108,20 @@ class Plan:
     dollars: Mapping[str, float]
 
 
+def given() -> dict[str, Any]:
+    """docs/capacity.json: the only place of prices and quotas."""
+    found: dict[str, Any] = json.loads((_DOCS / "capacity.json").read_text(encoding="utf-8"))
+    return found
+
+
 def load(own: Path | None = None) -> Inputs:
     """The files of the checkout. own: a JSON file whose values take the place of those of docs/capacity.json."""
     measured = [_DOCS / "bench" / f"{name}.json" for name in ("throughput", "cost", "similarity")]
-    files = (_DOCS / "capacity.json", *measured)
-    given, *found = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in measured]
+    inputs = given()
     if own is not None:
-        given = _merged(given, json.loads(own.read_text(encoding="utf-8")), own.name)
-    return Inputs(given, *found)
+        inputs = _merged(inputs, json.loads(own.read_text(encoding="utf-8")), own.name)
+    return Inputs(inputs, *found)
 
 
 def _merged(old: Any, new: Any, where: str) -> Any:

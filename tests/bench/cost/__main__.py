@@ -4,28 +4,27 @@ import argparse
 import asyncio
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deploy import capacity
+from protos.table import SERVICES
 from tests.bench import page
 from tests.bench.cost import original
 from tests.bench.cost.operations import LINKS, SIZES, measure
 from tests.bench.cost.proxy import Bill
 from tests.bench.cost.world import World, world
 
-# List prices, in dollars per million: AWS, us-east-1, on demand.
-PRICES: dict[str, Any] = {
-    "date": "2025-11",
-    "write_units": 0.625,
-    "read_units": 0.125,
-    "event_chunks": 1.00,
-    "queue_requests": 0.40,
-}
 _TITLES = {
     "create_linked": f"create, index, {LINKS} links",
     "create": "create, index",
     "update_title": "update the title",
     "update_content": "update the content",
+    "create_edge": "create an edge",
+    "get_edge": "get an edge (never cached)",
+    "update_edge": "update an edge",
+    "delete_edge": "delete an edge",
     "read_miss": "read, nothing cached",
     "read_hit": "read, from the cache",
     "lookup_miss": "neighbours, nothing cached",
@@ -65,47 +64,53 @@ def _sum(values: Any) -> Any:
     return sum(values)
 
 
-def dollars(numbers: dict[str, Any]) -> float:
-    """Of a million such operations."""
+def dollars(numbers: Mapping[str, Any], prices: Mapping[str, Any]) -> float:
+    """Of a million such operations. prices: those of docs/capacity.json."""
     queues = sum(count for name, count in numbers.get("requests_by", {}).items() if "Message" in name)
-    return float(
-        numbers["write_units"] * PRICES["write_units"]
-        + numbers["read_units"] * PRICES["read_units"]
-        + numbers.get("event_chunks", 0) * PRICES["event_chunks"]
-        + queues * PRICES["queue_requests"]
-    )
+    amounts = {
+        "write_units_million": numbers["write_units"],
+        "read_units_million": numbers["read_units"],
+        "events_million": numbers.get("event_chunks", 0),
+        "queue_requests_million": queues,
+    }
+    return float(sum(amount * prices[name]["value"] for name, amount in amounts.items()))
 
 
-def table(found: dict[str, Any]) -> str:
-    """Markdown."""
+def table(found: Mapping[str, Any]) -> str:
+    """Markdown, with the prices that docs/capacity.json has now."""
     before = found.get("before") or found["now"]
-    prices = found["prices"]
+    prices = capacity.given()["prices"]
+    values = {name: each["value"] for name, each in prices.items()}
     lines = [
         f"Counted {found['date']}. WCU and RCU: write and read units of DynamoDB, indexes included, of an operation and"
         " of all that follows it in the four services; in brackets what it was before state and content had items"
-        f" of their own. Dollars: of a million operations at the list prices of {prices['date']}, us-east-1, on demand"
-        f" ({prices['write_units']} for a million write units, {prices['read_units']} for read units,"
-        f" {prices['event_chunks']} for events of 64 KB, {prices['queue_requests']} for requests to a queue)."
-        " *Original*: the schema that the design began with, all indexes with ALL attributes and a row for each of"
-        f" {original.KEYWORDS} keywords, computed by the same rules; it has no transactions and no outbox, so that a"
+        " of their own. The columns *node* to *cleanup*: the WCU of the items of each service. Dollars: of a million"
+        " operations at the prices of [capacity](capacity.md#inputs), on demand"
+        f" ({values['write_units_million']} for a million write units, {values['read_units_million']} for read units,"
+        f" {values['events_million']} for events of 64 KB, {values['queue_requests_million']} for requests to a"
+        " queue). *Original*: the schema that the design began with, all indexes with ALL attributes and a row for each"
+        f" of {original.KEYWORDS} keywords, computed by the same rules; it has no transactions and no outbox, so that a"
         " crash loses events.",
     ]
     for size in SIZES:
-        there = original.operations(size.content_bytes, LINKS)
+        there = found["original"][size.name]
         lines += [
             "",
-            f"| a note of {size.name} | WCU | its own | RCU | requests | events | KB | $ a million | original: WCU |"
-            " RCU | $ |",
-            "|---|---|---|---|---|---|---|---|---|---|---|",
+            f"| a note of {size.name} | WCU | {' | '.join(SERVICES)} | RCU | requests | events | KB | $ a million |"
+            " original: WCU | RCU | $ |",
+            "|---|---|" + "---|" * len(SERVICES) + "---|---|---|---|---|---|---|---|",
         ]
         for name, title in _TITLES.items():
-            now, was, old = found["now"][size.name][name], before[size.name][name], there[name]
+            now = found["now"][size.name][name]
+            # What was not counted then has nothing in brackets.
+            was = before[size.name].get(name)
+            brackets = ["", "", ""] if was is None else [f" ({each})" for each in _shown(was, prices)]
+            was_wcu, was_rcu, was_cost = brackets
+            services = " | ".join(f"{now['write_units_by_service'][service]:g}" for service in SERVICES)
+            wcu, rcu, cost = _shown(now, prices)
             lines.append(
-                f"| {title} | **{now['write_units']:g}** ({was['write_units']:g}) | {now['own_write_units']:g} |"
-                f" {now['read_units']:g}"
-                f" ({was['read_units']:g}) | {now['requests']} | {now['events']} | {now['bytes'] / 1024:.1f} |"
-                f" {dollars(now):.2f} ({dollars(was):.2f}) | {old['write_units']:g} | {old['read_units']:g} |"
-                f" {dollars(old):.2f} |"
+                f"| {title} | **{wcu}**{was_wcu} | {services} | {rcu}{was_rcu} | {now['requests']} | {now['events']} |"
+                f" {now['bytes'] / 1024:.1f} | {cost}{was_cost} | {' | '.join(_shown(there[name], prices))} |"
             )
     now, was = found["now"]["idle"], before["idle"]
     lines += [
@@ -114,6 +119,11 @@ def table(found: dict[str, Any]) -> str:
         f" {now['write_units']:g} WCU ({was['write_units']:g}), {now['requests']:g} requests ({was['requests']:g}).",
     ]
     return "\n".join(lines)
+
+
+def _shown(numbers: Mapping[str, Any], prices: Mapping[str, Any]) -> list[str]:
+    """WCU, RCU and dollars."""
+    return [f"{numbers['write_units']:g}", f"{numbers['read_units']:g}", f"{dollars(numbers, prices):.2f}"]
 
 
 def main() -> None:
@@ -127,7 +137,6 @@ def main() -> None:
     found = {
         "machine": page.machine(),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "prices": PRICES,
         "now": now,
         "before": before,
         "original": {size.name: original.operations(size.content_bytes, LINKS) for size in SIZES},

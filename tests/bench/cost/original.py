@@ -46,6 +46,10 @@ def operations(content_bytes: int, links: int) -> dict[str, dict[str, float]]:
         "update_content": _units(
             _write([(live, renamed)]) + 2 * _write([(None, row) for row in keywords]), note_read + search_read
         ),
+        "create_edge": _units(_write([(None, row) for row in edges[:2]]), 0),
+        "get_edge": _units(0, read_units(item_size(edges[0]), consistent=False)),
+        "update_edge": _units(_write([(row, row | {"weight": {"N": "0.7"}}) for row in edges[:2]]), 0),
+        "delete_edge": _units(_write([(row, None) for row in edges[:2]]), 0),
         "read_miss": _units(0, note_read),
         "read_hit": _units(0, 0),
         "lookup_miss": _units(0, edges_read),

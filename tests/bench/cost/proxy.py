@@ -1,7 +1,8 @@
 """A proxy in front of DynamoDB, EventBridge and SQS that counts what AWS would charge for.
 
 It asks DynamoDB for whole items, so that their sizes are known, and gives its caller what was asked for. For each write
-it reads the images before and after, one write at a time: the counts are exact, and the times mean nothing.
+it reads the images before and after, one write at a time: the counts are exact, and the times mean nothing. A request
+that no rule covers is an error of the measurement, and never free (CostProxy.check).
 """
 
 import asyncio
@@ -10,27 +11,47 @@ import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from protos.table import ITEMS
+from protos.table import ITEMS, SERVICES
 from tests.bench.cost import units
 
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host", "expect"}
 _EVENT_CHUNK = 64 * 1024
 _WRITES = {"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem"}
 _READS = {"GetItem", "BatchGetItem", "Query"}
+# What makes and describes a table costs nothing.
+_FREE = re.compile(r"(Create|Describe|Update)(Table|TimeToLive|ContinuousBackups)|ListTables")
+# What DynamoDB answers to a write that it has not tried.
+_REFUSED = {
+    "ValidationException",
+    "ProvisionedThroughputExceededException",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+}
+# The same as reasons of a transaction that was cancelled.
+_REFUSED_REASONS = {"None", "ValidationError", "ThrottlingError", "ProvisionedThroughputExceeded"}
+_CONDITION = " (condition)"
+_OUTBOX = "event in the outbox"
 Body = dict[str, Any]
-Write = tuple[tuple[str, str], bool]
+Key = tuple[str, str]
+Write = tuple[Key, bool]
+
+
+class UncountedError(Exception):
+    """A request for whose cost there is no rule here."""
 
 
 class Bill:
     """What was counted since the last reset().
 
-    write_units, read_units: by the sort of item; of an index by its name, and for writes also by the sort of item.
+    write_units, read_units: by the sort of item; of an index by its name, and for writes also by the sort of item. An
+    item that every service has, like an event in the outbox, is named with its service.
     requests: by operation.
     events, event_chunks: entries of PutEvents, and the pieces of 64 KB that are charged. bytes: moved both ways.
     """
@@ -47,22 +68,24 @@ class Bill:
         """Begin anew."""
         self.__init__()  # type: ignore[misc]
 
-    @property
-    def own_write_units(self) -> float:
-        """Of the note and its event alone: without what other services write because of them."""
-        own = ("note", "content of a note", "event in the outbox")
-        return sum(count for name, count in self.write_units.items() if name.rpartition(": ")[2] in own)
+    def write_units_of(self, service: str) -> int:
+        """Of the items of one service."""
+        return sum(
+            count
+            for name, count in self.write_units.items()
+            if OWNERS[name.removesuffix(_CONDITION).rpartition(": ")[2]] == service
+        )
 
     def numbers(self) -> dict[str, Any]:
         """As it is written to cost.json."""
         return {
             "write_units": sum(self.write_units.values()),
-            "own_write_units": self.own_write_units,
             "read_units": sum(self.read_units.values()),
             "requests": sum(self.requests.values()),
             "events": sum(self.events.values()),
             "event_chunks": self.event_chunks,
             "bytes": self.bytes,
+            "write_units_by_service": {service: self.write_units_of(service) for service in SERVICES},
             "write_units_by": dict(sorted(self.write_units.items())),
             "read_units_by": dict(sorted(self.read_units.items())),
             "requests_by": dict(sorted(self.requests.items())),
@@ -73,11 +96,10 @@ class Bill:
 # Reads that a service makes at intervals, whether something is to be done or not.
 POLLED = frozenset(
     {
-        "event in the outbox",
         "journal entry",
         "DeletionQueue",
-        "lease of an outbox shard",
         "lease of a deletion shard",
+        *(f"{name} of {service}" for name in (_OUTBOX, "lease of an outbox shard") for service in SERVICES),
     }
 )
 
@@ -87,6 +109,7 @@ class CostProxy:
 
     upstream: service name ("dynamodb", "events", "sqs") -> endpoint. definition: of the table, as for CreateTable.
     bill: everything. polls: the requests that services make at intervals, which `bill` does not have.
+    uncounted: the first request that could not be counted, which check() raises.
     """
 
     def __init__(self, upstream: Mapping[str, str], definition: Mapping[str, Any]) -> None:
@@ -94,11 +117,13 @@ class CostProxy:
         self.polls = Bill()
         # The time of the loop at which something other than a poll was asked for last.
         self.busy_at = 0.0
-        self.open = 0
+        self.uncounted: Exception | None = None
         self._upstream = {name: URL(url) for name, url in upstream.items()}
         self._indexes = units.indexes_of(definition)
         self._session: aiohttp.ClientSession | None = None
         self._writing = asyncio.Lock()
+        # Of the transactions that were written: a repetition of one is charged as a read.
+        self._tokens: set[str] = set()
         self.urls: dict[str, str] = {}
 
     @contextlib.asynccontextmanager
@@ -110,7 +135,7 @@ class CostProxy:
                 aiohttp.ClientSession(connector=connector, auto_decompress=False)
             )
             for name in self._upstream:
-                handler = getattr(self, f"_{name}")
+                handler: Any = partial(self._handle, getattr(self, f"_{name}"))
                 runner = web.ServerRunner(web.Server(handler, access_log=None), shutdown_timeout=0.1)
                 await runner.setup()
                 stack.push_async_callback(runner.cleanup)
@@ -120,7 +145,20 @@ class CostProxy:
                 self.urls[name] = f"http://127.0.0.1:{port}"
             yield self
 
+    def check(self) -> None:
+        """UncountedError when a request could not be counted."""
+        if self.uncounted is not None:
+            raise UncountedError(f"not counted: {self.uncounted!r}") from self.uncounted
+
     # ------------------------------------------------------------------ the services
+
+    async def _handle(self, service: Any, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            answer: web.StreamResponse = await service(request)
+        except (UncountedError, LookupError, TypeError, ValueError) as error:
+            self.uncounted = self.uncounted or error
+            return web.Response(status=500, text=repr(error))
+        return answer
 
     async def _dynamodb(self, request: web.BaseRequest) -> web.StreamResponse:
         operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
@@ -129,15 +167,22 @@ class CostProxy:
             return await self._write(request, operation, asked)
         if operation in _READS:
             return await self._read(request, operation, asked)
+        if not _FREE.fullmatch(operation):
+            raise UncountedError(f"there is no rule for {operation}")
         return await self._forward("dynamodb", request, await request.read())
 
     async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         answer = await self._forward("events", request, body)
+        if request.headers.get("X-Amz-Target", "") != "AWSEvents.PutEvents":
+            return answer
         self._busy()
         self.bill.requests["PutEvents"] += 1
         self.bill.bytes += len(body) + _length(answer)
-        for entry in json.loads(body).get("Entries", ()):
+        results = _body(answer)["Entries"] if answer.status == 200 else ()
+        for entry, result in zip(json.loads(body)["Entries"], results, strict=bool(results)):
+            if "ErrorCode" in result:
+                continue
             size = sum(len(str(entry.get(name, "")).encode()) for name in ("Source", "DetailType", "Detail"))
             self.bill.events[str(entry.get("DetailType"))] += 1
             self.bill.event_chunks += max(1, -(-size // _EVENT_CHUNK))
@@ -147,7 +192,7 @@ class CostProxy:
         body = await request.read()
         operation = request.headers.get("X-Amz-Target", "").rpartition(".")[2]
         answer = await self._forward("sqs", request, body)
-        received = json.loads(answer.body or b"{}") if operation == "ReceiveMessage" else {"Messages": operation}  # type: ignore[arg-type]
+        received = _body(answer) if operation == "ReceiveMessage" else {"Messages": operation}
         idle = operation == "GetQueueAttributes" or not received.get("Messages")
         bill = self.polls if idle else self.bill
         if not idle:
@@ -159,11 +204,13 @@ class CostProxy:
     # ------------------------------------------------------------------ reads
 
     async def _read(self, request: web.BaseRequest, operation: str, asked: Body) -> web.StreamResponse:
+        if "FilterExpression" in asked:
+            raise UncountedError("DynamoDB charges for what a filter leaves out, which is not in the answer")
         sent = json.dumps(_whole(operation, asked)).encode()
         answer = await self._forward("dynamodb", request, sent)
         if answer.status != 200:
             return answer
-        found: Body = json.loads(answer.body)  # type: ignore[arg-type]
+        found = _body(answer)
         counted = Bill()
         getattr(self, f"_count_{operation}")(asked, found, counted)
         polled = set(counted.read_units) <= POLLED
@@ -182,7 +229,10 @@ class CostProxy:
     def _count_BatchGetItem(self, asked: Body, found: Body, bill: Bill) -> None:
         for table, wanted in asked["RequestItems"].items():
             items = {_key(item): item for item in found["Responses"].get(table, ())}
+            unread = {_key(key) for key in found.get("UnprocessedKeys", {}).get(table, {}).get("Keys", ())}
             for key in wanted["Keys"]:
+                if _key(key) in unread:
+                    continue
                 self._count_get(key, items.get(_key(key)), bool(wanted.get("ConsistentRead")), bill)
 
     def _count_get(self, key: Body, item: Body | None, consistent: bool, bill: Bill) -> None:
@@ -205,7 +255,6 @@ class CostProxy:
     async def _write(self, request: web.BaseRequest, operation: str, asked: Body) -> web.StreamResponse:
         table, writes = _written(operation, asked)
         keys = [key for key, _ in writes]
-        transaction = operation == "TransactWriteItems"
         async with self._writing:
             before = await self._images(request, table, keys)
             body = await request.read()
@@ -213,31 +262,48 @@ class CostProxy:
             after = await self._images(request, table, keys)
         names = {item_name(*key) for key in keys}
         # Leases of polling processes; everything else that is written is work.
-        bill = self.polls if names <= POLLED and "event in the outbox" not in names else self.bill
-        if bill is self.bill:
+        polled = names <= POLLED and not any(name.startswith(_OUTBOX) for name in names)
+        bill = self.polls if polled else self.bill
+        if not polled:
             self._busy()
         bill.requests[operation] += 1
         bill.bytes += len(body) + _length(answer)
+        if operation == "TransactWriteItems" and answer.status == 200 and "ClientRequestToken" in asked:
+            if asked["ClientRequestToken"] in self._tokens:
+                self._count_repetition(keys, after, bill)
+                return answer
+            self._tokens.add(asked["ClientRequestToken"])
+        self._count_writes(operation, _charged(writes, answer), before, after, bill)
+        return answer
+
+    def _count_writes(
+        self, operation: str, writes: Sequence[Write], before: Mapping[Key, Body], after: Mapping[Key, Body], bill: Bill
+    ) -> None:
         for key, changes in writes:
             was, now = before.get(key), after.get(key)
             name = item_name(*key)
-            bill.write_units[name if changes else f"{name} (condition)"] += units.table_write(
-                was, now, transaction=transaction
+            if name not in OWNERS:
+                raise UncountedError(f"no sort of item has the key {key}")
+            bill.write_units[name if changes else name + _CONDITION] += units.table_write(
+                was, now, transaction=operation == "TransactWriteItems"
             )
             for index in self._indexes:
                 if cost := units.index_write(index, was, now):
                     bill.write_units[f"{index.name}: {name}"] += cost
-        return answer
 
-    async def _images(
-        self, request: web.BaseRequest, table: str, keys: Sequence[tuple[str, str]]
-    ) -> dict[tuple[str, str], Body]:
-        found: dict[tuple[str, str], Body] = {}
+    def _count_repetition(self, keys: Iterable[Key], found: Mapping[Key, Body], bill: Bill) -> None:
+        """Of a transaction that was written before: reads its items, as a transaction does."""
+        for key in keys:
+            size = units.item_size(found.get(key, {}))
+            bill.read_units[item_name(*key)] += 2 * units.read_units(size, consistent=True)  # type: ignore[assignment]
+
+    async def _images(self, request: web.BaseRequest, table: str, keys: Sequence[Key]) -> dict[Key, Body]:
+        found: dict[Key, Body] = {}
         left: list[Body] = [{"PK": {"S": pk}, "SK": {"S": sk}} for pk, sk in dict.fromkeys(keys)]
         while left:
             asked = {"RequestItems": {table: {"Keys": left[:100], "ConsistentRead": True}}}
             answer = await self._forward("dynamodb", request, json.dumps(asked).encode(), "BatchGetItem")
-            body = json.loads(answer.body)  # type: ignore[arg-type]
+            body = _body(answer)
             found |= {_key(item): item for item in body["Responses"].get(table, ())}
             left = left[100:] + body.get("UnprocessedKeys", {}).get(table, {}).get("Keys", [])
         return found
@@ -266,7 +332,7 @@ class CostProxy:
         self.busy_at = asyncio.get_running_loop().time()
 
 
-def _key(item: Mapping[str, Any]) -> tuple[str, str]:
+def _key(item: Mapping[str, Any]) -> Key:
     return item["PK"]["S"], item["SK"]["S"]
 
 
@@ -284,6 +350,30 @@ def _written(operation: str, asked: Body) -> tuple[str, list[Write]]:
             (_key(op.get("Item") or op["Key"]), kind != "ConditionCheck") for kind, op in ops
         ]
     return asked["TableName"], [(_key(asked.get("Item") or asked["Key"]), True)]
+
+
+def _charged(writes: Sequence[Write], answer: web.Response) -> Sequence[Write]:
+    """The writes that DynamoDB charges for: those that it has made, and those whose conditions did not hold."""
+    found = _body(answer)
+    if answer.status == 200:
+        left = found.get("UnprocessedItems")
+        unmade = set(_written("BatchWriteItem", {"RequestItems": left})[1]) if left else set()
+        return [write for write in writes if write not in unmade]
+    code = str(found.get("__type", "")).rpartition("#")[2]
+    if code == "ConditionalCheckFailedException":
+        return writes
+    reasons = {str(reason.get("Code", "None")) for reason in found.get("CancellationReasons", ())}
+    if code == "TransactionCanceledException" and reasons <= _REFUSED_REASONS | {"ConditionalCheckFailed"}:
+        return writes if "ConditionalCheckFailed" in reasons else ()
+    if code not in _REFUSED:
+        raise UncountedError(f"there is no rule for {code or answer.status} {sorted(reasons)}")
+    return ()
+
+
+def _body(answer: web.Response) -> Body:
+    """{} when it has none."""
+    found: Body = json.loads(answer.body or b"{}")  # type: ignore[arg-type]
+    return found
 
 
 def _projection(asked: Mapping[str, Any]) -> list[str] | None:
@@ -349,24 +439,27 @@ def _pattern(text: str) -> str:
     )
 
 
-# The longest fixed text first: a lease's partition also fits the pattern of an event's.
-_NAMES = sorted(
-    (
-        (
-            len(re.sub(r"<[^>]*>", "", item.partition + item.sort_key)),
-            re.compile(_pattern(item.partition)),
-            re.compile(_pattern(item.sort_key)),
-            item.name,
-        )
-        for item in ITEMS
-    ),
-    key=lambda each: -each[0],
-)
+def _sorts() -> list[tuple[int, re.Pattern[str], re.Pattern[str], str, str]]:
+    """Of each sort of item: how much of its key is fixed text, the patterns of its keys, its name and its owner."""
+    found = []
+    for item in ITEMS:
+        for owner in SERVICES if item.owner == "each" else (item.owner,):
+            name = f"{item.name} of {owner}" if item.owner == "each" else item.name
+            keys = [key.replace("<service>", owner) for key in (item.partition, item.sort_key)]
+            fixed = sum(len(re.sub(r"<[^>]*>", "", key)) for key in keys)
+            found.append((fixed, re.compile(_pattern(keys[0])), re.compile(_pattern(keys[1])), name, owner))
+    # The longest fixed text first: a lease's partition also fits the pattern of an event's.
+    return sorted(found, key=lambda each: -each[0])
+
+
+_SORTS = _sorts()
+# The name of a sort of item -> the service whose items they are.
+OWNERS = {name: owner for *_, name, owner in _SORTS}
 
 
 def item_name(partition: str, sort_key: str) -> str:
-    """The name of a sort of item in protos.table.ITEMS."""
-    for _, first, second, name in _NAMES:
+    """The name of a sort of item in protos.table.ITEMS; with its service, where each service has such items."""
+    for _, first, second, name, _ in _SORTS:
         if first.fullmatch(partition) and second.fullmatch(sort_key):
             return name
     return "other"

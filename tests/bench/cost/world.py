@@ -47,6 +47,7 @@ class World:
         self.proxy.bill = bill = Bill()
         await work
         await self.quiet(user_id)
+        self.proxy.check()
         self.proxy.bill = Bill()
         return bill
 
@@ -63,7 +64,7 @@ class World:
         raise RuntimeError(f"the stack was not quiet within {_LONGEST_SECONDS:.0f} s")
 
     async def forget_caches(self) -> None:
-        """Empty Redis, as if no cache had been filled yet."""
+        """Empty Redis, as if no cache had been filled yet: no service keeps notes or lists in its own memory here."""
         client = redis.asyncio.Redis.from_url(self.stores.redis_url)
         await client.flushall()
         await client.aclose()
@@ -91,6 +92,8 @@ async def world(data: Path) -> AsyncIterator[World]:
             "REDIS_URL": direct.redis,
             # What a relinking costs does not depend on how long the next one may be part of it.
             "BRAIN2_RELINK_LINGER_SECONDS": "1",
+            # A list in memory costs as little as one in Redis, and could not be forgotten.
+            "BRAIN2_L1_BYTES": "0",
             **launched.credentials({}),
         }
         stack.enter_context(mock.patch.dict(os.environ, env))

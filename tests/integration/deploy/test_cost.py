@@ -56,7 +56,7 @@ async def test_what_leaves_the_content_alone_costs_the_same_at_any_size(stack: W
         stack.nodes.RestoreNode(node_pb2.RestoreNodeRequest(user_id=user, node_id="note")), user
     )
     for bill in (renamed, deleted, restored):
-        assert bill.own_write_units <= 8
+        assert bill.write_units_of("node") <= 8
         assert bill.write_units["content of a note"] == 0
     summary = node_pb2.GetNodeRequest(user_id=user, node_id="note", view=node_pb2.NODE_VIEW_SUMMARY)
     await stack.forget_caches()
@@ -76,12 +76,12 @@ async def test_a_request_id_costs_two_units_more_for_a_new_content_of_any_size(s
         else:
             update_request = node_pb2.UpdateNodeRequest(user_id=user, node_id="note", node=node, request_id="update")
             bill = await stack.cost(stack.nodes.UpdateNode(update_request), user)
-        assert bill.write_units["idempotency record (expires)"] == 2, "one unit, in a transaction"
+        assert bill.write_units["idempotency record (expires) of node"] == 2, "one unit, in a transaction"
     await stack.nodes.DeleteNode(node_pb2.DeleteNodeRequest(user_id=user, node_id="note"))
     await stack.quiet(user)
     restore = node_pb2.RestoreNodeRequest(user_id=user, node_id="note", request_id="restore")
     bill = await stack.cost(stack.nodes.RestoreNode(restore), user)
-    assert bill.write_units["idempotency record (expires)"] <= 10, "a larger content is kept beside the transaction"
+    assert bill.write_units["idempotency record (expires) of node"] <= 10, "a larger content is kept beside the transaction"
 
 
 def test_units_follow_the_rules_of_dynamodb() -> None:
