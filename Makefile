@@ -114,7 +114,7 @@ proto-check: venv
 perf: venv ## Measure the promised latencies on the whole stack; fails when one is broken (ARGS=--quick)
 	@exec $(PY) -m tests.bench.perf $(ARGS)
 
-bench-fairness: venv ## Measure how soon a single note is found while another user imports
+bench-fairness: venv ## Measure how soon a single note is found while another user imports; fails when the promise is broken
 	@exec $(PY) -m tests.bench.fairness $(ARGS)
 
 bench-throughput: venv ## Measure calls a second and processor a call, with one and two processes a service (ARGS=--quick)

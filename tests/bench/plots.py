@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from tests.bench import page
+from tests.bench.imports import median_run
 
 IMAGES = page.ROOT / "docs" / "images"
 # Text stays text: it can be searched and needs no outlines of letters. No date and no random ids.
@@ -147,12 +148,11 @@ def _import_by_process(figure: Figure, numbers: Mapping[str, Any]) -> bool:
     if not trees:
         return False
     axes: Axes = figure.subplots()
-    # As in the table: of each tree the run that took the services least.
-    best = {name: min(runs, key=lambda run: run["services_ms"])["ms_a_note"] for name, runs in trees.items()}
-    names = list(best)[::-1]
+    shown = {name: median_run(runs)["ms_a_note"] for name, runs in trees.items()}
+    names = list(shown)[::-1]
     ends = dict.fromkeys(names, 0.0)
     for place, process in enumerate(_PROCESSES):
-        widths = [best[name].get(process, 0.0) for name in names]
+        widths = [shown[name].get(process, 0.0) for name in names]
         if any(widths):
             axes.barh(names, widths, left=list(ends.values()), label=process, color=f"C{place}", height=0.55)
             ends = {name: ends[name] + width for name, width in zip(names, widths, strict=True)}

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -46,13 +46,29 @@ def summary(latencies: Sequence[float], took: float, errors: int = 0, refused: i
 
 
 async def run(call: Call, rate: float, seconds: float) -> Summary:
-    """One kind of call."""
-    found = await mix(lambda: ("all", call()), rate, seconds)
+    """One kind of call, to which a refusal is no answer: it is an error."""
+    found = await mix(lambda: ("all", call()), rate, seconds, answers=())
     return found["all"]
 
 
-async def mix(pick: Callable[[], tuple[str, Awaitable[Any]]], rate: float, seconds: float) -> dict[str, Summary]:
-    """pick() says what the next call is and begins it; answers a summary for each name."""
+ANSWERS = (
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.ALREADY_EXISTS,
+)
+
+
+async def mix(
+    pick: Callable[[], tuple[str, Awaitable[Any]]],
+    rate: float,
+    seconds: float,
+    answers: Collection[grpc.StatusCode] = ANSWERS,
+) -> dict[str, Summary]:
+    """pick() says what the next call is and begins it; answers a summary for each name.
+
+    answers: the codes that count as refused, and not as errors.
+    """
     latencies: dict[str, list[float]] = {}
     errors: Counter[str] = Counter()
     refused: Counter[str] = Counter()
@@ -63,7 +79,7 @@ async def mix(pick: Callable[[], tuple[str, Awaitable[Any]]], rate: float, secon
         try:
             await work
         except grpc.aio.AioRpcError as error:
-            if error.code() in ANSWERS:
+            if error.code() in answers:
                 refused[name] += 1
             else:
                 errors[name] += 1
@@ -87,14 +103,6 @@ async def mix(pick: Callable[[], tuple[str, Awaitable[Any]]], rate: float, secon
     return {
         name: summary(values, took, errors[name], refused[name], late) for name, values in sorted(latencies.items())
     }
-
-
-ANSWERS = (
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.ABORTED,
-    grpc.StatusCode.ALREADY_EXISTS,
-)
 
 
 async def closed(calls: Sequence[Call]) -> Summary:

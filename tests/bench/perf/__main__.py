@@ -28,11 +28,12 @@ def main() -> int:
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "corpus": collection().name,
     }
-    broken = report.broken(found)
-    table = report.table(found, about)
+    broken = report.broken(found, parts)
+    numbers = {**about, **found.numbers(), "broken": broken}
+    table = report.table(numbers)
     print(table)
     if args.out or not (args.quick or args.only):
-        page.write("perf", "The promises", {**about, **found.numbers(), "broken": broken}, table, args.out)
+        page.write("perf", "The promises", numbers, table, args.out)
     for line in broken:
         print(f"BROKEN {line}", file=sys.stderr)
     return 1 if broken else 0

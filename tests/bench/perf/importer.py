@@ -1,6 +1,6 @@
 """`python -m tests.bench.perf.importer ADDRESS USER COUNT`: another user's import, in a process of its own.
 
-It prints a line when it has read the notes, and then sends them.
+It prints a line when it has read the notes, and then sends them. It ends with exit code 1 when one was not created.
 """
 
 import asyncio
@@ -22,7 +22,10 @@ async def main(address: str, user_id: str, count: str) -> None:
                 node_pb2.NewNode(node_id=each.node_id, title=each.title, content=each.text)
                 for each in notes[start : start + 100]
             ]
-            await stub.BatchCreateNodes(node_pb2.BatchCreateNodesRequest(user_id=user_id, nodes=news), timeout=120)
+            request = node_pb2.BatchCreateNodesRequest(user_id=user_id, nodes=news)
+            answer = await stub.BatchCreateNodes(request, timeout=120)
+            if refused := [result.reason for result in answer.results if result.code]:
+                sys.exit(f"{len(refused)} notes were not created: {refused[0]}")
 
 
 if __name__ == "__main__":

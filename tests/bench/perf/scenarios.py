@@ -254,23 +254,36 @@ async def lookups_beside_an_import(world: World, scale: Scale, found: Found) -> 
             await memory(_request(rng.randrange(scale.lookups)))
 
         await until_quiet(world.stores, USER)
-        quiet = await openloop.run(one, _LOOKUPS_PER_SECOND, scale.seconds)
+        await steady("look up, quiet stack", one, scale.seconds, found)
         argv = [sys.executable, "-m", "tests.bench.perf.importer", world.addresses["node"], "importer"]
-        importer = await asyncio.create_subprocess_exec(*argv, str(scale.imported), stdout=asyncio.subprocess.PIPE)
-        try:
-            assert importer.stdout is not None
-            # Reading the collection is no part of an import, and would take a core for the first seconds.
-            if not await importer.stdout.readline():
-                raise RuntimeError("the import did not begin")
-            busy = await openloop.run(one, _LOOKUPS_PER_SECOND, scale.seconds)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                importer.kill()
-            await importer.wait()
-    for name, each in (("look up, quiet stack", quiet), ("look up beside an import", busy)):
-        found.times[name] = Times(each.count, each.p50_ms, each.p99_ms, each.max_ms)
-    if quiet.errors + busy.errors:
-        found.wrong.append(f"{quiet.errors + busy.errors} lookups failed")
+        async with importing([*argv, str(scale.imported)], found):
+            await steady("look up beside an import", one, scale.seconds, found)
+
+
+async def steady(name: str, call: Call, seconds: float, found: Found) -> None:
+    """Calls at a steady rate, each of which must be answered."""
+    taken = await openloop.run(call, _LOOKUPS_PER_SECOND, seconds)
+    found.times[name] = Times(taken.count, taken.p50_ms, taken.p99_ms, taken.max_ms)
+    if taken.errors:
+        found.wrong.append(f"{name}: {taken.errors} of {taken.count} calls failed")
+
+
+@contextlib.asynccontextmanager
+async def importing(argv: Sequence[str], found: Found) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Another user's import as a process, from its first note on. One that has failed by the end is no import."""
+    importer = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert importer.stdout is not None
+        # Reading the collection is no part of an import, and would take a core for the first seconds.
+        if not await importer.stdout.readline():
+            raise RuntimeError("the import did not begin")
+        yield importer
+        if importer.returncode:
+            found.wrong.append(f"the import beside which lookups were measured failed with {importer.returncode}")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            importer.kill()
+        await importer.wait()
 
 
 async def _seeded(world: World, scale: Scale, *, read: bool = True) -> None:

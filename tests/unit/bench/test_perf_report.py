@@ -1,11 +1,15 @@
 """Whether `make perf` fails when a promise is broken."""
 
+import sys
 from dataclasses import replace
+from typing import Any
 
+import grpc
 import pytest
 
+from tests.bench.graph import openloop
 from tests.bench.perf.report import PROMISES, Promise, broken, table
-from tests.bench.perf.scenarios import Found
+from tests.bench.perf.scenarios import PARTS, Found, importing, steady
 from tests.bench.perf.times import Times
 
 
@@ -17,9 +21,69 @@ def kept() -> Found:
     )
 
 
+def shown(found: Found) -> str:
+    about = {"machine": "m", "corpus": "c", "date": "d"}
+    return table({**about, **found.numbers(), "broken": broken(found)})
+
+
 def test_nothing_is_broken_when_all_is_kept() -> None:
     assert broken(kept()) == []
-    assert "broken" not in table(kept(), {"machine": "m", "corpus": "c", "date": "d"})
+    assert "broken" not in shown(kept())
+
+
+def test_the_page_says_who_sends_the_transaction_beside_a_write() -> None:
+    assert "the TransactWriteItems with aioboto3" in shown(kept())
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda each: each.operation)
+def test_what_was_not_measured_is_a_broken_promise(promise: Promise) -> None:
+    found = kept()
+    del found.times[promise.operation]
+    assert f"{promise.operation}: not measured" in broken(found)
+    others = [part for part in PARTS if part != promise.part]
+    assert broken(found, others) == [], "unless its part was left out"
+
+
+@pytest.mark.parametrize("promise", [each for each in PROMISES if each.beside], ids=lambda each: each.operation)
+def test_what_nothing_was_measured_beside_is_a_broken_promise(promise: Promise) -> None:
+    found = kept()
+    del found.beside[promise.operation]
+    assert broken(found) == [f"{promise.operation}: not measured"]
+
+
+async def _import(code: str, found: Found, *, wait: bool) -> None:
+    async with importing([sys.executable, "-c", f"print('sending', flush=True); {code}"], found) as process:
+        if wait:
+            await process.wait()
+
+
+async def test_an_import_that_dies_is_a_broken_promise() -> None:
+    found = kept()
+    await _import("raise SystemExit(3)", found, wait=True)
+    assert broken(found) == ["the import beside which lookups were measured failed with 3"]
+
+
+@pytest.mark.parametrize(("code", "wait"), [("pass", True), ("import signal; signal.pause()", False)])
+async def test_an_import_may_be_done_or_still_at_work(code: str, wait: bool) -> None:
+    found = kept()
+    await _import(code, found, wait=wait)
+    assert broken(found) == []
+
+
+async def _refused() -> Any:
+    nothing = grpc.aio.Metadata()
+    raise grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, nothing, nothing)
+
+
+async def test_a_lookup_that_finds_nothing_is_a_broken_promise() -> None:
+    found = Found()
+    await steady("look up, quiet stack", _refused, 0.02, found)
+    assert found.wrong == ["look up, quiet stack: 4 of 4 calls failed"]
+
+
+async def test_in_a_mix_a_refusal_is_an_answer() -> None:
+    measured = await openloop.mix(lambda: ("one", _refused()), 100, 0.02)
+    assert (measured["one"].refused, measured["one"].errors) == (2, 0)
 
 
 @pytest.mark.parametrize(
