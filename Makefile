@@ -168,8 +168,9 @@ proto: venv ## Generate the Python stubs beside the .proto files
 	@$(PY) -m clients.python.stubs $(PROTO_OUT)
 	@$(PY) -m clients.console.openapi $(PROTO_OUT)
 
-docs: venv ## Refresh what the documentation takes from the code
-	@exec $(PY) -m deploy.docs
+docs: venv ## Refresh what the documentation takes from the code and from docs/bench
+	@$(PY) -m deploy.docs
+	@exec $(PY) -m tests.bench.sections
 
 # uv isn't a dependency: locks are made rarely, by whoever changes a *.in file.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(UV) pip compile --quiet --universal --python-version 3.11 \

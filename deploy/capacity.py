@@ -18,9 +18,12 @@ from protos.table import OUTBOX_SHARDS, RELINK_SHARDS
 
 _DOCS = Path(__file__).resolve().parents[1] / "docs"
 _SERVICES = ("node", "graph", "similarity", "cleanup")
+# Those whose outboxes are large: similarity has no events, and cleanup's are those of deletions.
+_OUTBOXES = ("node", "graph")
+_UNITS = ("write", "read")
 _HOURS = 730
 _SECONDS = _HOURS * 3600
-_OUTBOX = "event in the outbox"
+_OUTBOX = "event in the outbox of "
 _RELINK = "DeletionQueue: links to make"
 # The cells with the most calls in flight for one process.
 _CELL = "32"
@@ -33,20 +36,16 @@ _TITLES = {"tao": "TAO's reads", "linkbench": "LinkBench"}
 
 @dataclass(frozen=True)
 class Operation:
-    """What one operation costs at the stores. user_units: write units in the partition of its user."""
+    """What one operation costs at the stores.
+
+    outbox_units: by the service whose outbox it is. user_units: write units in the partition of its user.
+    """
 
     write_units: float
     read_units: float
-    outbox_units: float
+    outbox_units: Mapping[str, float]
     user_units: float
     chunks: float
-
-    def __sub__(self, other: "Operation") -> "Operation":
-        return Operation(*(a - b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
-
-    def times(self, factor: float) -> "Operation":
-        """So many of it."""
-        return Operation(*(value * factor for value in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -72,18 +71,13 @@ class Inputs:
         return float(self.given["quotas"][name]["value"])
 
     def operation(self, name: str) -> Operation:
-        """An operation of docs/bench/cost.json on a note of 1 KB; "link": what one link adds to a creation."""
-        if name == "link":
-            linked = self.cost["now"]["1 KB"]["create_linked"]
-            return (self.operation("create_linked") - self.operation("create")).times(1 / linked["links"])
+        """An operation of docs/bench/cost.json on a note of 1 KB."""
         found = self.cost["now"]["1 KB"][name]
-        by = found.get("write_units_by", {})
-        outbox = by.get(_OUTBOX, 0)
+        by = found["write_units_by"]
+        outbox = {service: by.get(_OUTBOX + service, 0) for service in _SERVICES}
         indexes = sum(units for item, units in by.items() if ":" in item)
-        chunks = found["event_chunks"]
-        return Operation(
-            found["write_units"], found["read_units"], outbox, found["write_units"] - outbox - indexes, chunks
-        )
+        user = found["write_units"] - sum(outbox.values()) - indexes
+        return Operation(found["write_units"], found["read_units"], outbox, user, found["event_chunks"])
 
 
 @dataclass(frozen=True)
@@ -151,7 +145,8 @@ def plan(inputs: Inputs, mix: str, rate: int) -> Plan:
         name: max(assumed["least_pods"][name] * deployments, math.ceil(each / usable_cores[name]))
         for name, each in cores.items()
     }
-    units = {"write": 0.0, "read": 0.0, "user": 0.0, "node": 0.0, "graph": 0.0}
+    units = {"write": 0.0, "read": 0.0, "user": 0.0}
+    outbox = dict.fromkeys(_OUTBOXES, 0.0)
     events = invocations = 0.0
     for name, share in shares.items():
         kind = given["operations"][name]
@@ -160,10 +155,11 @@ def plan(inputs: Inputs, mix: str, rate: int) -> Plan:
         units["write"] += calls * one.write_units
         units["read"] += calls * one.read_units
         units["user"] += calls * one.user_units
-        units["graph" if kind == "link" else "node"] += calls * one.outbox_units
+        for service in outbox:
+            outbox[service] += calls * one.outbox_units[service]
         events += calls * one.chunks
         invocations += calls * one.chunks * given["targets"].get(kind, 0)
-    usable = inputs.quota("partition_write_units") * assumed["partition_share_used"]
+    usable = {which: inputs.quota(f"partition_{which}_units") * assumed["partition_share_used"] for which in _UNITS}
     storage = assumed["notes"] * inputs.throughput["stored_bytes_a_note"] / 1e9
     cache_shards = max(deployments, _cache_shards(inputs, mix, rate))
     month = _SECONDS / 1e6
@@ -188,9 +184,9 @@ def plan(inputs: Inputs, mix: str, rate: int) -> Plan:
         write_units=units["write"],
         read_units=units["read"],
         outbox_shards={
-            name: max(OUTBOX_SHARDS * deployments, math.ceil(units[name] / usable)) for name in ("node", "graph")
+            name: max(OUTBOX_SHARDS * deployments, math.ceil(each / usable["write"])) for name, each in outbox.items()
         },
-        users=math.ceil(units["user"] / usable),
+        users=math.ceil(max(units["user"] / usable["write"], units["read"] / usable["read"])),
         events=events,
         invocations=invocations,
         cache_shards=cache_shards,
@@ -246,9 +242,12 @@ def plans(inputs: Inputs) -> str:
             [_share(each.write_units, inputs.quota("table_write_units")) for each in made],
         ),
         ("DynamoDB read units", [f"{each.read_units:,.0f}" for each in made]),
-        ("users among whom the writes must be spread, at least", [f"{each.users:,}" for each in made]),
-        ("outbox shards of node", [f"{each.outbox_shards['node']:,}" for each in made]),
-        ("outbox shards of graph", [f"{each.outbox_shards['graph']:,}" for each in made]),
+        (
+            "... of the table's default quota",
+            [_share(each.read_units, inputs.quota("table_read_units")) for each in made],
+        ),
+        ("users among whom the calls must be spread, at least", [f"{each.users:,}" for each in made]),
+        *((f"outbox shards of {name}", [f"{each.outbox_shards[name]:,}" for each in made]) for name in _OUTBOXES),
         ("events", [f"{each.events:,.0f}" for each in made]),
         ("... of the quota, if each went alone", [_share(each.events, inputs.quota("put_events")) for each in made]),
         ("invocations (messages to queues)", [f"{each.invocations:,.0f}" for each in made]),
@@ -262,22 +261,37 @@ def plans(inputs: Inputs) -> str:
     head = " | ".join(f"{each.rate:,} of {_TITLES[each.mix]}" for each in made)
     lines = [f"| a second | {head} |", "|---|" + "---:|" * len(made)]
     lines += [f"| {title} | {' | '.join(values)} |" for title, values in rows]
+    shares = " and ".join(f"{_break_even(inputs, which):.0%} of {which} units" for which in _UNITS)
+    lines += ["", f"Provisioned units are cheaper where more of them are used, over all hours, than {shares}."]
     return "\n".join(lines)
+
+
+def _break_even(inputs: Inputs, which: str) -> float:
+    """The share of provisioned units from whose use on they are cheaper than units on demand."""
+    provisioned = inputs.price(f"{which}_unit_hour") / 3600
+    return provisioned / (inputs.price(f"{which}_units_million") / 1e6)
 
 
 def limits(inputs: Inputs) -> str:
     """The table of what one partition and one pod limit."""
-    usable = inputs.quota("partition_write_units")
-    linked, create, link = (inputs.operation(name) for name in ("create_linked", "create", "link"))
+    writes, reads = (inputs.quota(f"partition_{which}_units") for which in _UNITS)
+    linked, create, edge = (inputs.operation(name) for name in ("create_linked", "create", "create_edge"))
     lines = ["| limit | a second |", "|---|---:|"]
     rows = [
-        ("notes of one user, created and indexed (one partition)", usable / create.user_units),
-        ("links of one user (one partition)", usable / link.user_units),
-        ("notes of all users by node's outbox, for each shard", usable / create.outbox_units),
-        ("batches of links of all users by graph's outbox, for each shard", usable / (linked - create).outbox_units),
+        ("notes of one user, created and indexed (one partition)", writes / create.user_units),
+        ("edges of one user, by CreateEdge (one partition)", writes / edge.user_units),
+    ]
+    rows += [
+        (f"{what} of one user (one partition)", reads / inputs.operation(name).read_units)
+        for name, what in _READS.items()
+    ]
+    rows += [
+        ("notes of all users by node's outbox, for each shard", writes / create.outbox_units["node"]),
+        ("batches of links of all users by graph's outbox, for each shard", writes / linked.outbox_units["graph"]),
+        ("edges of all users by graph's outbox, for each shard", writes / edge.outbox_units["graph"]),
     ]
     if relink := inputs.cost["now"]["1 KB"]["create"]["write_units_by"].get(_RELINK):
-        rows.append(("bursts of notes, each of one user, that relinking notes down", usable * RELINK_SHARDS / relink))
+        rows.append(("bursts of notes, each of one user, that relinking notes down", writes * RELINK_SHARDS / relink))
     pod = inputs.given["assumed"]["pod_cores_used"]
     rows.append(("notes of all users, if every pod of similarity has all their indexes", pod / inputs.add_seconds))
     lines += [f"| {title} | {value:,.0f} |" for title, value in rows]
@@ -286,6 +300,11 @@ def limits(inputs: Inputs) -> str:
     return "\n".join(lines)
 
 
+_READS = {
+    "read_miss": "notes read, nothing cached,",
+    "lookup_miss": "lists of neighbours read, nothing cached,",
+    "get_edge": "edges read, by GetEdge,",
+}
 _CORE = {
     "lookup": "GetNeighbors from memory",
     "linkbench": "LinkBench's mix, all services",

@@ -245,9 +245,10 @@ class CostProxy:
         values = [value["S"] for name, value in asked["ExpressionAttributeValues"].items() if "S" in value]
         first = asked["ExpressionAttributeValues"][":pk"]["S"]
         low = next((value for value in values if value != first), "")
-        name = asked.get("IndexName") or item_name(first, low if low.rstrip("#").count("#") else f"{low}x")
-        if found["Items"] and "IndexName" not in asked:
-            name = item_name(*_key(found["Items"][0]))
+        # The sort of its items; of an empty answer that of the key with which the range begins, or of what follows it.
+        keys = [_key(item) for item in found["Items"][:1]] or [(first, f"{low}{tail}") for tail in ("", "x", "x#x")]
+        names = [name for name in (item_name(*key) for key in keys) if name in OWNERS]
+        name = asked.get("IndexName") or (names[0] if names else "other")
         bill.read_units[name] += units.read_units(size, consistent=bool(asked.get("ConsistentRead")))  # type: ignore[assignment]
 
     # ------------------------------------------------------------------ writes

@@ -7,6 +7,8 @@ import pytest
 
 from deploy.docs import ROOT, pages, refreshed, variables
 from shared import config
+from tests.bench import sections
+from tests.bench.page import PAGE, numbers
 
 
 def names() -> list[str]:
@@ -17,6 +19,24 @@ def names() -> list[str]:
 def test_generated_blocks_are_fresh(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert refreshed(text) == text, "run make docs"
+
+
+@pytest.mark.parametrize("name", re.findall(r"<!-- bench: ([\w-]+) -->", PAGE.read_text(encoding="utf-8")))
+def test_a_measured_section_is_that_of_its_numbers(name: str) -> None:
+    """The numbers are docs/bench/NAME.json, and for costs the prices of docs/capacity.json, too."""
+    text = PAGE.read_text(encoding="utf-8")
+    begin, end = f"<!-- bench: {name} -->", f"<!-- end: {name} -->"
+    section = begin + text.partition(begin)[2].partition(end)[0] + end
+    assert sections.refreshed(section) == section, "run make docs"
+
+
+def test_a_section_follows_from_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sections.TABLES, "perf", lambda found: f"of {found['date']}")
+    date = numbers("perf")["date"]
+    text = "before\n<!-- bench: perf -->\nof long ago\n\nwritten by hand\n<!-- end: perf -->\nafter"
+    assert sections.refreshed(text) == f"before\n<!-- bench: perf -->\nof {date}\n<!-- end: perf -->\nafter"
+    with pytest.raises(KeyError):
+        sections.refreshed(text.replace("perf", "nothing"))
 
 
 def test_the_table_of_settings_is_in_the_operators_page() -> None:

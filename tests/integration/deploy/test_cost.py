@@ -81,7 +81,9 @@ async def test_a_request_id_costs_two_units_more_for_a_new_content_of_any_size(s
     await stack.quiet(user)
     restore = node_pb2.RestoreNodeRequest(user_id=user, node_id="note", request_id="restore")
     bill = await stack.cost(stack.nodes.RestoreNode(restore), user)
-    assert bill.write_units["idempotency record (expires) of node"] <= 10, "a larger content is kept beside the transaction"
+    assert bill.write_units["idempotency record (expires) of node"] <= 10, (
+        "a larger content is kept beside the transaction"
+    )
 
 
 def test_units_follow_the_rules_of_dynamodb() -> None:

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from protos import table
+from tests.bench.cost.operations import check_read
 from tests.bench.cost.proxy import OWNERS, CostProxy, UncountedError, item_name
 
 KB = 1024
@@ -129,8 +130,11 @@ async def test_a_write_that_is_refused_costs_nothing(world: World, code: str) ->
     world.proxy.check()
 
 
-def transaction(*keys: table.Key, token: str = "a") -> Item:
-    return {"TransactItems": [{"Put": {"TableName": "t", "Item": item(of)}} for of in keys], "ClientRequestToken": token}
+def transaction(*keys: table.Key, again: str = "a") -> Item:
+    return {
+        "TransactItems": [{"Put": {"TableName": "t", "Item": item(of)}} for of in keys],
+        "ClientRequestToken": again,
+    }
 
 
 async def test_a_transaction_costs_twice(world: World) -> None:
@@ -166,7 +170,7 @@ async def test_a_transaction_that_is_repeated_costs_reads(world: World) -> None:
         await world.send("TransactWriteItems", **transaction(NOTE, OTHER))
     assert world.writes == {"note": 12 + 2}, "the first one"
     assert world.reads == {"note": 2 * (4 + 2)}, "two units for 4 KB of each item, twice"
-    await world.send("TransactWriteItems", **transaction(NOTE, OTHER, token="b"))
+    await world.send("TransactWriteItems", **transaction(NOTE, OTHER, again="b"))
     assert world.writes == {"note": 2 * 14}
 
 
@@ -206,6 +210,24 @@ async def test_an_empty_query_costs_a_read(world: World, consistent: bool, units
     world.store.answers["Query"] = 200, {"Items": [], "Count": 0}
     await world.send("Query", **query(ConsistentRead=consistent))
     assert world.reads == {"note": units}
+
+
+@pytest.mark.parametrize(
+    ("low", "name"),
+    [
+        (table.HIDDEN, "visibility marker"),
+        (table.edges_prefix("n"), "edge, stored twice; also a suppressed one"),
+        (table.postings_prefix("n"), "keyword posting"),
+        (table.RELINKS, "links to make"),
+        (table.EDGES, "edge, stored twice; also a suppressed one"),
+        (table.edge_sort_key("n", "m"), "edge, stored twice; also a suppressed one"),
+    ],
+)
+async def test_an_empty_query_is_named_by_what_it_asks_for(world: World, low: str, name: str) -> None:
+    world.store.answers["Query"] = 200, {"Items": [], "Count": 0}
+    values = {":pk": {"S": "USER#ada"}, ":sk": {"S": low}}
+    await world.send("Query", TableName="t", ExpressionAttributeValues=values)
+    assert world.reads == {name: 0.5}
 
 
 async def test_a_query_costs_the_sum_of_its_items(world: World) -> None:
@@ -276,3 +298,11 @@ def test_an_item_that_each_service_has_is_named_with_its_service(service: str) -
     assert item_name(*table.outbox_lease_key(partition)) == f"lease of an outbox shard of {service}"
     assert item_name(*table.settings_key(service, "ada")) == f"user settings of {service}"
     assert OWNERS[f"event in the outbox of {service}"] == service
+
+
+@pytest.mark.parametrize("name", ["read_miss", "lookup_miss", "get_edge"])
+def test_a_read_without_a_cache_must_read_the_table(name: str) -> None:
+    check_read(name, {"read_units": 0.5})
+    check_read("lookup_hit", {"read_units": 0})
+    with pytest.raises(RuntimeError, match="a cache has answered it"):
+        check_read(name, {"read_units": 0})

@@ -15,12 +15,12 @@ from tests.bench.throughput.report import TITLES
 
 
 def operation(**changes: Any) -> dict[str, Any]:
-    return {"write_units": 0, "read_units": 0, "event_chunks": 0, "write_units_by": {}, "links": 0} | changes
+    return {"write_units": 0, "read_units": 0, "event_chunks": 0, "write_units_by": {}} | changes
 
 
 @pytest.fixture
 def inputs() -> Inputs:
-    """Round numbers: a mix of 90 % lookups and 10 % creations."""
+    """Round numbers: a mix of 90 % lookups and 10 % creations; another one is of edges alone."""
     given = copy.deepcopy(dict(capacity.load().given))
     given["assumed"] |= {
         "pod_cores_used": 0.5,
@@ -32,24 +32,34 @@ def inputs() -> Inputs:
         "notes": 10**6,
         "notes_cached": 0.5,
     }
-    given["operations"] = {"look": "lookup_miss", "new": "create", "tie": "link"}
+    given["operations"] = {
+        "look": "lookup_miss",
+        "new": "create",
+        "get": "get_edge",
+        "addlink": "create_edge",
+    }
     us = {"node": 100.0, "graph": 200.0, "similarity": 0.0, "cleanup": 0.0}
     cells = {"1": {"32": {"us": us, "redis_commands": 2.0}}}
     throughput = {
-        "shares": {"mixed": {"look": 90, "new": 10}},
+        "shares": {"mixed": {"look": 90, "new": 10}, "edges": {"get": 90, "addlink": 10}},
         "mixed": cells,
+        "edges": cells,
         "create": cells,
         "stored_bytes_a_note": 5000,
         "redis_bytes_a_note": 4000,
     }
-    by = {"note": 4, "UserTimeIndex: note": 3, "event in the outbox": 3}
-    linked = {"note": 4, "UserTimeIndex: note": 3, "edge": 4, "event in the outbox": 6}
+    by = {"note": 4, "UserTimeIndex: note": 3, "event in the outbox of node": 3}
+    linked = by | {"edge": 4, "event in the outbox of graph": 6}
+    edge = {"edge": 4, "event in the outbox of graph": 5}
     cost = {
         "now": {
             "1 KB": {
                 "create": operation(write_units=10, read_units=1, event_chunks=1, write_units_by=by),
-                "create_linked": operation(write_units=17, event_chunks=2, write_units_by=linked, links=2),
+                "create_linked": operation(write_units=20, event_chunks=2, write_units_by=linked),
+                "create_edge": operation(write_units=9, read_units=4, event_chunks=1, write_units_by=edge),
+                "get_edge": operation(read_units=3),
                 "lookup_miss": operation(read_units=2),
+                "read_miss": operation(read_units=1),
             }
         }
     }
@@ -58,8 +68,69 @@ def inputs() -> Inputs:
 
 
 def test_an_operation_is_divided_into_its_partitions(inputs: Inputs) -> None:
-    assert inputs.operation("create") == Operation(10, 1, outbox_units=3, user_units=4, chunks=1)
-    assert inputs.operation("link") == Operation(3.5, -0.5, outbox_units=1.5, user_units=2, chunks=0.5)
+    none = {"node": 0, "graph": 0, "similarity": 0, "cleanup": 0}
+    assert inputs.operation("create") == Operation(10, 1, outbox_units=none | {"node": 3}, user_units=4, chunks=1)
+    outbox = none | {"node": 3, "graph": 6}
+    assert inputs.operation("create_linked") == Operation(20, 0, outbox_units=outbox, user_units=8, chunks=2)
+
+
+def test_an_edge_is_planned_with_what_an_edge_was_measured_to_cost(inputs: Inputs) -> None:
+    made = plan(inputs, "edges", 10_000)
+    assert made.write_units == pytest.approx(1_000 * 9)
+    assert made.read_units == pytest.approx(1_000 * 4 + 9_000 * 3), "no cache has an edge"
+    assert (made.events, made.invocations) == (1_000, 0)
+    # 5,000 units of the outbox, of which a partition is used for 500.
+    assert made.outbox_shards == {"node": 8, "graph": 10}
+
+
+@pytest.mark.parametrize(
+    ("name", "operation"),
+    [
+        ("addlink", "create_edge"),
+        ("updatelink", "update_edge"),
+        ("deletelink", "delete_edge"),
+        ("getlink", "get_edge"),
+        ("get", "get_edge"),
+    ],
+)
+def test_the_operations_on_edges_of_the_mixes_are_measured_ones(name: str, operation: str) -> None:
+    assert capacity.load().given["operations"][name] == operation
+
+
+def test_every_operation_of_the_mixes_was_measured() -> None:
+    inputs = capacity.load()
+    for name in inputs.given["operations"].values():
+        inputs.operation(name)
+
+
+def test_reads_spread_users_as_writes_do(inputs: Inputs) -> None:
+    # 2,800 units of reads and 4,000 of users' writes, of 1,500 and 500 of a partition.
+    assert plan(inputs, "mixed", 10_000).users == 8
+    # 31,000 units of reads and 4,000 of writes.
+    assert plan(inputs, "edges", 10_000).users == 21
+
+
+def test_the_limits_of_reads_are_stated_beside_those_of_writes(inputs: Inputs) -> None:
+    table = capacity.limits(replace(inputs, throughput={**inputs.throughput, "calls_of_one_core": {}}))
+    assert "| notes of one user, created and indexed (one partition) | 250 |" in table
+    assert "| edges read, by GetEdge, of one user (one partition) | 1,000 |" in table
+    assert "| lists of neighbours read, nothing cached, of one user (one partition) | 1,500 |" in table
+    assert "| edges of all users by graph's outbox, for each shard | 200 |" in table
+    assert "| batches of links of all users by graph's outbox, for each shard | 167 |" in table
+
+
+def test_a_plan_states_the_share_of_both_quotas() -> None:
+    table = capacity.plans(capacity.load())
+    assert table.count("| ... of the table's default quota |") == 2
+
+
+def test_where_provisioned_units_are_cheaper_follows_from_the_prices() -> None:
+    inputs = capacity.load()
+    prices = inputs.given["prices"]
+    prices["write_unit_hour"]["value"], prices["write_units_million"]["value"] = 0.0009, 0.5
+    prices["read_unit_hour"]["value"], prices["read_units_million"]["value"] = 0.00018, 0.25
+    # A write unit of which all is used costs a quarter of a dollar a million; on demand it is a half.
+    assert "than 50% of write units and 20% of read units." in capacity.plans(inputs)
 
 
 def test_a_plan_is_the_rate_times_what_was_measured(inputs: Inputs) -> None:
