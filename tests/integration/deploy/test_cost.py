@@ -1,16 +1,18 @@
 """The goals for what operations cost on DynamoDB, by the accounting of `make bench-cost`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from protos.graph.v1 import graph_pb2
 from protos.node.v1 import node_pb2
 from tests.bench.cost import units
 from tests.bench.cost.operations import LINKS, create, make_peers, text_about, update
 from tests.bench.cost.world import Words, World, world
-from tests.support.stores import fresh_user
+from tests.support.stores import Stores, fresh_user
 
 KB = 1024
 
@@ -84,6 +86,36 @@ async def test_a_request_id_costs_two_units_more_for_a_new_content_of_any_size(s
     assert bill.write_units["idempotency record (expires) of node"] <= 10, (
         "a larger content is kept beside the transaction"
     )
+
+
+async def test_the_store_words_its_refusals_as_dynamodb_does(stack: World) -> None:
+    """What tests/unit/bench/test_cost_proxy.py counts by is what the proxy meets here."""
+    user = fresh_user()
+    key = {"PK": {"S": f"USER#{user}"}, "SK": {"S": "NODE#n"}}
+    table = stack.stack.resources.table
+    put = {"TableName": table, "Item": {**key, "content": {"S": "x" * 1500}}}
+    once = {**put, "ConditionExpression": "attribute_not_exists(PK)"}
+    through = Stores(replace(stack.stores.endpoints, dynamodb=stack.proxy.urls["dynamodb"]), stack.stack.resources)
+    async with through.client("dynamodb") as client:
+
+        async def refused(call: Awaitable[Any]) -> None:
+            with pytest.raises(ClientError):
+                await call
+
+        checked = {"TransactItems": [{"Put": once}]}
+        repeated = {"TransactItems": [{"Put": put}], "ClientRequestToken": user}
+        for work, writes, reads in (
+            (client.put_item(**once), 2, 0),
+            (refused(client.put_item(**once)), 2, 0),
+            (refused(client.put_item(**put, ConditionExpression="no expression")), 0, 0),
+            (refused(client.transact_write_items(**checked)), 4, 0),
+            (client.transact_write_items(**repeated), 4, 0),
+            (client.transact_write_items(**repeated), 0, 2),
+            (client.delete_item(TableName=table, Key=key), 2, 0),
+            (client.delete_item(TableName=table, Key=key), 1, 0),
+        ):
+            bill = await stack.cost(work)
+            assert (bill.write_units.total(), bill.read_units.total()) == (writes, reads)
 
 
 def test_units_follow_the_rules_of_dynamodb() -> None:
