@@ -261,8 +261,12 @@ def plans(inputs: Inputs) -> str:
     head = " | ".join(f"{each.rate:,} of {_TITLES[each.mix]}" for each in made)
     lines = [f"| a second | {head} |", "|---|" + "---:|" * len(made)]
     lines += [f"| {title} | {' | '.join(values)} |" for title, values in rows]
-    shares = " and ".join(f"{_break_even(inputs, which):.0%} of {which} units" for which in _UNITS)
-    lines += ["", f"Provisioned units are cheaper where more of them are used, over all hours, than {shares}."]
+    write, read = (f"{_break_even(inputs, which):.0%}" for which in _UNITS)
+    lines += [
+        "",
+        f"Provisioned write units are cheaper than those on demand where more than {write} of them are used, over all "
+        f"hours; for read units it is {read}.",
+    ]
     return "\n".join(lines)
 
 

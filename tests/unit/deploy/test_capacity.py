@@ -130,7 +130,7 @@ def test_where_provisioned_units_are_cheaper_follows_from_the_prices() -> None:
     prices["write_unit_hour"]["value"], prices["write_units_million"]["value"] = 0.0009, 0.5
     prices["read_unit_hour"]["value"], prices["read_units_million"]["value"] = 0.00018, 0.25
     # A write unit of which all is used costs a quarter of a dollar a million; on demand it is a half.
-    assert "than 50% of write units and 20% of read units." in capacity.plans(inputs)
+    assert "more than 50% of them are used, over all hours; for read units it is 20%." in capacity.plans(inputs)
 
 
 def test_a_plan_is_the_rate_times_what_was_measured(inputs: Inputs) -> None:
