@@ -48,7 +48,7 @@ class UncountedError(Exception):
 
 
 class Bill:
-    """What was counted since the last reset().
+    """What was counted since it was made.
 
     write_units, read_units: by the sort of item; of an index by its name, and for writes also by the sort of item. An
     item that every service has, like an event in the outbox, is named with its service.
@@ -63,10 +63,6 @@ class Bill:
         self.events: Counter[str] = Counter()
         self.event_chunks = 0
         self.bytes = 0
-
-    def reset(self) -> None:
-        """Begin anew."""
-        self.__init__()  # type: ignore[misc]
 
     def write_units_of(self, service: str) -> int:
         """Of the items of one service."""

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.bench.graph import openloop
+from tests.bench.graph import lookup, openloop
 from tests.bench.perf.report import PROMISES, Promise, broken, table
 from tests.bench.perf.scenarios import PARTS, Found, importing, steady
 from tests.bench.perf.times import Times
@@ -79,6 +79,11 @@ async def test_a_lookup_that_finds_nothing_is_a_broken_promise() -> None:
     found = Found()
     await steady("look up, quiet stack", _refused, 0.02, found)
     assert found.wrong == ["look up, quiet stack: 4 of 4 calls failed"]
+
+
+async def test_times_of_lookups_that_find_nothing_are_not_shown() -> None:
+    with pytest.raises(RuntimeError, match="2 of 2 lookups failed"):
+        await lookup.steady(_refused, 100, 0.02)
 
 
 async def test_in_a_mix_a_refusal_is_an_answer() -> None:
