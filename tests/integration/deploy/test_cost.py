@@ -44,6 +44,9 @@ async def test_a_new_note_and_its_known_empty_list_are_read_from_the_caches(stac
     asked = graph_pb2.GetNeighborsRequest(user_id=user, node_id="note")
     bills = [await stack.cost(stack.nodes.GetNode(note)), await stack.cost(stack.graph.GetNeighbors(asked))]
     assert [(bill.read_units.total(), bill.requests.total()) for bill in bills] == [(0, 0), (0, 0)]
+    await stack.forget_caches()
+    bill = await stack.cost(stack.graph.GetNeighbors(asked))
+    assert bill.read_units.total() == 2, "the list and the hidden notes: no memory is left, either"
 
 
 @pytest.mark.parametrize("size", [700, 256 * KB])
