@@ -302,7 +302,7 @@ class Machine(RuleBasedStateMachine):
     def invalidations_arrive(self, process: int) -> None:
         self.world.processes[process].deliver()
 
-    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "recovery", "recovery")))
+    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "master", "recovery", "recovery")))
     def trouble(self, process: int, what: str) -> None:
         """One rule, so that trouble doesn't crowd out the writes and reads."""
         found = self.world.processes[process]
@@ -321,6 +321,8 @@ class Machine(RuleBasedStateMachine):
                 found.hand.cut = True
             case "back":
                 found.hand.cut = False  # but nobody has replayed the journal yet
+            case "master":  # one comes or goes, and each process learns of it when it recovers
+                self.world.masters = self.world.masters[:1] if len(self.world.masters) > 1 else ["first", "second"]
             case "recovery":
                 self.run(found.components.recovery.step())
                 if found.lists.enabled and not found.hand.cut:
