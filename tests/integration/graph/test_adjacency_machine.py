@@ -289,6 +289,17 @@ class Machine(RuleBasedStateMachine):
             self.run(self._write(1 - process, key, weight))
             self._check(process, pair[0], self.token)
 
+    @rule(process=who, pair=ends, weight=st.sampled_from(WEIGHTS))
+    def write_by_a_process_that_is_behind(self, process: int, pair: list[str], weight: float) -> None:
+        """One process knows the masters of now and caches a list; the other one writes before it knows them."""
+        self.trouble(process, "master")
+        self.trouble(process, "recovery")
+        self.read(process, pair[0], delivered=True)
+        key = _key(pair, "related")
+        if not self._blocked(1 - process, key):
+            self.run(self._write(1 - process, key, weight))
+            self.read(process, pair[0], delivered=True)
+
     @precondition(lambda self: self.fills)
     @rule(which=st.integers(0, 1))
     def end_a_slow_read(self, which: int) -> None:
