@@ -23,8 +23,8 @@ _STREAMS = ("XREAD", "XREADGROUP")
 def slot_of(args: Command) -> int | None:
     """The slot of the command's first key; None for PUBLISH and for a command without arguments: any server will do.
 
-    The command's name is in capitals. Other commands with arguments and without a key (ECHO) get the slot of their first
-    argument. A wrong slot costs a redirection, no more.
+    The command's name is in capitals. Other commands with arguments and without a key (ECHO) get the slot of their
+    first argument. A wrong slot costs a redirection, no more.
     """
     name = args[0]
     if name == "PUBLISH":  # all subscribers of the cluster hear it

@@ -1,7 +1,7 @@
 """The name of the Redis instance that answers: the replication ids of its masters.
 
-A master gets a new one when it starts and when it takes over, also when it was the master once before and has run all the
-while: what it holds then is what its predecessor had.
+A master gets a new one when it starts and when it takes over, also when it was the master once before and has run all
+the while: what it holds then is what its predecessor had.
 """
 
 from collections.abc import Awaitable, Callable

@@ -2,10 +2,10 @@
 
 The first byte of the state is V: a packed list, L: being filled under a lease, D: dirty (a write is pending), H: a hub,
 F: a hub being filled. No key: missing. A second key holds the pending writes of the list and, for a hub, the entries to
-repair. Every key contains the user as its hash tag (Redis Cluster). After V and H stands the space, the name of the Redis
-instance: an instance that restarted or was promoted may have lost invalidations, so what was stored before is never read
-again (docs/adr/0022). The keys and all other states are the same in every space, so a write ends what is stored in
-whichever space (docs/adr/0092).
+repair. Every key contains the user as its hash tag (Redis Cluster). After V and H stands the space, the name of the
+Redis instance: an instance that restarted or was promoted may have lost invalidations, so what was stored before is
+never read again (docs/adr/0022). The keys and all other states are the same in every space, so a write ends what is
+stored in whichever space (docs/adr/0092).
 """
 
 import hashlib

@@ -313,7 +313,7 @@ class Machine(RuleBasedStateMachine):
     def invalidations_arrive(self, process: int) -> None:
         self.world.processes[process].deliver()
 
-    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "master", "recovery", "recovery")))
+    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "master", *("recovery",) * 2)))
     def trouble(self, process: int, what: str) -> None:
         """One rule, so that trouble doesn't crowd out the writes and reads."""
         found = self.world.processes[process]

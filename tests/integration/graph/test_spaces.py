@@ -5,6 +5,7 @@ has found out.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -161,20 +162,20 @@ async def test_the_lists_of_a_hub(world: World, user: str) -> None:
 
 async def test_a_watcher_hears_of_a_write_by_a_process_that_is_behind(world: World, user: str) -> None:
     ahead, behind = await divided(world)
-    stream = ahead.components.servicer.watch_edges.watch_edges(user, "")
-    _, ours = await anext(stream)
-    old = behind.components.servicer.watch_edges.watch_edges(user, "")
-    _, theirs = await anext(old)
-    await link(behind, user, "b")
-    ahead.deliver()
-    async with within(20):
+
+    def watch(process: Process, token: str = "") -> Any:
+        return contextlib.aclosing(process.components.servicer.watch_edges.watch_edges(user, token))
+
+    async with watch(ahead) as stream, watch(behind) as other, within(20):
+        await anext(stream)
+        _, token = await anext(other)
+        await link(behind, user, "b")
+        ahead.deliver()
         data, _ = await anext(stream)
-    assert data is not None
-    await stream.aclose()
-    await old.aclose()
-    with pytest.raises(OutOfRange):
-        await anext(ahead.components.servicer.watch_edges.watch_edges(user, theirs))
-    assert ours != theirs
+        assert data is not None
+    async with watch(ahead, token) as stream:
+        with pytest.raises(OutOfRange):
+            await anext(stream)
 
 
 async def test_each_takeover_makes_a_new_space_even_when_the_first_master_serves_again(tmp_path: Path) -> None:

@@ -274,7 +274,7 @@ async def test_a_lost_master_keeps_no_call_from_the_others_and_its_successor_is_
 
 
 async def test_a_message_is_published_by_any_master_that_is_there() -> None:
-    """Whichever master is lost, and also while no server serves its slots: all subscribers hear what another publishes."""
+    """Whichever master is lost, and also while nobody serves its slots: all subscribers hear what another publishes."""
     breaker = Breaker("redis", SystemClock(), failures=1, cooldown=60.0)
     channels = [f"channel{n}" for n in range(30)]
     async with cluster() as nodes, client(nodes, breaker=breaker) as redis:
