@@ -80,7 +80,8 @@ class RedisLists:
         self._list_ms = list_ms
         self._feed = (feed_entries, feed_ms)
         self._scripts = {name: redis.script(source) for name, source in SOURCES.items()}
-        self._space = ""
+        # How often the connection was lost.
+        self._losses = 0
         self.disable()
         # Lists that a read found whole in Redis, or as a hub, and lists that it did not find.
         self.hits = self.misses = 0
@@ -97,11 +98,15 @@ class RedisLists:
     def disable(self) -> None:
         """The connection was lost, and another instance may answer next."""
         self._enabled, self._space = False, ""
+        self._losses += 1
         self._read_from(_NO_SPACE)
 
     async def identify_instance(self) -> None:
-        self._space = ""
-        self._space = self._name(await self._instance())
+        self._space, losses = "", self._losses
+        name = self._name(await self._instance())
+        if losses != self._losses:
+            raise Unavailable("a connection was lost: another instance may answer now", reason="REDIS_LOST")
+        self._space = name
 
     def enable(self) -> None:
         if self._space:
@@ -109,7 +114,7 @@ class RedisLists:
             self._read_from(self._space)
 
     def _read_from(self, space: str) -> None:
-        """From here on, a packed list begins with the one, and the state of a hub is the other."""
+        """Take for lists of this process's space those that begin with it."""
         self._packed, self._hub = b"V" + space.encode(), b"H" + space.encode()
 
     async def check_instance(self) -> None:

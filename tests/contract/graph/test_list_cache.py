@@ -20,6 +20,7 @@ from services.graph_service.ports import (
     VisibilityRecord,
 )
 from shared import config as configuration
+from shared.errors import Unavailable
 from shared.redis import Redis
 from tests.support import valkey
 from tests.support.graph_fakes import FakeLists
@@ -232,3 +233,25 @@ async def test_a_repair_that_comes_after_a_new_fill_changes_nothing(stores: Stor
         assert (await page()).repairs == []
         await lists.hub_repair(user, "a", [("other#related", "w", None)])
         assert (await page()).neighbors == [one]
+
+
+async def test_an_instance_that_is_lost_while_it_is_identified_is_not_used(stores: Stores, user: str) -> None:
+    """Of several masters, one may answer and be replaced before the last one answers."""
+    async with Redis(configuration.load(GraphConfig, stores.environment("graph"))) as redis:
+        losses = [True]
+
+        async def instance() -> str:
+            name = await instance_name(redis)()
+            if losses:
+                losses.pop()
+                lists.disable()
+            return name
+
+        lists = RedisLists(redis, WireCodec(), instance)
+        with pytest.raises(Unavailable):
+            await lists.identify_instance()
+        lists.enable()
+        assert not lists.enabled
+        await lists.identify_instance()
+        lists.enable()
+        assert lists.enabled
