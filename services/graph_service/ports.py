@@ -273,12 +273,16 @@ class CacheState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to store one list, until a write or its expiry ends it. stamp: when it was given, Redis clock, us."""
+    """The right to store one list, until a write or its expiry ends it. stamp: when it was given, Redis clock, us.
+
+    space: the Redis instance that gave it, the only one in which it is valid.
+    """
 
     user_id: str
     node_id: str
     token: bytes
     stamp: int
+    space: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +309,7 @@ class ListCache(Protocol):
     The protocol (docs/list-cache.md): a lease is given only while the list is neither stored nor dirty. begin() ends
     the lease, so a store() after a begin() is refused. Nothing is stored between a begin() and its finish(), or until
     the pending write of a crashed process expires. What a process stores can be read only while the same Redis
-    instance (space) answers.
+    instance (space) answers, but begin() and finish() act on it whichever instance a process knows.
     """
 
     @property

@@ -21,12 +21,14 @@ _STREAMS = ("XREAD", "XREADGROUP")
 
 
 def slot_of(args: Command) -> int | None:
-    """The slot of the command's first key; None when the command has no arguments, so that any server will do.
+    """The slot of the command's first key; None for PUBLISH and for a command without arguments: any server will do.
 
-    The command's name is in capitals. A command with arguments and without a key (PUBLISH, ECHO) gets the slot of its
-    first argument, since any server will do. A wrong slot costs a redirection, no more.
+    The command's name is in capitals. Other commands with arguments and without a key (ECHO) get the slot of their
+    first argument. A wrong slot costs a redirection, no more.
     """
     name = args[0]
+    if name == "PUBLISH":  # all subscribers of the cluster hear it
+        return None
     place = _PLACES.get(name, 1)
     if name in _STREAMS:
         place = next((at for at, part in enumerate(args) if part in ("STREAMS", b"STREAMS")), 0) + 1

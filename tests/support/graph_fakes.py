@@ -40,9 +40,13 @@ class FakeIds:
 
 @dataclass
 class FakeLists:
-    """A RecoverableCache in dicts, without hubs. away: calls raise Unavailable. published: the invalidated lists."""
+    """A RecoverableCache in dicts, without hubs.
+
+    away: calls raise Unavailable. published: the invalidated lists. instance: the space of what answers.
+    """
 
     away: bool = False
+    instance: str = "space"
     space: str = "space"
     enabled: bool = True
     states: dict[tuple[str, str], Any] = field(default_factory=dict)
@@ -70,7 +74,7 @@ class FakeLists:
         self._call("identify_instance")
 
     def enable(self) -> None:
-        self.enabled, self.space = True, "space"
+        self.enabled, self.space = True, self.instance
 
     async def read(self, user_id: str, node_ids: Sequence[str]) -> Sequence[PackedList | CacheState]:
         self._call("read")
@@ -89,7 +93,7 @@ class FakeLists:
         there = self.states.get((user_id, node_id))
         if there is not None and not (isinstance(there, PackedList) and there.stamp == instead_of):
             return _state(there)
-        lease = Lease(user_id, node_id, str(stamp).encode(), stamp)
+        lease = Lease(user_id, node_id, str(stamp).encode(), stamp, self.space)
         self.states[user_id, node_id] = lease
         return lease
 

@@ -236,6 +236,8 @@ class World:
         self.pending_write_ms = pending_write_ms
         self.processes: list[Process] = []
         self.directory = Everyone()
+        # The masters of the cluster; a process finds out at its next step of recovery.
+        self.masters = ["first"]
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "World":
@@ -262,6 +264,9 @@ class World:
                 else:
                     other.hand.inbox.append(message)
 
+        async def instance() -> str:
+            return ",".join((await instance_name(redis)(), *self.masters))
+
         table = Table(self._aws.dynamodb, self._settings.table)
         ids = UlidFactory(clock)
         store = HandledStore(table, NoOutbox(), Idempotency(table, "graph", clock), ids, clock)
@@ -270,7 +275,7 @@ class World:
         lists = HandledLists(
             commands,
             codec,
-            instance_name(redis),
+            instance,
             hub_degree=2,
             pending_write_ms=self.pending_write_ms,
         )

@@ -31,8 +31,7 @@ class Channel:
             kind, user_id, node_ids = parse_message(data)
         except ValueError:
             log.warning("a message on the channel of invalidations can't be read")
-            self._memory.close()  # it may have been the invalidation of any list
-            self._memory.reopen()
+            self._memory.clear()  # it may have been the invalidation of any list
             return
         self._lookup.invalidate(user_id, node_ids)
         self._watch.notify(user_id)

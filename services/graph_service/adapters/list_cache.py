@@ -2,8 +2,10 @@
 
 The first byte of the state is V: a packed list, L: being filled under a lease, D: dirty (a write is pending), H: a hub,
 F: a hub being filled. No key: missing. A second key holds the pending writes of the list and, for a hub, the entries to
-repair. Every key contains the user as its hash tag (Redis Cluster) and the name of the Redis instance: an instance that
-restarted or was promoted may have lost invalidations, so what was stored before is never read again (docs/adr/0022).
+repair. Every key contains the user as its hash tag (Redis Cluster). After V and H stands the space, the name of the
+Redis instance: an instance that restarted or was promoted may have lost invalidations, so what was stored before is
+never read again (docs/adr/0022). The keys and all other states are the same in every space, so a write ends what is
+stored in whichever space (docs/adr/0092).
 """
 
 import hashlib
@@ -26,14 +28,14 @@ from services.graph_service.ports import (
 )
 from shared.errors import Unavailable
 
-_HEADER = struct.Struct(">cQII")  # "V", stamp, edges, automatic edges
+_HEADER = struct.Struct(">c10sQII")  # "V", space, stamp, edges, automatic edges
 _SIZE = _HEADER.size
-_numbers = struct.Struct(">xQII").unpack_from  # the same without the first byte
-_PACKED = ord("V")
+_numbers = struct.Struct(">11xQII").unpack_from  # the same without "V" and the space
+_STAMP = struct.Struct(">Q")
 _new: Callable[..., PackedList] = tuple.__new__
-_STATES = {b"L": CacheState.FILLING, b"D": CacheState.DIRTY, b"H": CacheState.HUB, b"F": CacheState.HUB_FILLING}
-# States that answer a read: a packed list, or a hub, whose pages are read from Redis.
-_USABLE = (b"V", b"H")
+_STATES = {b"L": CacheState.FILLING, b"D": CacheState.DIRTY, b"F": CacheState.HUB_FILLING}
+# In the place of a space while Redis is disabled: what a reply brings then is of no space.
+_NO_SPACE = "-"
 _SEPARATOR = "\0"
 CHANNEL = "brain2:graph"
 
@@ -78,8 +80,9 @@ class RedisLists:
         self._list_ms = list_ms
         self._feed = (feed_entries, feed_ms)
         self._scripts = {name: redis.script(source) for name, source in SOURCES.items()}
-        self._space = ""
-        self._enabled = False
+        # How often the connection was lost.
+        self._losses = 0
+        self.disable()
         # Lists that a read found whole in Redis, or as a hub, and lists that it did not find.
         self.hits = self.misses = 0
 
@@ -95,13 +98,24 @@ class RedisLists:
     def disable(self) -> None:
         """The connection was lost, and another instance may answer next."""
         self._enabled, self._space = False, ""
+        self._losses += 1
+        self._read_from(_NO_SPACE)
 
     async def identify_instance(self) -> None:
-        self._space = ""
-        self._space = self._name(await self._instance())
+        self._space, losses = "", self._losses
+        name = self._name(await self._instance())
+        if losses != self._losses:
+            raise Unavailable("a connection was lost: another instance may answer now", reason="REDIS_LOST")
+        self._space = name
 
     def enable(self) -> None:
-        self._enabled = bool(self._space)
+        if self._space:
+            self._enabled = True
+            self._read_from(self._space)
+
+    def _read_from(self, space: str) -> None:
+        """Take for lists of this process's space those that begin with it."""
+        self._packed, self._hub = b"V" + space.encode(), b"H" + space.encode()
 
     async def check_instance(self) -> None:
         if self._enabled and self._name(await self._instance()) != self._space:
@@ -116,7 +130,7 @@ class RedisLists:
         records; f change feed."""
         if not self._space:
             raise _disabled()
-        return f"g:{self._space}:{{{user_id}}}:{kind}:{node_id}"
+        return f"g:{{{user_id}}}:{kind}:{node_id}"
 
     def _check_enabled(self) -> None:
         if not self._enabled:
@@ -126,19 +140,22 @@ class RedisLists:
     async def read(self, user_id: str, node_ids: Sequence[str]) -> Sequence[PackedList | CacheState]:
         if not self._enabled:
             raise _disabled()
-        stem = f"g:{self._space}:{{{user_id}}}:a:"
+        stem = f"g:{{{user_id}}}:a:"
         values = await self._redis.call("MGET", *[stem + node_id for node_id in node_ids])
-        found = sum(1 for value in values if value and value[:1] in _USABLE)
+        states = [self._state(value) for value in values]
+        # A packed list, or a hub, whose pages are read from Redis, answers the read.
+        found = sum(1 for state in states if type(state) is PackedList or state is CacheState.HUB)
         self.hits += found
-        self.misses += len(values) - found
-        return [_state(value) for value in values]
+        self.misses += len(states) - found
+        return states
 
     async def read_whole(self, user_id: str, node_id: str) -> PackedList | None:
         if not self._enabled:
             raise _disabled()
-        stem = f"g:{self._space}:{{{user_id}}}:a:"
+        stem = f"g:{{{user_id}}}:a:"
         hidden, value = await self._redis.call("MGET", stem + HIDDEN, stem + node_id)
-        if hidden and value and hidden[0] == value[0] == _PACKED and len(hidden) == _SIZE:
+        packed = self._packed
+        if hidden and value and hidden.startswith(packed) and value.startswith(packed) and len(hidden) == _SIZE:
             self.hits += 1
             return _new(PackedList, (*_numbers(value), value[_SIZE:]))
         self.misses += 1
@@ -148,15 +165,19 @@ class RedisLists:
         self, user_id: str, node_id: str, *, instead_of: int | None = None
     ) -> Lease | PackedList | CacheState:
         self._check_enabled()
-        token = secrets.token_bytes(12)
-        old = b"" if instead_of is None else struct.pack(">cQ", b"V", instead_of)
-        state, stamp = await self._run("lease", [self.key(user_id, "a", node_id)], [token, self._lease_ms, old])
-        return _state(state) if state else Lease(user_id, node_id, token, int(stamp))
+        token, space = secrets.token_bytes(12), self._space
+        keys = [self.key(user_id, "a", node_id), self.key(user_id, "m", node_id)]
+        old = b"" if instead_of is None else _STAMP.pack(instead_of)
+        state, stamp = await self._run("lease", keys, [token, self._lease_ms, space, old])
+        return self._state(state) if state else Lease(user_id, node_id, token, int(stamp), space)
 
     async def store(self, lease: Lease, packed_list: PackedList) -> bool:
         self._check_enabled()
-        key = self.key(lease.user_id, "a", lease.node_id)
-        return bool(await self._run("store", [key], [lease.token, encode(packed_list), self._list_ms]))
+        if self._has_ended(lease):
+            return False
+        args = [lease.token, encode(packed_list, lease.space), self._list_ms]
+        stored = await self._run("store", [self.key(lease.user_id, "a", lease.node_id)], args)
+        return bool(stored) and not self._has_ended(lease)
 
     async def begin(self, invalidation: Invalidation, writer: str, visibility: VisibilityRecord | None = None) -> None:
         keys, args = self._invalidation_args(invalidation)
@@ -194,14 +215,16 @@ class RedisLists:
     # ------------------------------------------------------------------ hubs
     async def hub_lease(self, user_id: str, node_id: str) -> Lease | CacheState:
         self._check_enabled()
-        token = secrets.token_bytes(12)
+        token, space = secrets.token_bytes(12), self._space
         keys = [self.key(user_id, "a", node_id), self.key(user_id, "m", node_id)]
-        state, stamp = await self._run("hub_lease", keys, [token, self._lease_ms, self._list_ms + 600_000])
+        state, stamp = await self._run("hub_lease", keys, [token, self._lease_ms, self._list_ms + 600_000, space])
         if state:
             return CacheState.HUB if state == b"H" else CacheState.HUB_FILLING
-        return Lease(user_id, node_id, token, int(stamp))
+        return Lease(user_id, node_id, token, int(stamp), space)
 
     async def hub_stage(self, lease: Lease, neighbors: Sequence[Neighbor]) -> bool:
+        if self._has_ended(lease):
+            return False
         keys = [self.key(lease.user_id, kind, lease.node_id) for kind in "am"] + self._staged(lease)
         types = ",".join(sorted({neighbor.type for neighbor in neighbors}))
         entries = [
@@ -210,9 +233,12 @@ class RedisLists:
         return bool(await self._run("hub_stage", keys, [lease.token, self._lease_ms, types, *entries]))
 
     async def hub_store(self, lease: Lease, auto: int) -> bool:
+        if self._has_ended(lease):
+            return False
         live = [self.key(lease.user_id, kind, lease.node_id) for kind in "amwtr"]
         keys = live[:2] + self._staged(lease) + live[2:]
-        return bool(await self._run("hub_store", keys, [lease.token, self._list_ms, self._list_ms + 600_000, auto]))
+        args = [lease.token, self._list_ms, self._list_ms + 600_000, auto, lease.space]
+        return bool(await self._run("hub_store", keys, args))
 
     async def hub_page(
         self, user_id: str, node_id: str, *, by_time: bool, after: Position | None, limit: int, ceiling: float | None
@@ -221,7 +247,7 @@ class RedisLists:
         keys = [self.key(user_id, kind, node_id) for kind in ("amtwr" if by_time else "amwtr")]
         position = ("", "") if after is None else (repr(after[0]), after[1])
         highest = "+inf" if ceiling is None else repr(ceiling)
-        reply = await self._run("hub_page", keys, [limit, *position, highest, self._min_hub_size])
+        reply = await self._run("hub_page", keys, [limit, *position, highest, self._min_hub_size, self._space])
         if not reply:
             return None
         stamp, count, auto, clean, repairs, records = reply
@@ -234,7 +260,7 @@ class RedisLists:
         )
 
     async def hub_repair(self, user_id: str, node_id: str, repairs: Sequence[tuple[str, str, Neighbor | None]]) -> None:
-        args: list[Any] = []
+        args: list[Any] = [self._space]
         for member, token, now in repairs:
             if now is None:
                 args += (member, token, "", "", "", b"")
@@ -248,6 +274,22 @@ class RedisLists:
 
     async def _run(self, name: str, keys: list[str], args: list[Any]) -> Any:
         return await self._scripts[name](keys=keys, args=args)
+
+    def _state(self, value: bytes | None) -> PackedList | CacheState:
+        """What a list's key holds, for the readers of this space."""
+        if not value:
+            return CacheState.MISSING
+        if value.startswith(self._packed):
+            return _new(PackedList, (*_numbers(value), value[_SIZE:]))
+        if value == self._hub:
+            return CacheState.HUB
+        return _STATES.get(value[:1], CacheState.MISSING)
+
+    def _has_ended(self, lease: Lease) -> bool:
+        """Whether it was given in another space, whose last writes this instance may not know."""
+        if not self._space:
+            raise _disabled()
+        return lease.space != self._space
 
     def _staged(self, lease: Lease) -> list[str]:
         suffix = f"{lease.node_id}:{lease.token.hex()}"
@@ -293,17 +335,10 @@ def _ranks(neighbor: Neighbor) -> tuple[str, str]:
     return repr(rank(neighbor, Order.WEIGHT)[0]), repr(rank(neighbor, Order.TIME)[0])
 
 
-def encode(packed_list: PackedList) -> bytes:
+def encode(packed_list: PackedList, space: str) -> bytes:
     """A packed list as it is stored."""
-    return _HEADER.pack(b"V", packed_list.stamp, packed_list.size, packed_list.auto) + packed_list.packed
-
-
-def _state(value: bytes | None) -> PackedList | CacheState:
-    if not value:
-        return CacheState.MISSING
-    if value[0] == _PACKED:
-        return _new(PackedList, (*_numbers(value), value[_SIZE:]))
-    return _STATES[value[:1]]
+    header = _HEADER.pack(b"V", space.encode(), packed_list.stamp, packed_list.size, packed_list.auto)
+    return header + packed_list.packed
 
 
 def _disabled() -> Unavailable:

@@ -53,6 +53,8 @@ class CacheRecovery:
         self._lookup = lookup
         self._period = period
         self._answering = True
+        # The instance that was in use last.
+        self._space = ""
         self._pace = IdlePace(after=_EMPTY_READS, rests=_RESTS)
         self.wake = asyncio.Event()
 
@@ -109,6 +111,11 @@ class CacheRecovery:
             self._answering = False
             return
         if self._cache.enabled:
+            if self._cache.space != self._space:
+                # The stamps of the lists in memory are times of the former instance: no token of this one is to be
+                # compared with them.
+                self._lookup.memory.clear()
+                self._space = self._cache.space
             log.info("Redis is in use", extra={"space": self._cache.space})
             self._answering = True
 

@@ -181,6 +181,10 @@ class MemoryCache:
     def close(self) -> None:
         """Invalidations no longer arrive: remove everything and accept nothing until reopen()."""
         self._open = False
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove everything, and void the tickets of the reads that run."""
         self.counters.flushes += 1
         for entry in self._entries.values():
             entry.alive = False

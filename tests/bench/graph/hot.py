@@ -86,7 +86,7 @@ async def measure(bench: Bench, rounds: int, calls: int) -> dict[str, Any]:
 async def _keys(bench: Bench) -> list[str]:
     """What one lookup asks of Redis: the hidden notes and the list."""
     async with redis_py.Redis.from_url(bench.stores.redis_url) as redis:
-        found: list[bytes] = [key async for key in redis.scan_iter(match=f"g:*:{{{USER}}}:a:*", count=10_000)]
+        found: list[bytes] = [key async for key in redis.scan_iter(match=f"g:{{{USER}}}:a:*", count=10_000)]
     keys = [key.decode() for key in found]
     ours = [key for key in keys if key.endswith((f":{seed.name(0)}", ":!hidden"))]
     return sorted(ours)

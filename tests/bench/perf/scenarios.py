@@ -341,7 +341,7 @@ async def _without_memory(world: World) -> AsyncIterator[Any]:
 async def _keys(world: World) -> list[str]:
     """What one lookup asks of Redis: the hidden notes and the list."""
     async with redis_py.Redis.from_url(world.stores.redis_url) as redis:
-        found: list[bytes] = [key async for key in redis.scan_iter(match=f"g:*:{{{_RING}}}:a:*", count=10_000)]
+        found: list[bytes] = [key async for key in redis.scan_iter(match=f"g:{{{_RING}}}:a:*", count=10_000)]
     return sorted(key.decode() for key in found if key.decode().endswith((f":{seed.name(0)}", ":!hidden")))
 
 

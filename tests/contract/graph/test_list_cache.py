@@ -9,8 +9,18 @@ from services.graph_service.adapters.instance import instance_name
 from services.graph_service.adapters.list_cache import RedisLists
 from services.graph_service.config import GraphConfig
 from services.graph_service.convert import WireCodec
-from services.graph_service.ports import HIDDEN, CacheState, Invalidation, Lease, PackedList, VisibilityRecord
+from services.graph_service.model.neighbors import Direction, Neighbor
+from services.graph_service.ports import (
+    HIDDEN,
+    CacheState,
+    HubPage,
+    Invalidation,
+    Lease,
+    PackedList,
+    VisibilityRecord,
+)
 from shared import config as configuration
+from shared.errors import Unavailable
 from shared.redis import Redis
 from tests.support import valkey
 from tests.support.graph_fakes import FakeLists
@@ -175,3 +185,73 @@ async def test_users_are_apart(cache: Any, user: str) -> None:
     assert await cache.read(user + "x", ["a"]) == [CacheState.MISSING]
     await cache.finish(invalidation(user + "x", "a"), "w")
     assert await cache.read(user, ["a"]) == [packed_list(lease)]
+
+
+async def test_a_hub_that_has_shrunk_keeps_its_pending_writes(stores: Stores, user: str) -> None:
+    """Its writer may die after the commit: until the pending write expires, nobody may store the list."""
+    async with Redis(configuration.load(GraphConfig, stores.environment("graph"))) as redis:
+        lists = RedisLists(redis, WireCodec(), instance_name(redis), hub_degree=8, pending_write_ms=60_000)
+        await lists.identify_instance()
+        lists.enable()
+        lease = await lists.hub_lease(user, "a")
+        assert isinstance(lease, Lease)
+        some = [Neighbor(f"n{n}", 0.5, "related", Direction.BOTH, False, 1) for n in range(3)]
+        assert await lists.hub_stage(lease, some)
+        assert await lists.hub_store(lease, 0)
+        await lists.begin(invalidation(user, "a"), "w")
+        assert await lists.hub_page(user, "a", by_time=False, after=None, limit=9, ceiling=None) is None
+        assert await lists.read(user, ["a"]) == [CacheState.MISSING]
+        assert await lists.lease(user, "a") is CacheState.DIRTY
+        await lists.finish(invalidation(user, "a"), "w")
+        await leased(lists, user)
+
+
+async def test_a_repair_that_comes_after_a_new_fill_changes_nothing(stores: Stores, user: str) -> None:
+    """A takeover may have lost a later write of the entry, which the new fill has read and the repair has not."""
+    async with Redis(configuration.load(GraphConfig, stores.environment("graph"))) as redis:
+        lists = RedisLists(redis, WireCodec(), instance_name(redis), hub_degree=2)
+        await lists.identify_instance()
+        lists.enable()
+        one = Neighbor("other", 0.5, "related", Direction.BOTH, False, 1)
+
+        async def filled() -> None:
+            lease = await lists.hub_lease(user, "a")
+            assert isinstance(lease, Lease)
+            assert await lists.hub_stage(lease, [one])
+            assert await lists.hub_store(lease, 0)
+
+        async def page() -> HubPage:
+            found = await lists.hub_page(user, "a", by_time=False, after=None, limit=9, ceiling=None)
+            assert found is not None
+            return found
+
+        await filled()
+        await lists.finish(invalidation(user, "a"), "w")
+        assert (await page()).repairs == [("other#related", "w")]
+        await redis.call("DEL", lists.key(user, "a", "a"))
+        await filled()
+        assert (await page()).repairs == []
+        await lists.hub_repair(user, "a", [("other#related", "w", None)])
+        assert (await page()).neighbors == [one]
+
+
+async def test_an_instance_that_is_lost_while_it_is_identified_is_not_used(stores: Stores, user: str) -> None:
+    """Of several masters, one may answer and be replaced before the last one answers."""
+    async with Redis(configuration.load(GraphConfig, stores.environment("graph"))) as redis:
+        losses = [True]
+
+        async def instance() -> str:
+            name = await instance_name(redis)()
+            if losses:
+                losses.pop()
+                lists.disable()
+            return name
+
+        lists = RedisLists(redis, WireCodec(), instance)
+        with pytest.raises(Unavailable):
+            await lists.identify_instance()
+        lists.enable()
+        assert not lists.enabled
+        await lists.identify_instance()
+        lists.enable()
+        assert lists.enabled

@@ -289,6 +289,17 @@ class Machine(RuleBasedStateMachine):
             self.run(self._write(1 - process, key, weight))
             self._check(process, pair[0], self.token)
 
+    @rule(process=who, pair=ends, weight=st.sampled_from(WEIGHTS))
+    def write_by_a_process_that_is_behind(self, process: int, pair: list[str], weight: float) -> None:
+        """One process knows the masters of now and caches a list; the other one writes before it knows them."""
+        self.trouble(process, "master")
+        self.trouble(process, "recovery")
+        self.read(process, pair[0], delivered=True)
+        key = _key(pair, "related")
+        if not self._blocked(1 - process, key):
+            self.run(self._write(1 - process, key, weight))
+            self.read(process, pair[0], delivered=True)
+
     @precondition(lambda self: self.fills)
     @rule(which=st.integers(0, 1))
     def end_a_slow_read(self, which: int) -> None:
@@ -302,7 +313,7 @@ class Machine(RuleBasedStateMachine):
     def invalidations_arrive(self, process: int) -> None:
         self.world.processes[process].deliver()
 
-    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "recovery", "recovery")))
+    @rule(process=who, what=st.sampled_from(("flush", "drop", "notice", "cut", "back", "master", *("recovery",) * 2)))
     def trouble(self, process: int, what: str) -> None:
         """One rule, so that trouble doesn't crowd out the writes and reads."""
         found = self.world.processes[process]
@@ -321,6 +332,8 @@ class Machine(RuleBasedStateMachine):
                 found.hand.cut = True
             case "back":
                 found.hand.cut = False  # but nobody has replayed the journal yet
+            case "master":  # one comes or goes, and each process learns of it when it recovers
+                self.world.masters = self.world.masters[:1] if len(self.world.masters) > 1 else ["first", "second"]
             case "recovery":
                 self.run(found.components.recovery.step())
                 if found.lists.enabled and not found.hand.cut:

@@ -43,7 +43,7 @@ async def redis_of(server: Valkey) -> AsyncIterator[Any]:
 async def cached(server: Valkey, user: str) -> list[bytes]:
     """What Redis holds as lists of this user, by state."""
     async with redis_of(server) as redis:
-        return [(await redis.get(key))[:1] async for key in redis.scan_iter(match=f"g:*:{{{user}}}:a:*")]
+        return [(await redis.get(key))[:1] async for key in redis.scan_iter(match=f"g:{{{user}}}:a:*")]
 
 
 async def journal_entries(stores: Stores, user: str) -> int:

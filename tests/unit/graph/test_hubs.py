@@ -26,7 +26,7 @@ class HubLists(FakeLists):
         self.whole: list[Neighbor] | None = None
 
     async def hub_lease(self, user: str, note: str) -> Lease | CacheState:
-        return Lease(user, note, b"token", 1)
+        return Lease(user, note, b"token", 1, "space")
 
     async def hub_stage(self, lease: Lease, neighbors: Sequence[Neighbor]) -> bool:
         self.staged |= {neighbor.member: neighbor for neighbor in neighbors}

@@ -43,6 +43,8 @@ class Node:
             self.asking = True
             return b"+OK\r\n"
         asked, self.asking = self.asking, False
+        if name == b"PUBLISH":
+            return b":1\r\n"
         slot = slot_of(tuple(part if at else part.decode() for at, part in enumerate(command)))
         assert slot is not None
         if slot in self.elsewhere:
@@ -271,6 +273,28 @@ async def test_a_lost_master_keeps_no_call_from_the_others_and_its_successor_is_
         assert len(redis.breakers) == 3
 
 
+async def test_a_message_is_published_by_any_master_that_is_there() -> None:
+    """Whichever master is lost, and also while nobody serves its slots: all subscribers hear what another publishes."""
+    breaker = Breaker("redis", SystemClock(), failures=1, cooldown=60.0)
+    channels = [f"channel{n}" for n in range(30)]
+    async with cluster() as nodes, client(nodes, breaker=breaker) as redis:
+        lost: list[bool] = []
+        redis.on_lost(lambda: lost.append(True))
+        dead = nodes.nodes[1]
+        dead.server.refuses = True
+        for writer in dead.server.writers:
+            writer.transport.abort()
+        await until(lambda: lost)
+        assert any(nodes.of(channel) is dead for channel in channels)
+        assert [await redis.call("PUBLISH", channel, "news") for channel in channels] == [1] * len(channels)
+        nodes.map, reads = [nodes.nodes[0], nodes.nodes[2]], nodes.reads
+        with pytest.raises(Unavailable):
+            await redis.call("GET", next(key for key in KEYS if nodes.of(key) is dead))
+        await until(lambda: nodes.reads > reads)
+        replies = await redis.pipeline([("PUBLISH", channel, "news") for channel in channels])
+        assert replies == [1] * len(channels)
+
+
 async def test_every_instance_is_each_master_by_a_map_that_is_fresh() -> None:
     async with cluster(2, empty=1) as nodes, client(nodes) as redis:
         nodes.nodes[2].slots = {slot for slot in nodes.nodes[0].slots if slot % 2}
@@ -342,6 +366,7 @@ def test_the_slot_is_that_of_the_first_key(command: tuple[str | bytes | int, ...
 def test_slots_are_those_of_the_cluster_specification() -> None:
     assert (slot_of(("GET", "123456789")), slot_of(("GET", "foo"))) == (12739, 12182)
     assert slot_of(("PING",)) is None
+    assert slot_of(("PUBLISH", "channel", "news")) is None
     assert slot_of(("EVAL", "return 1", 0)) == slot_of(("GET", "return 1"))
 
 

@@ -14,10 +14,10 @@ for i = 1, #KEYS - 1, 2 do
     redis.call('HSET', pending, 'P' .. ARGV[j] .. '\0' .. ARGV[1], deadline)
   end
   at = at + 1 + count
-  if kind ~= 'H' and kind ~= 'F' then
-    redis.call('SET', state, 'D', 'PX', ARGV[2])
-    redis.call('PEXPIRE', pending, ARGV[2])
-  end
+  local hub = kind == 'H' or kind == 'F'
+  if not hub then redis.call('SET', state, 'D', 'PX', ARGV[2]) end
+  -- The pending writes of a hub live as long as it does, unless they were evicted.
+  if not hub or redis.call('PTTL', pending) < tonumber(ARGV[2]) then redis.call('PEXPIRE', pending, ARGV[2]) end
 end
 if #KEYS % 2 == 1 then
   local visibilities = KEYS[#KEYS]

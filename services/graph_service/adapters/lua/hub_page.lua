@@ -1,13 +1,13 @@
 -- Reads part of a hub's list. KEYS: state, pending writes, the list by weight or by time, the other one, records. ARGV:
--- limit, rank and member to start after (or "", ""), highest rank (or "+inf"), smallest size of a hub.
+-- limit, rank and member to start after (or "", ""), highest rank (or "+inf"), smallest size of a hub, space.
 -- Returns false if the hub isn't stored completely, else {stamp, count, automatic, clean, repairs, records}.
-if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'H' then return false end
+if redis.call('GETRANGE', KEYS[1], 0, 10) ~= 'H' .. ARGV[6] then return false end
 local count = redis.call('ZCARD', KEYS[3])
 local auto = redis.call('HGET', KEYS[2], '#')
--- A key was evicted, or the hub has shrunk to a list: remove it, so that it is filled again.
+-- A key was evicted, or the hub has shrunk to a list: remove it, so that it is filled again. Its pending writes stay.
 if not auto or count < tonumber(ARGV[5]) or redis.call('ZCARD', KEYS[4]) ~= count
     or redis.call('HLEN', KEYS[5]) ~= count then
-  redis.call('UNLINK', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+  redis.call('UNLINK', KEYS[1], KEYS[3], KEYS[4], KEYS[5])
   return false
 end
 local now = redis.call('TIME')

@@ -1,8 +1,8 @@
 -- Puts entries as DynamoDB holds them into a hub's list. KEYS: state, pending writes, by weight, by time, records.
--- ARGV for each entry: member, token, type, rank by weight, rank by time, record ("": the edge doesn't exist).
+-- ARGV: space, and for each entry: member, token, type, rank by weight, rank by time, record ("": the edge doesn't exist).
 -- An entry is changed only if its repair has the same token: no write came after DynamoDB was read.
-if redis.call('GETRANGE', KEYS[1], 0, 0) ~= 'H' then return 0 end
-for i = 1, #ARGV, 6 do
+if redis.call('GETRANGE', KEYS[1], 0, 10) ~= 'H' .. ARGV[1] then return 0 end
+for i = 2, #ARGV, 6 do
   local member, record = ARGV[i], ARGV[i + 5]
   if redis.call('HGET', KEYS[2], 'R' .. member) == ARGV[i + 1] then
     local old = redis.call('HGET', KEYS[5], member)

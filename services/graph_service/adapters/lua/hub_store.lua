@@ -1,5 +1,5 @@
 -- Makes the staged list the hub's list. KEYS: state, pending writes, staged by weight, by time, records, then these three
--- of the hub. ARGV: lease token, life of the state in ms, longer life of the other keys in ms, automatic edges.
+-- of the hub. ARGV: lease token, life of the state in ms, longer life of the other keys in ms, automatic edges, space.
 -- Returns 1, or 0 if the lease has ended.
 if redis.call('GET', KEYS[1]) ~= 'F' .. ARGV[1] or redis.call('HEXISTS', KEYS[2], '#') == 0 then return 0 end
 for i = 3, 5 do
@@ -10,5 +10,5 @@ for i = 3, 5 do
 end
 redis.call('HSET', KEYS[2], '#', ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
-redis.call('SET', KEYS[1], 'H', 'PX', ARGV[2])
+redis.call('SET', KEYS[1], 'H' .. ARGV[5], 'PX', ARGV[2])
 return 1
