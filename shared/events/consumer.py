@@ -2,7 +2,8 @@
 
 - handled: the message is deleted, and not before;
 - unknown: no handler for its event type; it is deleted and counted;
-- dead: it can never be handled (malformed, InvalidArgument); it is sent to the dead-letter queue with the reason;
+- dead: it can never be handled (malformed, InvalidArgument), or has failed five times; it is sent to the dead-letter
+  queue with the reason;
 - postponed: it can't be handled now; it is hidden, for longer each time, and received again.
 
 Delivery is at least once and in any order: handlers compare versions.
@@ -34,6 +35,7 @@ from opentelemetry.trace import Span
 from shared import telemetry
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.envelope import Event
+from shared.events.failures import BACKOFFS, Failures
 from shared.events.handlers import BatchHandler, Handler, in_turn
 from shared.events.queue import BATCH, Message, Queue
 from shared.ids import Clock
@@ -50,9 +52,6 @@ log = logging.getLogger(__name__)
 # A message, and the event in it or why it has none.
 Received = tuple[Message, Event | InvalidArgument]
 
-# Seconds for which a message is hidden after its first, second ... failure. After the fifth, SQS moves it to the
-# dead-letter queue (maxReceiveCount), so an outage of five minutes loses no message.
-BACKOFFS = (2.0, 10.0, 60.0, 240.0, 240.0)
 # Messages that are received ahead at most, and the bytes of their bodies above which no more are received.
 AHEAD = 10_000
 # Further receivers for each one, which poll only while the queue gives full batches.
@@ -84,7 +83,7 @@ class Consumer:
     wait_seconds: how long a poll waits for the first message.
     visibility: seconds for which a message is hidden from other consumers; extended at half of it, while in flight.
     handler_timeout: seconds that one call of a handler may take.
-    backoffs: see BACKOFFS.
+    backoffs: see shared/events/failures.py.
     permanent: errors after which another try can't help.
     breaker: stops receiving while the handlers' dependencies are down, so that messages keep their receives.
     counts: received, handled, unknown, dead, postponed.
@@ -130,7 +129,7 @@ class Consumer:
         self._wait_seconds = wait_seconds
         self._visibility = visibility
         self._handler_timeout = handler_timeout
-        self._backoffs = backoffs
+        self._failures = Failures(backoffs)
         self._permanent = permanent
         self._breaker = breaker or Breaker(f"{service} handlers", clock, failures=10, is_failure=unreachable)
         self._sleep = sleep
@@ -324,15 +323,22 @@ class Consumer:
         return self._handlers.get(event.type) if isinstance(event, Event) else None
 
     def _take(self, user_id: str) -> tuple[list[Received], BatchHandler | None]:
-        """Remove what one call of a handler gets from the user's line: its first events, each of another note."""
+        """Remove what one call of a handler gets from the user's line: its first events, each of another note.
+
+        A message that may have ended processes is handled alone, so that it does not take a batch with it again.
+        """
         line = self._lines[user_id]
         handler = self._handler_of(line[0])
         # While the breaker is not closed, one event is enough to find out.
         most = handler.most if handler is not None and self._breaker.state == "closed" else 1
+        if self._failures.is_suspect(line[0][0]):
+            most = 1
         group: list[Received] = []
         nodes: set[str] = set()
         while line and len(group) < most and self._handler_of(line[0]) is handler:
             message, event = line[0]
+            if group and self._failures.is_suspect(message):
+                break
             if isinstance(event, Event):
                 if event.node_id in nodes:
                     break
@@ -396,6 +402,7 @@ class Consumer:
 
     def _delete(self, message: Message) -> None:
         self._in_flight.discard(message)
+        self._failures.forget(message)
         self._queue.delete_soon(message)
 
     async def _send_to_dead_letters(self, message: Message, error: Exception, event_type: str) -> None:
@@ -410,27 +417,30 @@ class Consumer:
         try:
             await self._queue.send_to_dead_letters(self._dlq_url, message, attributes)
         except Brain2Error as failure:
-            # SQS moves it there itself after its last receive.
+            # It is received again and sent again; after its last receive SQS moves it there itself.
             log.warning("the dead-letter queue can't be reached", extra={"error": str(failure)})
-            await self._hide(message)
+            await self._hide(message, self._failures.add(message, failure))
             return
         self.counts["dead"] += 1
         self._delete(message)
 
     async def _postpone(self, message: Message, event: Event, error: Exception) -> None:
+        wait = self._failures.add(message, error)
         known = isinstance(error, Brain2Error | TimeoutError | OSError)
         log.warning(
-            "an event can't be handled now, it will be received again",
+            "an event can't be handled now",
             extra={"type": event.type, "event_id": event.id, "receives": message.receives, "error": repr(error)},
             exc_info=None if known else error,
         )
-        await self._hide(message)
+        if self._failures.are_enough(message):
+            await self._send_to_dead_letters(message, error, event.type)
+        else:
+            await self._hide(message, wait)
 
-    async def _hide(self, message: Message) -> None:
+    async def _hide(self, message: Message, wait: float) -> None:
         self.counts["postponed"] += 1
         # Taken out first, because the heartbeat would extend the visibility that is set here.
         self._in_flight.discard(message)
-        wait = self._backoffs[min(message.receives, len(self._backoffs)) - 1]
         await self._queue.extend([message], wait * (1 + self._rng.random() / 5))
 
     async def _heartbeat(self) -> None:

@@ -19,10 +19,14 @@ from tests.support.clock import ManualClock, Middle, run_ready
 
 
 class Sqs:
-    """Gives each of the polls once; records the ids that are deleted, put back and sent to the dead-letter queue."""
+    """Gives each of the polls once; records the ids that are deleted, put back and sent to the dead-letter queue.
+
+    receives: how often an event was received, if not once.
+    """
 
     def __init__(self, *polls: Sequence[Event]) -> None:
         self.polls = [list(poll) for poll in polls]
+        self.receives: dict[str, int] = {}
         self.more = asyncio.Event()
         self.deleted: list[str] = []
         self.put_back: list[str] = []
@@ -38,7 +42,7 @@ class Sqs:
                     "Body": json.dumps({"detail": json.loads(event.to_json())}),
                     "ReceiptHandle": event.id,
                     "MessageId": event.id,
-                    "Attributes": {"ApproximateReceiveCount": "1"},
+                    "Attributes": {"ApproximateReceiveCount": str(self.receives.get(event.id, 1))},
                 }
                 for event in self.polls.pop(0)
             ]
@@ -136,6 +140,15 @@ async def test_two_events_of_one_note_are_never_in_one_batch() -> None:
     await ran(await consume(sqs, batches))
 
     assert batches.seen == [["a1", "b1"], ["a2", "c1"]]
+
+
+async def test_a_message_that_was_lost_often_is_handled_alone() -> None:
+    sqs, batches = Sqs([event(id) for id in "abcde"]), Batches()
+    sqs.receives = {"a": 4, "d": 4}
+
+    await ran(await consume(sqs, batches))
+
+    assert batches.seen == [["a"], ["b", "c"], ["d"], ["e"]]
 
 
 async def test_only_the_event_that_failed_is_given_back() -> None:

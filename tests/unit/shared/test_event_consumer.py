@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Unavailable
-from shared.events.consumer import BACKOFFS, Consumer
+from shared.events.consumer import Consumer
 from shared.events.envelope import Event
 from shared.resilience import foreground, slices
 from shared.resilience.breaker import Breaker
@@ -62,25 +62,18 @@ def consumer_of(sqs: Sqs, handler: Any, clock: ManualClock, **options: Any) -> C
     return Consumer(sqs, "queue", {"node.created": handler}, **given)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("receives", [1, 2, 3, 4, 5, 9])
-async def test_each_failure_puts_a_message_back_for_longer(receives: int) -> None:
+async def test_a_message_that_was_received_and_lost_waits_as_after_its_first_failure() -> None:
     async def fail(_: Event) -> None:
         raise Unavailable("down")
 
-    sqs = Sqs(receives)
+    sqs = Sqs(5)
     consumer = consumer_of(sqs, fail, ManualClock())
     task = asyncio.create_task(consumer.run())
     await run_ready()
-    expected = BACKOFFS[min(receives, len(BACKOFFS)) - 1] * 1.1
-    assert sqs.hidden == [("h0", round(expected))]
+    assert sqs.hidden == [("h0", 2)]
     assert sqs.deleted == []
     await consumer.drain(timeout=0)
     await task
-
-
-def test_an_outage_of_minutes_does_not_use_up_five_receives() -> None:
-    assert sum(BACKOFFS[:4]) > 300
-    assert sorted(BACKOFFS) == list(BACKOFFS)
 
 
 async def test_a_message_in_flight_is_extended_at_half_its_visibility_until_it_is_handled() -> None:
