@@ -30,8 +30,8 @@ LEASE_SECONDS = 30.0
 # Sweeps of an empty outbox after which others are left out, and how many of them.
 _EMPTY_SWEEPS = 6
 _RESTS = 7
-# Calls in a row of which the bus took nothing, after which the rest of a shard waits for the next sweep: fewer than these
-# may be about single events that it never takes, and no other event is to wait for those.
+# Calls in a row of which the bus took nothing, after which the rest of a shard waits for the next sweep. Fewer may be
+# about single events that it never takes, and no other event is to wait for those.
 _REFUSED_CALLS = 3
 
 
