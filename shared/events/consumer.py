@@ -213,7 +213,7 @@ class Consumer:
         waiting = [message for line in self._lines.values() for message, _ in line]
         self._lines.clear()
         self._in_flight.difference_update(waiting)
-        await self._queue.extend(waiting, 0)
+        await self._queue.hide(dict.fromkeys(waiting, 0))
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=timeout)
         unfinished = dict(self._tasks)
@@ -222,7 +222,7 @@ class Consumer:
         await asyncio.gather(*unfinished, return_exceptions=True)
         # A message that has left _in_flight was handled in the last moment: it is deleted, not given back.
         unhandled = [message for messages in unfinished.values() for message in messages if message in self._in_flight]
-        await self._queue.extend(unhandled, 0)
+        await self._queue.hide(dict.fromkeys(unhandled, 0))
         self._in_flight.clear()
         if not self._stopped.is_set() and self._receiving:
             with contextlib.suppress(TimeoutError):
@@ -382,6 +382,7 @@ class Consumer:
                 for failure in errors.values():
                     telemetry.mark_failed(span, failure)
             permit.end(not any(unreachable(error) for error in errors.values()))
+        waits: dict[Message, float] = {}
         for message, event in group:
             error = errors.get(event.id)
             if error is None:
@@ -390,7 +391,12 @@ class Consumer:
             elif isinstance(error, self._permanent):
                 await self._send_to_dead_letters(message, error, event.type)
             else:
-                await self._postpone(message, event, error)
+                wait = self._failed(message, event, error)
+                if self._failures.are_enough(message):
+                    await self._send_to_dead_letters(message, error, event.type)
+                else:
+                    waits[message] = wait
+        await self._hide(waits)
 
     async def _permit(self) -> Permit:
         """Wait until the breaker lets a message through. Meanwhile the message stays in flight and hidden."""
@@ -419,29 +425,26 @@ class Consumer:
         except Brain2Error as failure:
             # It is received again and sent again; after its last receive SQS moves it there itself.
             log.warning("the dead-letter queue can't be reached", extra={"error": str(failure)})
-            await self._hide(message, self._failures.add(message, failure))
+            await self._hide({message: self._failures.add(message, failure)})
             return
         self.counts["dead"] += 1
         self._delete(message)
 
-    async def _postpone(self, message: Message, event: Event, error: Exception) -> None:
-        wait = self._failures.add(message, error)
+    def _failed(self, message: Message, event: Event, error: Exception) -> float:
+        """Note that an event can't be handled now; the seconds for which its message is hidden then."""
         known = isinstance(error, Brain2Error | TimeoutError | OSError)
         log.warning(
             "an event can't be handled now",
             extra={"type": event.type, "event_id": event.id, "receives": message.receives, "error": repr(error)},
             exc_info=None if known else error,
         )
-        if self._failures.are_enough(message):
-            await self._send_to_dead_letters(message, error, event.type)
-        else:
-            await self._hide(message, wait)
+        return self._failures.add(message, error)
 
-    async def _hide(self, message: Message, wait: float) -> None:
-        self.counts["postponed"] += 1
+    async def _hide(self, waits: Mapping[Message, float]) -> None:
+        self.counts["postponed"] += len(waits)
         # Taken out first, because the heartbeat would extend the visibility that is set here.
-        self._in_flight.discard(message)
-        await self._queue.extend([message], wait * (1 + self._rng.random() / 5))
+        self._in_flight.difference_update(waits)
+        await self._queue.hide({message: wait * (1 + self._rng.random() / 5) for message, wait in waits.items()})
 
     async def _heartbeat(self) -> None:
         """Extend the visibility of all messages in flight when it is due."""
@@ -459,7 +462,7 @@ class Consumer:
                     still = [each for each in messages[at : at + _EXTENDED_AT_ONCE] if each in self._in_flight]
                     for message in still:
                         message.extend_at = now + seconds / 2
-                    await self._queue.extend(still, seconds)
+                    await self._queue.hide(dict.fromkeys(still, seconds))
 
 
 def _span(group: Sequence[tuple[Message, Event]]) -> AbstractContextManager[Span]:

@@ -47,7 +47,7 @@ class Failures:
         self._known[message.id] = failures, hindrances
         if len(self._known) > self._remembered:
             self._known.popitem(last=False)
-        # The last receives must last for an outage, also if other processes know of the failures, or of hindrances only.
+        # The last receives last for an outage, also if other processes know of the failures, or these are hindrances.
         return max(wait, _nth(self._backoffs, message.receives - (MOST_RECEIVES - MOST_FAILURES)))
 
     def are_enough(self, message: Message) -> bool:
@@ -55,7 +55,7 @@ class Failures:
         return self._known.get(message.id, (0, 0))[0] >= MOST_FAILURES
 
     def is_suspect(self, message: Message) -> bool:
-        """Whether the message was received often without a known failure: it may have ended the processes that had it."""
+        """Whether the message was often received without a known failure: it may have ended the processes that had it."""
         return message.receives - 1 - sum(self._known.get(message.id, (0, 0))) >= _MOST_LOST
 
     def forget(self, message: Message) -> None:

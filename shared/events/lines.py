@@ -13,7 +13,7 @@ class Lines(Generic[T]):
         # The user whose turn it is comes first.
         self._lines: OrderedDict[str, deque[T]] = OrderedDict()
         self._size = 0
-        # Length -> the users whose lines have it (a dict as an ordered set); no entry is empty. And the greatest length.
+        # Length -> the users whose lines have it (a dict as an ordered set); none is empty. And the greatest length.
         self._by_length: dict[int, dict[str, None]] = {}
         self._longest = 0
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random as _random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BATCH = 10
-# Calls that hide messages for longer, at once: ten thousand messages take a thousand calls.
-_EXTEND_AT_ONCE = 8
+# Calls that hide messages, at once: ten thousand messages take a thousand calls.
+_HIDE_AT_ONCE = 8
 _DELETE_ATTEMPTS = 4
 
 
@@ -119,16 +119,17 @@ class Queue:
         """Wait until every message of delete_soon() was deleted or given up."""
         await self._idle.wait()
 
-    async def extend(self, messages: Sequence[Message], seconds: float) -> None:
-        """Hide the messages for `seconds` from now; 0 makes them visible at once. Failures are logged only."""
+    async def hide(self, seconds: Mapping[Message, float]) -> None:
+        """Hide each message for so many seconds from now; 0 makes it visible at once. Failures are logged only."""
+        messages = list(seconds.items())
         batches = [messages[at : at + BATCH] for at in range(0, len(messages), BATCH)]
-        for at in range(0, len(batches), _EXTEND_AT_ONCE):
-            await asyncio.gather(*(self._extend(batch, seconds) for batch in batches[at : at + _EXTEND_AT_ONCE]))
+        for at in range(0, len(batches), _HIDE_AT_ONCE):
+            await asyncio.gather(*map(self._hide, batches[at : at + _HIDE_AT_ONCE]))
 
-    async def _extend(self, batch: Sequence[Message], seconds: float) -> None:
+    async def _hide(self, batch: Sequence[tuple[Message, float]]) -> None:
         entries = [
             {"Id": str(n), "ReceiptHandle": message.handle, "VisibilityTimeout": round(seconds)}
-            for n, message in enumerate(batch)
+            for n, (message, seconds) in enumerate(batch)
         ]
         await foreground.turn()
         try:

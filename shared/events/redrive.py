@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # The reason of a letter that SQS moved after its last receive. The consumer's log has the errors, if there were any.
 WORN_OUT = "TOO_MANY_RECEIVES"
-# Seconds for which letters are hidden, also from this command itself; extended at half of it while this runs. At its end
-# they are made visible again.
+# Seconds for which letters are hidden, also from this command itself; extended at half of it while this runs. At its
+# end they are made visible again.
 _HIDDEN_SECONDS = 300
 _WAIT_SECONDS = 2
 

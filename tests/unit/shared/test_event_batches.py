@@ -30,6 +30,7 @@ class Sqs:
         self.more = asyncio.Event()
         self.deleted: list[str] = []
         self.put_back: list[str] = []
+        self.hides = 0
         self.dead: list[str] = []
 
     async def receive_message(self, **_: Any) -> Any:
@@ -49,6 +50,7 @@ class Sqs:
         }
 
     async def change_message_visibility_batch(self, **request: Any) -> Any:
+        self.hides += 1
         self.put_back += [entry["ReceiptHandle"] for entry in request["Entries"] if entry["VisibilityTimeout"]]
         return {}
 
@@ -159,6 +161,16 @@ async def test_only_the_event_that_failed_is_given_back() -> None:
 
     assert batches.seen == [["a", "b", "c"]]
     assert (sqs.deleted, sqs.put_back, sqs.dead) == (["a", "c"], ["b"], [])
+
+
+async def test_events_that_failed_together_are_hidden_by_one_call_for_ten() -> None:
+    sqs, batches = Sqs([event(f"{n:02d}") for n in range(25)]), Batches()
+    batches.failing = {f"{n:02d}": Unavailable("not now") for n in range(25)}
+
+    await ran(await consume(sqs, batches))
+
+    assert sorted(sqs.put_back) == sorted(batches.failing)
+    assert sqs.hides == 3
 
 
 async def test_a_batch_that_fails_as_a_whole_is_handled_one_by_one() -> None:
