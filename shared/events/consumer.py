@@ -56,6 +56,8 @@ Received = tuple[Message, Event | InvalidArgument]
 AHEAD = 10_000
 # Further receivers for each one, which poll only while the queue gives full batches.
 _HELPERS = 2
+# How long a drain waits for the answers of calls that receive.
+_ANSWER_SECONDS = 1.0
 # Messages beyond this place in a user's line wait for long: they are hidden for so many times longer, and extended less
 # often. Were the process killed, they would come back so much later.
 _NEAR = 1_000
@@ -141,6 +143,8 @@ class Consumer:
         self._reserved = 0
         self._room = asyncio.Event()
         self._receiving: list[asyncio.Task[None]] = []
+        # Those of them whose call was sent.
+        self._asking: set[asyncio.Task[None]] = set()
         # Set while the last receive filled its batch: more messages wait in the queue.
         self._behind = asyncio.Event()
         self._draining = False
@@ -207,6 +211,14 @@ class Consumer:
     async def drain(self, timeout: float = 10.0) -> None:
         """Receive no more, finish what is handled within `timeout` seconds, make the other messages visible at once."""
         self._draining = True
+        ends = asyncio.get_running_loop().time() + timeout
+        for task in self._receiving:
+            # While messages wait in the queue, a call that was sent is being answered with some of them: cancelled, it
+            # would leave them hidden. Without a backlog, it is a long poll.
+            if task not in self._asking or not self._behind.is_set():
+                task.cancel()
+        if self._receiving:
+            await asyncio.wait(self._receiving, timeout=min(timeout, _ANSWER_SECONDS))
         for task in self._receiving:
             task.cancel()
         await asyncio.gather(*self._receiving, return_exceptions=True)
@@ -215,7 +227,7 @@ class Consumer:
         self._in_flight.difference_update(waiting)
         await self._queue.hide(dict.fromkeys(waiting, 0))
         if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=timeout)
+            await asyncio.wait(list(self._tasks), timeout=max(0.0, ends - asyncio.get_running_loop().time()))
         unfinished = dict(self._tasks)
         for task in unfinished:
             task.cancel()
@@ -232,12 +244,15 @@ class Consumer:
 
     async def _receive(self, *, helps: bool) -> None:
         """Receive until the drain. helps: only while messages wait in the queue, and without waiting for one."""
+        me: Any = asyncio.current_task()
         attempt = 0
         while not self._draining:
             if helps:
                 await self._behind.wait()
             most = await self._reserve()
             try:
+                await foreground.turn()
+                self._asking.add(me)
                 found = await self._queue.receive(most, 0 if helps else self._wait_seconds)
                 attempt = 0
                 if len(found) == BATCH:
@@ -250,6 +265,7 @@ class Consumer:
                 attempt += 1
                 self._behind.clear()
             finally:
+                self._asking.discard(me)
                 self._reserved -= most
                 self._room.set()
             arrived = iter(found)

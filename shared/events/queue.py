@@ -46,7 +46,8 @@ class Message:
 
 
 class Queue:
-    """One SQS queue. Its calls are background work, which stands back behind callers (shared/resilience/foreground.py).
+    """One SQS queue. Its calls are background work, which stands back behind callers (shared/resilience/foreground.py);
+    receive() leaves that to its caller.
 
     Errors of the client are raised as Brain2 errors, except where a method logs them.
     """
@@ -74,8 +75,10 @@ class Queue:
         self._deleting = 0
 
     async def receive(self, most: int, wait: int) -> list[Message]:
-        """At most ten messages, waiting up to `wait` seconds for the first (long poll)."""
-        await foreground.turn()
+        """At most ten messages, waiting up to `wait` seconds for the first (long poll).
+
+        The caller has waited for its turn behind callers, so that the call is sent at once.
+        """
         answer = await self._call(
             "receive_message",
             MaxNumberOfMessages=min(BATCH, most),
