@@ -55,7 +55,7 @@ class Failures:
         return self._known.get(message.id, (0, 0))[0] >= MOST_FAILURES
 
     def is_suspect(self, message: Message) -> bool:
-        """Whether the message was often received without a known failure: it may have ended the processes that had it."""
+        """Whether the message was often received without a known failure: it may be what ended those processes."""
         return message.receives - 1 - sum(self._known.get(message.id, (0, 0))) >= _MOST_LOST
 
     def forget(self, message: Message) -> None:
