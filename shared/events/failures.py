@@ -27,7 +27,10 @@ _REMEMBERED = 50_000
 
 
 class Failures:
-    """backoffs: see BACKOFFS. remembered: messages that are known; the one that failed first is forgotten first."""
+    """backoffs: see BACKOFFS.
+
+    remembered: messages that are known; the one that has not failed for longest is forgotten first.
+    """
 
     def __init__(self, backoffs: Sequence[float] = BACKOFFS, remembered: int = _REMEMBERED) -> None:
         self._backoffs = backoffs

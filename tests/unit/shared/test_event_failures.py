@@ -46,7 +46,7 @@ def test_a_message_that_was_lost_three_times_is_suspect() -> None:
     assert failures.is_suspect(message(receives=5)), "three of four receives are unexplained"
 
 
-def test_the_one_that_failed_first_is_forgotten_first() -> None:
+def test_the_one_that_has_not_failed_for_longest_is_forgotten_first() -> None:
     failures = Failures(remembered=2)
     for _ in range(MOST_FAILURES):
         for id in ("a", "b"):
