@@ -146,7 +146,9 @@ class JsonClient:
         metadata = {"HTTPStatusCode": response.status, "RequestId": response.headers.get("x-amzn-RequestId", "")}
         if response.status != 200:
             raise _error(operation, received, metadata)
-        answer: Answer = json.loads(received) if received else {}
+        answer: Answer | None = _object(received) if received else {}
+        if answer is None:
+            raise aiohttp.ClientPayloadError(f"{operation}: the answer is no JSON object")
         answer["ResponseMetadata"] = metadata
         return answer
 
@@ -214,14 +216,18 @@ def _base64(value: Any) -> str:
     return base64.b64encode(value).decode()
 
 
-def _error(operation: str, received: bytes, metadata: dict[str, Any]) -> boto.ClientError:
-    """The ClientError that botocore would make of an answer."""
+def _object(received: bytes) -> Answer | None:
+    """The JSON object of an answer; None for any other text, as a proxy on the way may send."""
     try:
         found = json.loads(received)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):  # of a proxy on the way
-        found = {}
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _error(operation: str, received: bytes, metadata: dict[str, Any]) -> boto.ClientError:
+    """The ClientError that botocore would make of an answer."""
+    found = _object(received) or {}
     code = str(found.pop("__type", "")).rpartition("#")[2] or str(metadata["HTTPStatusCode"])
     message = found.pop("message", None) or found.pop("Message", None) or ""
     response: Any = {**found, "Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}

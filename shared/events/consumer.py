@@ -2,7 +2,8 @@
 
 - handled: the message is deleted, and not before;
 - unknown: no handler for its event type; it is deleted and counted;
-- dead: it can never be handled (malformed, InvalidArgument); it is sent to the dead-letter queue with the reason;
+- dead: it can never be handled (malformed, InvalidArgument), or has failed five times; it is sent to the dead-letter
+  queue with the reason;
 - postponed: it can't be handled now; it is hidden, for longer each time, and received again.
 
 Delivery is at least once and in any order: handlers compare versions.
@@ -34,6 +35,7 @@ from opentelemetry.trace import Span
 from shared import telemetry
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
 from shared.events.envelope import Event
+from shared.events.failures import BACKOFFS, Failures
 from shared.events.handlers import BatchHandler, Handler, in_turn
 from shared.events.queue import BATCH, Message, Queue
 from shared.ids import Clock
@@ -50,13 +52,12 @@ log = logging.getLogger(__name__)
 # A message, and the event in it or why it has none.
 Received = tuple[Message, Event | InvalidArgument]
 
-# Seconds for which a message is hidden after its first, second ... failure. After the fifth, SQS moves it to the
-# dead-letter queue (maxReceiveCount), so an outage of five minutes loses no message.
-BACKOFFS = (2.0, 10.0, 60.0, 240.0, 240.0)
 # Messages that are received ahead at most, and the bytes of their bodies above which no more are received.
 AHEAD = 10_000
 # Further receivers for each one, which poll only while the queue gives full batches.
 _HELPERS = 2
+# How long a drain waits for the answers of calls that receive.
+_ANSWER_SECONDS = 1.0
 # Messages beyond this place in a user's line wait for long: they are hidden for so many times longer, and extended less
 # often. Were the process killed, they would come back so much later.
 _NEAR = 1_000
@@ -84,7 +85,7 @@ class Consumer:
     wait_seconds: how long a poll waits for the first message.
     visibility: seconds for which a message is hidden from other consumers; extended at half of it, while in flight.
     handler_timeout: seconds that one call of a handler may take.
-    backoffs: see BACKOFFS.
+    backoffs: see shared/events/failures.py.
     permanent: errors after which another try can't help.
     breaker: stops receiving while the handlers' dependencies are down, so that messages keep their receives.
     counts: received, handled, unknown, dead, postponed.
@@ -130,7 +131,7 @@ class Consumer:
         self._wait_seconds = wait_seconds
         self._visibility = visibility
         self._handler_timeout = handler_timeout
-        self._backoffs = backoffs
+        self._failures = Failures(backoffs)
         self._permanent = permanent
         self._breaker = breaker or Breaker(f"{service} handlers", clock, failures=10, is_failure=unreachable)
         self._sleep = sleep
@@ -142,6 +143,8 @@ class Consumer:
         self._reserved = 0
         self._room = asyncio.Event()
         self._receiving: list[asyncio.Task[None]] = []
+        # Those of them whose call was sent.
+        self._asking: set[asyncio.Task[None]] = set()
         # Set while the last receive filled its batch: more messages wait in the queue.
         self._behind = asyncio.Event()
         self._draining = False
@@ -208,22 +211,30 @@ class Consumer:
     async def drain(self, timeout: float = 10.0) -> None:
         """Receive no more, finish what is handled within `timeout` seconds, make the other messages visible at once."""
         self._draining = True
+        ends = asyncio.get_running_loop().time() + timeout
+        for task in self._receiving:
+            # While messages wait in the queue, a call that was sent is being answered with some of them: cancelled, it
+            # would leave them hidden. Without a backlog, it is a long poll.
+            if task not in self._asking or not self._behind.is_set():
+                task.cancel()
+        if self._receiving:
+            await asyncio.wait(self._receiving, timeout=min(timeout, _ANSWER_SECONDS))
         for task in self._receiving:
             task.cancel()
         await asyncio.gather(*self._receiving, return_exceptions=True)
         waiting = [message for line in self._lines.values() for message, _ in line]
         self._lines.clear()
         self._in_flight.difference_update(waiting)
-        await self._queue.extend(waiting, 0)
+        await self._queue.hide(dict.fromkeys(waiting, 0))
         if self._tasks:
-            await asyncio.wait(list(self._tasks), timeout=timeout)
+            await asyncio.wait(list(self._tasks), timeout=max(0.0, ends - asyncio.get_running_loop().time()))
         unfinished = dict(self._tasks)
         for task in unfinished:
             task.cancel()
         await asyncio.gather(*unfinished, return_exceptions=True)
         # A message that has left _in_flight was handled in the last moment: it is deleted, not given back.
         unhandled = [message for messages in unfinished.values() for message in messages if message in self._in_flight]
-        await self._queue.extend(unhandled, 0)
+        await self._queue.hide(dict.fromkeys(unhandled, 0))
         self._in_flight.clear()
         if not self._stopped.is_set() and self._receiving:
             with contextlib.suppress(TimeoutError):
@@ -233,12 +244,15 @@ class Consumer:
 
     async def _receive(self, *, helps: bool) -> None:
         """Receive until the drain. helps: only while messages wait in the queue, and without waiting for one."""
+        me: Any = asyncio.current_task()
         attempt = 0
         while not self._draining:
             if helps:
                 await self._behind.wait()
             most = await self._reserve()
             try:
+                await foreground.turn()
+                self._asking.add(me)
                 found = await self._queue.receive(most, 0 if helps else self._wait_seconds)
                 attempt = 0
                 if len(found) == BATCH:
@@ -251,6 +265,7 @@ class Consumer:
                 attempt += 1
                 self._behind.clear()
             finally:
+                self._asking.discard(me)
                 self._reserved -= most
                 self._room.set()
             arrived = iter(found)
@@ -324,15 +339,22 @@ class Consumer:
         return self._handlers.get(event.type) if isinstance(event, Event) else None
 
     def _take(self, user_id: str) -> tuple[list[Received], BatchHandler | None]:
-        """Remove what one call of a handler gets from the user's line: its first events, each of another note."""
+        """Remove what one call of a handler gets from the user's line: its first events, each of another note.
+
+        A message that may have ended processes is handled alone, so that it does not take a batch with it again.
+        """
         line = self._lines[user_id]
         handler = self._handler_of(line[0])
         # While the breaker is not closed, one event is enough to find out.
         most = handler.most if handler is not None and self._breaker.state == "closed" else 1
+        if self._failures.is_suspect(line[0][0]):
+            most = 1
         group: list[Received] = []
         nodes: set[str] = set()
         while line and len(group) < most and self._handler_of(line[0]) is handler:
             message, event = line[0]
+            if group and self._failures.is_suspect(message):
+                break
             if isinstance(event, Event):
                 if event.node_id in nodes:
                     break
@@ -376,6 +398,7 @@ class Consumer:
                 for failure in errors.values():
                     telemetry.mark_failed(span, failure)
             permit.end(not any(unreachable(error) for error in errors.values()))
+        waits: dict[Message, float] = {}
         for message, event in group:
             error = errors.get(event.id)
             if error is None:
@@ -384,7 +407,12 @@ class Consumer:
             elif isinstance(error, self._permanent):
                 await self._send_to_dead_letters(message, error, event.type)
             else:
-                await self._postpone(message, event, error)
+                wait = self._failed(message, event, error)
+                if self._failures.are_enough(message):
+                    await self._send_to_dead_letters(message, error, event.type)
+                else:
+                    waits[message] = wait
+        await self._hide(waits)
 
     async def _permit(self) -> Permit:
         """Wait until the breaker lets a message through. Meanwhile the message stays in flight and hidden."""
@@ -396,6 +424,7 @@ class Consumer:
 
     def _delete(self, message: Message) -> None:
         self._in_flight.discard(message)
+        self._failures.forget(message)
         self._queue.delete_soon(message)
 
     async def _send_to_dead_letters(self, message: Message, error: Exception, event_type: str) -> None:
@@ -410,28 +439,28 @@ class Consumer:
         try:
             await self._queue.send_to_dead_letters(self._dlq_url, message, attributes)
         except Brain2Error as failure:
-            # SQS moves it there itself after its last receive.
+            # It is received again and sent again; after its last receive SQS moves it there itself.
             log.warning("the dead-letter queue can't be reached", extra={"error": str(failure)})
-            await self._hide(message)
+            await self._hide({message: self._failures.add(message, failure)})
             return
         self.counts["dead"] += 1
         self._delete(message)
 
-    async def _postpone(self, message: Message, event: Event, error: Exception) -> None:
+    def _failed(self, message: Message, event: Event, error: Exception) -> float:
+        """Note that an event can't be handled now; the seconds for which its message is hidden then."""
         known = isinstance(error, Brain2Error | TimeoutError | OSError)
         log.warning(
-            "an event can't be handled now, it will be received again",
+            "an event can't be handled now",
             extra={"type": event.type, "event_id": event.id, "receives": message.receives, "error": repr(error)},
             exc_info=None if known else error,
         )
-        await self._hide(message)
+        return self._failures.add(message, error)
 
-    async def _hide(self, message: Message) -> None:
-        self.counts["postponed"] += 1
+    async def _hide(self, waits: Mapping[Message, float]) -> None:
+        self.counts["postponed"] += len(waits)
         # Taken out first, because the heartbeat would extend the visibility that is set here.
-        self._in_flight.discard(message)
-        wait = self._backoffs[min(message.receives, len(self._backoffs)) - 1]
-        await self._queue.extend([message], wait * (1 + self._rng.random() / 5))
+        self._in_flight.difference_update(waits)
+        await self._queue.hide({message: wait * (1 + self._rng.random() / 5) for message, wait in waits.items()})
 
     async def _heartbeat(self) -> None:
         """Extend the visibility of all messages in flight when it is due."""
@@ -449,7 +478,7 @@ class Consumer:
                     still = [each for each in messages[at : at + _EXTENDED_AT_ONCE] if each in self._in_flight]
                     for message in still:
                         message.extend_at = now + seconds / 2
-                    await self._queue.extend(still, seconds)
+                    await self._queue.hide(dict.fromkeys(still, seconds))
 
 
 def _span(group: Sequence[tuple[Message, Event]]) -> AbstractContextManager[Span]:

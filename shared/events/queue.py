@@ -7,7 +7,7 @@ import asyncio
 import logging
 import random as _random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BATCH = 10
-# Calls that hide messages for longer, at once: ten thousand messages take a thousand calls.
-_EXTEND_AT_ONCE = 8
+# Calls that hide messages, at once: ten thousand messages take a thousand calls.
+_HIDE_AT_ONCE = 8
 _DELETE_ATTEMPTS = 4
 
 
@@ -46,7 +46,8 @@ class Message:
 
 
 class Queue:
-    """One SQS queue. Its calls are background work, which stands back behind callers (shared/resilience/foreground.py).
+    """One SQS queue. Its calls are background work, which stands back behind callers (shared/resilience/foreground.py);
+    receive() leaves that to its caller.
 
     Errors of the client are raised as Brain2 errors, except where a method logs them.
     """
@@ -74,8 +75,10 @@ class Queue:
         self._deleting = 0
 
     async def receive(self, most: int, wait: int) -> list[Message]:
-        """At most ten messages, waiting up to `wait` seconds for the first (long poll)."""
-        await foreground.turn()
+        """At most ten messages, waiting up to `wait` seconds for the first (long poll).
+
+        The caller has waited for its turn behind callers, so that the call is sent at once.
+        """
         answer = await self._call(
             "receive_message",
             MaxNumberOfMessages=min(BATCH, most),
@@ -119,16 +122,17 @@ class Queue:
         """Wait until every message of delete_soon() was deleted or given up."""
         await self._idle.wait()
 
-    async def extend(self, messages: Sequence[Message], seconds: float) -> None:
-        """Hide the messages for `seconds` from now; 0 makes them visible at once. Failures are logged only."""
+    async def hide(self, seconds: Mapping[Message, float]) -> None:
+        """Hide each message for so many seconds from now; 0 makes it visible at once. Failures are logged only."""
+        messages = list(seconds.items())
         batches = [messages[at : at + BATCH] for at in range(0, len(messages), BATCH)]
-        for at in range(0, len(batches), _EXTEND_AT_ONCE):
-            await asyncio.gather(*(self._extend(batch, seconds) for batch in batches[at : at + _EXTEND_AT_ONCE]))
+        for at in range(0, len(batches), _HIDE_AT_ONCE):
+            await asyncio.gather(*map(self._hide, batches[at : at + _HIDE_AT_ONCE]))
 
-    async def _extend(self, batch: Sequence[Message], seconds: float) -> None:
+    async def _hide(self, batch: Sequence[tuple[Message, float]]) -> None:
         entries = [
             {"Id": str(n), "ReceiptHandle": message.handle, "VisibilityTimeout": round(seconds)}
-            for n, message in enumerate(batch)
+            for n, (message, seconds) in enumerate(batch)
         ]
         await foreground.turn()
         try:

@@ -4,8 +4,9 @@
 
 In a service's image queue and dead-letter queue are the service's own (BRAIN2_QUEUE_URL, BRAIN2_DLQ_URL). One JSON
 object a line for each letter, then the counts; exit code 0, or 1 when something couldn't be sent back. Letters that
-come while this runs are left, so that a message that fails again is not sent again and again. A crash between the send
-and the delete leaves a duplicate, which consumers ignore.
+come while this runs are left, so that a message that fails again is not sent again and again. A letter of EventBridge
+names the queue that it missed, and is sent to that one only. A crash between the send and the delete leaves a
+duplicate, which consumers ignore.
 
 SQS's own StartMessageMoveTask moves only letters that SQS itself has put there, not those that a consumer sent.
 """
@@ -18,6 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from shared import config
@@ -29,9 +31,10 @@ from shared.ids import Clock, SystemClock
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-# The reason of a letter that SQS moved after its last receive. The consumer's log has the errors.
+# The reason of a letter that SQS moved after its last receive. The consumer's log has the errors, if there were any.
 WORN_OUT = "TOO_MANY_RECEIVES"
-# Seconds for which letters are hidden from others while this runs; at its end they are made visible again.
+# Seconds for which letters are hidden, also from this command itself; extended at half of it while this runs. At its
+# end they are made visible again.
 _HIDDEN_SECONDS = 300
 _WAIT_SECONDS = 2
 
@@ -49,7 +52,7 @@ class RedriveConfig:
     s3_endpoint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Letter:
     """One dead message. sent_ms: when it was put where it is."""
 
@@ -64,9 +67,16 @@ class Letter:
         """The consumer's or EventBridge's, else WORN_OUT."""
         return self.attributes.get("reason") or self.attributes.get("ERROR_CODE") or WORN_OUT
 
+    @property
+    def missed_queue(self) -> str:
+        """The name of the queue to which EventBridge could not deliver it; "" for a letter of a consumer or of SQS."""
+        return self.attributes.get("TARGET_ARN", "").rpartition(":")[2]
+
     def describe(self) -> dict[str, Any]:
         """What an operator may see: ids and type of the event, never its content."""
         found: dict[str, Any] = {"message_id": self.id, "sent_ms": self.sent_ms, "reason": self.reason}
+        if self.missed_queue:
+            found["missed_queue"] = self.missed_queue
         found |= {name: self.attributes[name] for name in ("error", "service") if name in self.attributes}
         with contextlib.suppress(InvalidArgument):
             event = Event.from_body(self.body)
@@ -85,33 +95,53 @@ class DeadLetters:
     async def redrive(
         self, queue_url: str, *, dry_run: bool = False, reason: str = "", limit: int = 0
     ) -> AsyncIterator[tuple[Letter, bool]]:
-        """Each letter with that reason ("" = any), and whether it was sent to the queue.
+        """Each letter with that reason ("" = any) that may go to the queue, and whether it was sent to it.
 
+        queue_url: "" in a dry run that shows the letters for all queues.
         limit: letters in all; 0 = no limit. Letters that are not sent become visible again at the end.
         """
         began = self._clock.now_ms()
-        kept: list[Letter] = []
+        name = queue_url.rpartition("/")[2]
+        # Those that were received and not sent, and since when they are hidden, the earliest first.
+        kept: dict[Letter, float] = {}
         done = 0
         try:
             while not limit or done < limit:
+                await self._keep_hidden(kept)
                 found = await self._receive(min(10, limit - done) if limit else 10)
                 if not found:
                     return
+                kept.update(dict.fromkeys(found, self._clock.monotonic()))
                 for letter in found:
-                    wanted = letter.sent_ms <= began and (not reason or letter.reason == reason)
-                    if dry_run or not wanted:
-                        kept.append(letter)
-                    else:
+                    if letter.sent_ms > began or (reason and letter.reason != reason):
+                        continue
+                    if name and letter.missed_queue not in ("", name):
+                        continue
+                    if not dry_run:
                         await self._call("send_message", QueueUrl=queue_url, MessageBody=letter.body)
                         await self._call("delete_message", QueueUrl=self._url, ReceiptHandle=letter.handle)
-                    if wanted:
-                        done += 1
-                        yield letter, not dry_run
+                        del kept[letter]
+                    done += 1
+                    yield letter, not dry_run
         finally:
-            for letter in kept:
-                await self._call(
-                    "change_message_visibility", QueueUrl=self._url, ReceiptHandle=letter.handle, VisibilityTimeout=0
-                )
+            await self._hide(list(kept), 0)
+
+    async def _keep_hidden(self, kept: dict[Letter, float]) -> None:
+        now = self._clock.monotonic()
+        due = list(takewhile(lambda letter: now - kept[letter] >= _HIDDEN_SECONDS / 2, kept))
+        await self._hide(due, _HIDDEN_SECONDS)
+        for letter in due:
+            del kept[letter]
+            kept[letter] = now
+
+    async def _hide(self, letters: Sequence[Letter], seconds: int) -> None:
+        """Hide letters for so long from now. One that is no longer hidden is left as it is."""
+        for at in range(0, len(letters), 10):
+            entries = [
+                {"Id": str(n), "ReceiptHandle": letter.handle, "VisibilityTimeout": seconds}
+                for n, letter in enumerate(letters[at : at + 10])
+            ]
+            await self._call("change_message_visibility_batch", QueueUrl=self._url, Entries=entries)
 
     async def _receive(self, most: int) -> list[Letter]:
         answer = await self._call(

@@ -9,13 +9,14 @@ import asyncio
 import logging
 import random as _random
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Any, NoReturn
 
 from protos.table import outbox_lease_key
 from shared.dynamo import Condition, ConditionFailed, Item, Table
 from shared.errors import Brain2Error, InvalidArgument, Unavailable
-from shared.events.bus import Bus, calls
+from shared.events.bus import Bus, Refused, calls
+from shared.events.envelope import Event
 from shared.events.stored import stored_event
 from shared.ids import Clock
 from shared.resilience.pace import IdlePace
@@ -29,6 +30,9 @@ LEASE_SECONDS = 30.0
 # Sweeps of an empty outbox after which others are left out, and how many of them.
 _EMPTY_SWEEPS = 6
 _RESTS = 7
+# Calls in a row of which the bus took nothing, after which the rest of a shard waits for the next sweep. Fewer may be
+# about single events that it never takes, and no other event is to wait for those.
+_REFUSED_CALLS = 3
 
 
 class Sweeper:
@@ -129,51 +133,62 @@ class Sweeper:
             return 0
         if not await self._lease(partition):
             return 0
-        held_from = self._clock.monotonic()
-        done = 0
-        start: Item | None = None
         try:
-            while True:
-                page = await self._table.query(partition, limit=_PAGE, start=start, consistent=True)
-                done += await self._publish(partition, [item for item in page.items if self._is_overdue(item)])
-                start = page.next_start
-                if start is None:
-                    return done
-                if self._clock.monotonic() - held_from > LEASE_SECONDS / 2:
-                    if not await self._lease(partition):
-                        return done
-                    held_from = self._clock.monotonic()
+            return await self._sweep_leased(partition)
         finally:
             await self._release(partition)
+
+    async def _sweep_leased(self, partition: str) -> int:
+        held_from = self._clock.monotonic()
+        done = refused_calls = 0
+        waiting: list[Refused] = []
+        start: Item | None = None
+        while True:
+            page = await self._table.query(partition, limit=_PAGE, start=start, consistent=True)
+            for batch in calls(self._events(item for item in page.items if self._is_overdue(item))):
+                taken, refused = await self._publish(partition, batch)
+                done += len(taken)
+                waiting += refused
+                refused_calls = refused_calls + 1 if refused and not taken else 0
+                if refused_calls == _REFUSED_CALLS:
+                    break
+            start = page.next_start
+            if start is None or refused_calls == _REFUSED_CALLS:
+                break
+            if self._clock.monotonic() - held_from > LEASE_SECONDS / 2:
+                if not await self._lease(partition):
+                    break
+                held_from = self._clock.monotonic()
+        if waiting:
+            raise Unavailable(f"the bus did not take events: {waiting[0].code}", reason="BUS_UNAVAILABLE")
+        return done
 
     def _is_overdue(self, item: Item) -> bool:
         return item["SK"] not in self._skip and self._clock.now_ms() - item["at"] >= self._grace * 1000
 
-    async def _publish(self, partition: str, items: Sequence[Item]) -> int:
+    def _events(self, items: Iterable[Item]) -> list[Event]:
         events = []
         for item in items:
             try:
                 events.append(stored_event(item))
             except InvalidArgument:
                 log.exception("an outbox item holds no event and is left for an operator", extra={"id": item["SK"]})
-        done = 0
-        for batch in calls(events):
-            taken, refused = await self._bus.publish(batch)
-            if taken:
-                await self._table.batch_write(deletes=[(partition, event.id) for event in taken])
-                done += len(taken)
-                self._counts["published"] += len(taken)
-                self._counts["swept"] += len(taken)
-            for one in refused:
-                if one.permanent:
-                    log.error(
-                        "the bus refuses this event permanently; it stays in the outbox",
-                        extra={"event_id": one.event.id, "type": one.event.type, "code": one.code},
-                    )
-            waiting = [one for one in refused if not one.permanent]
-            if waiting:
-                raise Unavailable(f"the bus did not take events: {waiting[0].code}", reason="BUS_UNAVAILABLE")
-        return done
+        return events
+
+    async def _publish(self, partition: str, batch: Sequence[Event]) -> tuple[list[Event], list[Refused]]:
+        """Publish the events of one call: those that the bus took, and those that it may take in the next sweep."""
+        taken, refused = await self._bus.publish(batch)
+        if taken:
+            await self._table.batch_write(deletes=[(partition, event.id) for event in taken])
+            self._counts["published"] += len(taken)
+            self._counts["swept"] += len(taken)
+        for one in refused:
+            if one.permanent:
+                log.error(
+                    "the bus refuses this event permanently; it stays in the outbox",
+                    extra={"event_id": one.event.id, "type": one.event.type, "code": one.code},
+                )
+        return taken, [one for one in refused if not one.permanent]
 
     async def _lease(self, partition: str) -> bool:
         """Take or renew the lease of a shard; False while another replica has it."""

@@ -7,6 +7,7 @@ import pytest
 
 from deploy.local import provision
 from deploy.local.console import LaunchError
+from shared.events.failures import MOST_RECEIVES
 from tests.support.stores import Stores
 from tests.support.waiting import within
 
@@ -33,6 +34,23 @@ async def test_applying_twice_keeps_names_and_data(stores: Stores, own: provisio
         await dynamodb.put_item(TableName=own.table, Item=key)
         assert await provision.apply(stores.endpoints, prefix=f"t-{user}") == own
         assert (await dynamodb.get_item(TableName=own.table, Key=key)).get("Item") == key
+
+
+async def test_a_stack_of_an_earlier_release_gets_the_bound_of_receives_and_keeps_its_messages(
+    stores: Stores, user: str, tmp_path: Any
+) -> None:
+    bound = f"maxReceiveCount: {MOST_RECEIVES}"
+    earlier = tmp_path / "earlier.yaml"
+    earlier.write_text(provision.TEMPLATE.read_text(encoding="utf-8").replace(bound, "maxReceiveCount: 5"))
+    made = await provision.apply(stores.endpoints, prefix=f"t-{user}", template=earlier)
+    async with stores.client("sqs") as sqs:
+        await sqs.send_message(QueueUrl=made.queues["graph"], MessageBody="kept")
+        assert await provision.apply(stores.endpoints, prefix=f"t-{user}") == made
+        for url in made.queues.values():
+            found = await sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])
+            assert int(json.loads(found["Attributes"]["RedrivePolicy"])["maxReceiveCount"]) == MOST_RECEIVES
+        [message] = (await sqs.receive_message(QueueUrl=made.queues["graph"]))["Messages"]
+        assert message["Body"] == "kept"
 
 
 async def test_expired_items_are_removed_by_the_store(stores: Stores, own: provision.Resources) -> None:

@@ -12,6 +12,7 @@ import pytest
 from shared.aws import Aws
 from shared.dynamo import Table
 from shared.events.envelope import Event
+from shared.events.failures import MOST_RECEIVES
 from shared.ids import SystemClock, UlidFactory
 from tests.support.stores import Stores
 
@@ -29,7 +30,7 @@ class AwsAt:
 
 @dataclass(frozen=True)
 class Channel:
-    """A bus whose events of source `source` go to a queue; maxReceiveCount is 5."""
+    """A bus whose events of source `source` go to a queue; its maxReceiveCount is that of the template."""
 
     bus: str
     source: str
@@ -58,7 +59,7 @@ async def channel(aws: Aws) -> AsyncIterator[Channel]:
     async with contextlib.AsyncExitStack() as undo:
         dlq = (await sqs.create_queue(QueueName=f"{name}-dlq"))["QueueUrl"]
         undo.push_async_callback(sqs.delete_queue, QueueUrl=dlq)
-        redrive = {"deadLetterTargetArn": await _arn(sqs, dlq), "maxReceiveCount": "5"}
+        redrive = {"deadLetterTargetArn": await _arn(sqs, dlq), "maxReceiveCount": str(MOST_RECEIVES)}
         attributes = {"RedrivePolicy": json.dumps(redrive)}
         queue = (await sqs.create_queue(QueueName=name, Attributes=attributes))["QueueUrl"]
         undo.push_async_callback(sqs.delete_queue, QueueUrl=queue)

@@ -17,6 +17,7 @@ from shared.dynamo import Table
 from shared.errors import Internal, InvalidArgument, Unavailable
 from shared.events.consumer import Consumer
 from shared.events.envelope import Event
+from shared.events.failures import MOST_RECEIVES
 from shared.events.handlers import Handler
 from shared.events.outbox import Outbox
 from shared.ids import SystemClock
@@ -213,12 +214,47 @@ async def test_what_fails_comes_again_and_what_succeeded_does_not(
     assert await dead(aws, channel) == []
 
 
-async def test_what_fails_five_times_is_redriven_to_the_dead_letter_queue(
+async def lose(aws: Aws, channel: Channel, times: int) -> None:
+    """Receive the only message and do nothing with it, as processes that are killed."""
+    for _ in range(times):
+        answer = await aws.sqs.receive_message(QueueUrl=channel.queue_url, WaitTimeSeconds=20, VisibilityTimeout=600)
+        [message] = answer["Messages"]
+        await aws.sqs.change_message_visibility(
+            QueueUrl=channel.queue_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+        )
+
+
+async def test_what_fails_five_times_is_a_dead_letter_with_the_reason_of_its_last_failure(
     aws: Aws, channel: Channel, events: Events
 ) -> None:
     seen, event = Seen(), events.make()
-    seen.fails[event.id] = [Internal("always") for _ in range(10)]
+    seen.fails[event.id] = [Internal("always", reason="BUG") for _ in range(10)]
     await send(aws, channel, [event])
+    async with running(consumer_of(aws.sqs, channel, seen)) as consumer:
+        await until(lambda: consumer.counts["dead"] == 1)
+    assert seen.counts() == Counter({event.id: 5})
+    assert await is_empty(aws, channel.queue_url)
+    [(_, attributes)] = await dead(aws, channel)
+    assert attributes["reason"] == "BUG"
+
+
+async def test_receives_that_were_lost_are_no_failures(aws: Aws, channel: Channel, events: Events) -> None:
+    seen, event = Seen(), events.make()
+    seen.fails[event.id] = [Internal("once")]
+    await send(aws, channel, [event])
+    await lose(aws, channel, 6)
+    async with running(consumer_of(aws.sqs, channel, seen)) as consumer:
+        await until(lambda: consumer.counts["handled"] == 1)
+    assert seen.counts() == Counter({event.id: 2})
+    assert await dead(aws, channel) == []
+
+
+async def test_what_is_always_lost_is_moved_to_the_dead_letters_by_sqs(
+    aws: Aws, channel: Channel, events: Events
+) -> None:
+    seen = Seen()
+    await send(aws, channel, [events.make()])
+    await lose(aws, channel, MOST_RECEIVES)
     found: list[Any] = []
 
     async def is_dead() -> bool:
@@ -227,7 +263,7 @@ async def test_what_fails_five_times_is_redriven_to_the_dead_letter_queue(
 
     async with running(consumer_of(aws.sqs, channel, seen)):
         await until(is_dead)
-    assert seen.counts() == Counter({event.id: 5})
+    assert seen.events == []
     assert await is_empty(aws, channel.queue_url)
 
 

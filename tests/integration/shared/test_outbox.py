@@ -15,7 +15,7 @@ import pytest
 
 from shared.aws import Aws
 from shared.dynamo import Put, Table
-from shared.errors import InvalidArgument
+from shared.errors import InvalidArgument, Unavailable
 from shared.events.envelope import Event
 from shared.events.outbox import Outbox
 from shared.ids import SystemClock
@@ -241,6 +241,45 @@ async def test_entries_that_fail_every_time_stay_in_the_outbox_beside_those_that
         client.faults.clear()
         assert await outbox.sweep() == 3
     await Heard(aws, channel.queue_url).all_of(made)
+
+
+async def test_an_event_that_is_refused_in_each_sweep_holds_up_no_other(
+    aws: Aws, table: Table, channel: Channel, service: str, events: Events
+) -> None:
+    """The events after it fill more than a page of its shard."""
+    made = [events.make(n, age=60) for n in range(150)]
+    stuck = made[3]
+
+    async def refuse_one(request: Any) -> Any:
+        bad = [stuck.id in entry["Detail"] for entry in request["Entries"]]
+        good = [entry for entry, is_bad in zip(request["Entries"], bad, strict=True) if not is_bad]
+        await aws.events.put_events(Entries=good)
+        results = [{"ErrorCode": "InternalFailure"} if is_bad else {"EventId": "x"} for is_bad in bad]
+        return {"FailedEntryCount": sum(bad), "Entries": results}
+
+    outbox = outbox_of(table, Faulty(aws.events, put_events=refuse_one), service, channel.bus, shards=1)
+    await table.batch_write(outbox.put(event).item for event in made)
+    with pytest.raises(Unavailable):
+        await outbox.sweep()
+    assert await stored(table, service) == [stuck.id]
+    assert outbox.counts["swept"] == 149
+
+
+async def test_a_sweep_ends_after_a_few_calls_while_the_bus_is_away(
+    table: Table, service: str, events: Events, aws: Aws, channel: Channel
+) -> None:
+    made = [events.make(n, age=60) for n in range(150)]
+
+    def refuse(_: Any) -> Any:
+        raise throttled()
+
+    client = Faulty(aws.events, put_events=refuse)
+    outbox = outbox_of(table, client, service, channel.bus, shards=1)
+    await table.batch_write(outbox.put(event).item for event in made)
+    with pytest.raises(Unavailable):
+        await outbox.sweep()
+    assert client.calls["put_events"] == 3
+    assert len(await stored(table, service)) == 150
 
 
 async def test_an_entry_that_the_bus_will_never_take_stays_and_does_not_hold_up_the_rest(

@@ -7,15 +7,18 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from deploy.local.stores import ROOT
 from shared.aws import Aws
-from shared.errors import InvalidArgument
+from shared.errors import InvalidArgument, Unavailable
 from shared.events.consumer import Consumer
 from shared.events.envelope import Event
 from shared.events.redrive import WORN_OUT, DeadLetters, Letter
 from shared.ids import SystemClock
 from tests.integration.shared.conftest import Channel, Events
 from tests.support.clock import ManualClock
+from tests.support.faults import Faulty, unreachable
 from tests.support.stores import Stores
 from tests.support.waiting import until
 
@@ -90,6 +93,35 @@ async def test_only_those_with_a_reason_and_no_more_than_asked(aws: Aws, channel
     assert await depth(aws, channel.queue_url) == 3
     assert len(await redriven(aws, channel, limit=5)) == 5
     assert (await depth(aws, channel.queue_url), await depth(aws, channel.dlq_url)) == (8, 7)
+
+
+async def test_a_letter_of_eventbridge_goes_only_to_the_queue_that_it_missed(
+    aws: Aws, channel: Channel, events: Events
+) -> None:
+    missed, other = events.make(1), events.make(2)
+    arn = "arn:aws:sqs:eu-central-1:000000000000:"
+    await put(aws, channel.dlq_url, missed, TARGET_ARN=arn + channel.queue_url.rpartition("/")[2], ERROR_CODE="GONE")
+    await put(aws, channel.dlq_url, other, TARGET_ARN=f"{arn}Brain2-other", ERROR_CODE="GONE")
+    found = await redriven(aws, channel)
+    assert [(letter.describe()["event_id"], sent) for letter, sent in found] == [(missed.id, True)]
+    assert (await depth(aws, channel.queue_url), await depth(aws, channel.dlq_url)) == (1, 1)
+    # A look without a queue shows whose it is.
+    letters = DeadLetters(aws.sqs, channel.dlq_url, SystemClock())
+    [(letter, sent)] = [each async for each in letters.redrive("", dry_run=True)]
+    assert (letter.describe()["missed_queue"], sent) == ("Brain2-other", False)
+
+
+async def test_letters_that_were_not_tried_are_visible_when_it_ends_by_an_error(
+    aws: Aws, channel: Channel, events: Events
+) -> None:
+    def fail(_: Any) -> None:
+        raise unreachable()
+
+    await put(aws, channel.dlq_url, *(events.make(n) for n in range(5)))
+    letters = DeadLetters(Faulty(aws.sqs, send_message=fail), channel.dlq_url, SystemClock())  # type: ignore[arg-type]
+    with pytest.raises(Unavailable):
+        [each async for each in letters.redrive(channel.queue_url)]
+    assert await depth(aws, channel.dlq_url) == 5
 
 
 async def test_what_dies_while_it_runs_is_not_sent_round_in_circles(aws: Aws, channel: Channel, events: Events) -> None:

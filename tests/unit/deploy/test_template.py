@@ -12,6 +12,7 @@ from deploy.docs import config_class, variables
 from deploy.local.provision import CONSUMERS, TEMPLATE, read_template
 from protos import table
 from shared.dynamo.model import INDEXES
+from shared.events.failures import MOST_RECEIVES
 
 BODY = TEMPLATE.read_text(encoding="utf-8")
 RESOURCES: dict[str, Any] = read_template(BODY)["Resources"]
@@ -116,7 +117,7 @@ def test_a_role_queries_the_indexes_that_its_code_asks() -> None:
 def test_each_consumers_queue_has_a_dead_letter_queue_and_a_narrow_policy(consumer: str) -> None:
     name = consumer.title()
     queue = of_type("AWS::SQS::Queue")[f"{name}Queue"]
-    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": f"{name}Dlq.Arn", "maxReceiveCount": 5}
+    assert queue["RedrivePolicy"] == {"deadLetterTargetArn": f"{name}Dlq.Arn", "maxReceiveCount": MOST_RECEIVES}
     assert (queue["VisibilityTimeout"], queue["ReceiveMessageWaitTimeSeconds"]) == (60, 20)
     policy = statements(of_type("AWS::SQS::QueuePolicy")[f"{name}QueuePolicy"]["PolicyDocument"])
     (allowed,) = [statement for statement in policy if statement["Effect"] == "Allow"]

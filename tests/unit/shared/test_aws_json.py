@@ -17,8 +17,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from yarl import URL
 
+from shared.aws import AWS_ERRORS, translate
 from shared.aws_dynamo import DynamoClient
 from shared.aws_json import DYNAMODB, EVENTS, SQS, Api, JsonClient, MessageClient, Signer
+from shared.errors import Unavailable
 
 NOW = 1_764_170_000.0
 
@@ -138,6 +140,17 @@ async def test_what_is_no_answer_of_dynamodb_is_an_error_with_its_status(serve: 
     with pytest.raises(boto.ClientError) as caught:
         await (await serve(answer)).get_item(TableName="t", Key={})
     assert caught.value.response["Error"]["Code"] == "503"
+
+
+@pytest.mark.parametrize("text", ["<html>", "[" * 100_000, "[]", '{"Count":' + "9" * 5_000 + "}"])
+@pytest.mark.parametrize("status", [200, 503])
+async def test_what_is_no_json_object_is_an_error_of_aws(serve: Any, text: str, status: int) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(status=status, text=text)
+
+    with pytest.raises(AWS_ERRORS) as caught:
+        await (await serve(answer)).get_item(TableName="t", Key={})
+    assert isinstance(translate(caught.value, "GetItem"), Unavailable)
 
 
 async def test_a_server_that_does_not_answer_is_a_time_out(serve: Any) -> None:

@@ -19,13 +19,18 @@ from tests.support.clock import ManualClock, Middle, run_ready
 
 
 class Sqs:
-    """Gives each of the polls once; records the ids that are deleted, put back and sent to the dead-letter queue."""
+    """Gives each of the polls once; records the ids that are deleted, put back and sent to the dead-letter queue.
+
+    receives: how often an event was received, if not once.
+    """
 
     def __init__(self, *polls: Sequence[Event]) -> None:
         self.polls = [list(poll) for poll in polls]
+        self.receives: dict[str, int] = {}
         self.more = asyncio.Event()
         self.deleted: list[str] = []
         self.put_back: list[str] = []
+        self.hides = 0
         self.dead: list[str] = []
 
     async def receive_message(self, **_: Any) -> Any:
@@ -38,13 +43,14 @@ class Sqs:
                     "Body": json.dumps({"detail": json.loads(event.to_json())}),
                     "ReceiptHandle": event.id,
                     "MessageId": event.id,
-                    "Attributes": {"ApproximateReceiveCount": "1"},
+                    "Attributes": {"ApproximateReceiveCount": str(self.receives.get(event.id, 1))},
                 }
                 for event in self.polls.pop(0)
             ]
         }
 
     async def change_message_visibility_batch(self, **request: Any) -> Any:
+        self.hides += 1
         self.put_back += [entry["ReceiptHandle"] for entry in request["Entries"] if entry["VisibilityTimeout"]]
         return {}
 
@@ -138,6 +144,15 @@ async def test_two_events_of_one_note_are_never_in_one_batch() -> None:
     assert batches.seen == [["a1", "b1"], ["a2", "c1"]]
 
 
+async def test_a_message_that_was_lost_often_is_handled_alone() -> None:
+    sqs, batches = Sqs([event(id) for id in "abcde"]), Batches()
+    sqs.receives = {"a": 4, "d": 4}
+
+    await ran(await consume(sqs, batches))
+
+    assert batches.seen == [["a"], ["b", "c"], ["d"], ["e"]]
+
+
 async def test_only_the_event_that_failed_is_given_back() -> None:
     sqs, batches = Sqs([event("a"), event("b"), event("c")]), Batches()
     batches.failing = {"b": Unavailable("not now")}
@@ -146,6 +161,16 @@ async def test_only_the_event_that_failed_is_given_back() -> None:
 
     assert batches.seen == [["a", "b", "c"]]
     assert (sqs.deleted, sqs.put_back, sqs.dead) == (["a", "c"], ["b"], [])
+
+
+async def test_events_that_failed_together_are_hidden_by_one_call_for_ten() -> None:
+    sqs, batches = Sqs([event(f"{n:02d}") for n in range(25)]), Batches()
+    batches.failing = {f"{n:02d}": Unavailable("not now") for n in range(25)}
+
+    await ran(await consume(sqs, batches))
+
+    assert sorted(sqs.put_back) == sorted(batches.failing)
+    assert sqs.hides == 3
 
 
 async def test_a_batch_that_fails_as_a_whole_is_handled_one_by_one() -> None:

@@ -7,9 +7,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from shared.errors import Unavailable
-from shared.events.consumer import BACKOFFS, Consumer
+from shared.events.consumer import Consumer
 from shared.events.envelope import Event
 from shared.resilience import foreground, slices
 from shared.resilience.breaker import Breaker
@@ -62,25 +63,18 @@ def consumer_of(sqs: Sqs, handler: Any, clock: ManualClock, **options: Any) -> C
     return Consumer(sqs, "queue", {"node.created": handler}, **given)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("receives", [1, 2, 3, 4, 5, 9])
-async def test_each_failure_puts_a_message_back_for_longer(receives: int) -> None:
+async def test_a_message_that_was_received_and_lost_waits_as_after_its_first_failure() -> None:
     async def fail(_: Event) -> None:
         raise Unavailable("down")
 
-    sqs = Sqs(receives)
+    sqs = Sqs(5)
     consumer = consumer_of(sqs, fail, ManualClock())
     task = asyncio.create_task(consumer.run())
     await run_ready()
-    expected = BACKOFFS[min(receives, len(BACKOFFS)) - 1] * 1.1
-    assert sqs.hidden == [("h0", round(expected))]
+    assert sqs.hidden == [("h0", 2)]
     assert sqs.deleted == []
     await consumer.drain(timeout=0)
     await task
-
-
-def test_an_outage_of_minutes_does_not_use_up_five_receives() -> None:
-    assert sum(BACKOFFS[:4]) > 300
-    assert sorted(BACKOFFS) == list(BACKOFFS)
 
 
 async def test_a_message_in_flight_is_extended_at_half_its_visibility_until_it_is_handled() -> None:
@@ -153,6 +147,69 @@ async def test_more_calls_receive_while_the_queue_gives_full_batches() -> None:
     assert sqs.waits[0] == short, "an empty queue is not polled more often"
     await consumer.drain(timeout=0)
     await task
+
+
+async def test_too_many_messages_in_flight_of_all_consumers_are_waited_for() -> None:
+    handled: list[str] = []
+
+    async def handle(event: Event) -> None:
+        handled.append(event.id)
+
+    class Full(Sqs):
+        refusals = 3
+
+        async def receive_message(self, **request: Any) -> Any:
+            self.refusals -= 1
+            if self.refusals >= 0:
+                raise ClientError({"Error": {"Code": "OverLimit"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, "Op")  # type: ignore[typeddict-item]
+            return await super().receive_message(**request)
+
+    clock = ManualClock()
+    consumer = consumer_of(Full(1), handle, clock)
+    task = asyncio.create_task(consumer.run())
+    await clock.advance(5)
+    assert handled == ["1"]
+    await consumer.drain(timeout=0)
+    await task
+
+
+class UnderWay(Sqs):
+    """SQS hands messages out while the consumer drains: to calls that were sent before."""
+
+    def __init__(self, waiting: int) -> None:
+        super().__init__(*[1] * waiting)
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def receive_message(self, **request: Any) -> Any:
+        taken, self.messages = self.messages[:10], self.messages[10:]
+        await self.gate.wait()
+        return {"Messages": taken}
+
+
+async def test_messages_that_sqs_hands_out_during_the_drain_are_given_back() -> None:
+    end = asyncio.Event()
+
+    async def handle(_: Event) -> None:
+        await end.wait()
+
+    sqs = UnderWay(60)
+    consumer = consumer_of(sqs, handle, ManualClock(), concurrency=4, ahead=1000)
+    task = asyncio.create_task(consumer.run())
+    while consumer.in_flight < 20:
+        await asyncio.sleep(0)
+    sqs.gate.clear()
+    await run_ready()
+    handed_out = 60 - len(sqs.messages)
+    assert handed_out > consumer.in_flight, "some are under way"
+    draining = asyncio.create_task(consumer.drain(timeout=1))
+    await run_ready()
+    sqs.gate.set()
+    end.set()
+    await draining
+    await task
+    given_back = {handle for handle, seconds in sqs.hidden if seconds == 0}
+    assert given_back | set(sqs.deleted) == {f"h{n}" for n in range(handed_out)}
 
 
 async def test_calls_to_the_queue_stand_back_behind_callers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from typing import Any
 
 import pytest
@@ -101,10 +102,20 @@ def test_what_is_missing_is_said(missing: str) -> None:
         Event.from_json(body)
 
 
-@pytest.mark.parametrize("body", ["", "[]", "{", "3", b"\xff", "[" * 100_000])
+@pytest.mark.parametrize("body", ["", "[]", "{", "3", b"\xff", "[" * 100_000, '{"detail": ' + "9" * 5_000 + "}"])
 def test_what_is_no_json_object_is_no_event(body: str | bytes) -> None:
     with pytest.raises(InvalidArgument):
         Event.from_json(body)
+    if isinstance(body, str):
+        with pytest.raises(InvalidArgument):
+            Event.from_body(body)
+
+
+@given(st.text())
+def test_its_json_holds_only_characters_that_sqs_takes(text: str) -> None:
+    made = event(user_id=text or "u", data={text: [text, "\ufffe\uffff\x00\x7f\U0001ffff"]})
+    assert not re.search("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", made.to_json())
+    assert Event.from_json(made.to_json()) == made
 
 
 def test_a_new_event_has_an_id_a_time_and_the_trace_of_its_maker() -> None:

@@ -49,6 +49,20 @@ def test_the_last_of_a_line_is_dropped() -> None:
     assert (lines.longest(), len(lines)) == ("", 0)
 
 
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["add", "add", "take", "drop"]))))
+def test_the_longest_line_is_known_whatever_was_done(steps: Sequence[tuple[str, str]]) -> None:
+    lines: Lines[str] = Lines()
+    for user_id, step in steps:
+        if step == "add":
+            lines.add(user_id, user_id)
+        elif step == "take" and lines:
+            lines.take()
+        elif step == "drop" and lines.waiting(user_id):
+            lines.drop_last(user_id)
+        assert lines.waiting(lines.longest()) == max(lines.waiting(each) for each in "abcd")
+        assert len(lines) == sum(lines.waiting(each) for each in "abcd")
+
+
 class _Table:
     """What the outbox needs of a table here: it deletes published events."""
 
