@@ -19,7 +19,7 @@ from services.graph_service.model.consistency_token import decode
 from services.graph_service.model.edge import RELATED, Edge, Keyword, Metadata, NewEdge
 from services.graph_service.model.neighbors import Direction, Neighbor, NeighborQuery, NeighborsRequest, Order
 from services.graph_service.model.traversal import Path, Stats, Subgraph, SubgraphEdge
-from services.graph_service.ports import ChangeType
+from services.graph_service.ports import ChangeType, VisibilityRecord
 from services.graph_service.usecases.batch_create_edges import EdgeResult
 from services.graph_service.usecases.validation import check_query
 from shared.errors import DataLoss, FieldViolation, InvalidArgument
@@ -147,6 +147,14 @@ def node_created(data: Mapping[str, Any]) -> tuple[str, int]:
 def incarnation(data: Mapping[str, Any]) -> int:
     """Of any event about a note; JSON writes an int64 as text."""
     return int(data.get("incarnation", 0))
+
+
+def visibility(
+    request: graph_pb2.SetNodeVisibilityRequest | graph_pb2.AnnounceNodeVisibilityRequest,
+) -> VisibilityRecord:
+    return VisibilityRecord(
+        request.node_id, request.version, hidden=not request.visible, incarnation=request.incarnation
+    )
 
 
 def mask(paths: Iterable[str]) -> frozenset[str]:

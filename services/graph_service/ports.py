@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from services.graph_service.model.edge import Edge, EdgeKey
 from services.graph_service.model.neighbors import Neighbor, NeighborsRequest, Position
 from shared.idempotent import IdempotentRequest
+from shared.revisions import Revision
 
 # The name of the list of a user's hidden notes; no note can have this id.
 HIDDEN = "!hidden"
@@ -124,6 +125,10 @@ class VisibilityRecord:
     version: int
     hidden: bool
     incarnation: int = 0
+
+    @property
+    def revision(self) -> Revision:
+        return self.incarnation, self.version
 
     def replaces(self, stored: "VisibilityRecord | None") -> bool:
         """Whether EdgeStore.set_visibility() stores this record in the place of another one of the note."""

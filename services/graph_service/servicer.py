@@ -209,12 +209,7 @@ class GraphServicer:
         self, request: graph_pb2.SetNodeVisibilityRequest, context: Any
     ) -> graph_pb2.SetNodeVisibilityResponse:
         applied = await self.set_node_visibility.set_checked(
-            request.user_id,
-            request.node_id,
-            request.version,
-            visible=request.visible,
-            incarnation=request.incarnation,
-            announcement_id=request.announcement_id,
+            request.user_id, convert.visibility(request), request.announcement_id
         )
         return graph_pb2.SetNodeVisibilityResponse(applied=applied)
 
@@ -226,11 +221,6 @@ class GraphServicer:
             await self.announce_node_visibility.withdraw(request.user_id, request.node_id, request.announcement_id)
         else:
             announced = await self.announce_node_visibility.announce(
-                request.user_id,
-                request.node_id,
-                request.version,
-                visible=request.visible,
-                incarnation=request.incarnation,
-                announcement_id=request.announcement_id,
+                request.user_id, convert.visibility(request), request.announcement_id
             )
         return graph_pb2.AnnounceNodeVisibilityResponse(announced=announced)

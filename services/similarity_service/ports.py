@@ -39,7 +39,7 @@ class Records(Protocol):
         """Make a note's postings those of its record. stored: what get() returned."""
 
     async def set_visibility(
-        self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
+        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int | None
     ) -> Stored | None:
         """Apply Stored.with_visibility() in one conditional write, and return the new record.
 
@@ -141,7 +141,7 @@ class NodeText:
     label_first: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeState:
     """A note as the node service itself knows it."""
 

@@ -117,8 +117,8 @@ class SimilarityServicer:
             request.user_id,
             request.node_id,
             request.version,
-            request.visible,
-            request.incarnation or None,
+            visible=request.visible,
+            incarnation=request.incarnation or None,
         )
         return pb.SetNodeVisibilityResponse(applied=applied)
 
@@ -135,9 +135,9 @@ class SimilarityServicer:
                 request.user_id,
                 request.node_id,
                 request.version,
-                request.visible,
-                request.incarnation,
-                request.announcement_id,
+                visible=request.visible,
+                incarnation=request.incarnation,
+                announcement_id=request.announcement_id,
             )
         return pb.AnnounceNodeVisibilityResponse(announced=announced)
 

@@ -49,14 +49,16 @@ def handlers(
 
     async def deleted(event: Event) -> None:
         incarnation = convert.incarnation_of(event)
-        # SetNodeVisibility has told it before, unless that call failed.
-        await set_visibility(event.user_id, event.node_id, event.version, False, incarnation, probably_known=True)
+        # As a rule the node service's call of SetNodeVisibility has stored the same change before.
+        await set_visibility(
+            event.user_id, event.node_id, event.version, visible=False, incarnation=incarnation, probably_known=True
+        )
         await link_texts.after_hiding(event.user_id, event.node_id)
         await relinker.schedule_after_removal(event.user_id, event.time_ms)
 
     async def purged(event: Event) -> None:
         try:
-            await remove_node(event.user_id, event.node_id, event.version, convert.incarnation_of(event))
+            await remove_node(event.user_id, event.node_id, event.version, incarnation=convert.incarnation_of(event))
         except Aborted as error:
             if error.reason != "VERSION_MISMATCH":
                 raise

@@ -65,7 +65,7 @@ class FakeRecords:
         self.reads.append("repair_postings")  # the postings here are the records themselves
 
     async def set_visibility(
-        self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
+        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int | None
     ) -> Stored | None:
         old = self.items.get((user_id, node_id))
         if old is None or old.note is None or old.gone or old.state_version >= version:

@@ -20,19 +20,16 @@ class AnnounceNodeVisibility:
     committer: Committer
     clock: Clock
 
-    async def announce(
-        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int, announcement_id: str
-    ) -> bool:
+    async def announce(self, user_id: str, record: VisibilityRecord, announcement_id: str) -> bool:
         """Whether every reader sees the change now, unless a newer one is stored.
 
         False when Redis is away, and for a version that is not likely for a note of its age: then the change is set
         after it was written.
         """
-        check_node(user_id, node_id)
-        if not is_likely((incarnation, version), self.clock.now_ms()):
+        check_node(user_id, record.node_id)
+        if not is_likely(record.revision, self.clock.now_ms()):
             return False
-        record = VisibilityRecord(node_id, version, not visible, incarnation)
-        return await self.committer.begin(hidden_set(user_id, node_id), writer_of(announcement_id), record)
+        return await self.committer.begin(hidden_set(user_id, record.node_id), writer_of(announcement_id), record)
 
     async def withdraw(self, user_id: str, node_id: str, announcement_id: str) -> None:
         """End this announcement, and no other one: nothing was written. Without Redis it ends by itself."""

@@ -50,6 +50,17 @@ class EdgeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class _Batch:
+    """One call of BatchCreateEdges. results: of the edges of `news`, by their places."""
+
+    user_id: str
+    news: Sequence[NewEdge]
+    results: list[EdgeResult]
+    # By key, the index of the edge that is created in a group, as long as nothing is wrong with it.
+    first: dict[EdgeKey, int]
+
+
+@dataclass(frozen=True, slots=True)
 class BatchCreateEdges:
     """Creates edges in groups; an edge that meets another writer is created by itself, by Edges."""
 
@@ -87,9 +98,8 @@ class BatchCreateEdges:
     async def _create(
         self, user_id: str, news: Sequence[NewEdge], wrong: Mapping[int, InvalidArgument]
     ) -> tuple[list[EdgeResult], Token]:
-        results = [EdgeResult() for _ in news]
-        # By key, the index of the edge that is created in a group, as long as nothing is wrong with it.
-        first: dict[EdgeKey, int] = {}
+        batch = _Batch(user_id, news, [EdgeResult() for _ in news], {})
+        results, first = batch.results, batch.first
         # Edges that are created one by one after these, and those that are the same as an earlier one.
         later: list[int] = []
         same: dict[int, int] = {}
@@ -116,11 +126,11 @@ class BatchCreateEdges:
                 same[index] = earlier
             else:
                 later.append(index)
-        await self._check_ends_exist(user_id, news, first, results)
+        await self._check_ends_exist(batch)
         wanted = [news[index] for index in first.values()]
         existing = await self.store.get_many(user_id, [*first, *automatic_beside(wanted)])
         replaced = replacements(wanted, existing)
-        await self._check_automatic(user_id, news, first, existing, results)
+        await self._check_automatic(batch, existing)
         changes: dict[int, Sequence[EdgeChange]] = {}
         for key, index in first.items():
             await slices.pause()
@@ -128,43 +138,36 @@ class BatchCreateEdges:
             results[index].edge = existing[key] if change is None else change.edge
             if found := [each for each in (change, replaced.get(key)) if each is not None]:
                 changes[index] = found
-        token = await self._commit_all(user_id, news, changes, later, results)
+        token = await self._commit_all(batch, changes, later)
         for index, earlier in same.items():
             results[index] = replace(results[earlier], created=False)
         return results, token
 
-    async def _check_ends_exist(
-        self, user_id: str, news: Sequence[NewEdge], first: dict[EdgeKey, int], results: Sequence[EdgeResult]
-    ) -> None:
-        ends = {end for key in first for end in (key.a, key.b)}
-        hidden = await self.edges.lookup.hidden(user_id)
-        gone = (hidden & ends) | set(await self.edges.existence.missing(user_id, ends - hidden))
-        for key, index in list(first.items()):
-            if missing := [end for end in (news[index].source, news[index].target) if end in gone]:
-                results[index].fail(node_missing(news[index], missing))
-                del first[key]
+    async def _check_ends_exist(self, batch: _Batch) -> None:
+        ends = {end for key in batch.first for end in (key.a, key.b)}
+        hidden = await self.edges.lookup.hidden(batch.user_id)
+        gone = (hidden & ends) | set(await self.edges.existence.missing(batch.user_id, ends - hidden))
+        for key, index in list(batch.first.items()):
+            new = batch.news[index]
+            if missing := [end for end in (new.source, new.target) if end in gone]:
+                batch.results[index].fail(node_missing(new, missing))
+                del batch.first[key]
 
-    async def _check_automatic(
-        self,
-        user_id: str,
-        news: Sequence[NewEdge],
-        first: dict[EdgeKey, int],
-        existing: Mapping[EdgeKey, Edge],
-        results: Sequence[EdgeResult],
-    ) -> None:
+    async def _check_automatic(self, batch: _Batch, existing: Mapping[EdgeKey, Edge]) -> None:
         """Refuse automatic edges that a person rejected, those beside a person's edge, and those above the cap.
 
         An existing edge is no new one.
         """
+        news, results, first = batch.news, batch.results, batch.first
         for key, index in list(first.items()):
             if key in existing and existing[key].suppressed and news[index].metadata.auto:
                 results[first.pop(key)].fail(suppressed())
         automatic = [key for key, index in first.items() if news[index].metadata.auto and key not in existing]
         if not automatic:
             return
-        linked = await self.edges.pages.linked_by_person(user_id, set(map(_pair, automatic)))
+        linked = await self.edges.pages.linked_by_person(batch.user_id, set(map(_pair, automatic)))
         ends = sorted({end for key in automatic for end in (key.a, key.b)})
-        counts = await self.edges.pages.automatic_counts(user_id, ends)
+        counts = await self.edges.pages.automatic_counts(batch.user_id, ends)
         cap = self.edges.auto_cap
         for key in automatic:
             full = [end for end in (key.a, key.b) if counts[end] >= cap]
@@ -178,17 +181,13 @@ class BatchCreateEdges:
             counts[key.b] += 1
 
     async def _commit_all(
-        self,
-        user_id: str,
-        news: Sequence[NewEdge],
-        changes: Mapping[int, Sequence[EdgeChange]],
-        later: Iterable[int],
-        results: Sequence[EdgeResult],
+        self, batch: _Batch, changes: Mapping[int, Sequence[EdgeChange]], later: Iterable[int]
     ) -> Token:
+        results = batch.results
         token: Token | None = None
         full: QuotaExceeded | None = None
         for group in _groups(changes):
-            write = Write(user_id, changes=tuple(change for i in group for change in changes[i]))
+            write = Write(batch.user_id, changes=tuple(change for i in group for change in changes[i]))
             try:
                 token = await self.committer.commit_edges(write)
                 for index in group:
@@ -200,24 +199,25 @@ class BatchCreateEdges:
                     if full is not None and changes[index][0].before is None:
                         results[index].refuse(full)
                         continue
-                    done = await self._create_alone(user_id, news[index], results[index])
+                    done = await self._create_alone(batch, index)
                     if isinstance(done, Token):
                         token = done
                     elif isinstance(done, QuotaExceeded):
                         full = done
         for index in later:
-            done = await self._create_alone(user_id, news[index], results[index])
+            done = await self._create_alone(batch, index)
             if isinstance(done, Token):
                 token = done
         keys = _keys(results)
         if token is None:
-            return await self.committer.renew_token(user_id, keys)
+            return await self.committer.renew_token(batch.user_id, keys)
         # The stamp of the last transaction is later than those of all before it.
         return token_for(token.space, token.stamp, token.wall_ms, {end for key in keys for end in (key.a, key.b)})
 
-    async def _create_alone(self, user_id: str, new: NewEdge, result: EdgeResult) -> Token | Brain2Error:
+    async def _create_alone(self, batch: _Batch, index: int) -> Token | Brain2Error:
+        result = batch.results[index]
         try:
-            result.edge, result.created, token = await self.edges.create_edge(user_id, new)
+            result.edge, result.created, token = await self.edges.create_edge(batch.user_id, batch.news[index])
             return token
         except Brain2Error as error:
             result.refuse(error)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.graph_service.ports import EdgeStore
+from services.graph_service.ports import EdgeStore, VisibilityRecord
 from services.graph_service.usecases.detach_node import DetachNode
 from services.graph_service.usecases.existence import Existence
 from services.graph_service.usecases.list_lookup import ListLookup
@@ -27,7 +27,8 @@ class NodeEvents:
     async def node_created(self, user_id: str, node_id: str, title: str, incarnation: int) -> None:
         """The note exists, so its edges may be created. Under the id of a purged note it is a new incarnation."""
         if node_id in await self.lookup.hidden(user_id):
-            await self.visibility.set_node_visibility(user_id, node_id, 1, visible=True, incarnation=incarnation)
+            shown = VisibilityRecord(node_id, 1, hidden=False, incarnation=incarnation)
+            await self.visibility.set_node_visibility(user_id, shown)
         self.existence.put(user_id, node_id, title)
 
     async def warm(self, user_id: str, node_ids: Sequence[str]) -> None:
@@ -46,17 +47,19 @@ class NodeEvents:
         An updated note is visible: an older record that hides it is wrong, because the event of its restore was lost.
         """
         if node_id in await self.lookup.hidden(user_id):
-            await self.visibility.set_node_visibility(user_id, node_id, version, visible=True, incarnation=incarnation)
+            await self.node_restored(user_id, node_id, version, incarnation)
             return
         await self.visibility.invalidate_node(user_id, node_id)
 
     async def node_deleted(self, user_id: str, node_id: str, version: int, incarnation: int) -> None:
         """The note is hidden with its edges."""
-        await self.visibility.set_node_visibility(user_id, node_id, version, visible=False, incarnation=incarnation)
+        hidden = VisibilityRecord(node_id, version, hidden=True, incarnation=incarnation)
+        await self.visibility.set_node_visibility(user_id, hidden)
 
     async def node_restored(self, user_id: str, node_id: str, version: int, incarnation: int) -> None:
         """The note is visible again with its edges."""
-        await self.visibility.set_node_visibility(user_id, node_id, version, visible=True, incarnation=incarnation)
+        shown = VisibilityRecord(node_id, version, hidden=False, incarnation=incarnation)
+        await self.visibility.set_node_visibility(user_id, shown)
 
     async def node_purged(self, user_id: str, node_id: str, version: int) -> None:
         """The note is gone for good: delete the edges that came late, then the record of its visibility.

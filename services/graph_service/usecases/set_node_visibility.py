@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.graph_service.model.edge import Edge, Metadata
 from services.graph_service.ports import (
@@ -44,59 +44,37 @@ class SetNodeVisibility:
     directory: NodeDirectory
     clock: Clock
 
-    async def set_checked(
-        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int, announcement_id: str = ""
-    ) -> bool:
+    async def set_checked(self, user_id: str, record: VisibilityRecord, announcement_id: str = "") -> bool:
         """The same for a call, whose caller may be wrong: the node service must know a version that is not likely.
 
         Others are taken at once, since a deletion may wait for this call. Should one be wrong, the next true state of
         the note contradicts it, and the node service decides.
         FailedPrecondition (VERSION_UNKNOWN): the note never had it. Unavailable: the node service does not answer.
         """
-        check_node(user_id, node_id)
-        if is_likely((incarnation, version), self.clock.now_ms()):
-            return await self.set_node_visibility(
-                user_id,
-                node_id,
-                version,
-                visible=visible,
-                incarnation=incarnation,
-                announcement_id=announcement_id,
-            )
-        owners = await self.directory.visibility(user_id, node_id)
+        check_node(user_id, record.node_id)
+        if is_likely(record.revision, self.clock.now_ms()):
+            return await self.set_node_visibility(user_id, record, announcement_id)
+        owners = await self.directory.visibility(user_id, record.node_id)
         if owners is None:
-            raise version_unknown(node_id)
-        known = (owners.incarnation, owners.version)
-        if not is_current(node_id, (incarnation, version), visible, known, not owners.hidden):
+            raise version_unknown(record.node_id)
+        if not is_current(record.node_id, record.revision, not record.hidden, owners.revision, not owners.hidden):
             return False  # what the note is now came by another call, or comes by its event
-        return await self.set_node_visibility(
-            user_id, node_id, version, visible=visible, incarnation=known[0], announcement_id=announcement_id
-        )
+        known = replace(record, incarnation=owners.incarnation)
+        return await self.set_node_visibility(user_id, known, announcement_id)
 
-    async def set_node_visibility(
-        self,
-        user_id: str,
-        node_id: str,
-        version: int,
-        *,
-        visible: bool,
-        incarnation: int = 0,
-        announcement_id: str = "",
-    ) -> bool:
+    async def set_node_visibility(self, user_id: str, record: VisibilityRecord, announcement_id: str = "") -> bool:
         """Whether it had an effect. The lists of edges stay as they are; only the hidden set is invalidated.
 
-        incarnation: 0 if the caller doesn't know it.
         announcement_id: of the announcement of this change, which ends; "" if there is none.
         """
-        check_node(user_id, node_id)
-        record = VisibilityRecord(node_id, version, not visible, incarnation)
+        check_node(user_id, record.node_id)
 
         async def set_or_correct() -> bool:
             applied, stored = await self._set(user_id, record, announcement_id)
             return applied or await self._correct(user_id, record, stored)
 
         # At the same time, because the node service changed the note before it called, and may wait for the answer.
-        applied, _ = await asyncio.gather(set_or_correct(), self.invalidate_node(user_id, node_id))
+        applied, _ = await asyncio.gather(set_or_correct(), self.invalidate_node(user_id, record.node_id))
         return applied
 
     async def _set(
@@ -173,4 +151,4 @@ class _NotNewer(WriteRejected):
 
 
 def _is_ahead(stored: VisibilityRecord, owners: VisibilityRecord) -> bool:
-    return (stored.incarnation or owners.incarnation, stored.version) > (owners.incarnation, owners.version)
+    return (stored.incarnation or owners.incarnation, stored.version) > owners.revision

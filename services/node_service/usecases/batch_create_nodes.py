@@ -7,7 +7,7 @@ from services.node_service.model import Draft, Summary
 from services.node_service.ports import Outcome, Receipt
 from services.node_service.usecases.create_node import creation, new_node
 from services.node_service.usecases.errors import node_exists
-from services.node_service.usecases.notes import Notes
+from services.node_service.usecases.notes import Notes, WriteCall
 from services.node_service.usecases.validation import check_batch_create_nodes, check_batched_node
 from shared.errors import Brain2Error, InvalidArgument
 from shared.idempotent import IdempotentRequest
@@ -98,6 +98,6 @@ async def _previous(notes: Notes, node: Summary, receipt: Receipt | None) -> Res
     """The result for a note that could not be written: the same request has stored it before, or its id is taken."""
     request = receipt.request if receipt else None
     try:
-        return await notes.previous_answer(request, Summary) or node_exists(node.node_id)
+        return await notes.previous_answer(WriteCall(request, Summary)) or node_exists(node.node_id)
     except Brain2Error as error:
         return error

@@ -3,7 +3,7 @@
 from services.node_service.model import UPDATABLE_FIELDS, Draft, Node, NodeEvent, NodeEventType, text
 from services.node_service.ports import NodeWrite, Outcome, Receipt
 from services.node_service.usecases.errors import node_exists
-from services.node_service.usecases.notes import Notes
+from services.node_service.usecases.notes import Notes, WriteCall
 from services.node_service.usecases.validation import check_create_node
 from shared.idempotent import IdempotentRequest
 
@@ -17,7 +17,7 @@ async def create_node(notes: Notes, user_id: str, draft: Draft, request: Idempot
     receipt = Receipt(request, node.summary()) if request else None
     if await notes.store.commit(creation(node, receipt)) is Outcome.DONE:
         return node
-    if previous := await notes.previous_answer(request, Node, draft.content):
+    if previous := await notes.previous_answer(WriteCall(request, Node, draft.content)):
         return previous
     raise node_exists(node.node_id)
 

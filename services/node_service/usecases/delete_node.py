@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from services.node_service.model import Cascade, NodeEvent, NodeEventType, Summary, etag_of
 from services.node_service.usecases.errors import etag_mismatch, node_not_found
-from services.node_service.usecases.notes import Notes
+from services.node_service.usecases.notes import Notes, WriteCall
 from services.node_service.usecases.validation import check_ids
 from services.node_service.usecases.visibility_write import VisibilityWrite
 from shared.errors import Brain2Error
@@ -20,7 +20,8 @@ async def delete_node(
     Raises InvalidArgument, NotFound, Aborted (ETAG_MISMATCH; CONTENTION when there is no etag).
     """
     check_ids(user_id, node_id, request)
-    write = VisibilityWrite(notes, user_id, node_id, request, Summary)
+    call = WriteCall(request, Summary)
+    write = VisibilityWrite(notes, user_id, node_id, call)
     retention_ms = await notes.retentions.seconds(user_id) * 1000
 
     async def delete(node: Summary) -> Summary | None:
@@ -42,11 +43,11 @@ async def delete_node(
             if etag and etag != node.etag and not repeated:
                 raise etag_mismatch(node)
         except Brain2Error:
-            if previous := await notes.previous_answer(request, Summary):
+            if previous := await notes.previous_answer(call):
                 return previous
             raise
         if node.deleted:
-            return await notes.keep_unchanged(node, request, Summary)
+            return await notes.keep_unchanged(call, node)
         return await delete(node)
 
     return await write.run(attempt_likely, attempt)

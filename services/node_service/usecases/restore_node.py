@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from services.node_service.model import Cascade, Node, NodeEvent, NodeEventType, Summary
 from services.node_service.usecases.errors import node_not_found
-from services.node_service.usecases.notes import Notes
+from services.node_service.usecases.notes import Notes, WriteCall
 from services.node_service.usecases.validation import check_ids
 from services.node_service.usecases.visibility_write import VisibilityWrite
 from shared.errors import Brain2Error, FailedPrecondition
@@ -17,7 +17,8 @@ async def restore_node(notes: Notes, user_id: str, node_id: str, request: Idempo
     Raises InvalidArgument, NotFound, FailedPrecondition (PURGE_STARTED), Aborted (CONTENTION).
     """
     check_ids(user_id, node_id, request)
-    write = VisibilityWrite(notes, user_id, node_id, request, Node)
+    call = WriteCall(request, Node)
+    write = VisibilityWrite(notes, user_id, node_id, call)
 
     async def restore(node: Node) -> Node | None:
         after = replace(node, version=node.version + 1, delete_ms=None, purge_ms=None, cascade=Cascade.EDGES)
@@ -37,11 +38,11 @@ async def restore_node(notes: Notes, user_id: str, node_id: str, request: Idempo
                     f"the note {node_id} is being purged", reason="PURGE_STARTED", metadata={"node_id": node_id}
                 )
         except Brain2Error:
-            if previous := await notes.previous_answer(request, Node):
+            if previous := await notes.previous_answer(call):
                 return previous
             raise
         if not node.deleted:
-            return await notes.keep_unchanged(node, request, Node)
+            return await notes.keep_unchanged(call, node)
         return await restore(node)
 
     return await write.run(attempt_likely, attempt)

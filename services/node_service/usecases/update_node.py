@@ -6,7 +6,7 @@ from typing import Any
 
 from services.node_service.model import UPDATABLE_FIELDS, Draft, Node, NodeEvent, NodeEventType, text
 from services.node_service.usecases.errors import etag_mismatch, node_deleted, node_not_found
-from services.node_service.usecases.notes import Notes
+from services.node_service.usecases.notes import Notes, WriteCall
 from services.node_service.usecases.validation import check_not_blank, check_update_node
 from shared.errors import Brain2Error
 from shared.idempotent import IdempotentRequest
@@ -30,7 +30,7 @@ async def update_node(
     # Names that the mask has by mistake are reported by the check.
     names = [name for name in UPDATABLE_FIELDS if (name in mask if mask else getattr(draft, name))]
     check_update_node(user_id, node_id, draft, names, mask, request)
-    content = draft.content if "content" in names else None
+    call = WriteCall(request, Node, draft.content if "content" in names else None)
 
     async def attempt() -> Node | None:
         node = await notes.store.current(user_id, node_id)
@@ -39,7 +39,7 @@ async def update_node(
             after = _updated(before, draft, names, notes.clock.now_ms())
         except Brain2Error:
             # The same request may have been carried out before: then its answer is given instead of the error.
-            if previous := await notes.previous_answer(request, Node, content):
+            if previous := await notes.previous_answer(call):
                 return previous
             raise
         event = NodeEvent(
@@ -48,7 +48,7 @@ async def update_node(
             time_ms=after.update_ms,
             changed=tuple(name for name in UPDATABLE_FIELDS if getattr(after, name) != getattr(before, name)),
         )
-        return await notes.commit(before, after, event, request, Node, content)
+        return await notes.commit(call, before, after, event)
 
     return await notes.concurrency.run(user_id, node_id, attempt)
 

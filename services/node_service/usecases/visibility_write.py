@@ -9,22 +9,18 @@ from typing import Generic
 
 from services.node_service.model import NodeEvent, Summary
 from services.node_service.ports import Announcement
-from services.node_service.usecases.notes import Notes, S
+from services.node_service.usecases.notes import Notes, S, WriteCall
 from shared.errors import Brain2Error, DeadlineExceeded, Unavailable
-from shared.idempotent import IdempotentRequest
 
 
 class VisibilityWrite(Generic[S]):
-    """One call of DeleteNode or RestoreNode. kind: the class of its answers."""
+    """One call of DeleteNode or RestoreNode."""
 
-    def __init__(
-        self, notes: Notes, user_id: str, node_id: str, request: IdempotentRequest | None, kind: type[S]
-    ) -> None:
+    def __init__(self, notes: Notes, user_id: str, node_id: str, call: WriteCall[S]) -> None:
         self._notes = notes
         self._user_id = user_id
         self._node_id = node_id
-        self._request = request
-        self._kind = kind
+        self._call = call
         self._announcement: Announcement | None = None
 
     async def run(
@@ -65,7 +61,7 @@ class VisibilityWrite(Generic[S]):
         """Notes.commit(), with the announcement of the change while it runs."""
         announcement = self._notes.visibility.announce(after)
         try:
-            node = await self._notes.write(before, after, event, self._request, self._kind)
+            node = await self._notes.write(self._call, before, after, event)
         except (Unavailable, DeadlineExceeded):
             raise  # it may have been written
         except Brain2Error:
@@ -73,6 +69,6 @@ class VisibilityWrite(Generic[S]):
             raise
         if node is None:
             await announcement.withdraw()
-            return await self._notes.previous_answer(self._request, self._kind)
+            return await self._notes.previous_answer(self._call)
         self._announcement = announcement
         return node

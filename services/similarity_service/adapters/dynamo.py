@@ -159,7 +159,7 @@ class DynamoRecords:
                 await self.repair_postings(user_id, node_id, await self.get(user_id, node_id))
 
     async def set_visibility(
-        self, user_id: str, node_id: str, visible: bool, version: int, incarnation: int | None
+        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int | None
     ) -> Stored | None:
         expression = "attribute_exists(rec) AND s < :s AND gone = :no"
         condition = {":s": version, ":no": False}

@@ -86,7 +86,7 @@ class NodePeer:
             node = (await self._stub.GetNode(request)).node
         except NotFound:
             return None
-        return NodeState(node.incarnation, node.version, not node.HasField("delete_time"))
+        return NodeState(incarnation=node.incarnation, version=node.version, visible=not node.HasField("delete_time"))
 
     async def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
         token = ""

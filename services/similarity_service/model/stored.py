@@ -54,7 +54,7 @@ class Stored:
             return replace(self, note=note, version=version, state_version=version, visible=True)
         return replace(self, note=note, version=version)
 
-    def with_visibility(self, visible: bool, version: int, incarnation: int | None = None) -> "Stored | None":
+    def with_visibility(self, version: int, *, visible: bool, incarnation: int | None = None) -> "Stored | None":
         """The record when the note was hidden or shown; None if a newer state is known.
 
         incarnation: None means the one that is known.
@@ -68,7 +68,7 @@ class Stored:
             return None
         return replace(self, visible=visible, state_version=version)
 
-    def corrected(self, visible: bool, version: int, incarnation: int) -> "Stored | None":
+    def corrected(self, version: int, *, visible: bool, incarnation: int) -> "Stored | None":
         """The record with the state that the note has at its owner; None if this record is not ahead of the owner.
 
         Only a wrong call can bring a version that the note never had.
@@ -78,7 +78,7 @@ class Stored:
         note = self.note if self.incarnation == incarnation and self.version <= version else None
         return Stored(note, incarnation, note.version if note else 0, version, visible, revision=self.revision)
 
-    def removed(self, version: int, incarnation: int | None = None) -> "Stored | None":
+    def removed(self, version: int, *, incarnation: int | None = None) -> "Stored | None":
         """The record when the note was purged; None if it was purged before.
 
         Aborted (VERSION_MISMATCH) when a version newer than `version` is known.

@@ -20,7 +20,7 @@ class AnnounceNodeVisibility:
     clock: Clock
 
     async def announce(
-        self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int, announcement_id: str
+        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int, announcement_id: str
     ) -> bool:
         """Whether every process sees the change from now on, unless a newer one is stored.
 
@@ -31,9 +31,10 @@ class AnnounceNodeVisibility:
         if not is_likely((incarnation, version), self.clock.now_ms()):
             return False
         announcement = Announcement(announcement_id, version)
-        return await self.cache.announce(user_id, node_id, incarnation, visible, announcement)
+        return await self.cache.announce(user_id, node_id, announcement, visible=visible, incarnation=incarnation)
 
     async def withdraw(self, user_id: str, node_id: str, version: int, announcement_id: str) -> None:
         """End this announcement, and no other one: nothing was written. Without the log it ends by itself."""
         check_ids(user_id, node_id=node_id)
-        await self.cache.announce(user_id, node_id, 0, True, Announcement(announcement_id, version, withdrawn=True))
+        withdrawn = Announcement(announcement_id, version, withdrawn=True)
+        await self.cache.announce(user_id, node_id, withdrawn, visible=True, incarnation=0)

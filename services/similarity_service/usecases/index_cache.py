@@ -83,7 +83,7 @@ class _Announced:
         """The record with this change; None when the record is as new. It may come without its note."""
         if (self.incarnation, self.version) <= (stored.incarnation, stored.state_version):
             return None
-        return stored.with_visibility(self.visible, self.version, self.incarnation)
+        return stored.with_visibility(self.version, visible=self.visible, incarnation=self.incarnation)
 
 
 class CachedIndex:
@@ -247,7 +247,7 @@ class IndexCache:
             self._bound(user_id, cached)
 
     async def announce(
-        self, user_id: str, node_id: str, incarnation: int, visible: bool, announcement: Announcement
+        self, user_id: str, node_id: str, announcement: Announcement, *, visible: bool, incarnation: int
     ) -> bool:
         """Have every process apply, or no longer apply, a change of visibility that is not stored.
 

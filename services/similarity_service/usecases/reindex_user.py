@@ -82,4 +82,5 @@ class ReindexUser:
             there = await self.nodes.texts(user_id, [node_id for node_id, _ in batch])
             for node_id, stored in batch:
                 if node_id not in there:
-                    await self.set_visibility(user_id, node_id, stored.state_version + 1, False, stored.incarnation)
+                    version = stored.state_version + 1
+                    await self.set_visibility(user_id, node_id, version, visible=False, incarnation=stored.incarnation)

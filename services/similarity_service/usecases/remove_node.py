@@ -38,7 +38,7 @@ class RemoveNode:
         return await self(user_id, node_id, version)
 
     async def __call__(
-        self, user_id: str, node_id: str, version: int, incarnation: int | None = None
+        self, user_id: str, node_id: str, version: int, *, incarnation: int | None = None
     ) -> tuple[bool, list[Keyword]]:
         """Remove a note: whether it was indexed, and the keywords that it had.
 
@@ -52,7 +52,7 @@ class RemoveNode:
         def change(old: Stored) -> Stored | None:
             nonlocal before
             before = old
-            return old.removed(version, incarnation)
+            return old.removed(version, incarnation=incarnation)
 
         removed = await self.changes.change(user_id, node_id, change)
         note = before.note

@@ -32,9 +32,9 @@ class SetNodeVisibility:
         user_id: str,
         node_id: str,
         version: int,
+        *,
         visible: bool,
         incarnation: int | None = None,
-        *,
         probably_known: bool = False,
     ) -> bool:
         """Hide or show a note. False when a newer state is known.
@@ -43,7 +43,10 @@ class SetNodeVisibility:
         probably_known: the record is read first, because an update that its condition refuses costs as much as a write.
         """
         check_ids(user_id, node_id=node_id)
-        task = self._running.start(self._set(user_id, node_id, version, visible, incarnation, probably_known))
+        work = self._set(
+            user_id, node_id, version, visible=visible, incarnation=incarnation, probably_known=probably_known
+        )
+        task = self._running.start(work)
         task.add_done_callback(_log_failure)
         # A deletion waits for some milliseconds only. The work goes on when that time is over.
         return await asyncio.shield(task)
@@ -53,12 +56,7 @@ class SetNodeVisibility:
         await self._running.drain()
 
     async def checked(
-        self,
-        user_id: str,
-        node_id: str,
-        version: int,
-        visible: bool,
-        incarnation: int | None,
+        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int | None
     ) -> bool:
         """The same for a call, whose caller may be wrong: the node service must know a version that is not likely.
 
@@ -70,20 +68,24 @@ class SetNodeVisibility:
         if is_likely((incarnation or 0, version), self._clock.now_ms()):
             # As before a purge, when cleanup hides the note again.
             hidden = not visible and self._cache.hides(user_id, node_id)
-            return await self(user_id, node_id, version, visible, incarnation, probably_known=hidden)
+            return await self(
+                user_id, node_id, version, visible=visible, incarnation=incarnation, probably_known=hidden
+            )
         owners = await self._nodes.state(user_id, node_id)
         if owners is None:
             raise version_unknown(node_id)
         known = (owners.incarnation, owners.version)
         if not is_current(node_id, (incarnation or 0, version), visible, known, owners.visible):
             return False  # what the note is now came by another call, or comes by its event
-        return await self(user_id, node_id, version, visible, known[0])
+        return await self(user_id, node_id, version, visible=visible, incarnation=owners.incarnation)
 
     async def _set(
-        self, user_id: str, node_id: str, version: int, visible: bool, incarnation: int | None, probably_known: bool
+        self, user_id: str, node_id: str, version: int, *, visible: bool, incarnation: int | None, probably_known: bool
     ) -> bool:
         if not probably_known:
-            stored = await self._records.set_visibility(user_id, node_id, visible, version, incarnation)
+            stored = await self._records.set_visibility(
+                user_id, node_id, version, visible=visible, incarnation=incarnation
+            )
             if stored is not None:
                 await self._cache.publish(user_id, [(node_id, stored)])
                 return True
@@ -92,7 +94,7 @@ class SetNodeVisibility:
         def change(old: Stored) -> Stored | None:
             nonlocal stored
             stored = old
-            return old.with_visibility(visible, version, incarnation)
+            return old.with_visibility(version, visible=visible, incarnation=incarnation)
 
         changed = await self._changes.change(user_id, node_id, change, of_text=False)
         return changed or await self._correct(user_id, node_id, visible, stored)
@@ -111,7 +113,9 @@ class SetNodeVisibility:
         if owners is None:
             return False
         corrected = await self._changes.change(
-            user_id, node_id, lambda old: old.corrected(owners.visible, owners.version, owners.incarnation)
+            user_id,
+            node_id,
+            lambda old: old.corrected(owners.version, visible=owners.visible, incarnation=owners.incarnation),
         )
         if corrected:
             log.warning(

@@ -213,18 +213,18 @@ async def test_everything_and_stamps(records: Any, user: str) -> None:
 
 
 async def test_turning(records: Any, user: str) -> None:
-    assert await records.set_visibility(user, "a", False, 2, None) is None
+    assert await records.set_visibility(user, "a", 2, visible=False, incarnation=None) is None
     await records.put(user, "a", Stored(), stored("a", "sea"))
-    assert await records.set_visibility(user, "a", False, 1, None) is None  # not newer
-    assert await records.set_visibility(user, "a", False, 2, 9) is None  # of another incarnation
-    hidden = await records.set_visibility(user, "a", False, 2, 3)
+    assert await records.set_visibility(user, "a", 1, visible=False, incarnation=None) is None  # not newer
+    assert await records.set_visibility(user, "a", 2, visible=False, incarnation=9) is None  # of another incarnation
+    hidden = await records.set_visibility(user, "a", 2, visible=False, incarnation=3)
     assert hidden is not None
     assert not hidden.visible
     assert hidden.shown is None
     assert (hidden.version, hidden.state_version, hidden.revision) == (1, 2, 2)
     assert await records.get(user, "a") == hidden
-    assert await records.set_visibility(user, "a", True, 2, None) is None
-    shown = await records.set_visibility(user, "a", True, 3, None)
+    assert await records.set_visibility(user, "a", 2, visible=True, incarnation=None) is None
+    shown = await records.set_visibility(user, "a", 3, visible=True, incarnation=None)
     assert shown is not None
     assert shown.shown == hidden.note
 
@@ -358,8 +358,8 @@ async def test_what_was_written_since(kind: str, request: pytest.FixtureRequest,
     await clock.advance(1)
     later = clock.now_ms()
     await records.put(user, "c", Stored(), stored("c", "sea"))
-    await records.set_visibility(user, "a", True, 2, None)
-    await records.set_visibility(user, "hidden", False, 2, None)
+    await records.set_visibility(user, "a", 2, visible=True, incarnation=None)
+    await records.set_visibility(user, "hidden", 2, visible=False, incarnation=None)
     gone = stored("gone", "sea").removed(2)
     assert gone is not None
     await records.put(user, "gone", stored("gone", "sea"), replace(gone, revision=2))

@@ -22,6 +22,7 @@ from services.graph_service.model import consistency_token as tokens
 from services.graph_service.model.consistency_token import Token
 from services.graph_service.model.edge import NewEdge, edge_key
 from services.graph_service.model.neighbors import NeighborQuery, NeighborsRequest
+from services.graph_service.ports import VisibilityRecord
 from services.graph_service.usecases.edges import EdgePatch
 from shared.errors import FailedPrecondition, Unavailable
 from tests.support.graph_world import Died, Gate, World
@@ -374,19 +375,13 @@ class Machine(RuleBasedStateMachine):
         self, process: int, note: str, version: int, visible: bool, announcement_id: str = ""
     ) -> bool:
         use_case = self.world.processes[process].components.servicer.set_node_visibility
-        return await use_case.set_node_visibility(
-            self.user_id, note, version, visible=visible, incarnation=BORN, announcement_id=announcement_id
-        )
+        record = VisibilityRecord(note, version, hidden=not visible, incarnation=BORN)
+        return await use_case.set_node_visibility(self.user_id, record, announcement_id)
 
     async def _announce(self, process: int, made: Announced) -> bool:
-        return await self.world.processes[process].components.servicer.announce_node_visibility.announce(
-            self.user_id,
-            made.note,
-            made.version,
-            visible=made.visible,
-            incarnation=BORN,
-            announcement_id=made.announcement_id,
-        )
+        use_case = self.world.processes[process].components.servicer.announce_node_visibility
+        record = VisibilityRecord(made.note, made.version, hidden=not made.visible, incarnation=BORN)
+        return await use_case.announce(self.user_id, record, made.announcement_id)
 
     async def _withdraw(self, process: int, made: Announced) -> None:
         use_case = self.world.processes[process].components.servicer.announce_node_visibility

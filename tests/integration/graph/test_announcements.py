@@ -55,9 +55,8 @@ async def shown(world: World, user: str) -> list[list[str]]:
 async def announce(
     process: Process, user: str, version: int, announcement_id: str, *, visible: bool = False, note: str = "a"
 ) -> bool:
-    return await process.components.servicer.announce_node_visibility.announce(
-        user, note, version, visible=visible, incarnation=BORN, announcement_id=announcement_id
-    )
+    record = VisibilityRecord(note, version, hidden=not visible, incarnation=BORN)
+    return await process.components.servicer.announce_node_visibility.announce(user, record, announcement_id)
 
 
 async def withdraw(process: Process, user: str, announcement_id: str) -> None:
@@ -65,9 +64,8 @@ async def withdraw(process: Process, user: str, announcement_id: str) -> None:
 
 
 async def store(process: Process, user: str, version: int, announcement_id: str = "", *, visible: bool = False) -> bool:
-    return await process.components.servicer.set_node_visibility.set_node_visibility(
-        user, "a", version, visible=visible, incarnation=BORN, announcement_id=announcement_id
-    )
+    record = VisibilityRecord("a", version, hidden=not visible, incarnation=BORN)
+    return await process.components.servicer.set_node_visibility.set_node_visibility(user, record, announcement_id)
 
 
 async def record(process: Process, user: str) -> VisibilityRecord | None:
@@ -238,7 +236,7 @@ async def test_a_process_whose_clock_is_behind_ends_the_announcement_too(world: 
     assert await announce(one, user, 12, "x")
     use_case = replace(two.components.servicer.set_node_visibility, clock=ManualClock(BORN))
     state = world.directory.records["a"] = VisibilityRecord("a", 12, True, BORN)
-    assert await use_case.set_checked(user, "a", 12, visible=False, incarnation=BORN, announcement_id="x")
+    assert await use_case.set_checked(user, state, "x")
     assert await record(one, user) == state
     assert await shown(world, user) == [[], []]
     assert await cached(one, user), "nothing is pending any more"
@@ -248,5 +246,5 @@ async def test_a_version_that_is_not_likely_is_not_announced(world: World, user:
     one, _ = world.processes
     born: Any = SystemClock().now_ms()
     use_case = one.components.servicer.announce_node_visibility
-    assert not await use_case.announce(user, "a", 1_000, visible=False, incarnation=born, announcement_id="x")
+    assert not await use_case.announce(user, VisibilityRecord("a", 1_000, True, born), "x")
     assert await shown(world, user) == [["a"], ["a"]]

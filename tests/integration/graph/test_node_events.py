@@ -34,9 +34,12 @@ async def neighbors(process: Process, user: str, note: str) -> list[str]:
     return [n.node_id for n in graph_pb2.GetNeighborsResponse.FromString(answer).neighbors]
 
 
-async def set_visibility(process: Process, user: str, note: str, version: int, **fields: Any) -> bool:
+async def set_visibility(
+    process: Process, user: str, note: str, version: int, *, visible: bool, incarnation: int = 0
+) -> bool:
     use_case = process.components.servicer.set_node_visibility
-    return await use_case.set_node_visibility(user, note, version, **fields)
+    record = VisibilityRecord(note, version, hidden=not visible, incarnation=incarnation)
+    return await use_case.set_node_visibility(user, record)
 
 
 async def record(process: Process, user: str, note: str) -> VisibilityRecord | None:

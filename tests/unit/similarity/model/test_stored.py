@@ -20,8 +20,8 @@ def hear(stored: Stored, news: tuple[str, int, str], incarnation: int = 5) -> St
         return stored.written(note("a", text, version=version, incarnation=incarnation)) or stored
     if kind == "show":
         again = stored.written(note("a", text, version=version, incarnation=incarnation)) or stored
-        return again.with_visibility(True, version, incarnation) or again
-    return stored.with_visibility(False, version, incarnation) or stored
+        return again.with_visibility(version, visible=True, incarnation=incarnation) or again
+    return stored.with_visibility(version, visible=False, incarnation=incarnation) or stored
 
 
 @pytest.mark.parametrize("order", list(permutations([CREATED, UPDATED, DELETED, UPDATED])))
@@ -51,23 +51,23 @@ def test_a_deletion_that_comes_before_anything_else() -> None:
 
 def test_the_call_that_hides_knows_no_incarnation() -> None:
     stored = hear(Stored(), CREATED)
-    hidden = stored.with_visibility(False, 2)
+    hidden = stored.with_visibility(2, visible=False)
     assert hidden is not None
     assert hidden.shown is None
     assert hidden.incarnation == 5
-    assert hidden.with_visibility(False, 2) is None
-    assert hidden.with_visibility(True, 1) is None
+    assert hidden.with_visibility(2, visible=False) is None
+    assert hidden.with_visibility(1, visible=True) is None
 
 
 def test_a_new_incarnation_begins_anew() -> None:
-    gone = hear(Stored(), CREATED).removed(1, 5)
+    gone = hear(Stored(), CREATED).removed(1, incarnation=5)
     assert gone is not None
     assert gone.gone
     assert hear(gone, UPDATED) == gone  # late news of what was purged
     assert hear(gone, DELETED) == gone
     again = hear(gone, CREATED, incarnation=6)
     assert again.shown is not None
-    assert again.removed(9, 5) is None  # the purge of the old one
+    assert again.removed(9, incarnation=5) is None  # the purge of the old one
     assert again.shown.version == 1
 
 

@@ -62,13 +62,15 @@ class World:
         await changes.change(U, node_id, lambda old: old.written(text))
 
     async def announce(self, version: int, visible: bool, announcement_id: str = "x") -> bool:
-        return await self.announcements.announce(U, "a", version, visible, BORN, announcement_id)
+        return await self.announcements.announce(
+            U, "a", version, visible=visible, incarnation=BORN, announcement_id=announcement_id
+        )
 
     async def withdraw(self, version: int, announcement_id: str = "x") -> None:
         await self.announcements.withdraw(U, "a", version, announcement_id)
 
     async def set(self, version: int, visible: bool, **how: Any) -> bool:
-        return await self.set_visibility(U, "a", version, visible, BORN, **how)
+        return await self.set_visibility(U, "a", version, visible=visible, incarnation=BORN, **how)
 
     async def shown(self) -> list[list[str]]:
         return [await cache.query(U, ids) for cache in (self.one, self.two, self.cache())]
@@ -146,15 +148,15 @@ async def test_a_call_that_hides_a_hidden_note_again_costs_one_read_and_no_write
     for name in ("get", "set_visibility"):
         method = getattr(world.records, name)
 
-        def counted(*args: Any, _name: str = name, _method: Any = method) -> Any:
+        def counted(*args: Any, _name: str = name, _method: Any = method, **named: Any) -> Any:
             calls[_name] += 1
-            return _method(*args)
+            return _method(*args, **named)
 
         monkeypatch.setattr(world.records, name, counted)
 
     async def called(version: int, visible: bool) -> tuple[bool, Counter[str]]:
         calls.clear()
-        return await world.set_visibility.checked(U, "a", version, visible, BORN), Counter(calls)
+        return await world.set_visibility.checked(U, "a", version, visible=visible, incarnation=BORN), Counter(calls)
 
     assert await called(2, False) == (True, {"set_visibility": 1})
     assert await called(2, False) == (False, {"get": 1})
@@ -356,5 +358,5 @@ async def test_without_the_log_nothing_is_announced(world: World) -> None:
 
 async def test_a_version_that_is_not_likely_is_not_announced(world: World) -> None:
     born = world.clock.now_ms()
-    assert not await world.announcements.announce(U, "a", 1_000, False, born, "x")
+    assert not await world.announcements.announce(U, "a", 1_000, visible=False, incarnation=born, announcement_id="x")
     assert await world.shown() == [["a", "b"]] * 3

@@ -37,7 +37,7 @@ class World:
 
     async def hide(self, cache: IndexCache, node_id: str) -> None:
         old = await self.records.get(U, node_id)
-        new = old.with_visibility(False, old.state_version + 1)
+        new = old.with_visibility(old.state_version + 1, visible=False)
         assert new is not None
         await self.keep(cache, node_id, old, new, U)
 

@@ -121,7 +121,7 @@ async def test_a_link_that_was_written_while_its_note_was_deleted_is_made_at_the
     await vault.hear(text("a", "Diary", "[[Tea]]"))
     assert vault.arrows == set()
     # The node service shows the note by a call, before its event comes.
-    await vault.world.processes[0].set_visibility(U, "t", 3, True)
+    await vault.world.processes[0].set_visibility(U, "t", 3, visible=True)
     await vault.hear(text("t", "Tea", "", 3), "node.restored")
     assert vault.arrows == {"a>t"}
 
@@ -204,7 +204,7 @@ async def test_no_edge_follows_from_a_deletion_that_is_announced_and_then_refuse
     await vault.hear(text("c", "Cup", "", 1, "Tea"))
     await vault.hear(text("b", "Book", "[[Tea]]"))
     assert vault.arrows == {"b>t"}
-    assert await cache.announce(U, "t", 1, False, Announcement("x", 2))
+    assert await cache.announce(U, "t", Announcement("x", 2), visible=False, incarnation=1)
     graph.unknown.add("t")  # it is hidden there, too
     if stale:
         cache.mark_all_stale()
@@ -213,8 +213,8 @@ async def test_no_edge_follows_from_a_deletion_that_is_announced_and_then_refuse
     mentions = ListMentions(cache, vault.world.processes[0].nodes)
     with pytest.raises(NotFound):
         await mentions(U, "t", 0, "")
-    assert await cache.announce(U, "b", 1, False, Announcement("y", 2))
-    assert await cache.announce(U, "t", 1, True, Announcement("x", 2, withdrawn=True))
+    assert await cache.announce(U, "b", Announcement("y", 2), visible=False, incarnation=1)
+    assert await cache.announce(U, "t", Announcement("x", 2, withdrawn=True), visible=True, incarnation=1)
     assert [each.node_id for each in (await mentions(U, "t", 0, "")).mentions] == ["a"]
     graph.unknown.clear()
     await vault.hear(text("a", "Diary", "[[Tea]]"))

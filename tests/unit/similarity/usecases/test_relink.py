@@ -77,7 +77,7 @@ async def test_few_notes_at_rest_have_the_links_that_a_clean_rebuild_makes() -> 
         await world.relink()
         await world.clock.advance(18)
     for node_id in ("n003", "n010", "n020"):
-        await process.set_visibility(U, node_id, 2, False)
+        await process.set_visibility(U, node_id, 2, visible=False)
         await process.relinker.schedule_after_removal(U, world.clock.now_ms())
         for pair in [pair for pair in world.graph.auto[U] if node_id in pair]:
             del world.graph.auto[U][pair]
@@ -106,7 +106,7 @@ async def test_a_deletion_alone_gives_its_places_to_others() -> None:
     await one.relinker.relink_if_quiet(U)
     assert one.relinker.users == []
     before = world.graph.pairs(U)
-    await one.set_visibility(U, "c", 2, False)
+    await one.set_visibility(U, "c", 2, visible=False)
     await one.relinker.schedule_after_removal(U, world.clock.now_ms())
     world.graph.auto[U].clear()
     # Its process dies; another gives the places.
@@ -134,7 +134,7 @@ async def test_a_user_without_notes_has_nothing_to_relink() -> None:
     world = World()
     (text,) = burst(1)
     await world.processes[0].index_node(U, [text])
-    await world.processes[0].set_visibility(U, text.node_id, 2, False)
+    await world.processes[0].set_visibility(U, text.node_id, 2, visible=False)
     await world.processes[0].relinker.schedule_after_removal(U, world.clock.now_ms())
     assert world.pending_relinks.items == {}
 

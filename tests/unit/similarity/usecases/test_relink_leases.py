@@ -292,7 +292,7 @@ async def test_a_deletion_that_another_process_heard_gives_its_places_to_others(
         await one.hear(text)
     await world.relink()
     relinked = relinked_notes(world, monkeypatch)
-    await two.set_visibility(U, "n003", 2, False)
+    await two.set_visibility(U, "n003", 2, visible=False)
     await two.relinker.schedule_after_removal(U, world.clock.now_ms())
     assert two.relinker.users == []
     await rest(world)
