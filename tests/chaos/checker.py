@@ -12,7 +12,7 @@ from protos.node.v1 import node_pb2
 from protos.similarity.v1 import similarity_pb2
 from tests.chaos.client import Client
 from tests.chaos.history import History
-from tests.chaos.load import Shared, Worker, unique_word
+from tests.chaos.load import Shared, Worker, named_title, unique_word
 from tests.support.stores import Stores
 from tests.support.traces import table_items
 
@@ -25,7 +25,7 @@ async def check(
 ) -> dict[str, int]:
     """Every broken promise becomes a violation; answers what was looked at."""
     tables = await _tables(stores)
-    seen = {"notes": 0, "edges": 0, "searches": 0, "users": 0}
+    seen = {"notes": 0, "edges": 0, "wiki_links": 0, "searches": 0, "users": 0}
     for user in sorted(shared):
         mine = [worker for worker in workers if worker.user == user]
         items = tables.get(user, {})
@@ -60,7 +60,7 @@ class _Check:
         self._gone = {note.node_id for note in notes if note.status in ("deleted", "gone")}
         self._tainted = {note.node_id for note in notes if note.status == "tainted"}
         self._always = {one.node_id for one in shared}
-        self.seen = {"notes": len(notes), "edges": 0, "searches": 0}
+        self.seen = {"notes": len(notes), "edges": 0, "wiki_links": 0, "searches": 0}
 
     async def run(self) -> None:
         stored = {key.removeprefix("NODE#") for key in self._items if key.startswith("NODE#")}
@@ -145,6 +145,26 @@ class _Check:
                     self._fail("EDGE_LOST", f"{edge.a} - {edge.b} ({edge.type})")
                 if edge.status == "absent" and there:
                     self._fail("EDGE_UNDEAD", f"{edge.a} - {edge.b} ({edge.type})")
+
+        self._check_wiki_links(edges)
+
+    def _check_wiki_links(self, edges: Items) -> None:
+        """A text that names another live note has an edge to it, and no edge stands for what no text says."""
+        titles = {note.title: note.node_id for note in self._live.values()}
+        named: set[tuple[str, str]] = set()
+        for note in self._live.values():
+            target = titles.get(named_title(note.content) or "")
+            if target is not None:
+                named.add((note.node_id, target))
+        self.seen["wiki_links"] += len(named)
+        there = {
+            (parts[1], parts[2])
+            for parts in (key.split("#") for key in edges)
+            if parts[3:] == ["links_to"] and {parts[1], parts[2]} <= self._live.keys()
+        }
+        both = named | {(target, source) for source, target in named}
+        self._same("EDGE_LOST", "wiki links without an edge", {f"{a} - {b}" for a, b in both - there})
+        self._same("EDGE_UNDEAD", "edges that no text says", {f"{a} - {b}" for a, b in there - both})
 
     async def _check_lists(self) -> None:
         """The graph's answers, from its caches, are what the table says."""

@@ -8,6 +8,7 @@ any more, but it must still exist whole or not at all.
 import asyncio
 import itertools
 import random
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,12 @@ _TOPICS = (
     "violin bow string orchestra music concert sonata",
 )
 _LIVE_NOTES = 25
+# Notes are about one of so many subjects of their user, so that a few of them are similar.
+_SUBJECTS = 30
+# The score from which on these are linked: two notes of one subject have it, and hardly any others.
+LINK_THRESHOLD = 0.14
+# The share of texts that name another note of the worker in a wiki link.
+_NAMING = 0.3
 # Clocks of the services and of this process are the same; the purge may begin on the millisecond.
 _EARLY_MS = 100
 
@@ -435,8 +442,12 @@ class Worker:
         return NoteState(node_id, 0, self._content(node_id), f"Note {node_id}")
 
     def _content(self, node_id: str) -> str:
-        words = self._rng.choice(_TOPICS).split() + self._rng.choice(_TOPICS).split()
+        subject = self._rng.randrange(_SUBJECTS)
+        words = self._rng.choice(_TOPICS).split() + [f"zs{subject}{letter}" for letter in "abcde"]
         self._rng.shuffle(words)
+        named = self._pick("live", "deleted") if self._rng.random() < _NAMING else None
+        if named is not None and named.node_id != node_id:
+            words.append(f"[[{named.title}]]")
         return f"{' '.join(words)} {unique_word(node_id)} secret-of-{self.user} {self._rng.getrandbits(32):x}"
 
     def _new(self, note: NoteState) -> node_pb2.NewNode:
@@ -451,6 +462,12 @@ class Worker:
 
     def _both(self, edge: EdgeState, status: str) -> bool:
         return all((note := self.notes.get(end)) and note.status == status for end in (edge.a, edge.b))
+
+
+def named_title(content: str) -> str | None:
+    """The title that the text names in a wiki link, if it names one."""
+    found = re.search(r"\[\[(.+?)\]\]", content)
+    return found.group(1) if found else None
 
 
 def unique_word(node_id: str) -> str:

@@ -14,16 +14,19 @@ from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from deploy.local import stores as launched
 from deploy.local.console import Console
 from deploy.local.stack import Stack
 from deploy.local.stack import running as stack_running
 from protos.node.v1 import node_pb2
+from protos.similarity.v1 import similarity_pb2
 from shared.grpc.client import Channels
 from tests.chaos import checker, quiet
 from tests.chaos.client import Client
 from tests.chaos.history import History
-from tests.chaos.load import Shared, Worker
+from tests.chaos.load import LINK_THRESHOLD, Shared, Worker
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.proxy import HttpProxy, TcpProxy
 from tests.support import valkey
@@ -173,6 +176,11 @@ async def _run(plan: Plan, made: Bench, channels: Channels, history: History, sa
     users = [f"u{plan.seed}x{number}" for number in range(plan.users)]
     shared = {user: [Shared(f"{user}-shared-{number}", user) for number in range(2)] for user in users}
     for user in users:
+        settings = similarity_pb2.UserSettings(link_threshold=LINK_THRESHOLD)
+        wanted = similarity_pb2.UpdateUserSettingsRequest(
+            user_id=user, settings=settings, update_mask=FieldMask(paths=["link_threshold"])
+        )
+        await client.call("similarity", "UpdateUserSettings", wanted)
         for one in shared[user]:
             draft = node_pb2.NewNode(node_id=one.node_id, title=f"Shared {one.node_id}", content="first")
             await client.call("node", "CreateNode", node_pb2.CreateNodeRequest(user_id=user, node=draft))

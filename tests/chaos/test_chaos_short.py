@@ -28,3 +28,4 @@ async def test_nothing_is_lost_when_things_break(tmp_path: Path, cluster: bool) 
     assert sum(outcome.faults.values()) >= 8
     assert outcome.acknowledged >= 100
     assert outcome.looked_at["notes"] > 10
+    assert outcome.looked_at["wiki_links"] > 0
