@@ -30,6 +30,9 @@ _OVERRIDES = "\u202d\u202e"
 # Letters and signs without ink: the fillers of Hangul, and the empty Braille pattern.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 USER_SETTINGS_FIELDS = ("retention",)
+# Events a second of ReplayEvents.
+DEFAULT_REPLAY_RATE = 200
+MAX_REPLAY_RATE = 2000
 
 
 def check_ids(user_id: str, node_id: str | None = None, request: IdempotentRequest | None = None) -> None:
@@ -114,10 +117,12 @@ def check_batch_get_nodes(user_id: str, node_ids: Sequence[str]) -> None:
 
 
 def check_replay_events(user_id: str, rate: int) -> None:
+    """rate: events a second; 0 = DEFAULT_REPLAY_RATE."""
     violations = Violations()
     _ids(user_id, None, None, violations)
-    if rate < 0:
-        violations.add("max_rate", "must not be negative")
+    if not 0 <= rate <= MAX_REPLAY_RATE:
+        allowed = f"must be 0 (which means {DEFAULT_REPLAY_RATE}) to {MAX_REPLAY_RATE:,} events a second"
+        violations.add("max_rate", f"is {rate:,}, {allowed}")
     violations.raise_if_any()
 
 

@@ -10,6 +10,7 @@ from services.node_service.usecases.validation import (
     check_batch_get_nodes,
     check_batched_node,
     check_purge_node,
+    check_replay_events,
     check_update_node,
     check_update_user_settings,
 )
@@ -142,6 +143,11 @@ def test_an_update_is_checked_only_where_it_changes_something() -> None:
             lambda: check_purge_node("u", "n", 0),
             "version",
             "is 0, must be the version of the deleted note, 1 or more",
+        ),
+        (
+            lambda: check_replay_events("u", 2001),
+            "max_rate",
+            "is 2,001, must be 0 (which means 200) to 2,000 events a second",
         ),
         (
             lambda: check_update_user_settings("u", 1.5, ["retention"]),
