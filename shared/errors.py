@@ -10,11 +10,13 @@ from types import MappingProxyType
 from typing import ClassVar
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+# The characters of a wrong text that an error shows: enough to find it, and no more of what should not be there.
+_MOST_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """A wrong field of a request: its path in the proto ("node.title"), and a description of what is allowed."""
+    """A wrong field of a request: its path in the proto ("node.title"), and what was given and what is allowed."""
 
     field: str
     description: str
@@ -209,6 +211,13 @@ KINDS: Mapping[str, type[Brain2Error]] = MappingProxyType(
         )
     }
 )
+
+
+def shown(value: str | float) -> str:
+    """A wrong id, name or number as the description of an error shows it. Not for titles and contents of notes."""
+    if isinstance(value, str):
+        return repr(value) if len(value) <= _MOST_SHOWN else f"{value[:_MOST_SHOWN]!r}… ({len(value):,} characters)"
+    return f"{value:,}" if isinstance(value, int) else repr(value)
 
 
 class Violations:

@@ -11,7 +11,7 @@ import re
 import time
 from typing import Protocol
 
-from shared.errors import Violations
+from shared.errors import Violations, shown
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
@@ -77,13 +77,15 @@ class UlidFactory:
 def check_id(field: str, value: str, violations: Violations) -> None:
     """Add a violation unless the value is a valid id. Ids become parts of keys, so they have no '#'."""
     if not ID_PATTERN.fullmatch(value):
-        violations.add(field, "must be 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit")
+        why = "must be 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit"
+        violations.add(field, f"is {shown(value)}, {why}")
 
 
 def check_user_id(field: str, value: str, violations: Violations) -> None:
     """Add a violation unless the value is a valid id of a user; those are chosen by callers, often e-mail addresses."""
     if not _USER_ID.fullmatch(value):
-        violations.add(field, "must be 1 to 128 of A-Z a-z 0-9 . _ @ -, the first a letter or digit")
+        why = "must be 1 to 128 of A-Z a-z 0-9 . _ @ -, the first a letter or digit"
+        violations.add(field, f"is {shown(value)}, {why}")
 
 
 def time_key(ms: int) -> str:

@@ -10,6 +10,6 @@ def page_size(field: str, requested: int, *, default: int, maximum: int) -> int:
     InvalidArgument when the number is negative.
     """
     if requested < 0:
-        why = "must not be negative"
+        why = f"is {requested:,}, must be 0 or more: 0 means {default:,}, above {maximum:,} it is {maximum:,}"
         raise InvalidArgument(f"{field} {why}", violations=[FieldViolation(field, why)])
     return min(requested or default, maximum)

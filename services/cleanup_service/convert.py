@@ -27,6 +27,7 @@ from services.cleanup_service.model.saga import Cascade, Deletion, Restore, Saga
 from services.cleanup_service.ports import END_OF_TIME_MS, Record, TimeRange
 from shared.errors import InvalidArgument, Violations
 from shared.events.envelope import Event
+from shared.grpc.validation import not_a_value
 from shared.tokens import PAGE, Text, TokenCodec
 
 M = TypeVar("M", bound=Message)
@@ -67,7 +68,7 @@ def state(value: int) -> State | None:
         return None
     violations = Violations()
     if value not in _STATE_OF:
-        violations.add("state", "must be a DeletionState")
+        violations.add("state", not_a_value(cleanup_pb2.DeletionState.DESCRIPTOR, value))
     violations.raise_if_any()
     return _STATE_OF[value]
 
@@ -80,7 +81,7 @@ def times(request: cleanup_pb2.ListDeletionsRequest) -> TimeRange:
         if request.HasField(field):
             value: Timestamp = getattr(request, field)
             if not 0 <= value.nanos < 1_000_000_000:
-                violations.add(field, "is not a valid google.protobuf.Timestamp")
+                violations.add(field, f"has {value.nanos:,} nanos, must have 0 to 999,999,999")
             # Rounded up, since times are whole milliseconds and both bounds are compared from below.
             found[field] = value.seconds * 1000 + (value.nanos + 999_999) // 1_000_000
     violations.raise_if_any()

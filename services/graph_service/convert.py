@@ -22,7 +22,7 @@ from services.graph_service.model.traversal import Path, Stats, Subgraph, Subgra
 from services.graph_service.ports import ChangeType, VisibilityRecord
 from services.graph_service.usecases.batch_create_edges import EdgeResult
 from services.graph_service.usecases.validation import check_query
-from shared.errors import DataLoss, FieldViolation, InvalidArgument
+from shared.errors import DataLoss, Violations, shown
 from shared.grpc import field_limits
 from shared.grpc.status import CODES
 from shared.idempotent import IdempotentRequest
@@ -161,9 +161,10 @@ def mask(paths: Iterable[str]) -> frozenset[str]:
     """The paths of an update; empty means weight and metadata.labels. InvalidArgument for any other path."""
     known = {"weight", "metadata.labels", "metadata.confirmed"}
     requested = frozenset(paths) or frozenset(("weight", "metadata.labels"))
-    if unknown := sorted(requested - known):
-        violation = FieldViolation("update_mask", f"{unknown[0]!r}: allowed are {', '.join(sorted(known))}")
-        raise InvalidArgument("update_mask names an unknown path", violations=[violation])
+    violations = Violations()
+    for unknown in sorted(requested - known):
+        violations.add("update_mask", f"names {shown(unknown)}, only {', '.join(sorted(known))} can be updated")
+    violations.raise_if_any()
     return requested
 
 

@@ -31,6 +31,7 @@ from services.node_service.model import (
 from shared import revisions
 from shared.errors import Brain2Error, FieldViolation, InvalidArgument
 from shared.grpc.status import CODES
+from shared.grpc.validation import not_a_value
 from shared.idempotent import IdempotentRequest
 
 VIEWS: Mapping[int, View] = {
@@ -145,13 +146,13 @@ def idempotent_request(method: str, message: Any) -> IdempotentRequest | None:
 
 def cascade(value: int) -> Cascade:
     if value not in _CASCADES:
-        raise _refused("cascade", "is not a value of Cascade")
+        raise _refused("cascade", not_a_value(node_pb2.Cascade.DESCRIPTOR, value))
     return _CASCADES[value]
 
 
 def view(value: int) -> View:
     if value not in VIEWS:
-        raise _refused("view", "is not a value of NodeView")
+        raise _refused("view", not_a_value(node_pb2.NodeView.DESCRIPTOR, value))
     return VIEWS[value]
 
 
@@ -163,7 +164,9 @@ def put_time(message: Timestamp, ms: int) -> None:
 def time(message: Timestamp, field: str, *, up: bool = False) -> int:
     """Milliseconds. Smaller parts are cut off; with `up`, for a bound that times are compared with, rounded up."""
     if not (_FIRST_SECOND <= message.seconds <= _LAST_SECOND and 0 <= message.nanos < 1_000_000_000):
-        raise _refused(field, "is not a valid google.protobuf.Timestamp")
+        given = f"has {message.seconds:,} seconds and {message.nanos:,} nanos"
+        seconds = f"{_FIRST_SECOND:,} to {_LAST_SECOND:,} seconds since 1970-01-01"
+        raise _refused(field, f"{given}, must have {seconds} and 0 to 999,999,999 nanos")
     return message.seconds * 1000 + (message.nanos + (999_999 if up else 0)) // 1_000_000
 
 
@@ -270,4 +273,4 @@ _EVENTS: Mapping[NodeEventType, type[Message]] = {
 
 
 def _refused(field: str, why: str) -> InvalidArgument:
-    return InvalidArgument(f"{field} {why}", violations=[FieldViolation(field, why)])
+    return InvalidArgument(f"invalid request: {field}: {why}", violations=[FieldViolation(field, why)])

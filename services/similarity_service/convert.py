@@ -176,18 +176,23 @@ def direction(value: int) -> Direction:
 
 
 def node_text(node: node_pb2.Node) -> NodeText:
+    return _node_text(node, node.node_id, node.version, node.metadata.get(_PATH, ""), node.etag)
+
+
+def _node_text(message: Any, node_id: str, version: int, path: str, etag: str = "") -> NodeText:
+    """message: a Node, or the data of an event of one, which has the other fields under the same names."""
     return NodeText(
-        node_id=node.node_id,
-        incarnation=node.incarnation,
-        version=node.version,
-        title=node.title,
-        text=node.content,
-        tags=tuple(node.tags),
-        aliases=tuple(node.aliases),
-        path=node.metadata.get(_PATH, ""),
-        properties=_properties(node.metadata),
-        etag=node.etag,
-        label_first=node.metadata.get(_WIKI_LINKS) == _LABEL_FIRST,
+        node_id=node_id,
+        incarnation=message.incarnation,
+        version=version,
+        title=message.title,
+        text=message.content,
+        tags=tuple(message.tags),
+        aliases=tuple(message.aliases),
+        path=path,
+        properties=_properties(message.metadata),
+        etag=etag,
+        label_first=message.metadata.get(_WIKI_LINKS) == _LABEL_FIRST,
     )
 
 
@@ -206,19 +211,7 @@ _WRITTEN = {
 def written(event: Event) -> tuple[NodeText, bool]:
     """The text that an event carries, and whether the event left it out because of its size."""
     message: Any = _parse(_WRITTEN[event.type](), event.data)
-    text = NodeText(
-        node_id=event.node_id,
-        incarnation=message.incarnation,
-        version=event.version,
-        title=message.title,
-        text=message.content,
-        tags=tuple(message.tags),
-        aliases=tuple(message.aliases),
-        path=message.path,
-        properties=_properties(message.metadata),
-        label_first=message.metadata.get(_WIKI_LINKS) == _LABEL_FIRST,
-    )
-    return text, message.content_omitted
+    return _node_text(message, event.node_id, event.version, message.path), message.content_omitted
 
 
 def incarnation_of(event: Event) -> int | None:

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from protos.options.v1 import options_pb2
 from protos.options.v1.options_pb2 import FieldRules
+from shared.errors import shown
 
-# (path of the field in the request, what is allowed)
+# (path of the field in the request, what was given and what is allowed)
 Found = tuple[str, str]
 Check = Callable[[Message], list[Found]]
 # Checks one value; adds what is wrong with it, under the path of the field.
@@ -175,7 +176,7 @@ def _possible(field: FieldDescriptor) -> frozenset[str]:
 
 def _value(field: FieldDescriptor, rules: FieldRules) -> _Check | None:
     if _is(field, *_TIMES):
-        return _time(rules)
+        return _time(field, rules)
     if field.type == FieldDescriptor.TYPE_MESSAGE:
         return _nested(field)
     if field.type == FieldDescriptor.TYPE_STRING:
@@ -195,12 +196,15 @@ def _text(rules: FieldRules) -> _Check | None:
         if not value and allow_empty:
             return
         if len(value) < fewest:
-            found.append((path, f"must have at least {fewest:,} characters" if value else "must not be empty"))
+            why_short = f"has {len(value):,} characters, at least {fewest:,} are needed"
+            found.append((path, why_short if value else "must not be empty"))
         # Four bytes are the most that a character takes.
         elif most and len(value) * 4 > most and (len(value) > most or _size(value) > most):
             found.append((path, f"has {_size(value):,} bytes, at most {most:,} are allowed"))
         elif matches is not None and not matches(value):
-            found.append((path, why))
+            control = _CONTROL.search(value) if rules.pattern == options_pb2.PATTERN_LINE else None
+            given = f"is {shown(value)}" if control is None else f"has U+{ord(control[0]):04X}"
+            found.append((path, f"{given}, {why}"))
 
     return check
 
@@ -217,11 +221,11 @@ def _number(field: FieldDescriptor, rules: FieldRules) -> _Check | None:
 
     def check(value: float, path: str, found: list[Found]) -> None:
         if finite and not math.isfinite(value):
-            found.append((path, "must be a finite number"))
+            found.append((path, f"is {shown(value)}, must be a finite number"))
         elif not low <= value <= high:
-            found.append((path, why))
+            found.append((path, f"is {shown(value)}, {why}"))
         elif least and 0 < abs(value) < least:
-            found.append((path, f"must be 0 or at least {least:g}"))
+            found.append((path, f"is {shown(value)}, must be 0 or at least {least:g}"))
 
     return check
 
@@ -230,31 +234,42 @@ def _enum(field: FieldDescriptor) -> _Check:
     kind = field.enum_type
     assert kind is not None
     numbers = frozenset(kind.values_by_number)
-    why = f"must be a {kind.name}"
 
     def check(value: int, path: str, found: list[Found]) -> None:
         if value not in numbers:
-            found.append((path, why))
+            found.append((path, not_a_value(kind, value)))
 
     return check
 
 
-def _time(rules: FieldRules) -> _Check:
+def not_a_value(kind: EnumDescriptor, number: int) -> str:
+    """What is wrong with a number that is no value of an enum."""
+    values = ", ".join(f"{each.number} ({each.name})" for each in kind.values)
+    return f"is {shown(number)}, must be a value of {kind.name}: {values}"
+
+
+def _time(field: FieldDescriptor, rules: FieldRules) -> _Check:
     low = rules.gte if rules.HasField("gte") else -math.inf
     high = rules.lte if rules.HasField("lte") else math.inf
     whole = rules.whole_seconds
-    why = _range(rules) + " seconds"
+    is_duration = not _is(field, _TIMES[0])
+    least_nanos = -999_999_999 if is_duration else 0
+    why_nanos = f"nanos must be {least_nanos:,} to 999,999,999"
+    why = _range(rules) + (" seconds" if is_duration else " seconds since 1970-01-01")
 
     def check(value: Any, path: str, found: list[Found]) -> None:
         seconds, nanos = value.seconds, value.nanos
-        if not -1_000_000_000 < nanos < 1_000_000_000 or (nanos < 0 and value.DESCRIPTOR.full_name == _TIMES[0]):
-            found.append((path, "must have nanos of less than a second"))
-        elif seconds * nanos < 0:
-            found.append((path, "must have seconds and nanos of the same sign"))
+        if not least_nanos <= nanos < 1_000_000_000:
+            wrong = why_nanos
+        elif seconds * nanos < 0 and is_duration:
+            wrong = "both must have the same sign"
         elif seconds < low or seconds > high or (seconds == 0 == low and nanos < 0):
-            found.append((path, why))
+            wrong = why
         elif whole and nanos:
-            found.append((path, "must be whole seconds"))
+            wrong = "must be whole seconds"
+        else:
+            return
+        found.append((path, f"has {seconds:,} seconds and {nanos:,} nanos, {wrong}"))
 
     return check
 

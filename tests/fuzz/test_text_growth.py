@@ -118,7 +118,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "date of an import": date,
     "error of a service": lambda text: status.to_status(NotFound(text, metadata={"a": text})),
     "limits of a note": lambda text: VALIDATE(node_pb2.NewNode(title=text, content=text, tags=[text])),
-    "rules of a note": lambda text: node_validation._has_control(text),
+    "rules of a note": lambda text: node_validation._control(text),
     "id": lambda text: check_id("node_id", text, Violations()),
     "log": lambda text: cut(text, 500),
 }

@@ -6,8 +6,8 @@ The notes of Brain2: create, read, change, delete and restore them, and list the
 Rules that hold for every RPC of this package:
 - user_id names the owner. A user never sees anything of another user: the id of another user's note gives NOT_FOUND.
 - Ids match [A-Za-z0-9][A-Za-z0-9._-]{0,63}. User ids have up to 128 characters and may also contain '@'.
-- Errors carry google.rpc.Status details: ErrorInfo (reason, domain "brain2"), BadRequest (the field, and what is
-  allowed), RetryInfo (how long to wait before a retry). See docs/contracts.md.
+- Errors carry google.rpc.Status details: ErrorInfo (reason, domain "brain2"), BadRequest (the field, what was
+  given, and what is allowed), RetryInfo (how long to wait before a retry). See docs/contracts.md.
 - request_id (optional, 1 to 64 characters of the id alphabet) makes a call that changes something idempotent for 24
   hours. The same request_id with the same body gives the first answer again. With another body it gives
   INVALID_ARGUMENT (REQUEST_ID_REUSED). While the first call still runs it gives ABORTED (REQUEST_IN_PROGRESS).

@@ -1,7 +1,7 @@
 """Checks of requests. Each function raises InvalidArgument that names every wrong field of a request."""
 
 from services.cleanup_service.model.saga import State
-from shared.errors import InvalidArgument, Violations
+from shared.errors import FieldViolation, InvalidArgument, Violations, shown
 from shared.ids import check_id, check_user_id
 
 MAX_RATE = 100_000
@@ -23,14 +23,17 @@ def check_list_deletions(user_id: str, state: State | None) -> None:
     if user_id:
         check_user(user_id)
     elif state is None:
-        raise InvalidArgument("state must be set when user_id is empty", reason="STATE_REQUIRED")
+        why = f"is not set, must be one of {', '.join(each.name for each in State)} when user_id is empty"
+        raise InvalidArgument(
+            f"invalid request: state: {why}", reason="STATE_REQUIRED", violations=[FieldViolation("state", why)]
+        )
 
 
 def check_erase_user(user_id: str, confirm_user_id: str) -> None:
     violations = Violations()
     check_user_id("user_id", user_id, violations)
     if confirm_user_id != user_id:
-        violations.add("confirm_user_id", "must repeat user_id: this can't be undone")
+        violations.add("confirm_user_id", f"is {shown(confirm_user_id)}, must repeat user_id: this can't be undone")
     violations.raise_if_any()
 
 
@@ -51,5 +54,5 @@ def check_reconcile_user(user_id: str, max_rate: int) -> None:
     violations = Violations()
     check_user_id("user_id", user_id, violations)
     if not 0 <= max_rate <= MAX_RATE:
-        violations.add("max_rate", "must be 0 to 100,000 items a second")
+        violations.add("max_rate", f"is {max_rate:,}, must be 0 to {MAX_RATE:,} items a second")
     violations.raise_if_any()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from services.graph_service.model.edge import EdgeKey, Metadata, NewEdge, label_bytes
 from services.graph_service.model.neighbors import NeighborQuery
-from shared.errors import Violations
+from shared.errors import Violations, shown
 from shared.ids import check_id, check_user_id
 
 MAX_BATCH = 500
@@ -29,7 +29,7 @@ def check_batch(user_id: str, news: Sequence[NewEdge]) -> None:
     violations = Violations()
     check_user_id("user_id", user_id, violations)
     if not 1 <= len(news) <= MAX_BATCH:
-        violations.add("edges", f"must be 1 to {MAX_BATCH}")
+        violations.add("edges", f"has {len(news):,} edges, 1 to {MAX_BATCH} are allowed")
     violations.raise_if_any()
 
 
@@ -76,7 +76,7 @@ def check_nodes(user_id: str, node_ids: Sequence[str], maximum: int) -> None:
     violations = Violations()
     check_user_id("user_id", user_id, violations)
     if not 1 <= len(node_ids) <= maximum:
-        violations.add("node_ids", f"must be 1 to {maximum}")
+        violations.add("node_ids", f"has {len(node_ids):,} ids, 1 to {maximum:,} are allowed")
     else:
         for index, node_id in enumerate(node_ids):
             check_id(f"node_ids[{index}]", node_id, violations)
@@ -109,25 +109,31 @@ def _ends(prefix: str, source: str, target: str, type: str, violations: Violatio
     check_id(f"{prefix}source_id", source, violations)
     check_id(f"{prefix}target_id", target, violations)
     if source == target:
-        violations.add(f"{prefix}target_id", "must be another note than source_id")
+        violations.add(f"{prefix}target_id", f"is {shown(target)}, must be another note than source_id")
     if not _TYPE.fullmatch(type):
-        violations.add(f"{prefix}type", "must be 1 to 32 of a-z 0-9 _, the first a letter (empty: related)")
+        why = "must be 1 to 32 of a-z 0-9 _, the first a letter (empty: related)"
+        violations.add(f"{prefix}type", f"is {shown(type)}, {why}")
 
 
 def _unit(field: str, number: float, violations: Violations) -> None:
     if not 0.0 <= number <= 1.0:  # also refuses NaN
-        violations.add(field, "must be between 0 and 1")
+        violations.add(field, f"is {shown(number)}, must be 0 to 1")
 
 
 def _metadata(field: str, metadata: Metadata, violations: Violations) -> None:
     _unit(f"{field}.score", metadata.score, violations)
     if len(metadata.keywords) > MAX_KEYWORDS:
-        violations.add(f"{field}.shared_keywords", f"at most {MAX_KEYWORDS}")
-    if not all(0.0 <= k.contribution <= 1.0 for k in metadata.keywords):
-        violations.add(f"{field}.shared_keywords", "contribution must be between 0 and 1")
-    if len(metadata.labels) > MAX_LABELS or label_bytes(metadata.labels) > MAX_LABEL_BYTES:
-        violations.add(f"{field}.labels", f"at most {MAX_LABELS} entries and {MAX_LABEL_BYTES} bytes in all")
+        violations.add(
+            f"{field}.shared_keywords", f"has {len(metadata.keywords):,} keywords, at most {MAX_KEYWORDS} are allowed"
+        )
+    for index, keyword in enumerate(metadata.keywords[:MAX_KEYWORDS]):
+        if not 0.0 <= keyword.contribution <= 1.0:
+            _unit(f"{field}.shared_keywords[{index}].contribution", keyword.contribution, violations)
+    if len(metadata.labels) > MAX_LABELS:
+        violations.add(f"{field}.labels", f"has {len(metadata.labels):,} entries, at most {MAX_LABELS} are allowed")
+    if (size := label_bytes(metadata.labels)) > MAX_LABEL_BYTES:
+        violations.add(f"{field}.labels", f"has {size:,} bytes in all, at most {MAX_LABEL_BYTES:,} are allowed")
     if "" in metadata.labels:
-        violations.add(f"{field}.labels", "keys must not be empty")  # DynamoDB refuses such a map
-    if metadata.bytes() > MAX_METADATA_BYTES:
-        violations.add(field, f"at most {MAX_METADATA_BYTES} bytes in all")
+        violations.add(f"{field}.labels", "has an empty key, a key must not be empty")  # DynamoDB refuses such a map
+    if (size := metadata.bytes()) > MAX_METADATA_BYTES:
+        violations.add(field, f"has {size:,} bytes in all, at most {MAX_METADATA_BYTES:,} are allowed")

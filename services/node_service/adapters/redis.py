@@ -273,7 +273,7 @@ class CachedNodeStore:
             return None
         self._begun[key] = self._clock.monotonic(), invalidation
         note = _whole(held)
-        # Only the table has where the content of a larger note is, and a deletion must know it.
+        # A deletion needs to know where a larger content is stored, which an entry lacks: such a note is read.
         return None if note is None or note.content_bytes > MOVED_BYTES else note
 
     async def release(self, user_id: str, node_id: str) -> None:

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m services.node_service replay", description=__doc__)
     parser.add_argument("--user", required=True, help="user_id of the notes")
-    parser.add_argument("--rate", type=int, default=0, help="events per second at most (default 200)")
+    parser.add_argument("--rate", type=int, default=0, help="events per second at most, 1 to 2000 (default 200)")
     parser.add_argument("--after", default="", help="continue an earlier replay: its last next_page_token")
     parser.add_argument("--target", default=os.environ.get("BRAIN2_NODE_TARGET", "127.0.0.1:50051"))
     return commands.run("replay", _run(parser.parse_args(arguments)))

@@ -11,13 +11,10 @@ from functools import partial
 
 from services.node_service.model import NodeEvent, NodeEventType, Summary
 from services.node_service.usecases.notes import Notes
-from services.node_service.usecases.validation import check_replay_events
+from services.node_service.usecases.validation import DEFAULT_REPLAY_RATE, check_replay_events
 from shared.resilience.retry import Backoff, Sleep, retry
 from shared.tokens import NODE_ID, PAGE, TokenCodec, fingerprint
 
-# Events a second.
-DEFAULT_RATE = 200
-MAX_RATE = 2000
 # Notes that are read and published together: at most a few MB.
 _PAGE = 50
 # Calls to a bus that throttles or is away, with longer and longer pauses between them.
@@ -40,11 +37,11 @@ async def replay_events(
 ) -> AsyncIterator[ReplayProgress]:
     """Yield the progress after each page of notes.
 
-    rate: events a second at most; 0 = DEFAULT_RATE.
+    rate: events a second at most; 0 = DEFAULT_REPLAY_RATE.
     Raises InvalidArgument (PAGE_TOKEN_INVALID too), Unavailable: all events up to the last progress were published.
     """
     check_replay_events(user_id, rate)
-    rate = min(rate or DEFAULT_RATE, MAX_RATE)
+    rate = rate or DEFAULT_REPLAY_RATE
     bound = fingerprint("ReplayEvents", user_id)
     after = _TOKENS.decode(bound, token) or ""
     began = notes.clock.monotonic()

@@ -21,7 +21,7 @@ from services.node_service.model import (
     UPDATABLE_FIELDS,
     Draft,
 )
-from shared.errors import Violations
+from shared.errors import Violations, shown
 from shared.idempotent import IdempotentRequest
 from shared.ids import check_id, check_user_id
 
@@ -30,6 +30,9 @@ _OVERRIDES = "\u202d\u202e"
 # Letters and signs without ink: the fillers of Hangul, and the empty Braille pattern.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 USER_SETTINGS_FIELDS = ("retention",)
+# Events a second of ReplayEvents.
+DEFAULT_REPLAY_RATE = 200
+MAX_REPLAY_RATE = 2000
 
 
 def check_ids(user_id: str, node_id: str | None = None, request: IdempotentRequest | None = None) -> None:
@@ -51,12 +54,13 @@ def check_batch_create_nodes(user_id: str, drafts: Sequence[Draft], request: Ide
     violations = Violations()
     _ids(user_id, None, request, violations)
     if not 1 <= len(drafts) <= MAX_BATCH_CREATE:
-        violations.add("nodes", f"has {len(drafts)} notes, it must have 1 to {MAX_BATCH_CREATE}")
+        violations.add("nodes", f"has {len(drafts):,} notes, 1 to {MAX_BATCH_CREATE} are allowed")
     else:
         seen: set[str] = set()
         for index, draft in enumerate(drafts):
             if draft.node_id and draft.node_id in seen:
-                violations.add(f"nodes[{index}].node_id", "is the id of an earlier note of the batch")
+                why = f"is {shown(draft.node_id)} like that of an earlier note of the batch, must be another id"
+                violations.add(f"nodes[{index}].node_id", why)
             seen.add(draft.node_id)
     violations.raise_if_any()
 
@@ -80,7 +84,9 @@ def check_update_node(
     _ids(user_id, node_id, request, violations)
     _mask(mask, UPDATABLE_FIELDS, violations)
     if not names:
-        violations.add("update_mask", "names nothing to update, and node sets nothing")
+        violations.add(
+            "update_mask", f"names nothing, and node sets nothing: one of {', '.join(UPDATABLE_FIELDS)} must be"
+        )
     _fields(draft, names, violations)
     violations.raise_if_any()
 
@@ -95,7 +101,7 @@ def check_purge_node(user_id: str, node_id: str, version: int) -> None:
     violations = Violations()
     _ids(user_id, node_id, None, violations)
     if version < 1:
-        violations.add("version", "must be the version of the deleted note, 1 or more")
+        violations.add("version", f"is {version:,}, must be the version of the deleted note, 1 or more")
     violations.raise_if_any()
 
 
@@ -103,7 +109,7 @@ def check_batch_get_nodes(user_id: str, node_ids: Sequence[str]) -> None:
     violations = Violations()
     _ids(user_id, None, None, violations)
     if not 1 <= len(node_ids) <= MAX_BATCH_GET:
-        violations.add("node_ids", f"has {len(node_ids)} ids, it must have 1 to {MAX_BATCH_GET}")
+        violations.add("node_ids", f"has {len(node_ids):,} ids, 1 to {MAX_BATCH_GET:,} are allowed")
     else:
         for index, node_id in enumerate(node_ids):
             check_id(f"node_ids[{index}]", node_id, violations)
@@ -111,10 +117,12 @@ def check_batch_get_nodes(user_id: str, node_ids: Sequence[str]) -> None:
 
 
 def check_replay_events(user_id: str, rate: int) -> None:
+    """rate: events a second; 0 = DEFAULT_REPLAY_RATE."""
     violations = Violations()
     _ids(user_id, None, None, violations)
-    if rate < 0:
-        violations.add("max_rate", "must not be negative")
+    if not 0 <= rate <= MAX_REPLAY_RATE:
+        allowed = f"must be 0 (which means {DEFAULT_REPLAY_RATE}) to {MAX_REPLAY_RATE:,} events a second"
+        violations.add("max_rate", f"is {rate:,}, {allowed}")
     violations.raise_if_any()
 
 
@@ -125,7 +133,8 @@ def check_update_user_settings(user_id: str, retention_seconds: float | None, ma
     if retention_seconds is not None and not (
         0 <= retention_seconds <= MAX_RETENTION_SECONDS and retention_seconds == int(retention_seconds)
     ):
-        violations.add("settings.retention", f"must be whole seconds, 0 to {MAX_RETENTION_SECONDS} (365 days)")
+        allowed = f"must be whole seconds, 0 to {MAX_RETENTION_SECONDS:,} (365 days)"
+        violations.add("settings.retention", f"is {shown(retention_seconds)} seconds, {allowed}")
     violations.raise_if_any()
 
 
@@ -139,7 +148,7 @@ def _ids(user_id: str, node_id: str | None, request: IdempotentRequest | None, v
 
 def _mask(mask: Sequence[str], allowed: Sequence[str], violations: Violations) -> None:
     for path in sorted(set(mask) - set(allowed)):
-        violations.add("update_mask", f"{path!r} can't be updated, only {', '.join(allowed)} can")
+        violations.add("update_mask", f"names {shown(path)}, only {', '.join(allowed)} can be updated")
 
 
 def _new(draft: Draft, now_ms: int, violations: Violations) -> None:
@@ -148,7 +157,9 @@ def _new(draft: Draft, now_ms: int, violations: Violations) -> None:
     _fields(draft, UPDATABLE_FIELDS, violations)
     _not_blank(draft.title, draft.content, violations)
     if draft.create_ms is not None and not 0 <= draft.create_ms <= now_ms + MAX_FUTURE_MS:
-        violations.add("node.create_time", "must lie between 1970 and now (5 minutes of clock difference are allowed)")
+        given = "is before 1970" if draft.create_ms < 0 else f"is {draft.create_ms - now_ms:,} ms after now"
+        allowed = f"must be between 1970-01-01 and {MAX_FUTURE_MS:,} ms (5 minutes) after now"
+        violations.add("node.create_time", f"{given}, {allowed}")
 
 
 def _fields(draft: Draft, names: Collection[str], violations: Violations) -> None:
@@ -156,7 +167,7 @@ def _fields(draft: Draft, names: Collection[str], violations: Violations) -> Non
     if "title" in names:
         _line("node.title", draft.title, MAX_TITLE_BYTES, violations)
         if draft.title.strip() and not _is_visible(draft.title):
-            violations.add("node.title", "must have a visible character, or be empty")
+            violations.add("node.title", "has no visible character, must have one or be empty")
     if "content" in names:
         _size("node.content", _bytes(draft.content), MAX_CONTENT_BYTES, violations)
     if "tags" in names:
@@ -174,14 +185,14 @@ def _not_blank(title: str, content: str, violations: Violations) -> None:
 
 def _tags(field: str, tags: Sequence[str], violations: Violations) -> None:
     if len(tags) > MAX_TAGS:
-        violations.add(field, f"has {len(tags)} tags, at most {MAX_TAGS} are allowed")
+        violations.add(field, f"has {len(tags):,} tags, at most {MAX_TAGS} are allowed")
         return
     _lines(field, "tag", tags, MAX_TAG_BYTES, violations)
 
 
 def _aliases(field: str, aliases: Sequence[str], violations: Violations) -> None:
     if len(aliases) > MAX_ALIASES:
-        violations.add(field, f"has {len(aliases)} aliases, at most {MAX_ALIASES} are allowed")
+        violations.add(field, f"has {len(aliases):,} aliases, at most {MAX_ALIASES} are allowed")
         return
     _lines(field, "alias", aliases, MAX_TITLE_BYTES, violations)
 
@@ -193,36 +204,40 @@ def _lines(field: str, what: str, values: Sequence[str], most: int, violations: 
         if not _is_visible(value):
             violations.add(f"{field}[{index}]", "must not be blank")
         elif value in seen:
-            violations.add(f"{field}[{index}]", f"repeats an earlier {what}")
+            violations.add(f"{field}[{index}]", f"repeats an earlier {what}, each may stand there once")
         seen.add(value)
 
 
 def _metadata(field: str, metadata: Mapping[str, str], violations: Violations) -> None:
     if len(metadata) > MAX_METADATA_ENTRIES:
-        violations.add(field, f"has {len(metadata)} entries, at most {MAX_METADATA_ENTRIES} are allowed")
+        violations.add(field, f"has {len(metadata):,} entries, at most {MAX_METADATA_ENTRIES} are allowed")
     size = sum(_bytes(key) + _bytes(value) for key, value in metadata.items())
     if size > MAX_METADATA_BYTES:
-        violations.add(field, f"has {size} bytes in all, at most {MAX_METADATA_BYTES} are allowed")
-    if any(not key or _has_control(key) for key in metadata):
-        violations.add(field, "keys must not be empty or hold control characters")
+        violations.add(field, f"has {size:,} bytes in all, at most {MAX_METADATA_BYTES:,} are allowed")
+    for key in metadata:
+        if not key or _control(key):
+            violations.add(field, f"has the key {shown(key)}, a key must not be empty or hold control characters")
+            break
 
 
 def _line(field: str, value: str, most: int, violations: Violations) -> None:
-    if not _size(field, _bytes(value), most, violations) and _has_control(value):
-        violations.add(field, "must be one line without control characters")
+    if not _size(field, _bytes(value), most, violations) and (control := _control(value)):
+        violations.add(field, f"has U+{ord(control):04X}, must be one line without control characters")
 
 
 def _size(field: str, size: int, most: int, violations: Violations) -> bool:
     if size > most:
-        violations.add(field, f"has {size} bytes, at most {most} are allowed")
+        violations.add(field, f"has {size:,} bytes, at most {most:,} are allowed")
     return size > most
 
 
-def _has_control(value: str) -> bool:
+def _control(value: str) -> str:
+    """The first character that a line must not have; "" when there is none."""
+    if value.isprintable():
+        return ""
     # Cc: control characters, among them NUL, tab and newline; Zl, Zp: the line and paragraph separators.
-    return not value.isprintable() and any(
-        each in _OVERRIDES or unicodedata.category(each) in ("Cc", "Zl", "Zp") for each in value
-    )
+    found = (each for each in value if each in _OVERRIDES or unicodedata.category(each) in ("Cc", "Zl", "Zp"))
+    return next(found, "")
 
 
 def _is_visible(value: str) -> bool:

@@ -75,7 +75,8 @@ class DynamoRecords:
             node_id, (old, new) = change
             return Put(self.item(user_id, node_id, new), condition=_unchanged(old))
 
-        # To compress the record of a long text takes longer than a slice; without the interpreter's lock, though.
+        # Compressing the record of a long text takes longer than a slice, but runs without the interpreter's lock: a
+        # thread does it.
         long = {node_id: change for node_id, change in changes.items() if _is_long(change[1])}
         puts = [await asyncio.to_thread(put, change) for change in long.items()]
         puts += await in_slices(put, [change for change in changes.items() if change[0] not in long])
@@ -192,7 +193,7 @@ class DynamoRecords:
             table.terms_of(item["SK"])
             async for items in self._pages(user_id, ("SK", "vis", "gone", "t"))
             for item in items
-            # One without a time is of before times were kept: it may be anything.
+            # A record without a time is of an earlier release: it may have been written at any time.
             if item["vis"] and not item["gone"] and item.get("t", ms) >= ms
         ]
 

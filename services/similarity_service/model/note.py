@@ -134,35 +134,35 @@ def analyse(
     most: the text is cut after this many words.
     """
     title_pairs = analyser.pairs(title)
-    # Occurrences that are not heard, and those that are heard and do not count.
-    unheard = [title_pairs[place] for place in analyser.quiet_places(title_pairs)] * 2
-    uncounted: list[Pair] = []
+    # The occurrences in quiet parts, which are searched only, and those in values, which also choose the form.
+    quiet_pairs = [title_pairs[place] for place in analyser.quiet_places(title_pairs)] * 2
+    value_pairs: list[Pair] = []
     text_pairs: list[Pair] = []
     pieces: list[tuple[int, int]] = []
     for parts in _sentences(analysis.normalise(text)):
         pairs, quiet, values = _read(analyser, parts, most - len(text_pairs))
         text_pairs += pairs
         pieces += _pieces(pairs, quiet, values, next((text for text, kind in parts if kind == markup.LOUD), ""))
-        unheard += [pairs[place] for place in quiet]
-        uncounted += [pairs[place] for place in values]
+        quiet_pairs += [pairs[place] for place in quiet]
+        value_pairs += [pairs[place] for place in values]
         if len(text_pairs) >= most:
             break
     for value in (*properties, posixpath.splitext(posixpath.basename(path))[0]):
         found = analyser.pairs(analysis.normalise(value))[: most - len(text_pairs)]
         text_pairs += found
         pieces.append((QUIET, len(found)))
-        unheard += found
+        quiet_pairs += found
     occurrences = Counter([*title_pairs, *text_pairs])
-    heard, counts, variants = _count(analyser, occurrences, title_pairs, unheard, uncounted)
+    not_quiet, counts, variants = _count(analyser, occurrences, title_pairs, quiet_pairs, value_pairs)
     numbers = {term: number for number, term in enumerate(counts)}
     separator = NARROW if len(numbers) <= NARROW else WIDE
     places = [numbers[term] for term, _ in title_pairs]
     places.append(separator)
     places += [numbers[term] for term, _ in text_pairs]
     joined = _joined(pieces)
-    # A form that is heard is preferred.
+    # A form that also stands outside of quiet parts is preferred.
     forms = analysis.surface_forms(
-        {pair: (heard[pair] > 0, times) for pair, times in occurrences.items()} if unheard else occurrences
+        {pair: (not_quiet[pair] > 0, times) for pair, times in occurrences.items()} if quiet_pairs else occurrences
     )
     shown = tuple(["" if forms[term] == term else forms[term] for term in list(counts)[:_MOST_FORMS]])
     return Note(
@@ -242,29 +242,30 @@ def _count(
     analyser: Analyser,
     occurrences: Mapping[Pair, int],
     title: Sequence[Pair],
-    unheard: Sequence[Pair],
-    uncounted: Sequence[Pair],
+    quiet_pairs: Sequence[Pair],
+    value_pairs: Sequence[Pair],
 ) -> tuple[Mapping[Pair, int], dict[str, int], dict[str, int]]:
-    """How often each pair is heard; how often each term counts, and its variants, in the order of the first occurrence.
+    """How often each pair stands outside of quiet parts; how often each term counts, and its variants, in the order of
+    the first occurrence.
 
-    occurrences: of each pair in title and text. title: its pairs count twice. unheard: occurrences that add nothing.
-    uncounted: occurrences that add their variant only.
+    occurrences: of each pair in title and text. title: its pairs count twice. quiet_pairs: those in quiet parts, which
+    add nothing. value_pairs: those in values, which add their variant only.
     """
-    heard = Counter(occurrences)
-    heard.update(title)
-    heard.subtract(unheard)
-    counted = heard
-    if uncounted:
-        counted = heard.copy()
-        counted.subtract(uncounted)
+    not_quiet = Counter(occurrences)
+    not_quiet.update(title)
+    not_quiet.subtract(quiet_pairs)
+    counted = not_quiet
+    if value_pairs:
+        counted = not_quiet.copy()
+        counted.subtract(value_pairs)
     counts: dict[str, int] = {}
     variants: dict[str, int] = {}
     variant = analyser.variant
-    for pair, times in heard.items():
+    for pair, times in not_quiet.items():
         term = pair[0]
         counts[term] = counts.get(term, 0) + counted[pair]
         variants[term] = variants.get(term, 0) | (variant(pair) if times else 0)
-    return heard, counts, variants
+    return not_quiet, counts, variants
 
 
 def _pieces(

@@ -235,7 +235,8 @@ class Relinker:
         try:
             taken = await self._leases.take(user.lease, entry)
         finally:
-            # Also after an error: the entry may be this process's own by now, and its notes known to nobody else.
+            # Also after an error: the entry may have been taken over all the same, and then no other process has its
+            # notes.
             if taken:
                 self._add(entry.user_id, dict.fromkeys(node_ids, entry.since_ms))
         if taken:
@@ -304,7 +305,8 @@ class Relinker:
         user.relinked_all = await self._cache.query(
             user_id, lambda index: index.live <= len(notes) and notes.keys() >= set(index.ids())
         )
-        # Notes that were relinked before keep their time: otherwise a steady trickle would keep them for ever.
+        # The time of a note that was relinked before stays as it is. Renewed each time, it would never grow old while
+        # notes keep coming.
         user.relinked = {node_id: (user.relinked.get(node_id, (now, 0))[0], ms) for node_id, ms in notes.items()}
         return True
 
@@ -346,7 +348,7 @@ class Relinker:
             def is_new(other: str, score: float) -> bool:
                 known = related.automatic.get(other, math.inf)
                 pair = _pair(node_id, other)
-                # A link between notes that a person has linked says nothing new.
+                # Notes that a person has linked need no automatic link.
                 if other in related.linked or pair in explained or abs(known - score) < RENEWED:
                     return False
                 explained.add(pair)
@@ -374,7 +376,8 @@ class Relinker:
             others |= wanted
         if changed and await self._graph.link(user_id, changed, METHOD):
             raise Unavailable("the graph service could not make some links now")
-        # The index may have changed between two notes: what the later one wants is right.
+        # The index may have changed between two notes. What the rule says of the later one holds: a link that it keeps
+        # stays.
         if undue := undue - kept:
             await self._graph.unlink(user_id, sorted(undue))
         return others

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from services.similarity_service.model.analysis import LANGUAGES
 from services.similarity_service.model.user_settings import MOST_LINKS, UserSettings
-from shared.errors import Violations
+from shared.errors import Violations, shown
 from shared.ids import check_id, check_user_id
 
 MAX_TEXT_BYTES = 256 * 1024
@@ -28,15 +28,13 @@ def check_subject(user_id: str, node_id: str, text: str, title: str) -> None:
     check_user_id("user_id", user_id, violations)
     given = bool(text or title)
     if node_id and given:
-        violations.add("node_id", "give either node_id, or text and title, not both")
+        violations.add("node_id", f"is {shown(node_id)} beside text or title, only one of the two may be given")
     elif node_id:
         check_id("node_id", node_id, violations)
     elif not given:
-        violations.add("node_id", "give node_id or text")
-    if len(text.encode()) > MAX_TEXT_BYTES:
-        violations.add("text", f"must be at most {MAX_TEXT_BYTES} bytes")
-    if len(title.encode()) > MAX_TITLE_BYTES:
-        violations.add("title", f"must be at most {MAX_TITLE_BYTES} bytes")
+        violations.add("node_id", "is empty like text and title, one of the three must be given")
+    _size("text", text, MAX_TEXT_BYTES, violations)
+    _size("title", title, MAX_TITLE_BYTES, violations)
     violations.raise_if_any()
 
 
@@ -47,8 +45,7 @@ def check_rename(user_id: str, node_id: str, title: str) -> None:
     check_id("node_id", node_id, violations)
     if not title.strip():
         violations.add("title", "must not be blank")
-    if len(title.encode()) > MAX_TITLE_BYTES:
-        violations.add("title", f"must be at most {MAX_TITLE_BYTES} bytes")
+    _size("title", title, MAX_TITLE_BYTES, violations)
     violations.raise_if_any()
 
 
@@ -56,7 +53,7 @@ def check_limit(requested: int, *, default: int, maximum: int) -> int:
     """The number of results that a request wants: 0 means the default, more than the maximum is an error."""
     if not 0 <= requested <= maximum:
         violations = Violations()
-        violations.add("limit", f"must be 0 (which means {default}) to {maximum}")
+        violations.add("limit", f"is {requested:,}, must be 0 (which means {default:,}) to {maximum:,} results")
         violations.raise_if_any()
     return requested or default
 
@@ -65,7 +62,7 @@ def check_min_score(value: float) -> None:
     """The lower bound of scores must be a score."""
     if not 0 <= value <= 1:
         violations = Violations()
-        violations.add("min_score", "must be in [0, 1]")
+        violations.add("min_score", f"is {shown(value)}, must be 0 to 1")
         violations.raise_if_any()
 
 
@@ -73,10 +70,9 @@ def check_query(user_id: str, text: str, tags: Sequence[str]) -> None:
     """A search needs some text or a tag."""
     check_ids(user_id)
     violations = Violations()
-    if len(text.encode()) > MAX_QUERY_BYTES:
-        violations.add("query", f"must be at most {MAX_QUERY_BYTES} bytes")
+    _size("query", text, MAX_QUERY_BYTES, violations)
     if not text.strip() and not tags:
-        violations.add("query", "must not be empty")
+        violations.add("query", "is blank, must have text unless tags are given")
     violations.raise_if_any()
 
 
@@ -84,7 +80,7 @@ def check_keyword_terms(terms: Sequence[str]) -> None:
     """terms: of the requested keyword; it must hold a word."""
     if not terms:
         violations = Violations()
-        violations.add("keyword", "must hold a word")
+        violations.add("keyword", "has no word, must have at least one")
         violations.raise_if_any()
 
 
@@ -93,7 +89,7 @@ def check_settings_paths(paths: Collection[str]) -> None:
     violations = Violations()
     for path in paths:
         if path not in SETTINGS_PATHS:
-            violations.add("update_mask", f"unknown path {path!r}; there are {', '.join(SETTINGS_PATHS)}")
+            violations.add("update_mask", f"names {shown(path)}, only {', '.join(SETTINGS_PATHS)} can be updated")
     violations.raise_if_any()
 
 
@@ -101,9 +97,18 @@ def check_user_settings(settings: UserSettings) -> None:
     """Every value must be within its range."""
     violations = Violations()
     if settings.language not in LANGUAGES:
-        violations.add("settings.language", f"must be one of {', '.join(sorted(LANGUAGES))}")
+        violations.add(
+            "settings.language", f"is {shown(settings.language)}, must be one of {', '.join(sorted(LANGUAGES))}"
+        )
     if not 0 <= settings.link_threshold <= 1:
-        violations.add("settings.link_threshold", "must be in [0, 1]; 0 means the default")
+        violations.add("settings.link_threshold", f"is {shown(settings.link_threshold)}, must be 0 (the default) to 1")
     if not 0 <= settings.max_links <= MOST_LINKS:
-        violations.add("settings.max_links", f"must be 0 (the default) to {MOST_LINKS}")
+        violations.add(
+            "settings.max_links", f"is {settings.max_links:,}, must be 0 (the default) to {MOST_LINKS} links"
+        )
     violations.raise_if_any()
+
+
+def _size(field: str, text: str, most: int, violations: Violations) -> None:
+    if (size := len(text.encode())) > most:
+        violations.add(field, f"has {size:,} bytes, at most {most:,} are allowed")

@@ -50,7 +50,7 @@ class WaitForIndex:
                     retry_after=1.0,
                     metadata={"node_ids": ",".join(behind)},
                 )
-            with foreground.stand_back():  # or the indexing that it waits for would wait for it
+            with foreground.stand_back():  # otherwise the indexing would wait until this call ends
                 await self.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
         return wanted

@@ -8,6 +8,9 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from deploy.docs import services
 from protos.graph.v1 import graph_pb2
@@ -222,6 +225,74 @@ def test_a_batch_whose_items_have_results_is_not_refused_for_one_of_them() -> No
 def test_every_wrong_field_is_named() -> None:
     request = node_pb2.GetNodeRequest(user_id="#", node_id="", view=99)  # type: ignore[arg-type]
     assert [path for path, _ in validator(request.DESCRIPTOR)(request)] == ["user_id", "node_id", "view"]
+
+
+ID = "must be 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit"
+VIEWS = "0 (NODE_VIEW_UNSPECIFIED), 1 (NODE_VIEW_TITLE), 2 (NODE_VIEW_SUMMARY), 3 (NODE_VIEW_FULL)"
+
+
+@pytest.mark.parametrize(
+    ("request_", "path", "why"),
+    [
+        (node_pb2.GetNodeRequest(user_id="u", node_id="a b"), "node_id", f"is 'a b', {ID}"),
+        (
+            node_pb2.GetNodeRequest(user_id="u", node_id="x" * 65),
+            "node_id",
+            f"is '{'x' * 40}'… (65 characters), {ID}",
+        ),
+        (node_pb2.GetNodeRequest(user_id="u"), "node_id", f"is '', {ID}"),
+        (
+            node_pb2.GetNodeRequest(user_id="u", node_id="n", view=99),  # type: ignore[arg-type]
+            "view",
+            f"is 99, must be a value of NodeView: {VIEWS}",
+        ),
+        (
+            node_pb2.BatchGetNodesRequest(user_id="u", node_ids=["n"] * 1001),
+            "node_ids",
+            "has 1,001 items, 1 to 1,000 are allowed",
+        ),
+        (
+            node_pb2.ListNodesRequest(user_id="u", start_time=Timestamp(seconds=253_402_300_800)),
+            "start_time",
+            "has 253,402,300,800 seconds and 0 nanos, "
+            "must be -62,135,596,800 to 253,402,300,799 seconds since 1970-01-01",
+        ),
+        (
+            node_pb2.ListNodesRequest(user_id="u", start_time=Timestamp(nanos=-1)),
+            "start_time",
+            "has 0 seconds and -1 nanos, nanos must be 0 to 999,999,999",
+        ),
+        (
+            node_pb2.UpdateUserSettingsRequest(
+                user_id="u",
+                settings=node_pb2.UserSettings(retention=Duration(seconds=1, nanos=5)),
+                update_mask=FieldMask(paths=["retention"]),
+            ),
+            "settings.retention",
+            "has 1 seconds and 5 nanos, must be whole seconds",
+        ),
+        (
+            graph_pb2.GetNeighborsRequest(user_id="u", node_id="n", min_weight=1.5),
+            "min_weight",
+            "is 1.5, must be 0 to 1",
+        ),
+        (node_pb2.NewNode(title="a\nb"), "title", "has U+000A, must be one line without control characters"),
+        (node_pb2.NewNode(title="x" * 513), "title", "has 513 bytes, at most 512 are allowed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_error_says_what_was_given_and_what_is_allowed(request_: Any, path: str, why: str) -> None:
+    assert validator(request_.DESCRIPTOR)(request_) == [(path, why)]
+
+
+def test_a_time_before_1970_may_have_a_part_of_a_second() -> None:
+    """The nanos of a Timestamp count forward, also before 1970; those of a Duration have its sign."""
+    early = node_pb2.ListNodesRequest(user_id="u", start_time=Timestamp(seconds=-1, nanos=5))
+    assert validator(early.DESCRIPTOR)(early) == []
+    torn = node_pb2.UserSettings(retention=Duration(seconds=1, nanos=-5))
+    assert validator(torn.DESCRIPTOR)(torn) == [
+        ("retention", "has 1 seconds and -5 nanos, both must have the same sign")
+    ]
 
 
 def test_limits_are_described_in_words() -> None:

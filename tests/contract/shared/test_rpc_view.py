@@ -78,7 +78,7 @@ def test_an_answer() -> None:
 def test_a_refusal_names_the_field() -> None:
     _, trailers, code, details = invoke(Echo(text="not an id"))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
-    assert details.startswith("invalid request: text: must be 1 to 64")
+    assert details.startswith("invalid request: text: is 'not an id', must be 1 to 64")
     status = Status.FromString(dict(trailers)["grpc-status-details-bin"])
     assert [each.type_url.rpartition(".")[2] for each in status.details] == ["ErrorInfo", "BadRequest"]
 

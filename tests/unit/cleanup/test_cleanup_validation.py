@@ -3,7 +3,10 @@
 from collections.abc import Callable
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from protos.cleanup.v1 import cleanup_pb2
+from services.cleanup_service import convert
 from services.cleanup_service.model.saga import State
 from services.cleanup_service.usecases import validation
 from shared.errors import InvalidArgument
@@ -39,3 +42,38 @@ def test_the_deletions_of_all_users_need_a_state() -> None:
     with pytest.raises(InvalidArgument) as refused:
         validation.check_list_deletions("", None)
     assert refused.value.reason == "STATE_REQUIRED"
+    why = "is not set, must be one of PENDING, RUNNING, FAILED, DONE, CANCELLED when user_id is empty"
+    assert [(each.field, each.description) for each in refused.value.violations] == [("state", why)]
+
+
+@pytest.mark.parametrize(
+    ("check", "field", "why"),
+    [
+        (
+            lambda: validation.check_erase_user("u", "v"),
+            "confirm_user_id",
+            "is 'v', must repeat user_id: this can't be undone",
+        ),
+        (
+            lambda: validation.check_reconcile_user("u", 100_001),
+            "max_rate",
+            "is 100,001, must be 0 to 100,000 items a second",
+        ),
+        (
+            lambda: convert.state(9),
+            "state",
+            "is 9, must be a value of DeletionState: 0 (DELETION_STATE_UNSPECIFIED), 1 (DELETION_STATE_PENDING), "
+            "2 (DELETION_STATE_RUNNING), 3 (DELETION_STATE_FAILED), 4 (DELETION_STATE_DONE), "
+            "5 (DELETION_STATE_CANCELLED)",
+        ),
+        (
+            lambda: convert.times(cleanup_pb2.ListDeletionsRequest(end_time=Timestamp(nanos=-1))),
+            "end_time",
+            "has -1 nanos, must have 0 to 999,999,999",
+        ),
+    ],
+)
+def test_an_error_says_what_was_given_and_what_is_allowed(check: Callable[[], object], field: str, why: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        check()
+    assert [(each.field, each.description) for each in refused.value.violations] == [(field, why)]

@@ -1,5 +1,7 @@
 """Messages to the model and back."""
 
+from collections.abc import Callable
+
 import pytest
 from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
@@ -68,8 +70,37 @@ def test_finer_times_are_rounded_to_the_safe_side(nanos: int, floor: int, ceilin
 
 @pytest.mark.parametrize(("seconds", "nanos"), [(2**60, 0), (-(2**60), 0), (0, -1), (0, 10**9)])
 def test_what_is_no_time(seconds: int, nanos: int) -> None:
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidArgument) as caught:
         convert.time(Timestamp(seconds=seconds, nanos=nanos), "t")
+    why = (
+        f"has {seconds:,} seconds and {nanos:,} nanos, must have -62,135,596,800 to 253,402,300,799 seconds since "
+        "1970-01-01 and 0 to 999,999,999 nanos"
+    )
+    assert [(each.field, each.description) for each in caught.value.violations] == [("t", why)]
+
+
+@pytest.mark.parametrize(
+    ("read", "field", "why"),
+    [
+        (
+            convert.cascade,
+            "cascade",
+            "is 7, must be a value of Cascade: 0 (CASCADE_UNSPECIFIED), 1 (CASCADE_EDGES), 2 (CASCADE_ORPHANS)",
+        ),
+        (
+            convert.view,
+            "view",
+            "is 7, must be a value of NodeView: 0 (NODE_VIEW_UNSPECIFIED), 1 (NODE_VIEW_TITLE), "
+            "2 (NODE_VIEW_SUMMARY), 3 (NODE_VIEW_FULL)",
+        ),
+    ],
+)
+def test_an_unknown_number_is_refused_with_the_values_that_there_are(
+    read: Callable[[int], object], field: str, why: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        read(7)
+    assert [(each.field, each.description) for each in caught.value.violations] == [(field, why)]
 
 
 def test_tokens_say_what_a_reader_must_see() -> None:

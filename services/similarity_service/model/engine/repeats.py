@@ -115,7 +115,7 @@ class Repeats:
         counts, often = self._counts, self._often
         for code in {*hashes.tolist()} - {0, QUIET}:
             count = counts.get(code)
-            # At _FEWEST the table stands still, and _often has the count.
+            # The table counts up to _FEWEST only; from there on _often has the number.
             before = often[code] if count == _FEWEST else count
             after = before + step
             least = self._least[code & KINDS]

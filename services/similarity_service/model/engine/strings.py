@@ -120,7 +120,7 @@ class HashTable:
     def _empty(self, size: int) -> None:
         self._keys: NDArray[Any] = np.zeros(size, self._code_type)
         self._numbers: NDArray[Any] = np.full(size, self._none, self._number_type)
-        # The same as Python's integers, a third of the time to read one.
+        # The same numbers as Python's integers, which are read in a third of the time.
         self._key, self._number = self._keys.data, self._numbers.data
 
     def _place(self, codes: NDArray[Any], numbers: NDArray[Any]) -> None:
@@ -129,7 +129,7 @@ class HashTable:
         step = 0
         while len(codes):
             free = np.flatnonzero(self._keys[slots] == 0)
-            # Of those that want the same free slot, the one written last has it; the others go on.
+            # Of the strings with one free slot, the one that is written last gets it; the others try the next slot.
             self._keys[slots[free]] = codes[free]
             other = self._keys[slots] != codes
             have, left = np.flatnonzero(~other), np.flatnonzero(other)

@@ -46,8 +46,8 @@ class Titles:
         # By name (a term's or a phrase's number): a live note of that name, -1 if none; further ones in _more.
         self._first = Growing(np.int32, fill=-1)
         self._more: dict[int, list[int]] = {}
-        # How long the names are that a pair of terms begins (bit n: n terms, the last bit: more), by a hash of the two:
-        # a quick no for nearly every place.
+        # How long the names are that a pair of terms begins (bit n: n terms, the last bit: more), by a hash of the two.
+        # It excludes nearly every place of a text at once.
         self._pairs = np.zeros(1 << 12, np.uint8)
         # The lengths of the names of more than LONGEST_TITLE terms, ascending.
         self._long: list[int] = []

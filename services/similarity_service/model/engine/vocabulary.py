@@ -146,7 +146,7 @@ class Vocabulary:
 
     def _read(self, forms: Sequence[tuple[int, int, str]]) -> None:
         """Note how words read: (number of the term, variant, form). Of each the first form is kept."""
-        # The same as Python's integers, a third of the time to read one.
+        # The same numbers as Python's integers, which are read in a third of the time.
         formed = self._formed.data.data
         new: dict[int, str] = {}
         for number, variant, form in forms:

@@ -74,7 +74,7 @@ async def test_a_bus_that_throttles_is_asked_again_and_one_that_is_away_ends_it(
         await replay(world)
 
 
-@pytest.mark.parametrize(("rate", "token"), [(-1, ""), (0, "garbled")])
+@pytest.mark.parametrize(("rate", "token"), [(-1, ""), (2001, ""), (0, "garbled")])
 async def test_what_cant_be_replayed(world: World, rate: int, token: str) -> None:
     with pytest.raises(InvalidArgument):
         await replay(world, rate, token)

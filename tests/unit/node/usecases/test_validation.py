@@ -1,9 +1,19 @@
 """The limits of a note: each at its edge and one beyond, all violations together, and text that isn't ASCII."""
 
+from collections.abc import Callable
+
 import pytest
 
 from services.node_service.model import Draft
-from services.node_service.usecases.validation import check_batched_node, check_update_node
+from services.node_service.usecases.validation import (
+    check_batch_create_nodes,
+    check_batch_get_nodes,
+    check_batched_node,
+    check_purge_node,
+    check_replay_events,
+    check_update_node,
+    check_update_user_settings,
+)
 from shared.errors import InvalidArgument
 
 NOW = 1_700_000_000_000
@@ -99,3 +109,74 @@ def test_an_update_is_checked_only_where_it_changes_something() -> None:
     check_update_node("u", "n", Draft(title="x" * 600, content="fine"), ["content"], ["content"], None)
     with pytest.raises(InvalidArgument):
         check_update_node("u", "n", Draft(title="x" * 600), ["title"], ["title"], None)
+
+
+@pytest.mark.parametrize(
+    ("check", "field", "why"),
+    [
+        (
+            lambda: check_batch_create_nodes("u", [], None),
+            "nodes",
+            "has 0 notes, 1 to 100 are allowed",
+        ),
+        (
+            lambda: check_batch_create_nodes("u", [Draft(node_id="a"), Draft(node_id="a")], None),
+            "nodes[1].node_id",
+            "is 'a' like that of an earlier note of the batch, must be another id",
+        ),
+        (
+            lambda: check_batch_get_nodes("u", ["n"] * 1001),
+            "node_ids",
+            "has 1,001 ids, 1 to 1,000 are allowed",
+        ),
+        (
+            lambda: check_update_node("u", "n", Draft(), [], [], None),
+            "update_mask",
+            "names nothing, and node sets nothing: one of title, content, tags, metadata, aliases must be",
+        ),
+        (
+            lambda: check_update_node("u", "n", Draft(title="t"), ["title"], ["title", "etag"], None),
+            "update_mask",
+            "names 'etag', only title, content, tags, metadata, aliases can be updated",
+        ),
+        (
+            lambda: check_purge_node("u", "n", 0),
+            "version",
+            "is 0, must be the version of the deleted note, 1 or more",
+        ),
+        (
+            lambda: check_replay_events("u", 2001),
+            "max_rate",
+            "is 2,001, must be 0 (which means 200) to 2,000 events a second",
+        ),
+        (
+            lambda: check_update_user_settings("u", 1.5, ["retention"]),
+            "settings.retention",
+            "is 1.5 seconds, must be whole seconds, 0 to 31,536,000 (365 days)",
+        ),
+        (
+            lambda: check_batched_node(Draft(title="t", create_ms=NOW + 300_001), NOW),
+            "node.create_time",
+            "is 300,001 ms after now, must be between 1970-01-01 and 300,000 ms (5 minutes) after now",
+        ),
+        (
+            lambda: check_batched_node(Draft(title="t", metadata={"a\nb": ""}), NOW),
+            "node.metadata",
+            "has the key 'a\\nb', a key must not be empty or hold control characters",
+        ),
+        (
+            lambda: check_batched_node(Draft(title="a\nb"), NOW),
+            "node.title",
+            "has U+000A, must be one line without control characters",
+        ),
+        (
+            lambda: check_batched_node(Draft(title="t", tags=("x" * 1025,)), NOW),
+            "node.tags[0]",
+            "has 1,025 bytes, at most 64 are allowed",
+        ),
+    ],
+)
+def test_an_error_says_what_was_given_and_what_is_allowed(check: Callable[[], None], field: str, why: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        check()
+    assert [(each.field, each.description) for each in caught.value.violations] == [(field, why)]
