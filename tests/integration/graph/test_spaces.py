@@ -16,6 +16,7 @@ from protos.graph.v1 import graph_pb2
 from services.graph_service.adapters.instance import instance_name
 from services.graph_service.model.edge import NewEdge, edge_key
 from services.graph_service.model.neighbors import NeighborQuery, NeighborsRequest
+from services.graph_service.ports import VisibilityRecord
 from shared.errors import OutOfRange
 from shared.redis import Redis
 from tests.support import valkey
@@ -135,7 +136,7 @@ async def test_an_announcement_of_a_process_that_is_behind(world: World, user: s
     ahead, behind = await divided(world)
     assert await neighbors(ahead, user) == ["b"]
     announce = behind.components.servicer.announce_node_visibility
-    assert await announce.announce(user, "b", 2, visible=False, incarnation=BORN, announcement_id="one")
+    assert await announce.announce(user, VisibilityRecord("b", 2, hidden=True, incarnation=BORN), "one")
     assert await neighbors(ahead, user) == []
     await announce.withdraw(user, "b", "one")
     assert await neighbors(ahead, user) == ["b"]
