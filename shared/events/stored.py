@@ -5,6 +5,7 @@ event_zip the JSON, compressed by zlib
 at        when the event happened, in milliseconds since 1970
 """
 
+import logging
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from shared.dynamo.model import Item
 from shared.dynamo.size import UNIT_BYTES
 from shared.errors import InvalidArgument
 from shared.events.envelope import Event
+
+log = logging.getLogger(__name__)
 
 # What a reader of the event asks for.
 EVENT_ATTRIBUTES = ("event", "event_zip")
@@ -37,3 +40,12 @@ def stored_event(item: Mapping[str, Any]) -> Event:
         return Event.from_json(item["event"])
     except (KeyError, zlib.error) as error:
         raise InvalidArgument("an outbox item holds no event", reason="EVENT_UNREADABLE") from error
+
+
+def readable_event(item: Mapping[str, Any]) -> Event | None:
+    """The event of an outbox item; None, and a log record for an operator, when the item holds none."""
+    try:
+        return stored_event(item)
+    except InvalidArgument:
+        log.exception("an outbox item holds no event and is left for an operator", extra={"id": item["SK"]})
+        return None

@@ -9,15 +9,15 @@ import asyncio
 import logging
 import random as _random
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Sequence, Set
 from typing import Any, NoReturn
 
 from protos.table import outbox_lease_key
 from shared.dynamo import Condition, ConditionFailed, Item, Table
-from shared.errors import Brain2Error, InvalidArgument, Unavailable
+from shared.errors import Brain2Error, Unavailable
 from shared.events.bus import Bus, Refused, calls
 from shared.events.envelope import Event
-from shared.events.stored import stored_event
+from shared.events.stored import readable_event
 from shared.ids import Clock
 from shared.resilience.pace import IdlePace
 from shared.resilience.retry import Rng, Sleep
@@ -145,7 +145,8 @@ class Sweeper:
         start: Item | None = None
         while True:
             page = await self._table.query(partition, limit=_PAGE, start=start, consistent=True)
-            for batch in calls(self._events(item for item in page.items if self._is_overdue(item))):
+            overdue = [readable_event(item) for item in page.items if self._is_overdue(item)]
+            for batch in calls([event for event in overdue if event is not None]):
                 taken, refused = await self._publish(partition, batch)
                 done += len(taken)
                 waiting += refused
@@ -165,15 +166,6 @@ class Sweeper:
 
     def _is_overdue(self, item: Item) -> bool:
         return item["SK"] not in self._skip and self._clock.now_ms() - item["at"] >= self._grace * 1000
-
-    def _events(self, items: Iterable[Item]) -> list[Event]:
-        events = []
-        for item in items:
-            try:
-                events.append(stored_event(item))
-            except InvalidArgument:
-                log.exception("an outbox item holds no event and is left for an operator", extra={"id": item["SK"]})
-        return events
 
     async def _publish(self, partition: str, batch: Sequence[Event]) -> tuple[list[Event], list[Refused]]:
         """Publish the events of one call: those that the bus took, and those that it may take in the next sweep."""

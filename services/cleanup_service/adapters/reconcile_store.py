@@ -11,9 +11,9 @@ from protos import table
 from services.cleanup_service.model.findings import EdgeSide, IndexEntry, StoredNote
 from shared.dynamo import ABSENT, Check, Condition, Item, Key, Put, Table, TransactionCancelled
 from shared.errors import Unavailable
-from shared.events.bus import Bus, calls
+from shared.events.bus import Bus, Refused, calls
 from shared.events.envelope import Event
-from shared.events.stored import stored_event
+from shared.events.stored import readable_event
 
 _PAGE = 500
 _NOTE = ("SK", "version", "delete_time")
@@ -105,19 +105,21 @@ class DynamoReconcileStore:
             if event.id in wanted:
                 keys[event.id] = key
                 events.append(event)
+        waiting: list[Refused] = []
         for batch in calls(events):
             taken, refused = await self._bus.publish(batch)
             await self._table.batch_write(deletes=[keys[event.id] for event in taken])
-            if refused:
-                raise Unavailable(f"the bus refused events: {refused[0].code}", reason="BUS_UNAVAILABLE")
+            waiting += refused
+        if waiting:
+            raise Unavailable(f"the bus refused events: {waiting[0].code}", reason="BUS_UNAVAILABLE")
 
     async def _outbox_events(self, user_id: str) -> list[tuple[Key, Event]]:
         found = []
         for service in table.SERVICES:
             for shard in range(self._outbox_shards):
                 async for item in self._table.query_all(table.outbox_partition(service, shard), consistent=True):
-                    event = stored_event(item)
-                    if event.user_id == user_id:
+                    event = readable_event(item)
+                    if event is not None and event.user_id == user_id:
                         found.append(((item["PK"], item["SK"]), event))
         return found
 

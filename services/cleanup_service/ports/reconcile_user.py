@@ -46,7 +46,10 @@ class ReconcileStore(Protocol):
         """(id, type) of the user's events that are in an outbox and older than before_ms."""
 
     async def publish(self, user_id: str, event_ids: Sequence[str]) -> None:
-        """Publishes these events and removes them from the outbox, as the sweeper of their service would."""
+        """Publishes these events and removes them from the outbox, as the sweeper of their service would.
+
+        Unavailable when the bus did not take some of them, after it was asked to take all.
+        """
 
 
 class PeerRepairs(Protocol):

@@ -30,6 +30,16 @@ def test_a_measured_section_is_that_of_its_numbers(name: str) -> None:
     assert sections.refreshed(section) == section, "run make docs"
 
 
+def test_the_quality_of_the_links_is_what_was_measured() -> None:
+    found = numbers("similarity-quality")
+    links = found["links"]
+    row = (
+        f"| FOLDOC | {found['text']['ndcg10']:.4f} / {found['text_hard']['ndcg10']:.4f} "
+        f"| {links['precision']:.2f} / {links['recall']:.2f} | {found['titles']['recall1']:.4f} |"
+    )
+    assert row.replace(" 0.", " .") in PAGE.read_text(encoding="utf-8")
+
+
 def test_a_section_follows_from_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sections.TABLES, "perf", lambda found: f"of {found['date']}")
     date = numbers("perf")["date"]
