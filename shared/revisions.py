@@ -71,5 +71,5 @@ def decode(token: str) -> Mapping[str, Revision]:
         for node_id, revision in (_TOKENS.decode(_BOUND, each) or {}).items():
             revisions[node_id] = max(revision, revisions.get(node_id, revision))
     if len(revisions) > MOST_JOINED_NOTES:
-        raise CONSISTENCY.refused(f"names more than {MOST_JOINED_NOTES} notes")
+        raise CONSISTENCY.refused(f"names {len(revisions)} notes, at most {MOST_JOINED_NOTES} are allowed")
     return revisions

@@ -31,6 +31,7 @@ MAX_TOKEN_LENGTH = 4096
 """Characters; a longer token is refused before it is decoded."""
 _VERSION = 1
 _SIGNATURE_BYTES = 16
+_UNREADABLE = "is not readable, must be empty or what an earlier answer gave"
 
 
 class Field(Protocol):
@@ -179,18 +180,18 @@ class TokenCodec(Generic[T]):
             return None
         found = self._read(token)
         if found is None:
-            raise self._kind.refused("is not one of ours")
+            raise self._kind.refused(_UNREADABLE)
         bound_to, state = found
         if bound_to != fingerprint:
             raise self._kind.refused(
                 "belongs to another request: send it with the same parameters, or start again without it"
             )
         if not self._accepts(state):
-            raise self._kind.refused("is not one of ours")
+            raise self._kind.refused(_UNREADABLE)
         try:
             return self._make(*(state[name] for name in self._fields))
         except ValueError:
-            raise self._kind.refused("is not one of ours") from None
+            raise self._kind.refused(_UNREADABLE) from None
 
     def _read(self, token: str) -> tuple[str, dict[str, Any]] | None:
         """The fingerprint and the state of a token that is signed as it must be and spelled as encode() spells it."""

@@ -31,5 +31,9 @@ def test_joined_tokens_name_a_hundred_notes_at_most() -> None:
     assert len(revisions.decode(",".join(tokens[:5]))) == 100
     with pytest.raises(InvalidArgument) as refused:
         revisions.decode(",".join(tokens))
-    assert refused.value.violations[0].field == "consistency_token"
+    violation = refused.value.violations[0]
+    assert (violation.field, violation.description) == (
+        "consistency_token",
+        "names 120 notes, at most 100 are allowed",
+    )
     assert len(revisions.decode(",".join([tokens[0]] * 10))) == 20, "the same notes count once"
