@@ -6,10 +6,12 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
-from deploy.local import traces
+from deploy.local import traces, web
 from deploy.local.console import Console, LaunchError
 from deploy.local.observe import prometheus
 from deploy.local.stack import DEFAULT_PORT_BASE, SERVICES, Options, Stack, running
@@ -41,30 +43,68 @@ def _exit_status(result: object) -> int:
     return result if isinstance(result, int) else 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence; the list of all options would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"brain2: {message.removeprefix('argument ')}\n")
+
+
+def _within(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], int | float]:
+    """Reads an option: a number of this kind from least to most, both included."""
+    what = "a whole number" if kind is int else "a number"
+
+    def read(text: str) -> int | float:
+        with contextlib.suppress(ValueError):
+            if least <= kind(text) <= most:
+                return kind(text)
+        raise argparse.ArgumentTypeError(f"must be {what} from {least} to {most}, not {text!r}")
+
+    return read
+
+
+_PROCESSES = _within(int, 1, 64)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deploy.local", description="Brain2 on one machine")
+    parser = _Parser(prog="python -m deploy.local", description="Brain2 on one machine")
     commands = parser.add_subparsers(dest="command", required=True)
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument("--data", type=Path, default=Options.data, help="where everything is kept (default: .brain2)")
     up = commands.add_parser("up", parents=[data], help="start the stores and the four services; Ctrl-C stops them")
     ports = up.add_mutually_exclusive_group()
-    ports.add_argument("--port-base", type=int, default=DEFAULT_PORT_BASE, help="node's port; the others follow it")
+    ports.add_argument(
+        "--port-base",
+        type=_within(int, 1024, 65_535 - web.PORT_OFFSET),
+        metavar="N",
+        default=DEFAULT_PORT_BASE,
+        help="node's port; the others follow it, and the console's is 29 above it (default: %(default)s)",
+    )
     ports.add_argument("--free-ports", action="store_true", help="any free ports")
     up.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
-    up.add_argument("--trace-ratio", type=float, default=1.0, help="share of traces kept, 0 to 1 (default: all)")
-    up.add_argument("--save-seconds", type=float, default=3.0, help="how often the embedded store is saved")
+    up.add_argument(
+        "--trace-ratio",
+        type=_within(float, 0, 1),
+        metavar="SHARE",
+        default=Options.trace_ratio,
+        help="share of traces kept, 0 to 1 (default: all)",
+    )
+    up.add_argument(
+        "--save-seconds",
+        type=_within(float, 0.1, 3600),
+        metavar="SECONDS",
+        default=Options.save_seconds,
+        help="how often ministack saves while something changes, 0.1 to 3600 (default: %(default)g)",
+    )
     up.add_argument(
         "--processes",
-        type=int,
-        choices=range(1, 65),
+        type=_PROCESSES,
         metavar="N",
-        default=os.environ.get("BRAIN2_WORKERS", "1"),
-        help="processes of each service, which share its port; Linux only (default: BRAIN2_WORKERS, or 1)",
+        help="processes of each service, which share its port, 1 to 64; Linux only (default: BRAIN2_WORKERS, or 1)",
     )
     up.add_argument(
         "--niceness",
-        type=int,
-        choices=range(20),
+        type=_within(int, 0, 19),
         metavar="N",
         default=Options.niceness,
         help="of what works in the background, 0 to 19; 0: beside programs that keep cores busy (default: %(default)s)",
@@ -87,9 +127,19 @@ def _options(arguments: argparse.Namespace) -> Options:
         trace_ratio=arguments.trace_ratio,
         save_seconds=arguments.save_seconds,
         web=not arguments.no_console,
-        workers=arguments.processes,
+        workers=_workers(arguments.processes),
         niceness=arguments.niceness,
     )
+
+
+def _workers(option: int | None) -> int:
+    try:
+        workers = option or int(_PROCESSES(os.environ.get("BRAIN2_WORKERS") or "1"))
+    except argparse.ArgumentTypeError as error:
+        raise LaunchError(f"BRAIN2_WORKERS: {error}") from None
+    if workers > 1 and sys.platform != "linux":
+        raise LaunchError("--processes: must be 1 on this system, because several that share a port need Linux")
+    return workers
 
 
 async def _up(options: Options, console: Console, *, observe: bool) -> int:

@@ -97,7 +97,10 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
 
     LaunchError says in one line what kept it from starting; whatever had been started is stopped by then.
     """
-    options.data.mkdir(parents=True, exist_ok=True)
+    try:
+        options.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LaunchError(f"{options.data} can't be used as the folder of the data: {error.strerror}") from error
     async with contextlib.AsyncExitStack() as undo:
         undo.enter_context(_only_one(options.data))
         ports = _service_ports(options)
