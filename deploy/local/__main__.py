@@ -69,7 +69,7 @@ _PROCESSES = _within(int, 1, 64)
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m deploy.local", description="Brain2 on one machine")
     commands = parser.add_subparsers(dest="command", required=True)
-    data = argparse.ArgumentParser(add_help=False)
+    data = _Parser(add_help=False)
     data.add_argument("--data", type=Path, default=Options.data, help="where everything is kept (default: .brain2)")
     up = commands.add_parser("up", parents=[data], help="start the stores and the four services; Ctrl-C stops them")
     ports = up.add_mutually_exclusive_group()
@@ -143,36 +143,37 @@ def _workers(option: int | None) -> int:
 
 
 async def _up(options: Options, console: Console, *, observe: bool) -> int:
-    """Run until a signal (status 0) or until a child dies (status 1)."""
+    """Run until a signal (status 0) or until a child dies: LaunchError, whatever signals come while the others stop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     asked = asyncio.create_task(stop.wait())
-    life = asyncio.create_task(_live(options, console, asked, observe=observe))
-    await asyncio.wait({asked, life}, return_when=asyncio.FIRST_COMPLETED)
-    if not life.done():
+    obituary: asyncio.Future[str] = loop.create_future()
+    life = asyncio.create_task(_live(options, console, obituary, observe=observe))
+    await asyncio.wait({asked, obituary, life}, return_when=asyncio.FIRST_COMPLETED)
+    if not obituary.done() and not life.done():
         console.say()
         console.step("stopping: the services first, then the stores")
         life.cancel()
-        await asyncio.wait({life})
+    await asyncio.wait({life})
     asked.cancel()
     if not life.cancelled():
-        # Raises what ended it, if a child did.
+        # Raises what kept it from starting.
         life.result()
+    if obituary.done():
+        raise LaunchError(obituary.result())
     console.step("stopped; the notes are kept")
     return 0
 
 
-async def _live(options: Options, console: Console, asked: "asyncio.Task[bool]", *, observe: bool) -> None:
+async def _live(options: Options, console: Console, obituary: "asyncio.Future[str]", *, observe: bool) -> None:
     async with running(options, console) as stack, contextlib.AsyncExitStack() as beside:
         url = ""
         if observe:
             url = await beside.enter_async_context(prometheus(stack.metrics, options.data, console))
         _introduce(stack, console, url)
-        obituary = await stack.died()
-        if not asked.done():
-            raise LaunchError(obituary)
+        obituary.set_result(await stack.died())
 
 
 def _introduce(stack: Stack, console: Console, metrics_url: str) -> None:

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -123,6 +123,15 @@ async def start(
         # Half-started when the start was called off: nobody else would know of it.
         await Child(name, await spawned, on_line).stop(0)
         raise
+
+
+async def to_the_end(work: Coroutine[object, object, object]) -> None:
+    """Awaits work that stops something. A cancellation meanwhile changes nothing: what ended the rest is still raised."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    task.result()
 
 
 async def is_ready(child: Child, url: str, seconds: float) -> bool:

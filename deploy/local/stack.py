@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -101,7 +102,7 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
         options.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LaunchError(f"{options.data} can't be used as the folder of the data: {error.strerror}") from error
-    async with contextlib.AsyncExitStack() as undo:
+    async with _Undo() as undo:
         undo.enter_context(_only_one(options.data))
         ports = _service_ports(options)
         console.step(f"starting stores, data in {shown(options.data)}")
@@ -165,6 +166,14 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
         described.write_text(json.dumps(_description(stack), indent=2) + "\n")
         undo.callback(described.unlink, missing_ok=True)
         yield stack
+
+
+class _Undo(contextlib.AsyncExitStack):
+    """An exit stack that a second Ctrl-C does not cut short: what it stops would be left without anybody to watch it."""
+
+    async def __aexit__(self, *details: Any) -> bool:
+        await processes.to_the_end(super().__aexit__(*details))
+        return False
 
 
 # Stays in the folder until the events that ministack lost have been published again.

@@ -90,7 +90,11 @@ class Stores:
 
     async def stop(self) -> None:
         """Stops the stores, and waits while ministack writes all that it holds."""
-        await asyncio.gather(*(child.stop(60.0) for child in self.children))
+        await _stop(self.children, 60.0)
+
+
+async def _stop(children: list[processes.Child], grace: float) -> None:
+    await asyncio.gather(*(child.stop(grace) for child in children))
 
 
 async def start(
@@ -138,7 +142,7 @@ async def start(
             redis = f"redis://127.0.0.1:{ports['valkey']}/0"
         await asyncio.gather(*(_wait_until_ready(child, ports[child.name]) for child in children))
     except BaseException:
-        await asyncio.gather(*(child.stop(5.0) for child in children))
+        await processes.to_the_end(_stop(children, 5.0))
         raise
     endpoints = Endpoints(
         dynamodb=given["DYNAMODB_ENDPOINT"] or embedded,

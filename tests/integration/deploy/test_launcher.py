@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import processes, stores
+from deploy.local.__main__ import _up
 from deploy.local.console import Console, LaunchError
 from deploy.local.stack import SERVICES, Options, Stack, describe, running
 from deploy.local.timeslices import slice_of
@@ -35,6 +37,13 @@ def gone(pid: int) -> bool:
     # Dead, but not yet collected by whoever inherited it.
     status = Path(f"/proc/{pid}/stat")
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def standins() -> dict[str, int]:
+    """The stand-ins that this process has started, by context."""
+    table = subprocess.run(["ps", "-axo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in table.splitlines()]
+    return {row[-1]: int(row[0]) for row in rows if int(row[1]) == os.getpid() and "tests.support.standin" in row}
 
 
 STORES = ("dynoxide", "ministack", "valkey") if stores.DYNOXIDE.exists() else ("ministack", "valkey")
@@ -79,6 +88,50 @@ async def test_a_child_that_dies_later_is_named(tmp_path: Path) -> None:
     async with running(options(tmp_path), Console(io.StringIO())) as stack:
         os.kill(stack.children["similarity"].pid, signal.SIGKILL)
         assert (await stack.died()).startswith("similarity was killed by SIGKILL")
+
+
+async def test_ctrl_c_while_it_stops_because_a_child_died_hides_neither_the_death_nor_a_child(tmp_path: Path) -> None:
+    log = io.StringIO()
+    up = asyncio.create_task(_up(options(tmp_path), Console(log), observe=False))
+    await until(lambda: "Ctrl-C stops everything" in log.getvalue() or up.done(), seconds=90.0, what="the stack")
+    pids = standins()
+    assert pids.keys() == set(SERVICES)
+    # It can't stop yet, so the launcher waits for it.
+    os.kill(pids["graph"], signal.SIGSTOP)
+    os.kill(pids["similarity"], signal.SIGKILL)
+    await until(lambda: "bye" in log.getvalue(), what="the launcher stopping the others")
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(0)
+    os.kill(pids["graph"], signal.SIGCONT)
+    with pytest.raises(LaunchError, match="^similarity was killed by SIGKILL"):
+        await up
+    assert all(gone(pid) for pid in pids.values())
+    assert log.getvalue().count("bye") == len(SERVICES) - 1
+
+
+async def test_a_cancellation_does_not_cut_short_what_stops_children() -> None:
+    reached, finish, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stopping() -> None:
+        reached.set()
+        await finish.wait()
+        done.set()
+
+    async def starting() -> None:
+        try:
+            raise LaunchError("the cause")
+        finally:
+            await processes.to_the_end(stopping())
+
+    task = asyncio.create_task(starting())
+    await reached.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    finish.set()
+    with pytest.raises(LaunchError, match="the cause"):
+        await task
+    assert done.is_set()
 
 
 async def test_a_killed_service_can_be_started_again(tmp_path: Path) -> None:
