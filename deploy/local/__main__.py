@@ -147,7 +147,9 @@ async def _up(options: Options, console: Console, *, observe: bool) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+        # nohup says that a closed terminal is no reason to stop.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     asked = asyncio.create_task(stop.wait())
     obituary: asyncio.Future[str] = loop.create_future()
     life = asyncio.create_task(_live(options, console, obituary, observe=observe))

@@ -126,7 +126,7 @@ async def start(
 
 
 async def to_the_end(work: Coroutine[object, object, object]) -> None:
-    """Awaits work that stops something. A cancellation meanwhile changes nothing: what ended the rest is still raised."""
+    """Awaits work that stops something. A cancellation meanwhile changes nothing, so what ended the rest is raised."""
     task = asyncio.ensure_future(work)
     while not task.done():
         with contextlib.suppress(asyncio.CancelledError):

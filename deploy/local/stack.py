@@ -169,7 +169,7 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
 
 
 class _Undo(contextlib.AsyncExitStack):
-    """An exit stack that a second Ctrl-C does not cut short: what it stops would be left without anybody to watch it."""
+    """An exit stack that a second Ctrl-C does not cut short: nobody would watch what it stops any more."""
 
     async def __aexit__(self, *details: Any) -> bool:
         await processes.to_the_end(super().__aexit__(*details))

@@ -39,11 +39,11 @@ def gone(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def standins() -> dict[str, int]:
-    """The stand-ins that this process has started, by context."""
+def standins(launcher: int) -> dict[str, int]:
+    """The stand-ins that a launcher has started, by context."""
     table = subprocess.run(["ps", "-axo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in table.splitlines()]
-    return {row[-1]: int(row[0]) for row in rows if int(row[1]) == os.getpid() and "tests.support.standin" in row}
+    return {row[-1]: int(row[0]) for row in rows if int(row[1]) == launcher and "tests.support.standin" in row}
 
 
 STORES = ("dynoxide", "ministack", "valkey") if stores.DYNOXIDE.exists() else ("ministack", "valkey")
@@ -94,7 +94,7 @@ async def test_ctrl_c_while_it_stops_because_a_child_died_hides_neither_the_deat
     log = io.StringIO()
     up = asyncio.create_task(_up(options(tmp_path), Console(log), observe=False))
     await until(lambda: "Ctrl-C stops everything" in log.getvalue() or up.done(), seconds=90.0, what="the stack")
-    pids = standins()
+    pids = standins(os.getpid())
     assert pids.keys() == set(SERVICES)
     # It can't stop yet, so the launcher waits for it.
     os.kill(pids["graph"], signal.SIGSTOP)
@@ -103,7 +103,7 @@ async def test_ctrl_c_while_it_stops_because_a_child_died_hides_neither_the_deat
     os.kill(os.getpid(), signal.SIGINT)
     await asyncio.sleep(0)
     os.kill(pids["graph"], signal.SIGCONT)
-    with pytest.raises(LaunchError, match="^similarity was killed by SIGKILL"):
+    with pytest.raises(LaunchError, match=r"^similarity was killed by SIGKILL"):
         await up
     assert all(gone(pid) for pid in pids.values())
     assert log.getvalue().count("bye") == len(SERVICES) - 1
@@ -180,6 +180,51 @@ async def test_a_child_that_ignores_sigterm_is_killed_with_all_that_it_started()
     await child.stop(0.1)
     assert gone(child.pid)
     await until(lambda: gone(grandchild), what="the end of the grandchild")
+
+
+# `up` with stand-ins for the services, on the folder that it is given.
+UP = (
+    "import asyncio, sys, pathlib\n"
+    "from deploy.local.__main__ import _up\n"
+    "from deploy.local.console import Console\n"
+    "from tests.integration.deploy.test_launcher import options\n"
+    "sys.exit(asyncio.run(_up(options(pathlib.Path(sys.argv[1])), Console(), observe=False)))\n"
+)
+
+
+async def until_running(data: Path, launcher: asyncio.subprocess.Process) -> None:
+    await until(lambda: describe(data) or launcher.returncode is not None, seconds=90.0, what="the stack")
+    assert describe(data)
+
+
+async def test_a_terminal_that_is_closed_stops_it_as_cleanly_as_ctrl_c(tmp_path: Path) -> None:
+    ours, terminal = os.openpty()
+    launcher = await asyncio.create_subprocess_exec(sys.executable, "-c", UP, str(tmp_path), stdout=terminal)
+    os.close(terminal)
+    await until_running(tmp_path, launcher)
+    os.close(ours)
+    # As the kernel does.
+    launcher.send_signal(signal.SIGHUP)
+    assert await launcher.wait() == 0
+    assert not (tmp_path / "ministack" / "unclean").exists()
+
+
+async def test_it_goes_on_when_its_output_is_read_no_more_and_after_nohup(tmp_path: Path) -> None:
+    launcher = await asyncio.create_subprocess_exec(
+        "nohup", sys.executable, "-c", UP, str(tmp_path),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert launcher.stdout is not None
+    await launcher.stdout.readline()
+    # As after `| head -1`.
+    launcher._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+    await until_running(tmp_path, launcher)
+    launcher.send_signal(signal.SIGHUP)
+    # Had the signal stopped it, this would not be the reason of its end.
+    os.kill(standins(launcher.pid)["similarity"], signal.SIGKILL)
+    _, errors = await launcher.communicate()
+    assert b"LaunchError: similarity was killed by SIGKILL" in errors
+    assert not (tmp_path / "ministack" / "unclean").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")

@@ -1,4 +1,4 @@
-"""What the launcher's command line makes of its options: each wrong one is refused in one sentence that says what may be."""
+"""The launcher's options: each wrong one is refused in one sentence that says what is allowed."""
 
 import sys
 from pathlib import Path
