@@ -6,22 +6,13 @@ their sums.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it is another user's
-    return True
+from deploy.local.processes import runs
 
 
 class MetricFile(metrics_service_pb2_grpc.MetricsServiceServicer):
@@ -30,7 +21,7 @@ class MetricFile(metrics_service_pb2_grpc.MetricsServiceServicer):
     runs: whether a process of this machine runs.
     """
 
-    def __init__(self, path: Path, runs: Callable[[int], bool] = _runs) -> None:
+    def __init__(self, path: Path, runs: Callable[[int], bool] = runs) -> None:
         self._path = path
         self._runs = runs
         # service -> process id -> the newest number of each metric.

@@ -89,11 +89,13 @@ async def start(
     cwd: Path | None = None,
     niceness: int = 0,
     slice_ms: float = 0.0,
+    held: Sequence[int] = (),
 ) -> Child:
     """Start a child in its own process group; raises LaunchError when it can't be executed.
 
     niceness: how much the child stands back behind this process when the cores are busy, 0 to 19.
     slice_ms: see timeslices.set_slice(); 0: the kernel's choice.
+    held: open files that the child keeps open, too: a lock on one of them is held until the last of them has ended.
     """
     if sys.platform == "linux":
         argv = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *argv]
@@ -107,6 +109,7 @@ async def start(
             cwd=cwd,
             limit=_MAX_LINE,
             process_group=0,
+            pass_fds=held,
         )
     )
     try:
@@ -155,6 +158,17 @@ def _answers(url: str) -> bool:
         return False
     finally:
         connection.close()
+
+
+def runs(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is another user's
+    return True
 
 
 def free_ports(count: int) -> list[int]:

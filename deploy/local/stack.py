@@ -10,12 +10,14 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import grpc.aio
+from botocore.exceptions import BotoCoreError, ClientError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import processes, provision, stores, traces, web
@@ -38,6 +40,10 @@ DEFAULT_PORT_BASE = 50051
 _DRAIN_SECONDS = 65.0
 # Generous, because a child that ends is noticed at once, and a slow machine is no failure.
 _HEALTHY_SECONDS = 300.0
+
+
+# DynamoDB deletes expired items within days.
+_EXPIRE_SECONDS = 3600.0
 
 
 def _module(context: str) -> Sequence[str]:
@@ -103,11 +109,16 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
     except OSError as error:
         raise LaunchError(f"{options.data} can't be used as the folder of the data: {error.strerror}") from error
     async with _Undo() as undo:
-        undo.enter_context(_only_one(options.data))
+        lock = await undo.enter_async_context(_only_one(options.data, console))
         ports = _service_ports(options)
         console.step(f"starting stores, data in {shown(options.data)}")
         store = await stores.start(
-            options.data, on_line=console.log, save_seconds=options.save_seconds, niceness=options.niceness
+            options.data,
+            on_line=console.log,
+            save_seconds=options.save_seconds,
+            niceness=options.niceness,
+            held=[lock],
+            avoid=[*ports.values(), (options.port_base or 0) + web.PORT_OFFSET],
         )
         undo.push_async_callback(store.stop)
         names = ", ".join(child.name for child in store.children) or "stores"
@@ -138,6 +149,7 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
                 cwd=stores.ROOT,
                 niceness=options.niceness if name in _BACKGROUND else 0,
                 slice_ms=_SLICES_MS[name],
+                held=[lock],
             )
             children[name] = child
             # All processes load their code at the same time.
@@ -151,6 +163,9 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
             for name in SERVICES:
                 group.create_task(launch(name))
         console.step(f"{', '.join(SERVICES)} are serving")
+        if store.dynoxide is not None:
+            expiring = asyncio.create_task(_delete_expired(store.endpoints, resources.table, console))
+            undo.push_async_callback(_cancelled, expiring)
         if (options.data / _REPLAY).exists():
             replay = asyncio.create_task(_replay(options.data, addresses["node"], store.endpoints, resources, console))
             undo.push_async_callback(_cancelled, replay)
@@ -187,8 +202,8 @@ async def _take_over(data: Path, store: stores.Stores, resources: provision.Reso
     if store.moved_from is not None:
         copied = await provision.copy_items(store.moved_from, store.endpoints, resources.table)
         console.step(f"{copied} items of the earlier store are in dynoxide's")
-    if (data / "dynoxide").is_dir():
-        (data / "dynoxide" / stores.MOVED).touch()
+    if store.dynoxide is not None:
+        (store.dynoxide / stores.MOVED).touch()
 
 
 async def _replay(
@@ -214,6 +229,16 @@ async def _replay(
     console.step("the events are published again")
 
 
+async def _delete_expired(endpoints: stores.Endpoints, table: str, console: Console) -> None:
+    """What AWS and ministack do by themselves, and dynoxide does not: otherwise its file would grow for ever."""
+    while True:
+        try:
+            await provision.delete_expired(endpoints, table, time.time())
+        except (ClientError, BotoCoreError) as error:
+            console.step(f"expired items could not be deleted ({error}): it is tried again in an hour")
+        await asyncio.sleep(_EXPIRE_SECONDS)
+
+
 async def _cancelled(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -229,15 +254,42 @@ async def _first_failure() -> AsyncIterator[asyncio.TaskGroup]:
         raise failures.exceptions[0] from None
 
 
-@contextlib.contextmanager
-def _only_one(data: Path) -> Iterator[None]:
-    """Two stacks on one folder would overwrite each other's stores."""
-    with (data / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LaunchError(f"a stack is running on {shown(data)} already: stop it, or use --data") from None
-        yield
+@contextlib.asynccontextmanager
+async def _only_one(data: Path, console: Console) -> AsyncIterator[int]:
+    """Two stacks on one folder would overwrite each other's stores. Yields the open file that holds the folder's lock.
+
+    The stores and the services keep that file open, too. So a start after kill -9 of a launcher waits until the last of
+    them has ended: until then its stores save.
+    """
+    with (data / "lock").open("a+") as lock:
+        if not _locked(lock):
+            lock.seek(0)
+            pid = lock.read()
+            if not pid.isdigit() or processes.runs(int(pid)):
+                raise LaunchError(f"a stack is running on {shown(data)} already: stop it, or use --data")
+            console.step(
+                f"the launcher on {shown(data)} was killed, and its processes are still stopping: waiting for them"
+            )
+            try:
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    while not _locked(lock):
+                        await asyncio.sleep(0.1)
+            except TimeoutError:
+                raise LaunchError(
+                    f"processes of a launcher that was killed still use {shown(data)}: end them"
+                ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield lock.fileno()
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _service_ports(options: Options) -> dict[str, int]:
@@ -321,11 +373,12 @@ def _description(stack: Stack) -> dict[str, object]:
 def describe(data: Path = Options.data) -> dict[str, dict[str, str]] | None:
     """The stack.json of a stack that is running on this folder, or None."""
     try:
-        found: dict[str, dict[str, str]] = json.loads((data / "stack.json").read_text())
+        found = json.loads((data / "stack.json").read_text())
         with (data / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return found
+        # Its processes hold the lock for a while when the launcher was killed.
+        return found if processes.runs(found["pid"]) else None
     except (OSError, ValueError):
         return None
     # Nobody holds the lock: the file was left by a launcher that was killed.

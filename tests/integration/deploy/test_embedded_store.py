@@ -14,7 +14,7 @@ import pytest
 import redis.asyncio
 
 from deploy.local import provision, stores
-from deploy.local.console import Console
+from deploy.local.console import Console, LaunchError
 from tests.support.stores import Stores
 from tests.support.waiting import until, within
 
@@ -200,3 +200,34 @@ async def test_dynoxide_takes_over_the_table_that_ministack_kept(durable: Machin
     (durable.data / "dynoxide" / stores.MOVED).touch()
     assert await numbers(await durable.start()) == list(range(60))
     assert durable.running.moved_from is None
+
+
+async def test_expired_items_leave_dynoxides_table(durable: Machine) -> None:
+    found = await durable.start()
+    now = 1_800_000_000
+    async with found.client("dynamodb") as dynamodb:
+        # More than a page of the walk.
+        for number in range(450):
+            ends = {} if number % 3 == 0 else {"expires_at": {"N": str(now + (-1 if number % 3 == 1 else 1))}}
+            await dynamodb.put_item(TableName=found.resources.table, Item={**item(number), **ends})
+        endpoints = durable.running.endpoints
+        assert await provision.delete_expired(endpoints, found.resources.table, now) == 150
+        assert await provision.delete_expired(endpoints, found.resources.table, now) == 0
+        left = await dynamodb.query(
+            TableName=found.resources.table,
+            KeyConditionExpression="PK = :user",
+            ExpressionAttributeValues={":user": {"S": "USER#a"}},
+        )
+        assert [int(each["SK"]["S"][5:]) for each in left["Items"]] == [n for n in range(450) if n % 3 != 1]
+
+
+async def test_without_dynoxide_its_table_is_not_taken_for_an_empty_one(durable: Machine, tmp_path: Path) -> None:
+    await put(await durable.start(), 1)
+    assert durable.running.dynoxide is not None
+    (durable.running.dynoxide / stores.MOVED).touch()
+    await durable.stop()
+    durable.dynoxide = tmp_path / "not installed"
+    with pytest.raises(LaunchError, match=r"^the notes are in .*dynoxide, which reads them, is not installed"):
+        await durable.start()
+    durable.dynoxide = stores.DYNOXIDE
+    assert await numbers(await durable.start()) == [1]

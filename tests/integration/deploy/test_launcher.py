@@ -39,11 +39,11 @@ def gone(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def standins(launcher: int) -> dict[str, int]:
-    """The stand-ins that a launcher has started, by context."""
-    table = subprocess.run(["ps", "-axo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+def children(launcher: int) -> dict[str, int]:
+    """What a launcher has started: the last word of each command, the context of a stand-in, and its process."""
+    table = subprocess.run(["ps", "-axwwo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     rows = [line.split() for line in table.splitlines()]
-    return {row[-1]: int(row[0]) for row in rows if int(row[1]) == launcher and "tests.support.standin" in row}
+    return {Path(row[-1]).name: int(row[0]) for row in rows if int(row[1]) == launcher}
 
 
 STORES = ("dynoxide", "ministack", "valkey") if stores.DYNOXIDE.exists() else ("ministack", "valkey")
@@ -94,7 +94,7 @@ async def test_ctrl_c_while_it_stops_because_a_child_died_hides_neither_the_deat
     log = io.StringIO()
     up = asyncio.create_task(_up(options(tmp_path), Console(log), observe=False))
     await until(lambda: "Ctrl-C stops everything" in log.getvalue() or up.done(), seconds=90.0, what="the stack")
-    pids = standins(os.getpid())
+    pids = {name: pid for name, pid in children(os.getpid()).items() if name in SERVICES}
     assert pids.keys() == set(SERVICES)
     # It can't stop yet, so the launcher waits for it.
     os.kill(pids["graph"], signal.SIGSTOP)
@@ -164,6 +164,18 @@ async def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> N
     assert not (tmp_path / "ministack").exists()
 
 
+async def test_the_stores_leave_the_services_their_ports(tmp_path: Path) -> None:
+    first = next(
+        port
+        for port in iter(lambda: processes.free_ports(1)[0], 0)
+        if all(map(processes.is_free, range(port, port + 4)))
+    )
+    (tmp_path / "ports.json").write_text(json.dumps({"dynoxide": first, "ministack": first + 1, "valkey": first + 2}))
+    wanted = Options(data=tmp_path, port_base=first, command=standin)
+    async with running(wanted, Console(io.StringIO())) as stack:
+        assert stack.addresses["node"] == f"127.0.0.1:{first}"
+
+
 async def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
     child = await processes.start("node", ["/no/such/program"], env={}, on_line=lambda *_: None)
     await child.ended
@@ -180,6 +192,31 @@ async def test_a_child_that_ignores_sigterm_is_killed_with_all_that_it_started()
     await child.stop(0.1)
     assert gone(child.pid)
     await until(lambda: gone(grandchild), what="the end of the grandchild")
+
+
+async def test_a_start_waits_until_the_stores_of_a_killed_launcher_have_saved(tmp_path: Path) -> None:
+    launcher = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", UP, str(tmp_path), stdout=asyncio.subprocess.DEVNULL
+    )
+    await until_running(tmp_path, launcher)
+    # It takes its time.
+    ministack = children(launcher.pid)["ministack_main.py"]
+    os.kill(ministack, signal.SIGSTOP)
+    launcher.kill()
+    await launcher.wait()
+    assert describe(tmp_path) is None
+    log = io.StringIO()
+
+    async def start_again() -> None:
+        async with running(options(tmp_path), Console(log)):
+            pass
+
+    again = asyncio.create_task(start_again())
+    await until(lambda: "waiting for them" in log.getvalue() or again.done(), what="the second start")
+    assert "starting stores" not in log.getvalue()
+    os.kill(ministack, signal.SIGCONT)
+    await again
+    assert not (tmp_path / "ministack" / "unclean").exists()
 
 
 # `up` with stand-ins for the services, on the folder that it is given.
@@ -221,7 +258,7 @@ async def test_it_goes_on_when_its_output_is_read_no_more_and_after_nohup(tmp_pa
     await until_running(tmp_path, launcher)
     launcher.send_signal(signal.SIGHUP)
     # Had the signal stopped it, this would not be the reason of its end.
-    os.kill(standins(launcher.pid)["similarity"], signal.SIGKILL)
+    os.kill(children(launcher.pid)["similarity"], signal.SIGKILL)
     _, errors = await launcher.communicate()
     assert b"LaunchError: similarity was killed by SIGKILL" in errors
     assert not (tmp_path / "ministack" / "unclean").exists()
