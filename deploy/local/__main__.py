@@ -6,12 +6,12 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from deploy.local import traces, web
+from deploy.local import stores, traces, web
 from deploy.local.console import Console, LaunchError
 from deploy.local.observe import prometheus
 from deploy.local.stack import DEFAULT_PORT_BASE, SERVICES, Options, Stack, running
@@ -21,6 +21,7 @@ _ELSEWHERE = {"demo": "deploy.local.demo", "import": "deploy.local.importer", "e
 
 
 def main(argv: list[str]) -> int:
+    _set_apart(os.environ)
     if argv and argv[0] in _ELSEWHERE:
         return _exit_status(import_module(_ELSEWHERE[argv[0]]).main(argv[1:]))
     arguments = _parser().parse_args(argv)
@@ -37,6 +38,17 @@ def main(argv: list[str]) -> int:
             raise
         print(f"brain2: {type(error).__name__}: {error} (--log-level DEBUG shows where)", file=sys.stderr)
         return 1
+
+
+def _set_apart(environ: MutableMapping[str, str]) -> None:
+    """Keeps from this program what the shell has for others: proxies, which are not for loopback, and the settings of
+    AWS's clients unless a store of the caller's is used."""
+    unproxied = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    environ["no_proxy"] = ",".join(filter(None, (unproxied, "127.0.0.1", "localhost")))
+    if not stores.are_given(environ):
+        for name in [name for name in environ if name.startswith("AWS_")]:
+            del environ[name]
+        environ["AWS_CONFIG_FILE"] = os.devnull
 
 
 def _exit_status(result: object) -> int:
@@ -153,7 +165,8 @@ async def _up(options: Options, console: Console, *, observe: bool) -> int:
     asked = asyncio.create_task(stop.wait())
     obituary: asyncio.Future[str] = loop.create_future()
     life = asyncio.create_task(_live(options, console, obituary, observe=observe))
-    await asyncio.wait({asked, obituary, life}, return_when=asyncio.FIRST_COMPLETED)
+    first: set[asyncio.Future[Any]] = {asked, obituary, life}
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
     if not obituary.done() and not life.done():
         console.say()
         console.step("stopping: the services first, then the stores")

@@ -105,7 +105,7 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
     LaunchError says in one line what kept it from starting; whatever had been started is stopped by then.
     """
     try:
-        options.data.mkdir(parents=True, exist_ok=True)
+        options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise LaunchError(f"{options.data} can't be used as the folder of the data: {error.strerror}") from error
     async with _Undo() as undo:
@@ -332,8 +332,8 @@ def _environment(
 
 # Set by the launcher for each service: one value from the shell for all four would be wrong.
 _OURS = {
-    "BRAIN2_LISTEN", "BRAIN2_METRICS_LISTEN", "BRAIN2_TABLE", "BRAIN2_EVENT_BUS", "BRAIN2_QUEUE_URL", "BRAIN2_DLQ_URL",
-    "BRAIN2_ARCHIVE_BUCKET", "BRAIN2_WORKERS",
+    "BRAIN2_LISTEN", "BRAIN2_METRICS_LISTEN", "BRAIN2_HEALTH_LISTEN", "BRAIN2_TABLE", "BRAIN2_EVENT_BUS",
+    "BRAIN2_QUEUE_URL", "BRAIN2_DLQ_URL", "BRAIN2_ARCHIVE_BUCKET", "BRAIN2_WORKERS",
     "BRAIN2_TRACE_RATIO", "BRAIN2_LOG_LEVEL", *(f"BRAIN2_{name.upper()}_TARGET" for name in SERVICES),
 }  # fmt: skip
 

@@ -52,14 +52,19 @@ class Endpoints:
         }
 
 
+def are_given(env: Mapping[str, str]) -> bool:
+    """Whether one of AWS's stores is the caller's own."""
+    return any(env.get(name) for name in _VARIABLES)
+
+
 def credentials(env: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Region and keys: the caller's when a store of theirs is used, else test values.
 
     Embedded stores keep data by region: one that came from the shell would hide the notes of the last start.
     """
-    if not any(env.get(name) for name in _VARIABLES):
-        env = {}
-    names = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")
+    if not are_given(env):
+        env = {"AWS_CONFIG_FILE": os.devnull}
+    names = ("AWS_CONFIG_FILE", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN")
     found = {name: env[name] for name in names if env.get(name)}
     found["AWS_REGION"] = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or REGION
     if env.get("AWS_ACCESS_KEY_ID") or not found.keys() & {"AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"}:
@@ -180,6 +185,12 @@ def _beside(sqs: str) -> str:
     return sqs.replace("sqs.", "cloudformation.", 1) if "amazonaws.com" in sqs else sqs
 
 
+def _make_private(folder: Path) -> None:
+    """Notes are their owner's alone, also in a folder that an earlier release has made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+
+
 def _ports(data: Path, avoid: Collection[int] = ()) -> dict[str, int]:
     """Stable over restarts where possible, so that addresses a person noted down go on working."""
     file = data / "ports.json"
@@ -204,8 +215,8 @@ async def _start_ministack(
     python = ROOT / ".venv-ministack" / "bin" / "python"
     if not python.exists():
         raise LaunchError("ministack is not installed in .venv-ministack: run 'make venv'")
-    for folder in (data, data / "tmp"):
-        folder.mkdir(parents=True, exist_ok=True)
+    _make_private(data)
+    (data / "tmp").mkdir(exist_ok=True)
     env = {
         "PATH": os.environ.get("PATH", os.defpath),
         "GATEWAY_PORT": str(port),
@@ -238,7 +249,7 @@ async def _start_dynoxide(
 ) -> processes.Child:
     argv = [str(binary), "serve", "--host", "127.0.0.1", "--port", str(port)]
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_private(folder)
         argv += ["--db-path", str(folder / "table.db")]
     # It prints a line for each request that it refuses; if it dies, its last line is shown all the same.
     env = {"PATH": os.defpath}
@@ -256,7 +267,7 @@ async def _start_valkey(data: Path, port: int, held: Sequence[int]) -> processes
         binary = get_binary_path()
     except Exception as error:
         raise LaunchError(f"valkey-server is missing, run 'make venv': {error}") from error
-    data.mkdir(parents=True, exist_ok=True)
+    _make_private(data)
     options = {
         "bind": "127.0.0.1", "port": str(port), "dir": str(data), "loglevel": "warning", "maxmemory": "512mb",
         # A cache: when it is full the coldest key goes.

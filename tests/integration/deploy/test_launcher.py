@@ -50,18 +50,20 @@ STORES = ("dynoxide", "ministack", "valkey") if stores.DYNOXIDE.exists() else ("
 
 
 async def test_up_tells_where_everything_is_and_stops_all_of_it(tmp_path: Path) -> None:
+    data = tmp_path / "ein Ordner mit Umlauten: äöü"
     log = io.StringIO()
-    async with running(options(tmp_path), Console(log)) as stack:
+    async with running(options(data), Console(log)) as stack:
         assert stack.addresses.keys() == set(SERVICES)
         assert stack.children.keys() == {*SERVICES, *STORES}
-        assert (describe(tmp_path) or {})["services"] == stack.addresses
+        assert (describe(data) or {})["services"] == stack.addresses
         pids = [child.pid for child in stack.children.values()]
+        assert all(oct(folder.stat().st_mode & 0o777) == "0o700" for folder in (data, *map(data.joinpath, STORES)))
         # Two stacks on one folder would overwrite each other's stores.
         with pytest.raises(LaunchError, match=r"running on .* already"):
-            async with running(options(tmp_path), Console(io.StringIO())):
+            async with running(options(data), Console(io.StringIO())):
                 pass
     assert all(gone(pid) for pid in pids)
-    assert describe(tmp_path) is None
+    assert describe(data) is None
     lines = log.getvalue()
     assert "node       INFO    table Brain2-Main" in lines
     assert lines.count("bye") == len(SERVICES)

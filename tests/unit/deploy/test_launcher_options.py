@@ -1,11 +1,12 @@
 """The launcher's options: each wrong one is refused in one sentence that says what is allowed."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from deploy.local.__main__ import _options, _parser, main
+from deploy.local.__main__ import _options, _parser, _set_apart, main
 from deploy.local.console import LaunchError
 from deploy.local.stack import Options
 
@@ -92,3 +93,15 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path, capsys: pytest.Capture
     for wrong in (file, file / "below"):
         assert main(["up", "--free-ports", "--data", str(wrong)]) == 1
         assert capsys.readouterr().err.startswith(f"brain2: {wrong} can't be used as the folder of the data: ")
+
+
+def test_proxies_and_settings_of_aws_are_not_for_what_runs_on_this_machine() -> None:
+    shell = {"http_proxy": "http://proxy:3128", "NO_PROXY": "internal", "AWS_PROFILE": "work", "AWS_MAX_ATTEMPTS": "x"}
+    _set_apart(shell)
+    assert shell["no_proxy"] == "internal,127.0.0.1,localhost"
+    assert {name for name in shell if name.startswith("AWS_")} == {"AWS_CONFIG_FILE"}
+    assert shell["AWS_CONFIG_FILE"] == os.devnull
+    own = {"AWS_PROFILE": "work", "DYNAMODB_ENDPOINT": "https://dynamodb.eu-west-1.amazonaws.com"}
+    _set_apart(own)
+    assert own["AWS_PROFILE"] == "work"
+    assert "AWS_CONFIG_FILE" not in own

@@ -1,6 +1,7 @@
 """Ports and credentials of the embedded stores."""
 
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def test_embedded_stores_get_test_credentials_whatever_the_shell_has() -> None:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
     }
 
 
