@@ -178,6 +178,8 @@ async def _up(options: Options, console: Console, *, observe: bool) -> int:
         life.result()
     if obituary.done():
         raise LaunchError(obituary.result())
+    if (options.data / stores.UNCLEAN).exists() and not stores.are_given(os.environ):
+        raise LaunchError("stopped, but ministack could not save what changed since its last snapshot")
     console.step("stopped; the notes are kept")
     return 0
 

@@ -5,6 +5,7 @@ workers of a service each has a part of its own, {"graph 4711": ..., "graph 4712
 their sums.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,8 +40,10 @@ class MetricFile(metrics_service_pb2_grpc.MetricsServiceServicer):
             found = self._newest[service].items()
             self._newest[service] = {each: last for each, last in found if each == process or self._running(each)}
         fresh = self._path.with_name(self._path.name + ".new")
-        fresh.write_text(json.dumps(self._parts(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        fresh.replace(self._path)
+        # On a full disk the older numbers stay.
+        with contextlib.suppress(OSError):
+            fresh.write_text(json.dumps(self._parts(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            fresh.replace(self._path)
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
     def _running(self, process: str) -> bool:

@@ -131,7 +131,7 @@ async def start(
     given = {name: env.get(name, "") for name in _VARIABLES}
     redis = env.get("REDIS_URL", "")
     embedded = f"http://127.0.0.1:{ports['ministack']}"
-    unclean = (data / "ministack" / "unclean").exists()
+    unclean = (data / UNCLEAN).exists()
     moved_from, events_lost, kept = None, False, None
     children: list[processes.Child] = []
     try:
@@ -172,6 +172,8 @@ async def start(
     return Stores(endpoints, children, moved_from=moved_from, events_lost=events_lost, dynoxide=kept)
 
 
+# Below the data: there while ministack runs, and until it has saved all that it holds.
+UNCLEAN = "ministack/unclean"
 # In dynoxide's folder once it holds the whole table.
 MOVED = "complete"
 

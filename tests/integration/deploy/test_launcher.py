@@ -248,6 +248,25 @@ async def test_a_terminal_that_is_closed_stops_it_as_cleanly_as_ctrl_c(tmp_path:
     assert not (tmp_path / "ministack" / "unclean").exists()
 
 
+async def test_stores_that_could_not_save_at_the_stop_are_not_said_to_be_kept(tmp_path: Path) -> None:
+    launcher = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", UP, str(tmp_path), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    reading = asyncio.create_task(launcher.communicate())
+    await until_running(tmp_path, launcher)
+    # No new snapshot can take its place.
+    current = tmp_path / "ministack" / "current"
+    current.unlink()
+    current.mkdir()
+    (current / "in the way").touch()
+    launcher.send_signal(signal.SIGTERM)
+    output, errors = await reading
+    assert launcher.returncode == 1
+    assert b"LaunchError: stopped, but ministack could not save" in errors
+    assert b"what changed could not be saved" in output
+    assert b"the notes are kept" not in output
+
+
 async def test_it_goes_on_when_its_output_is_read_no_more_and_after_nohup(tmp_path: Path) -> None:
     launcher = await asyncio.create_subprocess_exec(
         "nohup", sys.executable, "-c", UP, str(tmp_path),
