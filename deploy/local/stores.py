@@ -135,9 +135,7 @@ async def start(
     moved_from, events_lost, kept = None, False, None
     children: list[processes.Child] = []
     try:
-        if unclean and not redis:
-            # The cache may hold what a store has lost, or lack an invalidation that it has lost itself.
-            shutil.rmtree(data / "valkey", ignore_errors=True)
+        table = given["DYNAMODB_ENDPOINT"]
         if not given["DYNAMODB_ENDPOINT"] and dynoxide is not None and dynoxide.exists():
             given["DYNAMODB_ENDPOINT"] = f"http://127.0.0.1:{ports['dynoxide']}"
             kept = data / "dynoxide" if save_seconds > 0 else None
@@ -155,6 +153,10 @@ async def start(
             folder = data / "ministack"
             children.append(await _start_ministack(folder, ports["ministack"], on_line, save_seconds, niceness, held))
         if not redis:
+            if unclean:
+                # The cache may hold what a store has lost, or lack an invalidation that it has lost itself.
+                shutil.rmtree(data / "valkey", ignore_errors=True)
+            _keep_apart(data / "valkey", table)
             children.append(await _start_valkey(data / "valkey", ports["valkey"], held))
             redis = f"redis://127.0.0.1:{ports['valkey']}/0"
         await asyncio.gather(*(_wait_until_ready(child, ports[child.name]) for child in children))
@@ -185,6 +187,15 @@ def _has_table(ministack: Path) -> bool:
 def _beside(sqs: str) -> str:
     """CloudFormation's address on the server that has the queues."""
     return sqs.replace("sqs.", "cloudformation.", 1) if "amazonaws.com" in sqs else sqs
+
+
+def _keep_apart(cache: Path, table: str) -> None:
+    """Empties the cache when it is of another table: one of the caller's (an endpoint), or the embedded one ("")."""
+    file = cache / "table"
+    if file.exists() and file.read_text() != table:
+        shutil.rmtree(cache, ignore_errors=True)
+    _make_private(cache)
+    file.write_text(table)
 
 
 def _make_private(folder: Path) -> None:
@@ -269,7 +280,6 @@ async def _start_valkey(data: Path, port: int, held: Sequence[int]) -> processes
         binary = get_binary_path()
     except Exception as error:
         raise LaunchError(f"valkey-server is missing, run 'make venv': {error}") from error
-    _make_private(data)
     options = {
         "bind": "127.0.0.1", "port": str(port), "dir": str(data), "loglevel": "warning", "maxmemory": "512mb",
         # A cache: when it is full the coldest key goes.

@@ -56,3 +56,16 @@ async def test_the_stores_of_writes_stand_back_on_busy_cores(tmp_path: Path) -> 
     assert niceness.pop("valkey") == ours, "lookups wait for it"
     assert niceness
     assert set(niceness.values()) == {min(19, ours + 10)}
+
+
+async def test_the_cache_of_one_table_is_not_used_for_another(tmp_path: Path) -> None:
+    own = {"DYNAMODB_ENDPOINT": "http://127.0.0.1:9"}
+    for env, expected in (({}, 0), ({}, 1), (own, 0), (own, 1), ({}, 0)):
+        started = await launched.start(tmp_path, on_line=lambda *_: None, env=env)
+        client = redis.asyncio.from_url(started.endpoints.redis)
+        try:
+            assert await client.dbsize() == expected
+            await client.set("a note", "of this table")
+        finally:
+            await client.aclose()
+            await started.stop()
