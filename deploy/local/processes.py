@@ -14,12 +14,12 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.local import timeslices
-from deploy.local.console import LaunchError, gist
+from deploy.local.console import Console, LaunchError, gist
 
 _TETHER = Path(__file__).with_name("tether.py")
 _MAX_LINE = 1 << 20
@@ -76,8 +76,12 @@ class Child:
         """Why it died, in one line: how it exited and the last thing that it said."""
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"exited with status {code}"
+        return f"{self.name} {how}{self.said()}"
+
+    def said(self) -> str:
+        """The last thing that it said, to be put behind a sentence; empty when it said nothing."""
         said = next((line for line in reversed(self.last_lines) if line.strip()), "")
-        return f"{self.name} {how}" + (f": {gist(said)[:300]}" if said else "")
+        return f": {gist(said)[:300]}" if said else ""
 
 
 async def start(
@@ -146,6 +150,31 @@ async def is_ready(child: Child, url: str, seconds: float) -> bool:
                     return True
                 await asyncio.wait({child.ended}, timeout=0.1)
     return False
+
+
+@contextlib.asynccontextmanager
+async def beside(child: Child, url: str, seconds: float, grace: float, console: Console) -> AsyncIterator[bool]:
+    """Whether a child that the services do not need answers GET `url` within `seconds`.
+
+    Its end is told whenever it comes. At the end of the block it is stopped.
+    """
+    needless = "the services do not need it"
+
+    async def tell() -> None:
+        await asyncio.wait({child.ended})
+        console.step(f"{child.obituary()}; {needless}")
+
+    telling = asyncio.create_task(tell())
+    try:
+        answers = await is_ready(child, url, seconds)
+        if not answers and not child.ended.done():
+            console.step(
+                f"{child.name} did not answer within {seconds:.0f} s{child.said()}; the services do not need it"
+            )
+        yield answers
+    finally:
+        telling.cancel()
+        await child.stop(grace)
 
 
 def _answers(url: str) -> bool:

@@ -123,8 +123,11 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
         undo.push_async_callback(store.stop)
         names = ", ".join(child.name for child in store.children) or "stores"
         console.step(f"{names} answer: {store.endpoints.dynamodb}, {store.endpoints.redis}")
-        if store.endpoints.dynamodb == store.endpoints.sqs:
-            console.step("dynoxide is not installed: ministack serves DynamoDB, slower and saved every few seconds")
+        if store.in_ministack:
+            console.step(
+                "dynoxide is not installed: ministack serves DynamoDB, slower and saved about every "
+                f"{options.save_seconds:g} s, so a crash costs what was written later"
+            )
         resources = await provision.apply(store.endpoints)
         await _take_over(options.data, store, resources, console)
         console.step(f"table {resources.table}, bus {resources.bus}, queues and bucket are there")
@@ -353,7 +356,7 @@ async def _wait_until_serving(child: processes.Child, address: str, seconds: flo
                         pass
                     await asyncio.wait({child.ended}, timeout=0.05)
         except TimeoutError:
-            raise LaunchError(f"{child.name} was not SERVING within {seconds:.0f} s") from None
+            raise LaunchError(f"{child.name} was not SERVING within {seconds:.0f} s{child.said()}") from None
     raise LaunchError(child.obituary())
 
 

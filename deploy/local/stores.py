@@ -79,7 +79,7 @@ class Stores:
     moved_from: the endpoint of a ministack that holds the table of an earlier start, which dynoxide has not taken over
     yet; None otherwise. events_lost: ministack was not stopped cleanly, so that its queues may lack the newest events
     of a table that is complete. dynoxide: the folder in which it keeps the table; None when another store has the
-    table, or when it is in memory alone.
+    table, or when it is in memory alone. in_ministack: ministack has the table.
     """
 
     def __init__(
@@ -90,12 +90,14 @@ class Stores:
         moved_from: str | None = None,
         events_lost: bool = False,
         dynoxide: Path | None = None,
+        in_ministack: bool = False,
     ) -> None:
         self.endpoints = endpoints
         self.children = children
         self.moved_from = moved_from
         self.events_lost = events_lost
         self.dynoxide = dynoxide
+        self.in_ministack = in_ministack
 
     async def stop(self) -> None:
         """Stops the stores, and waits while ministack writes all that it holds."""
@@ -171,7 +173,14 @@ async def start(
         cloudformation=given["CLOUDFORMATION_ENDPOINT"] or _beside(given["SQS_ENDPOINT"]) or embedded,
         redis=redis,
     )
-    return Stores(endpoints, children, moved_from=moved_from, events_lost=events_lost, dynoxide=kept)
+    return Stores(
+        endpoints,
+        children,
+        moved_from=moved_from,
+        events_lost=events_lost,
+        dynoxide=kept,
+        in_ministack=not given["DYNAMODB_ENDPOINT"],
+    )
 
 
 # Below the data: there while ministack runs, and until it has saved all that it holds.
@@ -302,7 +311,9 @@ async def _wait_until_ready(child: processes.Child, port: int) -> None:
                     return
                 await asyncio.wait({child.ended}, timeout=0.05)
     except TimeoutError:
-        raise LaunchError(f"{child.name} did not answer on port {port} within {_READY_SECONDS:.0f} s") from None
+        raise LaunchError(
+            f"{child.name} did not answer on port {port} within {_READY_SECONDS:.0f} s{child.said()}"
+        ) from None
     raise LaunchError(child.obituary())
 
 

@@ -15,6 +15,7 @@ import redis.asyncio
 
 from deploy.local import provision, stores
 from deploy.local.console import Console, LaunchError
+from deploy.local.stack import _take_over
 from tests.support.stores import Stores
 from tests.support.waiting import until, within
 
@@ -234,3 +235,17 @@ async def test_without_dynoxide_its_table_is_not_taken_for_an_empty_one(durable:
         await durable.start()
     durable.dynoxide = stores.DYNOXIDE
     assert await numbers(await durable.start()) == [1]
+
+
+async def test_a_copy_that_was_cut_short_is_not_taken_for_whole_by_a_start_with_another_table(durable: Machine) -> None:
+    durable.dynoxide = None
+    await put(await durable.start(), 1)
+    await durable.stop()
+    # A launcher that died while it copied.
+    (durable.data / "dynoxide").mkdir()
+    own = stores.Endpoints(*["http://127.0.0.1:9"] * 6)
+    resources = provision.Resources(table="t", bus="b", bucket="c", queues={}, dlqs={}, rule_dlq="")
+    await _take_over(durable.data, stores.Stores(own, []), resources, Console())
+    durable.dynoxide = stores.DYNOXIDE
+    await durable.start()
+    assert durable.running.moved_from is not None

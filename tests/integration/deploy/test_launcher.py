@@ -184,6 +184,28 @@ async def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
     assert child.obituary().endswith("/no/such/program could not be started: No such file or directory")
 
 
+async def test_the_end_of_what_the_services_do_not_need_is_told() -> None:
+    log = io.StringIO()
+    (port,) = processes.free_ports(1)
+    argv = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    child = await processes.start("console", argv, env={}, on_line=lambda *_: None)
+    async with processes.beside(child, f"http://127.0.0.1:{port}/", 60.0, 5.0, Console(log)) as answers:
+        assert answers
+        os.kill(child.pid, signal.SIGKILL)
+        await until(lambda: "console was killed by SIGKILL" in log.getvalue(), what="its end")
+    assert log.getvalue().count("the services do not need it") == 1
+
+
+async def test_what_the_services_do_not_need_may_never_answer() -> None:
+    log = io.StringIO()
+    (port,) = processes.free_ports(1)
+    child = await processes.start("console", ["/bin/sleep", "600"], env={}, on_line=lambda *_: None)
+    async with processes.beside(child, f"http://127.0.0.1:{port}/", 0.3, 5.0, Console(log)) as answers:
+        assert not answers
+    assert "console did not answer within 0 s; the services do not need it" in log.getvalue()
+    assert "exited" not in log.getvalue()
+
+
 async def test_a_child_that_ignores_sigterm_is_killed_with_all_that_it_started() -> None:
     script = "trap '' TERM; sleep 600 & echo $!; while :; do sleep 600; done"
     lines: asyncio.Queue[str] = asyncio.Queue()
