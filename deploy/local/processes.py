@@ -168,9 +168,7 @@ async def beside(child: Child, url: str, seconds: float, grace: float, console: 
     try:
         answers = await is_ready(child, url, seconds)
         if not answers and not child.ended.done():
-            console.step(
-                f"{child.name} did not answer within {seconds:.0f} s{child.said()}; the services do not need it"
-            )
+            console.step(f"{child.name} did not answer within {seconds:.0f} s{child.said()}; {needless}")
         yield answers
     finally:
         telling.cancel()
