@@ -6,12 +6,12 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from importlib import import_module
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from deploy.local import stores, traces, web
+from deploy.local.arguments import Parser, path, within
 from deploy.local.console import Console, LaunchError
 from deploy.local.observe import prometheus
 from deploy.local.stack import DEFAULT_PORT_BASE, SERVICES, Options, Stack, running
@@ -55,39 +55,19 @@ def _exit_status(result: object) -> int:
     return result if isinstance(result, int) else 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence; the list of all options would hide it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"brain2: {message.removeprefix('argument ')}\n")
-
-
-def _within(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], int | float]:
-    """Reads an option: a number of this kind from least to most, both included."""
-    what = "a whole number" if kind is int else "a number"
-
-    def read(text: str) -> int | float:
-        with contextlib.suppress(ValueError):
-            if least <= kind(text) <= most:
-                return kind(text)
-        raise argparse.ArgumentTypeError(f"must be {what} from {least} to {most}, not {text!r}")
-
-    return read
-
-
-_PROCESSES = _within(int, 1, 64)
+_PROCESSES = within(int, 1, 64)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m deploy.local", description="Brain2 on one machine")
+    parser = Parser(prog="python -m deploy.local", description="Brain2 on one machine")
     commands = parser.add_subparsers(dest="command", required=True)
-    data = _Parser(add_help=False)
-    data.add_argument("--data", type=Path, default=Options.data, help="where everything is kept (default: .brain2)")
+    data = Parser(add_help=False)
+    data.add_argument("--data", type=path, default=Options.data, help="where everything is kept (default: .brain2)")
     up = commands.add_parser("up", parents=[data], help="start the stores and the four services; Ctrl-C stops them")
     ports = up.add_mutually_exclusive_group()
     ports.add_argument(
         "--port-base",
-        type=_within(int, 1024, 65_535 - web.PORT_OFFSET),
+        type=within(int, 1024, 65_535 - web.PORT_OFFSET),
         metavar="N",
         default=DEFAULT_PORT_BASE,
         help="node's port; the others follow it, and the console's is 29 above it (default: %(default)s)",
@@ -96,14 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     up.add_argument(
         "--trace-ratio",
-        type=_within(float, 0, 1),
+        type=within(float, 0, 1),
         metavar="SHARE",
         default=Options.trace_ratio,
         help="share of traces kept, 0 to 1 (default: all)",
     )
     up.add_argument(
         "--save-seconds",
-        type=_within(float, 0.1, 3600),
+        type=within(float, 0.1, 3600),
         metavar="SECONDS",
         default=Options.save_seconds,
         help="how often ministack saves while something changes, 0.1 to 3600 (default: %(default)g)",
@@ -116,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     up.add_argument(
         "--niceness",
-        type=_within(int, 0, 19),
+        type=within(int, 0, 19),
         metavar="N",
         default=Options.niceness,
         help="of what works in the background, 0 to 19; 0: beside programs that keep cores busy (default: %(default)s)",

@@ -1,6 +1,7 @@
 """The launcher's options: each wrong one is refused in one sentence that says what is allowed."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -105,3 +106,36 @@ def test_proxies_and_settings_of_aws_are_not_for_what_runs_on_this_machine() -> 
     _set_apart(own)
     assert own["AWS_PROFILE"] == "work"
     assert "AWS_CONFIG_FILE" not in own
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("import notes.jsonl --user ada --in-flight=0", "--in-flight: must be a whole number from 1 to 32, not '0'"),
+        ("import notes.jsonl --user ada --patience=nan", "--patience: must be a number from 0 to 1000000, not 'nan'"),
+        (
+            "import notes.jsonl --user ada --wait-seconds=-1",
+            "--wait-seconds: must be a number from 0 to 1000000, not '-1'",
+        ),
+        # As make has it where FROM or TO is not given.
+        ("import --user ada ''", "source: must not be empty"),
+        ("export --user ada --to ''", "--to: must not be empty"),
+        ("demo --colour", "unrecognized arguments: --colour"),
+    ],
+)
+def test_the_other_commands_refuse_in_one_sentence_too(
+    command: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(command))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"brain2: {sentence}\n"
+
+
+def test_a_tour_on_a_folder_that_is_a_file_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    assert main(["demo", "--data", str(file)]) == 1
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith("brain2: ")
+    assert str(file) in sentence
