@@ -133,8 +133,7 @@ async def start(
     given = {name: env.get(name, "") for name in _VARIABLES}
     redis = env.get("REDIS_URL", "")
     embedded = f"http://127.0.0.1:{ports['ministack']}"
-    unclean = (data / UNCLEAN).exists()
-    moved_from, events_lost, kept = None, False, None
+    moved_from, kept, unclean = None, None, False
     children: list[processes.Child] = []
     try:
         table = given["DYNAMODB_ENDPOINT"]
@@ -143,7 +142,6 @@ async def start(
             kept = data / "dynoxide" if save_seconds > 0 else None
             if kept is not None and not (kept / MOVED).exists() and _has_table(data / "ministack"):
                 moved_from = embedded
-            events_lost = unclean and kept is not None
             children.append(await _start_dynoxide(dynoxide, kept, ports["dynoxide"], niceness, held))
         elif not given["DYNAMODB_ENDPOINT"] and (data / "dynoxide" / MOVED).exists():
             raise LaunchError(
@@ -152,6 +150,7 @@ async def start(
             )
         # ministack is needed unless each of its four services is elsewhere.
         if not all(given[name] for name in _VARIABLES[:4]):
+            unclean = (data / UNCLEAN).exists()
             folder = data / "ministack"
             children.append(await _start_ministack(folder, ports["ministack"], on_line, save_seconds, niceness, held))
         if not redis:
@@ -173,13 +172,15 @@ async def start(
         cloudformation=given["CLOUDFORMATION_ENDPOINT"] or _beside(given["SQS_ENDPOINT"]) or embedded,
         redis=redis,
     )
+    elsewhere = given["DYNAMODB_ENDPOINT"]
     return Stores(
         endpoints,
         children,
         moved_from=moved_from,
-        events_lost=events_lost,
+        # A table in memory is empty, and one on AWS is not to be read as a whole.
+        events_lost=unclean and save_seconds > 0 and bool(elsewhere) and "amazonaws.com" not in elsewhere,
         dynoxide=kept,
-        in_ministack=not given["DYNAMODB_ENDPOINT"],
+        in_ministack=not elsewhere,
     )
 
 

@@ -94,3 +94,24 @@ async def test_it_is_told_where_the_table_is(tmp_path: Path) -> None:
         await started.stop()
         assert started.in_ministack is expected
         assert started.dynoxide is None
+
+
+@pytest.mark.parametrize(
+    ("own", "lost"),
+    [
+        (("DYNAMODB_ENDPOINT",), True),
+        # ministack has nothing then, and what an earlier start left there says nothing.
+        (("DYNAMODB_ENDPOINT", "EVENTBRIDGE_ENDPOINT", "SQS_ENDPOINT", "S3_ENDPOINT"), False),
+        # Where ministack has the table, it is of the same moment as the queues.
+        ((), launched.DYNOXIDE.exists()),
+    ],
+)
+async def test_events_are_lost_when_ministack_was_not_stopped_cleanly_and_another_store_has_the_table(
+    tmp_path: Path, own: tuple[str, ...], lost: bool
+) -> None:
+    (tmp_path / "ministack").mkdir()
+    (tmp_path / launched.UNCLEAN).touch()
+    env = dict.fromkeys(own, "http://127.0.0.1:9")
+    started = await launched.start(tmp_path, on_line=lambda *_: None, env=env)
+    await started.stop()
+    assert started.events_lost is lost
