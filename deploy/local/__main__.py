@@ -153,24 +153,28 @@ async def _up(options: Options, console: Console, *, observe: bool) -> int:
         life.cancel()
     await asyncio.wait({life})
     asked.cancel()
-    if not life.cancelled():
-        # Raises what kept it from starting.
-        life.result()
     if obituary.done():
         raise LaunchError(obituary.result())
-    if (options.data / stores.UNCLEAN).exists() and not stores.are_given(os.environ):
-        raise LaunchError("stopped, but ministack could not save what changed since its last snapshot")
+    if not life.cancelled():
+        # Raises what kept it from starting, or from saving.
+        life.result()
     console.step("stopped; the notes are kept")
     return 0
 
 
 async def _live(options: Options, console: Console, obituary: "asyncio.Future[str]", *, observe: bool) -> None:
-    async with running(options, console) as stack, contextlib.AsyncExitStack() as beside:
-        url = ""
-        if observe:
-            url = await beside.enter_async_context(prometheus(stack.metrics, options.data, console))
-        _introduce(stack, console, url)
-        obituary.set_result(await stack.died())
+    is_up = False
+    try:
+        async with running(options, console) as stack, contextlib.AsyncExitStack() as beside:
+            is_up = True
+            url = ""
+            if observe:
+                url = await beside.enter_async_context(prometheus(stack.metrics, options.data, console))
+            _introduce(stack, console, url)
+            obituary.set_result(await stack.died())
+    finally:
+        if is_up and (options.data / stores.UNCLEAN).exists() and not stores.are_given(os.environ):
+            raise LaunchError("stopped, but ministack could not save what changed since its last snapshot")
 
 
 def _introduce(stack: Stack, console: Console, metrics_url: str) -> None:

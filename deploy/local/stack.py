@@ -40,8 +40,6 @@ DEFAULT_PORT_BASE = 50051
 _DRAIN_SECONDS = 65.0
 # Generous, because a child that ends is noticed at once, and a slow machine is no failure.
 _HEALTHY_SECONDS = 300.0
-
-
 # DynamoDB deletes expired items within days.
 _EXPIRE_SECONDS = 3600.0
 

@@ -12,6 +12,12 @@ from deploy.local.console import LaunchError
 from deploy.local.stack import Options
 
 
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """main() changes the environment of its process."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
 def options(*argv: str) -> Options:
     return _options(_parser().parse_args(["up", *argv]))
 
