@@ -215,16 +215,17 @@ async def _replay(
     ministack keeps its queues in memory and saves them every few seconds, while the table is durable at each write. So
     after a kill or a power cut the newest events may be missing, though their outbox items are gone.
     """
-    users = await provision.users(endpoints, resources.table)
-    console.step(f"the queues were not stopped cleanly: publishing the events of {len(users)} users again")
     try:
+        users = await provision.users(endpoints, resources.table)
+        console.step(f"the queues were not stopped cleanly: publishing the events of {len(users)} users again")
         async with Channels(security=load(ClientSecurity)) as channels:
             node = channels.stub(address, node_pb2.DESCRIPTOR.services_by_name["NodeService"])
             for user_id in users:
                 async for _ in node.ReplayEvents(node_pb2.ReplayEventsRequest(user_id=user_id)):
                     pass
-    except Brain2Error as error:
-        console.step(f"the events could not be published again ({error.message}): the next start tries it once more")
+    except (Brain2Error, ClientError, BotoCoreError) as error:
+        said = error.message if isinstance(error, Brain2Error) else error
+        console.step(f"the events could not be published again ({said}): the next start tries it once more")
         return
     (data / _REPLAY).unlink()
     console.step("the events are published again")

@@ -4,6 +4,8 @@ Where dynoxide is missing ministack holds the table, too; then kill -9 costs wha
 """
 
 import asyncio
+import dataclasses
+import io
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -15,7 +17,7 @@ import redis.asyncio
 
 from deploy.local import provision, stores
 from deploy.local.console import Console, LaunchError
-from deploy.local.stack import _take_over
+from deploy.local.stack import _replay, _take_over
 from tests.support.stores import Stores
 from tests.support.waiting import until, within
 
@@ -249,3 +251,13 @@ async def test_a_copy_that_was_cut_short_is_not_taken_for_whole_by_a_start_with_
     durable.dynoxide = stores.DYNOXIDE
     await durable.start()
     assert durable.running.moved_from is not None
+
+
+async def test_events_that_can_not_be_published_again_are_said_to_wait_for_the_next_start(machine: Machine) -> None:
+    found = await machine.start()
+    (machine.data / "replay-events").touch()
+    log = io.StringIO()
+    gone = dataclasses.replace(found.resources, table="Gone")
+    await _replay(machine.data, "127.0.0.1:9", machine.running.endpoints, gone, Console(log))
+    assert "the events could not be published again" in log.getvalue()
+    assert (machine.data / "replay-events").exists()
