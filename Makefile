@@ -49,23 +49,28 @@ venv: .venv/.stamp .venv-ministack/.stamp .dynoxide/.stamp clients/console/view/
 .venv-ministack/.stamp: requirements/ministack.txt
 	$(call environment,.venv-ministack,$<)
 
+# Two things come from npm, and everything else works without them. Where npm can't be used at all, that is said once. When
+# it fails (no network), its message is shown, the rest is built, and the next make tries again.
+NPM_CI := npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-retry-mintimeout=1000
+
 # The embedded DynamoDB is a binary in an npm package. Where it can't be had, ministack serves DynamoDB, too.
 .dynoxide/.stamp: deploy/local/dynoxide/package-lock.json
 	@mkdir -p .dynoxide && cp deploy/local/dynoxide/package*.json .dynoxide/
-	@if [ "$$(uname -sm)" = "Linux x86_64" ] && command -v npm >/dev/null \
-	  && (cd .dynoxide && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null); then \
+	@if [ "$$(uname -sm)" != "Linux x86_64" ] || ! command -v npm >/dev/null; then rm -rf .dynoxide/node_modules; touch $@; \
+	  echo "brain2: dynoxide needs npm and Linux on x86-64; ministack serves DynamoDB here, slower"; \
+	elif (cd .dynoxide && $(NPM_CI) >/dev/null); then touch $@; \
 	  echo "brain2: installed dynoxide, the embedded DynamoDB, once"; \
 	else rm -rf .dynoxide/node_modules; \
-	  echo "brain2: dynoxide needs npm and Linux on x86-64; ministack serves DynamoDB here, slower"; fi
-	@touch $@
+	  echo "brain2: npm could not install dynoxide, see above; ministack serves DynamoDB until a later make can"; fi
 
 # The graph view of the console, bundled from npm packages by name and hash. Without npm the console serves the API alone.
 clients/console/view/dist/.stamp: clients/console/view/package-lock.json clients/console/view/build.mjs $(wildcard clients/console/view/src/*)
-	@if command -v npm >/dev/null && (cd clients/console/view \
-	  && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null && npm run --silent build); then \
+	@mkdir -p $(@D)
+	@if ! command -v npm >/dev/null; then touch $@; \
+	  echo "brain2: the graph view needs npm; the console serves the API without it"; \
+	elif (cd clients/console/view && $(NPM_CI) >/dev/null && npm run --silent build); then touch $@; \
 	  echo "brain2: built the graph view"; \
-	else mkdir -p $(@D); echo "brain2: the graph view needs npm; the console serves the API without it"; fi
-	@touch $@
+	else echo "brain2: npm could not build the graph view, see above; the console serves the API until a later make can"; fi
 
 .PHONY: view
 view: clients/console/view/dist/.stamp ## Build the graph view that the console serves
@@ -188,4 +193,6 @@ clean: ## Remove environments and caches; the notes in .brain2/ stay
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 clean-data: ## Forget every local note and edge
+	@if $(PY) -c 'from deploy.local.stack import describe; raise SystemExit(not describe())' 2>/dev/null; then \
+	  echo "brain2: a stack is running on .brain2: stop it first" >&2; exit 1; fi
 	@rm -rf .brain2

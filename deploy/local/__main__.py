@@ -6,10 +6,12 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import MutableMapping
 from importlib import import_module
-from pathlib import Path
+from typing import Any
 
-from deploy.local import traces
+from deploy.local import stores, traces, web
+from deploy.local.arguments import Parser, path, within
 from deploy.local.console import Console, LaunchError
 from deploy.local.observe import prometheus
 from deploy.local.stack import DEFAULT_PORT_BASE, SERVICES, Options, Stack, running
@@ -19,6 +21,7 @@ _ELSEWHERE = {"demo": "deploy.local.demo", "import": "deploy.local.importer", "e
 
 
 def main(argv: list[str]) -> int:
+    _set_apart(os.environ)
     if argv and argv[0] in _ELSEWHERE:
         return _exit_status(import_module(_ELSEWHERE[argv[0]]).main(argv[1:]))
     arguments = _parser().parse_args(argv)
@@ -37,34 +40,63 @@ def main(argv: list[str]) -> int:
         return 1
 
 
+def _set_apart(environ: MutableMapping[str, str]) -> None:
+    """Keeps from this program what the shell has for others: proxies, which are not for loopback, and the settings of
+    AWS's clients unless a store of the caller's is used."""
+    unproxied = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
+    environ["no_proxy"] = ",".join(filter(None, (unproxied, "127.0.0.1", "localhost")))
+    if not stores.are_given(environ):
+        for name in [name for name in environ if name.startswith("AWS_")]:
+            del environ[name]
+        environ["AWS_CONFIG_FILE"] = os.devnull
+
+
 def _exit_status(result: object) -> int:
     return result if isinstance(result, int) else 0
 
 
+_PROCESSES = within(int, 1, 64)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deploy.local", description="Brain2 on one machine")
+    parser = Parser(prog="python -m deploy.local", description="Brain2 on one machine")
     commands = parser.add_subparsers(dest="command", required=True)
-    data = argparse.ArgumentParser(add_help=False)
-    data.add_argument("--data", type=Path, default=Options.data, help="where everything is kept (default: .brain2)")
+    data = Parser(add_help=False)
+    data.add_argument("--data", type=path, default=Options.data, help="where everything is kept (default: .brain2)")
     up = commands.add_parser("up", parents=[data], help="start the stores and the four services; Ctrl-C stops them")
     ports = up.add_mutually_exclusive_group()
-    ports.add_argument("--port-base", type=int, default=DEFAULT_PORT_BASE, help="node's port; the others follow it")
+    ports.add_argument(
+        "--port-base",
+        type=within(int, 1024, 65_535 - web.PORT_OFFSET),
+        metavar="N",
+        default=DEFAULT_PORT_BASE,
+        help="node's port; the others follow it, and the console's is 29 above it (default: %(default)s)",
+    )
     ports.add_argument("--free-ports", action="store_true", help="any free ports")
     up.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
-    up.add_argument("--trace-ratio", type=float, default=1.0, help="share of traces kept, 0 to 1 (default: all)")
-    up.add_argument("--save-seconds", type=float, default=3.0, help="how often the embedded store is saved")
+    up.add_argument(
+        "--trace-ratio",
+        type=within(float, 0, 1),
+        metavar="SHARE",
+        default=Options.trace_ratio,
+        help="share of traces kept, 0 to 1 (default: all)",
+    )
+    up.add_argument(
+        "--save-seconds",
+        type=within(float, 0.1, 3600),
+        metavar="SECONDS",
+        default=Options.save_seconds,
+        help="how often ministack saves while something changes, 0.1 to 3600 (default: %(default)g)",
+    )
     up.add_argument(
         "--processes",
-        type=int,
-        choices=range(1, 65),
+        type=_PROCESSES,
         metavar="N",
-        default=os.environ.get("BRAIN2_WORKERS", "1"),
-        help="processes of each service, which share its port; Linux only (default: BRAIN2_WORKERS, or 1)",
+        help="processes of each service, which share its port, 1 to 64; Linux only (default: BRAIN2_WORKERS, or 1)",
     )
     up.add_argument(
         "--niceness",
-        type=int,
-        choices=range(20),
+        type=within(int, 0, 19),
         metavar="N",
         default=Options.niceness,
         help="of what works in the background, 0 to 19; 0: beside programs that keep cores busy (default: %(default)s)",
@@ -87,42 +119,62 @@ def _options(arguments: argparse.Namespace) -> Options:
         trace_ratio=arguments.trace_ratio,
         save_seconds=arguments.save_seconds,
         web=not arguments.no_console,
-        workers=arguments.processes,
+        workers=_workers(arguments.processes),
         niceness=arguments.niceness,
     )
 
 
+def _workers(option: int | None) -> int:
+    try:
+        workers = option or int(_PROCESSES(os.environ.get("BRAIN2_WORKERS") or "1"))
+    except argparse.ArgumentTypeError as error:
+        raise LaunchError(f"BRAIN2_WORKERS: {error}") from None
+    if workers > 1 and sys.platform != "linux":
+        raise LaunchError("--processes: must be 1 on this system, because several that share a port need Linux")
+    return workers
+
+
 async def _up(options: Options, console: Console, *, observe: bool) -> int:
-    """Run until a signal (status 0) or until a child dies (status 1)."""
+    """Run until a signal (status 0) or until a child dies: LaunchError, whatever signals come while the others stop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
+        # nohup says that a closed terminal is no reason to stop.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
     asked = asyncio.create_task(stop.wait())
-    life = asyncio.create_task(_live(options, console, asked, observe=observe))
-    await asyncio.wait({asked, life}, return_when=asyncio.FIRST_COMPLETED)
-    if not life.done():
+    obituary: asyncio.Future[str] = loop.create_future()
+    life = asyncio.create_task(_live(options, console, obituary, observe=observe))
+    first: set[asyncio.Future[Any]] = {asked, obituary, life}
+    await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+    if not obituary.done() and not life.done():
         console.say()
         console.step("stopping: the services first, then the stores")
         life.cancel()
-        await asyncio.wait({life})
+    await asyncio.wait({life})
     asked.cancel()
+    if obituary.done():
+        raise LaunchError(obituary.result())
     if not life.cancelled():
-        # Raises what ended it, if a child did.
+        # Raises what kept it from starting, or from saving.
         life.result()
     console.step("stopped; the notes are kept")
     return 0
 
 
-async def _live(options: Options, console: Console, asked: "asyncio.Task[bool]", *, observe: bool) -> None:
-    async with running(options, console) as stack, contextlib.AsyncExitStack() as beside:
-        url = ""
-        if observe:
-            url = await beside.enter_async_context(prometheus(stack.metrics, options.data, console))
-        _introduce(stack, console, url)
-        obituary = await stack.died()
-        if not asked.done():
-            raise LaunchError(obituary)
+async def _live(options: Options, console: Console, obituary: "asyncio.Future[str]", *, observe: bool) -> None:
+    is_up = False
+    try:
+        async with running(options, console) as stack, contextlib.AsyncExitStack() as beside:
+            is_up = True
+            url = ""
+            if observe:
+                url = await beside.enter_async_context(prometheus(stack.metrics, options.data, console))
+            _introduce(stack, console, url)
+            obituary.set_result(await stack.died())
+    finally:
+        if is_up and (options.data / stores.UNCLEAN).exists() and not stores.are_given(os.environ):
+            raise LaunchError("stopped, but ministack could not save what changed since its last snapshot")
 
 
 def _introduce(stack: Stack, console: Console, metrics_url: str) -> None:

@@ -1,10 +1,14 @@
 """What the launcher prints in a terminal: its steps with their time, and the services' JSON logs as readable lines."""
 
+import contextlib
+import io
 import json
+import os
 import re
 import sys
 import time
-from typing import Any, TextIO
+from collections.abc import Iterator
+from typing import IO, Any, TextIO, cast
 
 import rich.console
 from rich.color import ColorSystem
@@ -32,6 +36,38 @@ class LaunchError(Exception):
     """Something that a person has to mend; the text is one line and says what."""
 
 
+class _Output:
+    """A stream whose text is dropped once it goes nowhere: the terminal was closed, `| head` has ended, a disk is full.
+
+    What runs must not end by that, and least of all without saving. Letters that the stream can't show are spelled out.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        if isinstance(out, io.TextIOWrapper):
+            out.reconfigure(errors="backslashreplace")
+
+    def write(self, text: str) -> None:
+        with self._dropping():
+            self._out.write(text)
+
+    def flush(self) -> None:
+        with self._dropping():
+            self._out.flush()
+
+    @contextlib.contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            # Python writes what it has buffered once more when it ends.
+            with contextlib.suppress(OSError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), self._out.fileno())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out, name)
+
+
 class Console:
     """Writes lines to a stream with rich: in colour on a terminal; NO_COLOR and FORCE_COLOR decide first.
 
@@ -41,7 +77,12 @@ class Console:
     def __init__(self, out: TextIO | None = None, *, quiet: bool = False) -> None:
         # Lines are printed as they are: rich neither wraps them nor looks for markup, emoji or numbers in them.
         self._rich = rich.console.Console(
-            file=out or sys.stdout, markup=False, emoji=False, highlight=False, soft_wrap=True, color_system="standard"
+            file=cast(IO[str], _Output(out or sys.stdout)),
+            markup=False,
+            emoji=False,
+            highlight=False,
+            soft_wrap=True,
+            color_system="standard",
         )
         self._quiet = quiet
         self._start = time.monotonic()

@@ -9,6 +9,7 @@ from pathlib import Path
 from clients.export import FORMATS, CutOffError, Records, write
 from clients.python.brain2 import Brain2Error
 from deploy.local import stack, targets
+from deploy.local.arguments import Parser, path
 from deploy.local.console import LaunchError
 from shared.config import ConfigError
 
@@ -17,17 +18,17 @@ _DONE = "{notes:,} notes and {links:,} links are in {to}"
 
 def main(argv: Sequence[str]) -> int:
     """Run an export. 0: everything is written; 1: something failed; 130: interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.local export", description=__doc__)
+    parser = Parser(prog="python -m deploy.local export", description=__doc__)
     parser.add_argument("--user", required=True, help="whose notes")
     parser.add_argument("--format", choices=list(FORMATS), default="markdown", help="default: markdown, for Obsidian")
-    parser.add_argument("--to", type=Path, required=True, help="a folder or .zip for markdown, else a file")
+    parser.add_argument("--to", type=path, required=True, help="a folder or .zip for markdown, else a file")
     parser.add_argument(
         "--target",
         help="the cleanup service, host:port, or cleanup=host:port (also among others, as the import takes them; "
         "default: the stack that runs here)",
     )
     parser.add_argument("--include-deleted", action="store_true", help="also notes that are deleted and not yet purged")
-    parser.add_argument("--data", type=Path, default=stack.Options.data, help="folder of the stack (default: .brain2)")
+    parser.add_argument("--data", type=path, default=stack.Options.data, help="folder of the stack (default: .brain2)")
     arguments = parser.parse_args(argv)
     try:
         print(asyncio.run(_run(arguments)))

@@ -5,23 +5,15 @@ workers of a service each has a part of its own, {"graph 4711": ..., "graph 4712
 their sums.
 """
 
+import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it is another user's
-    return True
+from deploy.local.processes import runs
 
 
 class MetricFile(metrics_service_pb2_grpc.MetricsServiceServicer):
@@ -30,7 +22,7 @@ class MetricFile(metrics_service_pb2_grpc.MetricsServiceServicer):
     runs: whether a process of this machine runs.
     """
 
-    def __init__(self, path: Path, runs: Callable[[int], bool] = _runs) -> None:
+    def __init__(self, path: Path, runs: Callable[[int], bool] = runs) -> None:
         self._path = path
         self._runs = runs
         # service -> process id -> the newest number of each metric.
@@ -48,8 +40,10 @@ class MetricFile(metrics_service_pb2_grpc.MetricsServiceServicer):
             found = self._newest[service].items()
             self._newest[service] = {each: last for each, last in found if each == process or self._running(each)}
         fresh = self._path.with_name(self._path.name + ".new")
-        fresh.write_text(json.dumps(self._parts(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        fresh.replace(self._path)
+        # On a full disk the older numbers stay.
+        with contextlib.suppress(OSError):
+            fresh.write_text(json.dumps(self._parts(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            fresh.replace(self._path)
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
     def _running(self, process: str) -> bool:

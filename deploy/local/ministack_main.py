@@ -75,6 +75,19 @@ class Snapshots:
         """Write a whole snapshot and make it current. Runs in the forked child; raises if anything can't be written."""
         old = self._current.resolve()
         new = Path(tempfile.mkdtemp(prefix="snapshot-", dir=self.root))
+        try:
+            self._fill(new, old, services, encode)
+            # After a kill -9 of the server another one may own this folder already: an orphan publishes nothing.
+            if os.getppid() != parent:
+                raise RuntimeError("the server is gone")
+            self._publish(new)
+        except BaseException:
+            # One that is half-written every few seconds would keep a full disk full.
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _fill(self, new: Path, old: Path, services: Services, encode: Callable[[str, Any], str]) -> None:
         # A service that reports no state (its module wasn't used, or failed to load) keeps what it had.
         for file in old.iterdir():
             os.link(file, new / file.name)
@@ -92,11 +105,6 @@ class Snapshots:
                 os.fsync(out.fileno())
             draft.replace(new / f"{name}.json")
         _sync(new)
-        # After a kill -9 of the server another one may own this folder already: an orphan publishes nothing.
-        if os.getppid() != parent:
-            raise RuntimeError("the server is gone")
-        self._publish(new)
-        shutil.rmtree(old, ignore_errors=True)
 
     def _publish(self, snapshot: Path) -> None:
         link = self.root / f"current.{os.getpid()}"
@@ -195,6 +203,9 @@ class Saver:
             return pid
         try:
             self._write_as_child(services or self._module._build_persistence_save_dict(), parent)
+        except OSError as error:
+            print(f"what changed could not be saved: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
         except BaseException:
             traceback.print_exc()
             os._exit(1)

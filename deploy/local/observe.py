@@ -63,12 +63,6 @@ async def prometheus(metrics: Mapping[str, str], data: Path, console: Console) -
         env={"PATH": os.environ.get("PATH", "")},
         on_line=console.log,
     )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        if await processes.is_ready(child, f"{url}/-/ready", _START_SECONDS):
-            yield url
-        else:
-            console.step(f"{child.obituary()}; the services do not need it")
-            yield ""
-    finally:
-        await child.stop(_STOP_SECONDS)
+    url = f"http://127.0.0.1:{port}"
+    async with processes.beside(child, f"{url}/-/ready", _START_SECONDS, _STOP_SECONDS, console) as answers:
+        yield url if answers else ""

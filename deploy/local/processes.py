@@ -14,12 +14,12 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from deploy.local import timeslices
-from deploy.local.console import LaunchError, gist
+from deploy.local.console import Console, LaunchError, gist
 
 _TETHER = Path(__file__).with_name("tether.py")
 _MAX_LINE = 1 << 20
@@ -76,8 +76,12 @@ class Child:
         """Why it died, in one line: how it exited and the last thing that it said."""
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"exited with status {code}"
+        return f"{self.name} {how}{self.said()}"
+
+    def said(self) -> str:
+        """The last thing that it said, to be put behind a sentence; empty when it said nothing."""
         said = next((line for line in reversed(self.last_lines) if line.strip()), "")
-        return f"{self.name} {how}" + (f": {gist(said)[:300]}" if said else "")
+        return f": {gist(said)[:300]}" if said else ""
 
 
 async def start(
@@ -89,11 +93,13 @@ async def start(
     cwd: Path | None = None,
     niceness: int = 0,
     slice_ms: float = 0.0,
+    held: Sequence[int] = (),
 ) -> Child:
     """Start a child in its own process group; raises LaunchError when it can't be executed.
 
     niceness: how much the child stands back behind this process when the cores are busy, 0 to 19.
     slice_ms: see timeslices.set_slice(); 0: the kernel's choice.
+    held: open files that the child keeps open, too: a lock on one of them is held until the last of them has ended.
     """
     if sys.platform == "linux":
         argv = [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *argv]
@@ -107,6 +113,7 @@ async def start(
             cwd=cwd,
             limit=_MAX_LINE,
             process_group=0,
+            pass_fds=held,
         )
     )
     try:
@@ -125,6 +132,15 @@ async def start(
         raise
 
 
+async def to_the_end(work: Coroutine[object, object, object]) -> None:
+    """Awaits work that stops something. A cancellation meanwhile changes nothing, so what ended the rest is raised."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    task.result()
+
+
 async def is_ready(child: Child, url: str, seconds: float) -> bool:
     """Whether a child answers GET `url`, an http URL of its own, with 200 within `seconds`; False also when it ends."""
     with contextlib.suppress(TimeoutError):
@@ -134,6 +150,29 @@ async def is_ready(child: Child, url: str, seconds: float) -> bool:
                     return True
                 await asyncio.wait({child.ended}, timeout=0.1)
     return False
+
+
+@contextlib.asynccontextmanager
+async def beside(child: Child, url: str, seconds: float, grace: float, console: Console) -> AsyncIterator[bool]:
+    """Whether a child that the services do not need answers GET `url` within `seconds`.
+
+    Its end is told whenever it comes. At the end of the block it is stopped.
+    """
+    needless = "the services do not need it"
+
+    async def tell() -> None:
+        await asyncio.wait({child.ended})
+        console.step(f"{child.obituary()}; {needless}")
+
+    telling = asyncio.create_task(tell())
+    try:
+        answers = await is_ready(child, url, seconds)
+        if not answers and not child.ended.done():
+            console.step(f"{child.name} did not answer within {seconds:.0f} s{child.said()}; {needless}")
+        yield answers
+    finally:
+        telling.cancel()
+        await child.stop(grace)
 
 
 def _answers(url: str) -> bool:
@@ -146,6 +185,17 @@ def _answers(url: str) -> bool:
         return False
     finally:
         connection.close()
+
+
+def runs(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is another user's
+    return True
 
 
 def free_ports(count: int) -> list[int]:

@@ -6,6 +6,7 @@ Local): it is created there from the template's own definition, so that there is
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,6 +201,37 @@ async def users(endpoints: Endpoints, table: str) -> list[str]:
         async for page in pages:
             found |= {item["PK"]["S"].removeprefix("USER#") for item in page["Items"]}
     return sorted(found)
+
+
+async def delete_expired(endpoints: Endpoints, table: str, now: float) -> int:
+    """Deletes the items whose time to live is over, and returns how many those were; dynoxide itself never does.
+
+    now: seconds since 1970. It reads the whole table, a page at a time with pauses: for one machine only.
+    """
+    over = {":now": {"N": str(int(now))}}
+    deleted = 0
+    async with _client(_session(), "dynamodb", endpoints.dynamodb) as dynamodb:
+        pages = dynamodb.get_paginator("scan").paginate(
+            TableName=table,
+            ProjectionExpression="PK, SK",
+            FilterExpression="expires_at < :now",
+            ExpressionAttributeValues=over,
+            PaginationConfig={"PageSize": 200},
+        )
+        async for page in pages:
+            for key in page["Items"]:
+                # It may have been written anew since the page was read.
+                with contextlib.suppress(dynamodb.exceptions.ConditionalCheckFailedException):
+                    await dynamodb.delete_item(
+                        TableName=table,
+                        Key=key,
+                        ConditionExpression="expires_at < :now",
+                        ExpressionAttributeValues=over,
+                    )
+                    deleted += 1
+            # Calls of the services come in between.
+            await asyncio.sleep(0.02)
+    return deleted
 
 
 def _at(queue_url: str, endpoint: str) -> str:

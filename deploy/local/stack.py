@@ -10,11 +10,14 @@ import fcntl
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any, TextIO
 
 import grpc.aio
+from botocore.exceptions import BotoCoreError, ClientError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local import processes, provision, stores, traces, web
@@ -37,6 +40,8 @@ DEFAULT_PORT_BASE = 50051
 _DRAIN_SECONDS = 65.0
 # Generous, because a child that ends is noticed at once, and a slow machine is no failure.
 _HEALTHY_SECONDS = 300.0
+# DynamoDB deletes expired items within days.
+_EXPIRE_SECONDS = 3600.0
 
 
 def _module(context: str) -> Sequence[str]:
@@ -97,19 +102,30 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
 
     LaunchError says in one line what kept it from starting; whatever had been started is stopped by then.
     """
-    options.data.mkdir(parents=True, exist_ok=True)
-    async with contextlib.AsyncExitStack() as undo:
-        undo.enter_context(_only_one(options.data))
+    try:
+        options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LaunchError(f"{options.data} can't be used as the folder of the data: {error.strerror}") from error
+    async with _Undo() as undo:
+        lock = await undo.enter_async_context(_only_one(options.data, console))
         ports = _service_ports(options)
         console.step(f"starting stores, data in {shown(options.data)}")
         store = await stores.start(
-            options.data, on_line=console.log, save_seconds=options.save_seconds, niceness=options.niceness
+            options.data,
+            on_line=console.log,
+            save_seconds=options.save_seconds,
+            niceness=options.niceness,
+            held=[lock],
+            avoid=[*ports.values(), (options.port_base or 0) + web.PORT_OFFSET],
         )
         undo.push_async_callback(store.stop)
         names = ", ".join(child.name for child in store.children) or "stores"
         console.step(f"{names} answer: {store.endpoints.dynamodb}, {store.endpoints.redis}")
-        if store.endpoints.dynamodb == store.endpoints.sqs:
-            console.step("dynoxide is not installed: ministack serves DynamoDB, slower and saved every few seconds")
+        if store.in_ministack:
+            console.step(
+                "dynoxide is not installed: ministack serves DynamoDB, slower and saved about every "
+                f"{options.save_seconds:g} s, so a crash costs what was written later"
+            )
         resources = await provision.apply(store.endpoints)
         await _take_over(options.data, store, resources, console)
         console.step(f"table {resources.table}, bus {resources.bus}, queues and bucket are there")
@@ -134,6 +150,7 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
                 cwd=stores.ROOT,
                 niceness=options.niceness if name in _BACKGROUND else 0,
                 slice_ms=_SLICES_MS[name],
+                held=[lock],
             )
             children[name] = child
             # All processes load their code at the same time.
@@ -147,6 +164,9 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
             for name in SERVICES:
                 group.create_task(launch(name))
         console.step(f"{', '.join(SERVICES)} are serving")
+        if store.dynoxide is not None:
+            expiring = asyncio.create_task(_delete_expired(store.endpoints, resources.table, console))
+            undo.push_async_callback(_cancelled, expiring)
         if (options.data / _REPLAY).exists():
             replay = asyncio.create_task(_replay(options.data, addresses["node"], store.endpoints, resources, console))
             undo.push_async_callback(_cancelled, replay)
@@ -164,6 +184,14 @@ async def running(options: Options, console: Console) -> AsyncIterator[Stack]:
         yield stack
 
 
+class _Undo(contextlib.AsyncExitStack):
+    """An exit stack that a second Ctrl-C does not cut short: nobody would watch what it stops any more."""
+
+    async def __aexit__(self, *details: Any) -> bool:
+        await processes.to_the_end(super().__aexit__(*details))
+        return False
+
+
 # Stays in the folder until the events that ministack lost have been published again.
 _REPLAY = "replay-events"
 
@@ -175,8 +203,8 @@ async def _take_over(data: Path, store: stores.Stores, resources: provision.Reso
     if store.moved_from is not None:
         copied = await provision.copy_items(store.moved_from, store.endpoints, resources.table)
         console.step(f"{copied} items of the earlier store are in dynoxide's")
-    if (data / "dynoxide").is_dir():
-        (data / "dynoxide" / stores.MOVED).touch()
+    if store.dynoxide is not None:
+        (store.dynoxide / stores.MOVED).touch()
 
 
 async def _replay(
@@ -187,19 +215,30 @@ async def _replay(
     ministack keeps its queues in memory and saves them every few seconds, while the table is durable at each write. So
     after a kill or a power cut the newest events may be missing, though their outbox items are gone.
     """
-    users = await provision.users(endpoints, resources.table)
-    console.step(f"the queues were not stopped cleanly: publishing the events of {len(users)} users again")
     try:
+        users = await provision.users(endpoints, resources.table)
+        console.step(f"the queues were not stopped cleanly: publishing the events of {len(users)} users again")
         async with Channels(security=load(ClientSecurity)) as channels:
             node = channels.stub(address, node_pb2.DESCRIPTOR.services_by_name["NodeService"])
             for user_id in users:
                 async for _ in node.ReplayEvents(node_pb2.ReplayEventsRequest(user_id=user_id)):
                     pass
-    except Brain2Error as error:
-        console.step(f"the events could not be published again ({error.message}): the next start tries it once more")
+    except (Brain2Error, ClientError, BotoCoreError) as error:
+        said = error.message if isinstance(error, Brain2Error) else error
+        console.step(f"the events could not be published again ({said}): the next start tries it once more")
         return
     (data / _REPLAY).unlink()
     console.step("the events are published again")
+
+
+async def _delete_expired(endpoints: stores.Endpoints, table: str, console: Console) -> None:
+    """What AWS and ministack do by themselves, and dynoxide does not: otherwise its file would grow for ever."""
+    while True:
+        try:
+            await provision.delete_expired(endpoints, table, time.time())
+        except (ClientError, BotoCoreError) as error:
+            console.step(f"expired items could not be deleted ({error}): it is tried again in an hour")
+        await asyncio.sleep(_EXPIRE_SECONDS)
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:
@@ -217,15 +256,42 @@ async def _first_failure() -> AsyncIterator[asyncio.TaskGroup]:
         raise failures.exceptions[0] from None
 
 
-@contextlib.contextmanager
-def _only_one(data: Path) -> Iterator[None]:
-    """Two stacks on one folder would overwrite each other's stores."""
-    with (data / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LaunchError(f"a stack is running on {shown(data)} already: stop it, or use --data") from None
-        yield
+@contextlib.asynccontextmanager
+async def _only_one(data: Path, console: Console) -> AsyncIterator[int]:
+    """Two stacks on one folder would overwrite each other's stores. Yields the open file that holds the folder's lock.
+
+    The stores and the services keep that file open, too. So a start after kill -9 of a launcher waits until the last of
+    them has ended: until then its stores save.
+    """
+    with (data / "lock").open("a+") as lock:
+        if not _locked(lock):
+            lock.seek(0)
+            pid = lock.read()
+            if not pid.isdigit() or processes.runs(int(pid)):
+                raise LaunchError(f"a stack is running on {shown(data)} already: stop it, or use --data")
+            console.step(
+                f"the launcher on {shown(data)} was killed, and its processes are still stopping: waiting for them"
+            )
+            try:
+                async with asyncio.timeout(_DRAIN_SECONDS):
+                    while not _locked(lock):
+                        await asyncio.sleep(0.1)
+            except TimeoutError:
+                raise LaunchError(
+                    f"processes of a launcher that was killed still use {shown(data)}: end them"
+                ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield lock.fileno()
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _service_ports(options: Options) -> dict[str, int]:
@@ -268,8 +334,8 @@ def _environment(
 
 # Set by the launcher for each service: one value from the shell for all four would be wrong.
 _OURS = {
-    "BRAIN2_LISTEN", "BRAIN2_METRICS_LISTEN", "BRAIN2_TABLE", "BRAIN2_EVENT_BUS", "BRAIN2_QUEUE_URL", "BRAIN2_DLQ_URL",
-    "BRAIN2_ARCHIVE_BUCKET", "BRAIN2_WORKERS",
+    "BRAIN2_LISTEN", "BRAIN2_METRICS_LISTEN", "BRAIN2_HEALTH_LISTEN", "BRAIN2_TABLE", "BRAIN2_EVENT_BUS",
+    "BRAIN2_QUEUE_URL", "BRAIN2_DLQ_URL", "BRAIN2_ARCHIVE_BUCKET", "BRAIN2_WORKERS",
     "BRAIN2_TRACE_RATIO", "BRAIN2_LOG_LEVEL", *(f"BRAIN2_{name.upper()}_TARGET" for name in SERVICES),
 }  # fmt: skip
 
@@ -289,7 +355,7 @@ async def _wait_until_serving(child: processes.Child, address: str, seconds: flo
                         pass
                     await asyncio.wait({child.ended}, timeout=0.05)
         except TimeoutError:
-            raise LaunchError(f"{child.name} was not SERVING within {seconds:.0f} s") from None
+            raise LaunchError(f"{child.name} was not SERVING within {seconds:.0f} s{child.said()}") from None
     raise LaunchError(child.obituary())
 
 
@@ -309,11 +375,12 @@ def _description(stack: Stack) -> dict[str, object]:
 def describe(data: Path = Options.data) -> dict[str, dict[str, str]] | None:
     """The stack.json of a stack that is running on this folder, or None."""
     try:
-        found: dict[str, dict[str, str]] = json.loads((data / "stack.json").read_text())
+        found = json.loads((data / "stack.json").read_text())
         with (data / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return found
+        # Its processes hold the lock for a while when the launcher was killed.
+        return found if processes.runs(found["pid"]) else None
     except (OSError, ValueError):
         return None
     # Nobody holds the lock: the file was left by a launcher that was killed.

@@ -4,6 +4,7 @@
 points OTEL_EXPORTER_OTLP_ENDPOINT at a collector.
 """
 
+import contextlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -33,10 +34,12 @@ class TraceFile(trace_service_pb2_grpc.TraceServiceServicer):
         self, request: trace_service_pb2.ExportTraceServiceRequest, context: Any
     ) -> trace_service_pb2.ExportTraceServiceResponse:
         lines = [json.dumps(span) for span in _spans(request)]
-        if self._path.exists() and self._path.stat().st_size > self._max_bytes:
-            self._path.replace(older(self._path))
-        with self._path.open("a", encoding="utf-8") as out:
-            out.writelines(line + "\n" for line in lines)
+        # On a full disk they are dropped: the services would send them again and log each failure.
+        with contextlib.suppress(OSError):
+            if self._path.exists() and self._path.stat().st_size > self._max_bytes:
+                self._path.replace(older(self._path))
+            with self._path.open("a", encoding="utf-8") as out:
+                out.writelines(line + "\n" for line in lines)
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
@@ -96,7 +99,11 @@ def read(path: Path, trace_id: str) -> list[dict[str, Any]]:
         if file.exists():
             with file.open(encoding="utf-8") as lines:
                 # A line names its own trace first: most lines are passed over without being parsed.
-                found += [json.loads(line) for line in lines if line.startswith(f'{{"trace": "{trace_id}')]
+                for line in lines:
+                    if line.startswith(f'{{"trace": "{trace_id}'):
+                        # A full disk cuts a line off.
+                        with contextlib.suppress(ValueError):
+                            found.append(json.loads(line))
     return sorted(found, key=lambda span: (span["start"], span["end"]))
 
 

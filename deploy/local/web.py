@@ -34,12 +34,6 @@ async def serving(addresses: Mapping[str, str], port_base: int | None, console: 
         on_line=console.log,
         cwd=stores.ROOT,
     )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        if await processes.is_ready(child, f"{url}/healthz", _START_SECONDS):
-            yield url
-        else:
-            console.step(f"{child.obituary()}; the services do not need it")
-            yield ""
-    finally:
-        await child.stop(_STOP_SECONDS)
+    url = f"http://127.0.0.1:{port}"
+    async with processes.beside(child, f"{url}/healthz", _START_SECONDS, _STOP_SECONDS, console) as answers:
+        yield url if answers else ""

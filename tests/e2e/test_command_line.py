@@ -21,12 +21,26 @@ pytestmark = pytest.mark.timeout(300)
 _BIN = Path(sys.executable).parent
 
 
+# What a shell may hold for other programs.
+_SHELL = {
+    **os.environ,
+    "http_proxy": "http://127.0.0.1:9",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "AWS_PROFILE": "nobody",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_USE_FIPS_ENDPOINT": "true",
+    "BRAIN2_HEALTH_LISTEN": "127.0.0.1:9",
+}
+
+
 @contextlib.asynccontextmanager
 async def launched(data: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, list[str]]]:
     """`python -m deploy.local up`, running; its output so far."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "deploy.local", "up", "--data", str(data), "--free-ports", "--niceness", "0",
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+        cwd=ROOT, env=_SHELL,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     lines: list[str] = []
 
@@ -102,7 +116,7 @@ async def test_run_grpcurl_demo_and_ctrl_c(tmp_path: Path) -> None:
 
         tour = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "deploy.local", "demo", "--data", str(tmp_path),
-            cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            cwd=ROOT, env=_SHELL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         account, errors = (text.decode() for text in await tour.communicate())
         assert tour.returncode == 0, account + errors

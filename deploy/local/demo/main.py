@@ -11,6 +11,7 @@ from pathlib import Path
 
 from clients.python.brain2 import Brain2Error
 from deploy.local import stack, targets
+from deploy.local.arguments import Parser, path
 from deploy.local.console import Console, LaunchError
 from deploy.local.demo.measure import BrokenError
 from deploy.local.demo.tour import Tour
@@ -33,8 +34,8 @@ class Place:
 
 def main(argv: Sequence[str]) -> int:
     """Run the tour. 0: everything was as promised; 1: something wasn't (one line says what); 130: interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.local demo", description=__doc__)
-    parser.add_argument("--data", type=Path, default=stack.Options.data, help="folder of the running stack")
+    parser = Parser(prog="python -m deploy.local demo", description=__doc__)
+    parser.add_argument("--data", type=path, default=stack.Options.data, help="folder of the running stack")
     parser.add_argument("--user", default=f"demo-{secrets.token_hex(3)}", help="default: a fresh one")
     arguments = parser.parse_args(argv)
     try:
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as error:
         print(f"brain2: {'; '.join(error.problems)}", file=sys.stderr)
         return 1
-    except (LaunchError, BrokenError) as error:
+    except (LaunchError, BrokenError, OSError) as error:
         print(f"brain2: {error}", file=sys.stderr)
         return 1
     except Brain2Error as error:
@@ -86,7 +87,7 @@ async def _place(data: Path, console: Console) -> AsyncIterator[Place]:
         return
     console.step("no stack is running here: starting one for the tour (some seconds)")
     folder = data / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # What the services log would tear the account apart; it is kept beside it.
     with (folder / "services.log").open("w") as log:
         options = stack.Options(data=folder, port_base=None)

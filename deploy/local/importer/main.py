@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clients.python.brain2 import Brain2Error
 from deploy.local import stack, targets
+from deploy.local.arguments import Parser, path, within
 from deploy.local.console import Console, LaunchError
 from deploy.local.importer import graphml
 from deploy.local.importer.files import SUFFIXES, DiskFolder, Folder, ZipFolder
@@ -30,7 +31,7 @@ _SERVICES = ("node", "graph", "similarity")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `import`."""
     parser.add_argument(
-        "source", type=Path, help="a folder, zip or file of Markdown, JSON lines (also .gz), GraphML, or an export"
+        "source", type=path, help="a folder, zip or file of Markdown, JSON lines (also .gz), GraphML, or an export"
     )
     parser.add_argument("--user", required=True, help="whose notes they become")
     parser.add_argument(
@@ -40,25 +41,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--graph-target", help="the graph service, if --target does not give it")
     parser.add_argument("--similarity-target", help="the similarity service, if --target does not give it")
-    parser.add_argument("--data", type=Path, default=stack.Options.data, help="folder of the stack (default: .brain2)")
+    parser.add_argument("--data", type=path, default=stack.Options.data, help="folder of the stack (default: .brain2)")
     parser.add_argument("--update", action="store_true", help="replace stored notes whose text differs from the file")
     parser.add_argument("--wait", action="store_true", help="return when the notes are indexed and can be searched")
     parser.add_argument(
         "--wait-seconds",
-        type=float,
+        type=within(float, 0, 1_000_000),
+        metavar="SECONDS",
         default=600.0,
         help="how long --wait waits without any further note being indexed (default: 600)",
     )
     parser.add_argument(
-        "--report", type=Path, help="write all that is named (failures, what was not read) to this file"
+        "--report", type=path, help="write all that is named (failures, what was not read) to this file"
     )
-    parser.add_argument("--in-flight", type=int, default=4, choices=range(1, 33), metavar="N", help="batches at a time")
-    parser.add_argument("--patience", type=float, default=60.0, help="seconds without any success before it gives up")
+    parser.add_argument(
+        "--in-flight", type=within(int, 1, 32), default=4, metavar="N", help="batches at a time, 1 to 32 (default: 4)"
+    )
+    parser.add_argument(
+        "--patience",
+        type=within(float, 0, 1_000_000),
+        metavar="SECONDS",
+        default=60.0,
+        help="how long no batch may succeed before it gives up (default: 60)",
+    )
 
 
 def main(argv: Sequence[str]) -> int:
     """Run an import. 0: everything is stored; 1: something failed (said by line); 2: wrong usage; 130: interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.local import", description=__doc__)
+    parser = Parser(prog="python -m deploy.local import", description=__doc__)
     add_arguments(parser)
     arguments = parser.parse_args(argv)
     try:

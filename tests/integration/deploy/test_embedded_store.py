@@ -4,6 +4,8 @@ Where dynoxide is missing ministack holds the table, too; then kill -9 costs wha
 """
 
 import asyncio
+import dataclasses
+import io
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -14,7 +16,8 @@ import pytest
 import redis.asyncio
 
 from deploy.local import provision, stores
-from deploy.local.console import Console
+from deploy.local.console import Console, LaunchError
+from deploy.local.stack import _replay, _take_over
 from tests.support.stores import Stores
 from tests.support.waiting import until, within
 
@@ -118,7 +121,10 @@ async def keeps_everything(machine: Machine) -> None:
     await cache.set("warm", "1")
     await cache.aclose()
     await machine.stop()
+    # As an earlier release has made it.
+    (machine.data / "ministack").chmod(0o755)
     after = await machine.start()
+    assert (machine.data / "ministack").stat().st_mode & 0o077 == 0
     assert (after.resources.table, after.resources.bucket) == (before.resources.table, before.resources.bucket)
     assert await numbers(after) == [1]
     cache = redis.asyncio.from_url(after.redis_url)
@@ -200,3 +206,58 @@ async def test_dynoxide_takes_over_the_table_that_ministack_kept(durable: Machin
     (durable.data / "dynoxide" / stores.MOVED).touch()
     assert await numbers(await durable.start()) == list(range(60))
     assert durable.running.moved_from is None
+
+
+async def test_expired_items_leave_dynoxides_table(durable: Machine) -> None:
+    found = await durable.start()
+    now = 1_800_000_000
+    async with found.client("dynamodb") as dynamodb:
+        # More than a page of the walk.
+        for number in range(450):
+            ends = {} if number % 3 == 0 else {"expires_at": {"N": str(now + (-1 if number % 3 == 1 else 1))}}
+            await dynamodb.put_item(TableName=found.resources.table, Item={**item(number), **ends})
+        endpoints = durable.running.endpoints
+        assert await provision.delete_expired(endpoints, found.resources.table, now) == 150
+        assert await provision.delete_expired(endpoints, found.resources.table, now) == 0
+        left = await dynamodb.query(
+            TableName=found.resources.table,
+            KeyConditionExpression="PK = :user",
+            ExpressionAttributeValues={":user": {"S": "USER#a"}},
+        )
+        assert [int(each["SK"]["S"][5:]) for each in left["Items"]] == [n for n in range(450) if n % 3 != 1]
+
+
+async def test_without_dynoxide_its_table_is_not_taken_for_an_empty_one(durable: Machine, tmp_path: Path) -> None:
+    await put(await durable.start(), 1)
+    assert durable.running.dynoxide is not None
+    (durable.running.dynoxide / stores.MOVED).touch()
+    await durable.stop()
+    durable.dynoxide = tmp_path / "not installed"
+    with pytest.raises(LaunchError, match=r"^the notes are in .*dynoxide, which reads them, is not installed"):
+        await durable.start()
+    durable.dynoxide = stores.DYNOXIDE
+    assert await numbers(await durable.start()) == [1]
+
+
+async def test_a_copy_that_was_cut_short_is_not_taken_for_whole_by_a_start_with_another_table(durable: Machine) -> None:
+    durable.dynoxide = None
+    await put(await durable.start(), 1)
+    await durable.stop()
+    # A launcher that died while it copied.
+    (durable.data / "dynoxide").mkdir()
+    own = stores.Endpoints(*["http://127.0.0.1:9"] * 6)
+    resources = provision.Resources(table="t", bus="b", bucket="c", queues={}, dlqs={}, rule_dlq="")
+    await _take_over(durable.data, stores.Stores(own, []), resources, Console())
+    durable.dynoxide = stores.DYNOXIDE
+    await durable.start()
+    assert durable.running.moved_from is not None
+
+
+async def test_events_that_can_not_be_published_again_are_said_to_wait_for_the_next_start(machine: Machine) -> None:
+    found = await machine.start()
+    (machine.data / "replay-events").touch()
+    log = io.StringIO()
+    gone = dataclasses.replace(found.resources, table="Gone")
+    await _replay(machine.data, "127.0.0.1:9", machine.running.endpoints, gone, Console(log))
+    assert "the events could not be published again" in log.getvalue()
+    assert (machine.data / "replay-events").exists()

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import processes, stores
+from deploy.local.__main__ import _up
 from deploy.local.console import Console, LaunchError
 from deploy.local.stack import SERVICES, Options, Stack, describe, running
 from deploy.local.timeslices import slice_of
@@ -37,22 +39,31 @@ def gone(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+def children(launcher: int) -> dict[str, int]:
+    """What a launcher has started: the last word of each command, the context of a stand-in, and its process."""
+    table = subprocess.run(["ps", "-axwwo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in table.splitlines()]
+    return {Path(row[-1]).name: int(row[0]) for row in rows if int(row[1]) == launcher}
+
+
 STORES = ("dynoxide", "ministack", "valkey") if stores.DYNOXIDE.exists() else ("ministack", "valkey")
 
 
 async def test_up_tells_where_everything_is_and_stops_all_of_it(tmp_path: Path) -> None:
+    data = tmp_path / "ein Ordner mit Umlauten: äöü"
     log = io.StringIO()
-    async with running(options(tmp_path), Console(log)) as stack:
+    async with running(options(data), Console(log)) as stack:
         assert stack.addresses.keys() == set(SERVICES)
         assert stack.children.keys() == {*SERVICES, *STORES}
-        assert (describe(tmp_path) or {})["services"] == stack.addresses
+        assert (describe(data) or {})["services"] == stack.addresses
         pids = [child.pid for child in stack.children.values()]
+        assert all(oct(folder.stat().st_mode & 0o777) == "0o700" for folder in (data, *map(data.joinpath, STORES)))
         # Two stacks on one folder would overwrite each other's stores.
         with pytest.raises(LaunchError, match=r"running on .* already"):
-            async with running(options(tmp_path), Console(io.StringIO())):
+            async with running(options(data), Console(io.StringIO())):
                 pass
     assert all(gone(pid) for pid in pids)
-    assert describe(tmp_path) is None
+    assert describe(data) is None
     lines = log.getvalue()
     assert "node       INFO    table Brain2-Main" in lines
     assert lines.count("bye") == len(SERVICES)
@@ -79,6 +90,50 @@ async def test_a_child_that_dies_later_is_named(tmp_path: Path) -> None:
     async with running(options(tmp_path), Console(io.StringIO())) as stack:
         os.kill(stack.children["similarity"].pid, signal.SIGKILL)
         assert (await stack.died()).startswith("similarity was killed by SIGKILL")
+
+
+async def test_ctrl_c_while_it_stops_because_a_child_died_hides_neither_the_death_nor_a_child(tmp_path: Path) -> None:
+    log = io.StringIO()
+    up = asyncio.create_task(_up(options(tmp_path), Console(log), observe=False))
+    await until(lambda: "Ctrl-C stops everything" in log.getvalue() or up.done(), seconds=90.0, what="the stack")
+    pids = {name: pid for name, pid in children(os.getpid()).items() if name in SERVICES}
+    assert pids.keys() == set(SERVICES)
+    # It can't stop yet, so the launcher waits for it.
+    os.kill(pids["graph"], signal.SIGSTOP)
+    os.kill(pids["similarity"], signal.SIGKILL)
+    await until(lambda: "bye" in log.getvalue(), what="the launcher stopping the others")
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(0)
+    os.kill(pids["graph"], signal.SIGCONT)
+    with pytest.raises(LaunchError, match=r"^similarity was killed by SIGKILL"):
+        await up
+    assert all(gone(pid) for pid in pids.values())
+    assert log.getvalue().count("bye") == len(SERVICES) - 1
+
+
+async def test_a_cancellation_does_not_cut_short_what_stops_children() -> None:
+    reached, finish, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stopping() -> None:
+        reached.set()
+        await finish.wait()
+        done.set()
+
+    async def starting() -> None:
+        try:
+            raise LaunchError("the cause")
+        finally:
+            await processes.to_the_end(stopping())
+
+    task = asyncio.create_task(starting())
+    await reached.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    finish.set()
+    with pytest.raises(LaunchError, match="the cause"):
+        await task
+    assert done.is_set()
 
 
 async def test_a_killed_service_can_be_started_again(tmp_path: Path) -> None:
@@ -111,10 +166,44 @@ async def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> N
     assert not (tmp_path / "ministack").exists()
 
 
+async def test_the_stores_leave_the_services_their_ports(tmp_path: Path) -> None:
+    first = next(
+        port
+        for port in iter(lambda: processes.free_ports(1)[0], 0)
+        if all(map(processes.is_free, range(port, port + 4)))
+    )
+    (tmp_path / "ports.json").write_text(json.dumps({"dynoxide": first, "ministack": first + 1, "valkey": first + 2}))
+    wanted = Options(data=tmp_path, port_base=first, command=standin)
+    async with running(wanted, Console(io.StringIO())) as stack:
+        assert stack.addresses["node"] == f"127.0.0.1:{first}"
+
+
 async def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
     child = await processes.start("node", ["/no/such/program"], env={}, on_line=lambda *_: None)
     await child.ended
     assert child.obituary().endswith("/no/such/program could not be started: No such file or directory")
+
+
+async def test_the_end_of_what_the_services_do_not_need_is_told() -> None:
+    log = io.StringIO()
+    (port,) = processes.free_ports(1)
+    argv = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)]
+    child = await processes.start("console", argv, env={}, on_line=lambda *_: None)
+    async with processes.beside(child, f"http://127.0.0.1:{port}/", 60.0, 5.0, Console(log)) as answers:
+        assert answers
+        os.kill(child.pid, signal.SIGKILL)
+        await until(lambda: "console was killed by SIGKILL" in log.getvalue(), what="its end")
+    assert log.getvalue().count("the services do not need it") == 1
+
+
+async def test_what_the_services_do_not_need_may_never_answer() -> None:
+    log = io.StringIO()
+    (port,) = processes.free_ports(1)
+    child = await processes.start("console", ["/bin/sleep", "600"], env={}, on_line=lambda *_: None)
+    async with processes.beside(child, f"http://127.0.0.1:{port}/", 0.3, 5.0, Console(log)) as answers:
+        assert not answers
+    assert "console did not answer within 0 s; the services do not need it" in log.getvalue()
+    assert "exited" not in log.getvalue()
 
 
 async def test_a_child_that_ignores_sigterm_is_killed_with_all_that_it_started() -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 
 from deploy.local.metrics import MetricFile
@@ -37,3 +38,12 @@ async def test_workers_have_parts_of_their_own_and_one_that_has_ended_has_none(t
     running.remove(12)
     running.add(13)
     assert await after(13, 1) == {"graph": {"calls": 1}}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+async def test_a_full_disk_leaves_the_older_numbers(tmp_path: Path) -> None:
+    path, unused = tmp_path / "metrics.json", None
+    path.write_text("{}")
+    (tmp_path / "metrics.json.new").symlink_to("/dev/full")
+    await MetricFile(path).Export(exported(11, 5), unused)
+    assert path.read_text() == "{}"

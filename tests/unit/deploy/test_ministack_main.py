@@ -130,6 +130,7 @@ def test_a_write_that_fails_leaves_the_last_snapshot(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         snapshots.write({"sqs": lambda: 2, "s3": lambda: object()}, encode, os.getppid())
     assert read(tmp_path) == {"sqs.json": {"sqs": 1}}
+    assert list(tmp_path.glob("snapshot-*")) == [(tmp_path / "current").resolve()]
 
 
 def test_a_child_whose_server_is_gone_publishes_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Ports and credentials of the embedded stores."""
 
+import json
+import os
 import socket
 from pathlib import Path
 
@@ -16,6 +18,27 @@ def test_ports_are_those_of_the_last_start_when_they_are_free(tmp_path: Path) ->
         after = stores._ports(tmp_path)
     assert after["ministack"] == before["ministack"]
     assert after["valkey"] != before["valkey"]
+
+
+@pytest.mark.parametrize(
+    "kept", ["", "[]", "7", "null", '{"valkey": 1}', '{"dynoxide": "x", "ministack": 99999, "valkey": 0}']
+)
+def test_remembered_ports_that_make_no_sense_are_chosen_anew(tmp_path: Path, kept: str) -> None:
+    (tmp_path / "ports.json").write_text(kept)
+    found = stores._ports(tmp_path)
+    assert found.keys() == {"dynoxide", "ministack", "valkey"}
+    assert len(set(found.values())) == 3
+    assert all(port in range(1024, 65_536) for port in found.values())
+    assert stores._ports(tmp_path) == found
+
+
+def test_remembered_ports_of_others_or_of_each_other_are_chosen_anew(tmp_path: Path) -> None:
+    before = stores._ports(tmp_path)
+    after = stores._ports(tmp_path, avoid=[before["dynoxide"]])
+    assert after["dynoxide"] != before["dynoxide"]
+    assert after["valkey"] == before["valkey"]
+    (tmp_path / "ports.json").write_text(json.dumps(dict.fromkeys(before, before["valkey"])))
+    assert len(set(stores._ports(tmp_path).values())) == 3
 
 
 def test_free_ports_are_different_and_none_is_given_twice() -> None:
@@ -40,6 +63,7 @@ def test_embedded_stores_get_test_credentials_whatever_the_shell_has() -> None:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
     }
 
 

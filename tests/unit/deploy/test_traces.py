@@ -87,3 +87,15 @@ async def test_spans_arrive_over_the_wire(file: Path) -> None:
     finally:
         await receiver.stop(0)
     assert [found["name"] for found in traces.read(file, TRACE.hex())] == ["CreateNode"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full is Linux's")
+async def test_a_full_disk_costs_spans_and_nothing_else(file: Path) -> None:
+    file.symlink_to("/dev/full")
+    await traces.TraceFile(file).Export(exported("node", span("call", 1)), None)
+    file.unlink()
+    await traces.TraceFile(file).Export(exported("node", span("call", 2)), None)
+    # What a full disk leaves of the last line.
+    with file.open("a") as out:
+        out.write(file.read_text()[:50])
+    assert [found["name"] for found in traces.read(file, TRACE.hex())] == ["call"]
