@@ -121,7 +121,7 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
         tracer=telemetry,
     )
     workers = Workers(runner.run_deletion, config.deletion_workers)
-    pace = IdlePace(after=6, rests=11)
+    pace = IdlePace(after=6, rests=14)
     deletions = Deletions(
         store=sagas,
         nodes=nodes,

@@ -27,7 +27,8 @@ class CleanupConfig(ServerConfig, StoreConfig):
     poll_seconds: float = env_field(
         5.0,
         env="BRAIN2_CLEANUP_POLL_SECONDS",
-        why="seconds between two polls of the queues; a deletion starts at most about this late",
+        why="seconds between two polls of the queues; a deletion starts at most about this late, or fifteen "
+        "times as late after a while without any",
         check=between(0.05, 3600),
     )
     deletion_workers: int = env_field(

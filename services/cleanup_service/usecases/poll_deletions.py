@@ -31,7 +31,7 @@ class DeletionPoller:
     """submit: queues a saga for this process's workers, and waits while their queue is full.
 
     pace: leaves out passes while there is nothing to find and no saga is written in this process. A saga that becomes
-    due meanwhile waits for up to twelve intervals.
+    due meanwhile waits for up to fifteen intervals.
     """
 
     queue: DeletionQueue

@@ -14,6 +14,9 @@ from tests.bench.cost.proxy import Bill
 from tests.bench.cost.report import table
 from tests.bench.cost.world import World, world
 
+# Until all that polls has found nothing so often that it polls less.
+_REST_SECONDS = 60.0
+
 
 async def run(idle_seconds: float) -> dict[str, Any]:
     """Size -> operation -> numbers, and "idle" -> the numbers of a minute."""
@@ -25,27 +28,28 @@ async def run(idle_seconds: float) -> dict[str, Any]:
 
 
 async def idle(found: World, seconds: float) -> dict[str, Any]:
-    """What one process of each service asks for in a minute in which nobody calls, once it has been idle for one."""
+    """What one process of each service asks for in a minute in which nobody calls, once it has been idle for one.
+
+    seconds: how long it is measured. What is done every few minutes is in some minutes only.
+    """
     await found.quiet()
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(_REST_SECONDS)
     found.proxy.bill, found.proxy.polls = Bill(), Bill()
     await asyncio.sleep(seconds)
-    both = [found.proxy.bill.numbers(), found.proxy.polls.numbers()]
-    return {
-        name: {key: _sum(each[name].get(key, 0) for each in both) for key in {**both[0][name], **both[1][name]}}
-        if isinstance(both[0][name], dict)
-        else _sum(each[name] for each in both) * 60 / seconds
-        for name in both[0]
-    }
+    counted, polled = found.proxy.bill.numbers(), found.proxy.polls.numbers()
+    return {name: _a_minute(counted[name], polled[name], seconds) for name in counted}
 
 
-def _sum(values: Any) -> Any:
-    return sum(values)
+def _a_minute(counted: Any, polled: Any, seconds: float) -> Any:
+    """Both together, of one minute: two numbers, or two tables of numbers."""
+    if isinstance(counted, dict):
+        return {key: _a_minute(counted.get(key, 0), polled.get(key, 0), seconds) for key in {**counted, **polled}}
+    return round((counted + polled) * 60 / seconds, 1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--idle-seconds", type=float, default=60.0, help="of the idle time, and of the wait before it")
+    parser.add_argument("--idle-seconds", type=float, default=180.0, help="of the idle time")
     parser.add_argument("--before", action="store_true", help="keep the results as what later ones are compared with")
     parser.add_argument("--out", type=Path, help="a folder for the results; docs stays as it is")
     args = parser.parse_args()

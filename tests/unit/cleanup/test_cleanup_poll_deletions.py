@@ -59,7 +59,7 @@ def poller(
         submit=submit,
         rng=random.Random(1),
         owner=owner,
-        pace=IdlePace(after=6, rests=11),
+        pace=IdlePace(after=6, rests=14),
     )
 
 
