@@ -34,7 +34,9 @@ async def launch(tmp_path: Path) -> AsyncIterator[Launch]:
     started: list[asyncio.subprocess.Process] = []
 
     async def start(*before: str, **streams: Any) -> asyncio.subprocess.Process:
-        argv = [*before, sys.executable, "-c", UP, str(tmp_path)]
+        # These tests may themselves run under nohup, whose choice a child would inherit.
+        heed = "" if before else "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        argv = [*before, sys.executable, "-c", heed + UP, str(tmp_path)]
         started.append(await asyncio.create_subprocess_exec(*argv, **streams))
         return started[-1]
 
