@@ -511,7 +511,8 @@ def search(stores: Stores, *, check_leases: bool = True, see_pending: bool = Tru
 
 @pytest.mark.timeout(600)
 def test_two_processes_never_disagree_with_the_model(stores: Stores) -> None:
-    search(stores, max_examples=40)
+    # A failure is shown as it was found, and tried again first the next time: making it smaller takes minutes.
+    search(stores, max_examples=40, phases=[Phase.reuse, Phase.generate])
 
 
 @pytest.mark.timeout(600)
