@@ -4,6 +4,7 @@ The queues' addresses are turned to the proxy. With a bug it is planted in this 
 runs; production code has no switch for any of this.
 """
 
+import faulthandler
 import os
 import runpy
 import sys
@@ -13,6 +14,7 @@ from tests.chaos import planted
 
 
 def main(service: str, bug: str = "") -> None:
+    faulthandler.enable()  # one that hangs is ended by SIGABRT, and then says where
     proxy = urlsplit(os.environ["SQS_ENDPOINT"])
     for name in ("BRAIN2_QUEUE_URL", "BRAIN2_DLQ_URL"):
         if os.environ.get(name):

@@ -15,6 +15,9 @@ from tests.chaos.history import History
 from tests.chaos.proxy import Fault, HttpProxy, TcpProxy
 from tests.support.valkey import Valkey
 
+# Seconds in which a process ends after a signal: the limit of its drain, and some.
+_ENDS_WITHIN = 75.0
+
 
 class Nemesis:
     """redis: the proxies in front of its servers; redis_urls: the servers themselves.
@@ -97,7 +100,11 @@ class Nemesis:
     async def _restart(self, name: str, number: signal.Signals) -> None:
         child = self._stack.children[name]
         os.kill(child.pid, number)
-        await asyncio.wait({child.ended})
+        await asyncio.wait({child.ended}, timeout=_ENDS_WITHIN)
+        if not child.ended.done():
+            self._history.violation("HUNG", f"{name} did not end within {_ENDS_WITHIN:.0f} s of {number.name}")
+            os.kill(child.pid, signal.SIGABRT)  # it writes where its threads are, and ends
+            await asyncio.wait({child.ended})
         await asyncio.sleep(self._rng.random() * 0.5)
         while True:
             try:
