@@ -220,6 +220,14 @@ def shown(value: str | float) -> str:
     return f"{value:,}" if isinstance(value, int) else repr(value)
 
 
+def invalid_request(
+    violations: Sequence[FieldViolation], *, message: str = "invalid request", reason: str = ""
+) -> InvalidArgument:
+    """The error that reports these wrong fields, at least one; its message says what is wrong with the first."""
+    first = violations[0]
+    return InvalidArgument(f"{message}: {first.field}: {first.description}", reason=reason, violations=violations)
+
+
 class Violations:
     """Collects the wrong fields of a request, so that one error reports them all."""
 
@@ -235,5 +243,4 @@ class Violations:
     def raise_if_any(self, message: str = "invalid request") -> None:
         """Raise InvalidArgument with the collected fields; do nothing when there are none."""
         if self._found:
-            first = self._found[0]
-            raise InvalidArgument(f"{message}: {first.field}: {first.description}", violations=self._found)
+            raise invalid_request(self._found, message=message)

@@ -29,7 +29,7 @@ from services.node_service.model import (
     text,
 )
 from shared import revisions
-from shared.errors import Brain2Error, FieldViolation, InvalidArgument
+from shared.errors import Brain2Error, FieldViolation, InvalidArgument, invalid_request
 from shared.grpc.status import CODES
 from shared.grpc.validation import not_a_value
 from shared.idempotent import IdempotentRequest
@@ -273,4 +273,4 @@ _EVENTS: Mapping[NodeEventType, type[Message]] = {
 
 
 def _refused(field: str, why: str) -> InvalidArgument:
-    return InvalidArgument(f"invalid request: {field}: {why}", violations=[FieldViolation(field, why)])
+    return invalid_request([FieldViolation(field, why)])

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from shared.errors import FieldViolation, InvalidArgument
+from shared.errors import FieldViolation, InvalidArgument, invalid_request
 from shared.grpc.middleware import Context, Handler, MethodInfo
 from shared.grpc.validation import Found, validator
 
@@ -57,7 +57,4 @@ def item_errors(items: Iterable[Message], path: str) -> dict[int, InvalidArgumen
 
 def refused(found: list[Found]) -> InvalidArgument:
     """The error that names every wrong field."""
-    path, why = found[0]
-    return InvalidArgument(
-        f"invalid request: {path}: {why}", violations=[FieldViolation(path, why) for path, why in found]
-    )
+    return invalid_request([FieldViolation(path, why) for path, why in found])

@@ -1,7 +1,7 @@
 """Checks of requests. Each function raises InvalidArgument that names every wrong field of a request."""
 
 from services.cleanup_service.model.saga import State
-from shared.errors import FieldViolation, InvalidArgument, Violations, shown
+from shared.errors import FieldViolation, Violations, invalid_request, shown
 from shared.ids import check_id, check_user_id
 
 MAX_RATE = 100_000
@@ -24,9 +24,7 @@ def check_list_deletions(user_id: str, state: State | None) -> None:
         check_user(user_id)
     elif state is None:
         why = f"is not set, must be one of {', '.join(each.name for each in State)} when user_id is empty"
-        raise InvalidArgument(
-            f"invalid request: state: {why}", reason="STATE_REQUIRED", violations=[FieldViolation("state", why)]
-        )
+        raise invalid_request([FieldViolation("state", why)], reason="STATE_REQUIRED")
 
 
 def check_erase_user(user_id: str, confirm_user_id: str) -> None:
