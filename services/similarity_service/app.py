@@ -144,7 +144,9 @@ async def start(life: Lifecycle, config: SimilarityConfig) -> Components:
         redis=redis,
         metrics=RpcMetrics(metrics) if metrics.enabled else None,
     )
-    handlers = subscriber.handlers(index_node, set_visibility, remove_node, link_texts, link_node, relinker, nodes)
+    handlers = subscriber.handlers(
+        index_node, set_visibility, remove_node, link_texts, link_node, relinker, nodes, graph
+    )
     consumer = Consumer(
         aws.sqs,
         config.queue_url,

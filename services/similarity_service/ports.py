@@ -205,6 +205,12 @@ class TextLink:
     target: str
     directed: bool
 
+    def direction(self, node_id: str) -> Direction:
+        """The direction as one of the two notes sees it."""
+        if not self.directed:
+            return Direction.BOTH
+        return Direction.OUT if self.source == node_id else Direction.IN
+
 
 @dataclass(frozen=True, slots=True)
 class Related:
@@ -238,6 +244,12 @@ class Graph(Protocol):
 
     async def unlink(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
         """Remove the links between these notes that are automatic and not confirmed by a person."""
+
+    async def show(self, user_id: str, notes: Mapping[str, Revision]) -> None:
+        """Have graph show restored notes, of which it may not have heard yet: edges can be made at them and read.
+
+        notes: the incarnation and the version at which each was restored. A newer state of a note stays.
+        """
 
     async def text_links(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, Direction]]:
         """For each note, the notes to which it has an edge of the type of wiki links, whoever made it."""

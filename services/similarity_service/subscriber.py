@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from services.similarity_service import convert
-from services.similarity_service.ports import Nodes, NodeText
+from services.similarity_service.ports import Graph, Nodes, NodeText
 from services.similarity_service.usecases.index_node import IndexNode
 from services.similarity_service.usecases.link_node import LinkNode
 from services.similarity_service.usecases.link_texts import LinkTexts
@@ -28,19 +28,26 @@ def handlers(
     link_node: LinkNode,
     relinker: Relinker,
     nodes: Nodes,
+    graph: Graph,
 ) -> Mapping[str, Handler | BatchHandler]:
     """The handler of each event type. What was written is indexed and linked together."""
 
     async def written(events: Sequence[Event]) -> Mapping[str, Exception]:
         user_id = events[0].user_id
         texts, failed = await _texts(nodes, events)
+        restored = {
+            event.node_id: (texts[event.node_id].incarnation, event.version)
+            for event in events
+            if event.type == "node.restored" and event.node_id in texts
+        }
+        await graph.show(user_id, restored)
         # Notes are linked also if they were indexed before: a process may have died between the two steps. Links to a
-        # restored note may have been written while it was hidden.
-        restored = {event.node_id for event in events if event.type == "node.restored"}
+        # restored note may have been written, or removed from a text, while it was hidden.
         before = await link_texts.before(user_id, texts)
         indexed = await index_node(user_id, list(texts.values()))
-        known = {each: before[each] if each in indexed - restored else None for each in texts}
-        failed |= await link_texts(user_id, known, whole=texts.keys() - indexed)
+        unsure = (texts.keys() - indexed) | restored.keys()
+        known = {each: None if each in unsure else before[each] for each in texts}
+        failed |= await link_texts(user_id, known, whole=unsure)
         linked = [each for each in texts if each not in failed]
         for node_id in await link_node(user_id, linked, min(event.time_ms for event in events)):
             # Graph has answered the call: what hinders single links, such as a throttled partition, concerns this user.

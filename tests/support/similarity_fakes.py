@@ -318,6 +318,8 @@ class FakeGraph:
     texts: dict[str, dict[tuple[str, str], TextLink]] = field(default_factory=dict)
     # Notes that graph does not know.
     unknown: set[str] = field(default_factory=set)
+    # Notes whose edges graph hides, because it has not heard yet that they were restored.
+    hidden: set[str] = field(default_factory=set)
     # Notes whose automatic links can't be made now.
     busy: set[str] = field(default_factory=set)
     down: bool = False
@@ -339,16 +341,18 @@ class FakeGraph:
             for each in node_ids
         }
 
+    async def show(self, user_id: str, notes: Mapping[str, Revision]) -> None:
+        self.hidden -= notes.keys()
+
     async def text_links(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, Direction]]:
         return {node_id: self._text_links(user_id, node_id) for node_id in node_ids}
 
     def _text_links(self, user_id: str, node_id: str) -> Mapping[str, Direction]:
-        found = {}
-        for (a, b), link in self.texts.get(user_id, {}).items():
-            if node_id in (a, b):
-                at_source = Direction.OUT if link.source == node_id else Direction.IN
-                found[b if a == node_id else a] = at_source if link.directed else Direction.BOTH
-        return found
+        return {
+            b if a == node_id else a: link.direction(node_id)
+            for (a, b), link in self.texts.get(user_id, {}).items()
+            if node_id in (a, b) and self.hidden.isdisjoint((a, b))
+        }
 
     async def link_texts(self, user_id: str, links: Sequence[TextLink]) -> Sequence[tuple[str, str]]:
         self.calls += len(links)
@@ -383,7 +387,7 @@ class FakeGraph:
         for node_id, some in links.items():
             for link in some:
                 pair = frozenset((node_id, link.node_id))
-                if pair not in self.firm.get(user_id, set()):
+                if pair not in self.firm.get(user_id, set()) and self.hidden.isdisjoint(pair):
                     auto = self.auto.setdefault(user_id, {})
                     if pair not in auto or abs(auto[pair].score - link.score) >= RENEWED:
                         auto[pair] = link

@@ -29,6 +29,8 @@ class FakePeers:
     # Edges for wiki links, in the same way.
     text_edges: dict[str, dict[Pair, graph_pb2.Edge]] = field(default_factory=dict)
     suppressed: dict[str, set[Pair]] = field(default_factory=dict)
+    # Notes whose edges graph hides.
+    hidden: set[str] = field(default_factory=set)
     trouble: Callable[[str], Brain2Error | None] = lambda _: None
     calls: list[str] = field(default_factory=list)
     # What GetNode answers by user and id; other notes are purged to it.
@@ -85,7 +87,9 @@ class FakePeers:
             raise error
 
     def neighbours(self, user: str, node_id: str) -> list[graph_pb2.Neighbor]:
-        found = []
+        found: list[graph_pb2.Neighbor] = []
+        if node_id in self.hidden:
+            return found
         for (a, b), edge in sorted(self.edges.get(user, {}).items()):
             if node_id in (a, b):
                 found.append(
@@ -246,6 +250,12 @@ class _Graph:
             total_degree=len(found),
             next_page_token=str(end) if end < len(found) else "",
         )
+
+    async def SetNodeVisibility(self, request: Any, context: Any) -> graph_pb2.SetNodeVisibilityResponse:
+        self.peers.enter("SetNodeVisibility")
+        assert (request.visible, bool(request.version), bool(request.incarnation)) == (True, True, True)
+        self.peers.hidden.discard(request.node_id)
+        return graph_pb2.SetNodeVisibilityResponse(applied=True)
 
     async def ListSuppressedEdges(self, request: Any, context: Any) -> graph_pb2.ListSuppressedEdgesResponse:
         self.peers.enter("ListSuppressedEdges")

@@ -74,6 +74,7 @@ class Process:
             self.link_node,
             self.relinker,
             self.nodes,
+            self.link_texts.graph,
         )
 
     async def hear(self, text: NodeText) -> None:

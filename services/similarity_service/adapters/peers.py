@@ -22,7 +22,7 @@ from services.similarity_service.ports import (
     WrittenNode,
 )
 from shared import revisions
-from shared.errors import Aborted, NotFound, ResourceExhausted
+from shared.errors import Aborted, FailedPrecondition, NotFound, ResourceExhausted
 from shared.revisions import Revision
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 _NODES_A_CALL = 100
 _EDGES_A_CALL = 500
 _NEIGHBOURS = 100
-_UNLINK_AT_ONCE = 8
+_CALLS_AT_ONCE = 8
 # Results of an edge that are errors of the call: it is made again, unless the user's quota is full.
 _TRANSIENT = frozenset(
     code.value[0]
@@ -168,8 +168,26 @@ class GraphPeer:
         return failed
 
     async def unlink(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
-        for start in range(0, len(pairs), _UNLINK_AT_ONCE):
-            await asyncio.gather(*(self._unlink(user_id, *pair) for pair in pairs[start : start + _UNLINK_AT_ONCE]))
+        for start in range(0, len(pairs), _CALLS_AT_ONCE):
+            await asyncio.gather(*(self._unlink(user_id, *pair) for pair in pairs[start : start + _CALLS_AT_ONCE]))
+
+    async def show(self, user_id: str, notes: Mapping[str, Revision]) -> None:
+        requests = [
+            graph_pb2.SetNodeVisibilityRequest(
+                user_id=user_id, node_id=node_id, incarnation=incarnation, version=version, visible=True
+            )
+            for node_id, (incarnation, version) in notes.items()
+        ]
+        for start in range(0, len(requests), _CALLS_AT_ONCE):
+            await asyncio.gather(*map(self._show, requests[start : start + _CALLS_AT_ONCE]))
+
+    async def _show(self, request: graph_pb2.SetNodeVisibilityRequest) -> None:
+        try:
+            await self._stub.SetNodeVisibility(request)
+        except FailedPrecondition as error:
+            if error.reason != "VERSION_UNKNOWN":
+                raise
+            # The note has been purged since: that has an event of its own.
 
     async def text_links(self, user_id: str, node_ids: Sequence[str]) -> Mapping[str, Mapping[str, Direction]]:
         found: dict[str, Sequence[Any]] = {}
@@ -207,12 +225,12 @@ class GraphPeer:
         return refused
 
     async def unlink_texts(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
-        for start in range(0, len(pairs), _UNLINK_AT_ONCE):
+        for start in range(0, len(pairs), _CALLS_AT_ONCE):
             requests = [
                 graph_pb2.DeleteEdgeRequest(
                     user_id=user_id, source_id=a, target_id=b, type=convert.LINKS_TO, only_if_from_text=True
                 )
-                for a, b in pairs[start : start + _UNLINK_AT_ONCE]
+                for a, b in pairs[start : start + _CALLS_AT_ONCE]
             ]
             await asyncio.gather(*(self._stub.DeleteEdge(request, idempotent=True) for request in requests))
 

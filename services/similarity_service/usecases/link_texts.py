@@ -138,7 +138,7 @@ def _differences(node_id: str, due: Due, there: Mapping[str, Direction]) -> tupl
         other = b if a == node_id else a
         if node_id in (a, b):
             known = there.get(other)
-            wanted = _direction(node_id, link) if forth or back else None
+            wanted = link.direction(node_id) if forth or back else None
             if known == wanted:
                 continue
         if forth or back:
@@ -146,12 +146,6 @@ def _differences(node_id: str, due: Due, there: Mapping[str, Direction]) -> tupl
         else:
             gone.append((a, b))
     return links, gone
-
-
-def _direction(node_id: str, link: TextLink) -> Direction:
-    if not link.directed:
-        return Direction.BOTH
-    return Direction.OUT if link.source == node_id else Direction.IN
 
 
 def _pair(a: str, b: str) -> Pair:

@@ -49,6 +49,22 @@ async def test_links_are_kept_in_the_records(
         assert [each.node_id for each in (await mentions(other, user, "t")).mentions] == ["a"]
 
 
+async def test_links_that_went_while_a_note_was_deleted_go_at_its_restore(
+    service: SimilarityService, peers: FakePeers, user: str
+) -> None:
+    await write(service, user, "t", "Tea", "[[Cup]]")
+    await write(service, user, "c", "Cup")
+    await write(service, user, "a", "Diary", "[[Tea]]")
+    await write(service, user, "b", "Log", "[[Tea]]")
+    await service.hear(event_of(peers.note(user, "t", "Tea", "[[Cup]]"), "node.deleted"))
+    peers.hidden.add("t")
+    await write(service, user, "a", "Diary", "no link")
+    assert peers.arrows(user) == {"t>c", "a>t", "b>t"}
+    # Graph has not heard of the restore yet.
+    await service.hear(event_of(peers.note(user, "t", "Tea", "[[Cup]]"), "node.restored"))
+    assert peers.arrows(user) == {"t>c", "b>t"}
+
+
 async def test_reindexing_makes_the_links_again(service: SimilarityService, peers: FakePeers, user: str) -> None:
     await write(service, user, "t", "Tea")
     await write(service, user, "a", "Diary", "[[Tea]]")

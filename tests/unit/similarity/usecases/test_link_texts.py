@@ -2,6 +2,8 @@
 
 import itertools
 import random
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -126,6 +128,36 @@ async def test_a_link_that_was_written_while_its_note_was_deleted_is_made_at_the
     assert vault.arrows == {"a>t"}
 
 
+@pytest.mark.parametrize("shown", [True, False])
+async def test_a_link_that_was_removed_while_its_note_was_deleted_is_removed_at_the_restore(
+    vault: Vault, shown: bool
+) -> None:
+    graph = vault.world.graph
+    await vault.hear(text("t", "Tea"))
+    await vault.hear(text("a", "Diary", "[[Tea]]"))
+    await vault.hear(text("t", "Tea", "", 2), "node.deleted")
+    graph.hidden.add("t")
+    await vault.hear(text("a", "Diary", "", 2))
+    assert vault.arrows == {"a>t"}, "hidden edges are compared at the restore"
+    if shown:  # graph has heard of the restore first
+        graph.hidden.clear()
+    await vault.hear(text("t", "Tea", "", 3), "node.restored")
+    assert vault.arrows == set()
+
+
+async def test_a_restored_note_is_linked_also_if_graph_has_not_heard_of_its_restore() -> None:
+    vault = Vault()
+    graph = vault.world.graph
+    tea = text("tea", "Green tea", "green tea in a clay teapot")
+    await vault.hear(tea)
+    await vault.hear(replace(tea, version=2), "node.deleted")
+    graph.hidden.add("tea")
+    await vault.hear(text("pot", "Clay teapot", "a clay teapot keeps green tea warm"))
+    assert graph.pairs(U) == set()
+    await vault.hear(replace(tea, version=3), "node.restored")
+    assert graph.pairs(U) == {("pot", "tea")}
+
+
 async def test_an_automatic_link_is_not_asked_for_beside_a_link_of_the_text() -> None:
     vault = Vault()
     await vault.hear(text("pot", "Clay teapot", "a clay teapot keeps green tea warm"))
@@ -223,28 +255,38 @@ async def test_no_edge_follows_from_a_deletion_that_is_announced_and_then_refuse
 
 @pytest.mark.parametrize("seed", range(12))
 async def test_the_edges_follow_from_the_texts_alone(seed: int) -> None:
-    """Random writes, heard in a shuffled order by two replicas, some of them twice."""
+    """Random writes, deletions and restores, heard in a shuffled order by two replicas, some of them twice."""
     rng = random.Random(seed)
-    names = ["Tea", "tea", "Pot", "Cup"]
-    versions: dict[str, int] = {}
+    # Many links to few names, or few links to many.
+    names, most = (["Tea", "tea", "Pot", "Cup", "n1", "n2"], 2) if seed % 2 else ([f"n{n}" for n in range(6)], 1)
     latest: dict[str, NodeText] = {}
-    events = []
+    deleted: set[str] = set()
+    events: list[tuple[NodeText, str]] = []
     vault = Vault(2)
-    for _ in range(40):
+    for _ in range(60):
         node_id = f"n{rng.randrange(6)}"
-        versions[node_id] = version = versions.get(node_id, 0) + 1
-        said = " ".join(f"[[{rng.choice([*names, 'n1', 'n2'])}]]" for _ in range(rng.randrange(3)))
-        note = text(node_id, rng.choice(["Tea", "Pot", "x", "y"]), said, version, *rng.sample(names, rng.randrange(2)))
+        before = latest.get(node_id)
+        version = 1 if before is None else before.version + 1
+        if before is not None and (node_id in deleted or rng.random() < 0.2):
+            note, kind = replace(before, version=version), "restored" if node_id in deleted else "deleted"
+            deleted ^= {node_id}
+        else:
+            said = " ".join(f"[[{rng.choice(names)}]]" for _ in range(rng.randint(0, most)))
+            aliases = rng.sample(names, rng.randrange(most))
+            note = text(node_id, rng.choice(["Tea", "Pot", "x", "y"]), said, version, *aliases)
+            kind = "created" if before is None else "updated"
         latest[node_id] = note
-        events.append(note)
-    window = [(at + rng.random() * 6, note) for at, note in enumerate(events)]
-    window += [(at + 3 + rng.random() * 6, note) for at, note in enumerate(events) if rng.random() < 0.3]
-    for _, note in sorted(window, key=lambda each: each[0]):
-        await vault.hear(note)
+        events.append((note, f"node.{kind}"))
+    window = [(at + rng.random() * 6, *event) for at, event in enumerate(events)]
+    window += [(at + 3 + rng.random() * 6, *event) for at, event in enumerate(events) if rng.random() < 0.3]
+    for _, note, kind in sorted(window, key=lambda each: each[0]):
+        await vault.hear(note, kind)
+    live = sorted(latest.keys() - deleted)
     index = await vault.world.processes[0].cache.query_links(U, lambda index: index)
     expected = set()
-    for a, b in itertools.combinations(sorted(latest), 2):
+    for a, b in itertools.combinations(live, 2):
         forth, back = b in index.targets(a), a in index.targets(b)
         if forth or back:
             expected.add(f"{a}-{b}" if forth and back else f"{a}>{b}" if forth else f"{b}>{a}")
-    assert vault.arrows == expected
+    # Edges at deleted notes are hidden.
+    assert {arrow for arrow in vault.arrows if set(re.split("[>-]", arrow)) <= set(live)} == expected
