@@ -18,6 +18,7 @@ were considered: both cancel all tasks at the first failure, which leaves no tim
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -30,6 +31,7 @@ from typing import Any, NoReturn, TypeVar
 import uvloop
 
 from shared.config import ConfigError
+from shared.resilience.background import cancel_all
 from shared.workers.link import SupervisorConnection, inherited
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ Drain = Callable[[], Awaitable[object]]
 
 # The limit of the whole drain: above any drain_seconds, and below the pod's termination grace period.
 _DRAIN_SECONDS = 60.0
+# A process that has not ended so long after that limit is ended: something holds the event loop, or ignores the limit.
+_END_SECONDS = 10.0
 _CONFIG_EXIT = 2
 
 
@@ -97,20 +101,23 @@ class Lifecycle:
         self._stop.set()
         for drain in reversed(self._drains):
             await self._step("drain", drain())
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await cancel_all(self._tasks)
         await self._step("close", self._stack.aclose())
 
-    async def run(self, main: Callable[["Lifecycle"], Awaitable[None]]) -> None:
-        """Run main() until it returns or the process is to stop, then close(). Raises what main or a task raised."""
+    async def run(
+        self, main: Callable[["Lifecycle"], Awaitable[None]], stopping: Callable[[], None] = lambda: None
+    ) -> None:
+        """Run main() until it returns or the process is to stop, then close(). Raises what main or a task raised.
+
+        stopping: called when the process begins to end.
+        """
         running = asyncio.ensure_future(main(self))
         stopped = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait((running, stopped), return_when=asyncio.FIRST_COMPLETED)
-            if not self._ready and not running.done():
-                running.cancel()  # stopped before the start was complete
+            stopping()
+            if not self._ready:
+                await cancel_all((running,))  # stopped before the start was complete
             await asyncio.wait((running,))
             if not running.cancelled() and (error := running.exception()) is not None:
                 self.failure = self.failure or error
@@ -192,7 +199,7 @@ async def _main(main: Callable[[Lifecycle], Awaitable[None]]) -> None:
         # told twice means nothing here. The supervisor kills its workers when they are to end at once.
         loop.add_signal_handler(signal.SIGTERM, life.stop)
         loop.add_signal_handler(signal.SIGINT, lambda: None)
-        await life.run(main)
+        await life.run(main, _end_in_time)
         return
 
     def stop(name: str) -> None:
@@ -204,7 +211,12 @@ async def _main(main: Callable[[Lifecycle], Awaitable[None]]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number.name)
-    await life.run(main)
+    await life.run(main, _end_in_time)
+
+
+def _end_in_time() -> None:
+    """Let a thread end the process with code 1 when it takes too long, and write first where all threads are."""
+    faulthandler.dump_traceback_later(_DRAIN_SECONDS + _END_SECONDS, exit=True)
 
 
 async def _follow(link: SupervisorConnection, life: Lifecycle) -> None:

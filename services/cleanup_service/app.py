@@ -1,6 +1,5 @@
 """The composition root: makes and connects every component of the cleanup service, from top to bottom."""
 
-import asyncio
 import os
 import random
 import socket
@@ -45,6 +44,7 @@ from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.lifecycle import Lifecycle
 from shared.metrics import Metrics
+from shared.resilience.background import cancel_all
 from shared.resilience.breaker import Breaker
 from shared.resilience.pace import IdlePace
 from shared.resilience.retry import Backoff
@@ -215,15 +215,9 @@ async def start(life: Lifecycle, config: CleanupConfig) -> int:
     ]
     life.on_drain(lambda: leases.release(owner))
     # While the stores are still open: released sagas are continued by another replica at once.
-    life.on_drain(lambda: _cancelled(background))
+    life.on_drain(lambda: cancel_all(background))
     life.supervise("consumer", consumer.run())
     life.on_drain(consumer.drain)
     port = await server.start()
     life.on_drain(lambda: server.stop(config.drain_seconds))
     return port
-
-
-async def _cancelled(tasks: list["asyncio.Task[None]"]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -19,6 +19,7 @@ import jwt
 
 from shared.errors import Unavailable
 from shared.ids import Clock
+from shared.resilience.background import cancel_all
 
 log = logging.getLogger(__name__)
 
@@ -103,8 +104,7 @@ class Jwks:
     async def close(self) -> None:
         """End a read that still runs."""
         if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+            await cancel_all((self._reading,))
 
     def _read_again(self, unless_younger: float) -> "asyncio.Task[None] | None":
         """The read that runs, or a new one; None when the last one ended less than these seconds ago."""

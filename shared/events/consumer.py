@@ -40,6 +40,7 @@ from shared.events.handlers import BatchHandler, Handler, in_turn
 from shared.events.queue import BATCH, Message, Queue
 from shared.ids import Clock
 from shared.resilience import foreground
+from shared.resilience.background import cancel_all
 from shared.resilience.breaker import Breaker, Permit, unreachable
 from shared.resilience.retry import Backoff, Rng, Sleep
 from shared.resilience.slices import in_slices
@@ -203,10 +204,7 @@ class Consumer:
                     if not task.cancelled() and (error := task.exception()) is not None:
                         raise error
         finally:
-            everything = [stopped, *helpers, *self._receiving, *self._tasks]
-            for task in everything:
-                task.cancel()
-            await asyncio.gather(*everything, return_exceptions=True)
+            await cancel_all([stopped, *helpers, *self._receiving, *self._tasks])
 
     async def drain(self, timeout: float = 10.0) -> None:
         """Receive no more, finish what is handled within `timeout` seconds, make the other messages visible at once."""
@@ -219,9 +217,7 @@ class Consumer:
                 task.cancel()
         if self._receiving:
             await asyncio.wait(self._receiving, timeout=min(timeout, _ANSWER_SECONDS))
-        for task in self._receiving:
-            task.cancel()
-        await asyncio.gather(*self._receiving, return_exceptions=True)
+        await cancel_all(self._receiving)
         waiting = [message for line in self._lines.values() for message, _ in line]
         self._lines.clear()
         self._in_flight.difference_update(waiting)
@@ -229,9 +225,7 @@ class Consumer:
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=max(0.0, ends - asyncio.get_running_loop().time()))
         unfinished = dict(self._tasks)
-        for task in unfinished:
-            task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
+        await cancel_all(unfinished)
         # A message that has left _in_flight was handled in the last moment: it is deleted, not given back.
         unhandled = [message for messages in unfinished.values() for message in messages if message in self._in_flight]
         await self._queue.hide(dict.fromkeys(unhandled, 0))

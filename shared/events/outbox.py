@@ -29,6 +29,7 @@ from shared.events.stored import event_item
 from shared.events.sweeper import Sweeper
 from shared.ids import Clock
 from shared.resilience import foreground
+from shared.resilience.background import cancel_all
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, Rng, Sleep, retry
 
@@ -190,9 +191,7 @@ class Outbox:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._idle.wait()
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await cancel_all(self._workers)
         self._workers = []
         if self._in_flight:
             log.warning("left events to the sweeper", extra={"events": len(self._in_flight)})

@@ -16,6 +16,7 @@ from shared.redis.address import Address
 from shared.redis.connection import Command, NotReady, ReplyError
 from shared.redis.server import Options, Server
 from shared.redis.slots import SLOTS, parse_redirection, parse_slots, slot_of
+from shared.resilience.background import cancel_all
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, retry
 
@@ -126,9 +127,7 @@ class Cluster:
         """Close every connection; what is under way fails."""
         self._closed = True
         tasks = [*self._retiring, *([self._reading] if self._reading is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
         await asyncio.gather(*(server.close() for server in self._servers.values()))
 
     def _owner(self, args: Command) -> Server:

@@ -11,6 +11,7 @@ from typing import Any
 from shared.errors import Unavailable
 from shared.redis.address import Address
 from shared.redis.connection import Command, Connection, NotReady, ReplyError, connect, gone, pack
+from shared.resilience.background import cancel_all
 from shared.resilience.breaker import Breaker
 from shared.resilience.retry import Backoff, Rng, Sleep, retry
 
@@ -129,9 +130,7 @@ class Server:
         """Close the connections; what is under way fails."""
         self._closed = True
         tasks = [*self._reconnecting.values(), *([self._starting] if self._starting is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
         for connection in self._slots:
             if connection is not None:
                 connection.close()

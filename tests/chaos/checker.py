@@ -205,7 +205,15 @@ class _Check:
         for answer in await self._client.stream("cleanup", "ReconcileUser", request):
             for finding in answer.findings:
                 if finding.node_id not in self._tainted:
-                    self._fail("ORPHAN", f"{finding.kind} {finding.node_id}: {finding.detail}")
+                    stored = (
+                        f"note {self._stored('NODE', finding.node_id)}, index {self._stored('TERMS', finding.node_id)}"
+                    )
+                    self._fail("ORPHAN", f"{finding.kind} {finding.node_id}: {finding.detail} ({stored})")
+
+    def _stored(self, kind: str, node_id: str) -> dict[str, str]:
+        """The numbers and flags of an item."""
+        item = self._items.get(f"{kind}#{node_id}", {})
+        return {name: value for name, typed in item.items() for type, value in typed.items() if type in ("N", "BOOL")}
 
     def _same(self, kind: str, what: str, wrong: Iterable[str]) -> None:
         wrong = sorted(wrong)

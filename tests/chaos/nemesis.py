@@ -15,8 +15,8 @@ from tests.chaos.history import History
 from tests.chaos.proxy import Fault, HttpProxy, TcpProxy
 from tests.support.valkey import Valkey
 
-# Seconds in which a process ends after a signal: the limit of its drain, and some.
-_ENDS_WITHIN = 75.0
+# Seconds in which a process ends after a signal: the limit of its drain, and some. A little later it would end itself.
+_ENDS_WITHIN = 65.0
 
 
 class Nemesis:

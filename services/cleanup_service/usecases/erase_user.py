@@ -73,7 +73,8 @@ class UserEraser:
                 log.warning("could not read due erasures: %s", error)
             self._started.clear()
             try:
-                await asyncio.wait_for(self._started.wait(), interval)
+                async with asyncio.timeout(interval):
+                    await self._started.wait()
             except TimeoutError:
                 pass
 

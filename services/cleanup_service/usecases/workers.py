@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from services.cleanup_service.model.saga import Saga
 from services.cleanup_service.ports import NodeKey
 from shared.errors import Brain2Error
+from shared.resilience.background import cancel_all
 
 log = logging.getLogger("brain2.cleanup")
 
@@ -44,9 +45,11 @@ class Workers:
 
     async def work(self) -> None:
         """Runs queued sagas until it is cancelled; then the running sagas are released."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._limit):
-                group.create_task(self._worker())
+        workers = [asyncio.create_task(self._worker()) for _ in range(self._limit)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            await cancel_all(workers)
 
     async def _worker(self) -> None:
         while True:

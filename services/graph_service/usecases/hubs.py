@@ -21,6 +21,7 @@ from services.graph_service.usecases.limits import DEFAULTS, Limits, Sleep
 from services.graph_service.usecases.memory_cache import Entry, MemoryCache
 from shared.errors import Unavailable
 from shared.ids import Clock
+from shared.resilience.background import cancel_all
 from shared.resilience.retry import Backoff, retry
 
 log = logging.getLogger(__name__)
@@ -98,9 +99,7 @@ class Hubs:
 
     async def close(self) -> None:
         """Cancel the fills that run; their leases expire."""
-        for task in self._fills.values():
-            task.cancel()
-        await asyncio.gather(*self._fills.values(), return_exceptions=True)
+        await cancel_all(self._fills.values())
 
     # ------------------------------------------------------------------ pages from Redis
     async def _from_redis(self, query: NeighborQuery, hidden: frozenset[str]) -> CachedHubPage | None:

@@ -1,4 +1,4 @@
-"""Workers: a bounded number of sagas at once, none twice."""
+"""Workers: a bounded number of sagas at once, none twice, and an end."""
 
 import asyncio
 
@@ -6,6 +6,8 @@ import pytest
 
 from services.cleanup_service.usecases.workers import Workers
 from shared.errors import Unavailable
+from shared.resilience.background import cancel_all
+from tests.support.waiting import within
 
 
 async def test_workers_run_a_bounded_number_and_none_twice() -> None:
@@ -41,3 +43,23 @@ async def test_workers_run_a_bounded_number_and_none_twice() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@pytest.mark.parametrize("steps", range(10))
+async def test_workers_end_also_when_a_cancellation_meets_a_failure(steps: int) -> None:
+    """gather() raises the error of a child in place of a cancellation that comes at the same moment."""
+
+    async def refuse() -> None:
+        raise Unavailable("the peer is down")
+
+    async def run(user_id: str, node_id: str) -> None:
+        await asyncio.gather(refuse(), asyncio.sleep(3600))
+
+    workers = Workers(run, 1)
+    task = asyncio.ensure_future(workers.work())
+    workers.offer("u", "n")
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    async with within(60):
+        await cancel_all([task], again=0.01)
+    assert task.cancelled()

@@ -142,7 +142,7 @@ async def test_a_stop_during_the_start_calls_it_off() -> None:
 
 
 _SERVICE = """
-import asyncio, sys
+import asyncio, sys, time
 from shared import lifecycle, logs
 from shared.config import ServerConfig, load, env_field
 from shared.grpc.server import BindError
@@ -156,6 +156,9 @@ async def drained():
 async def stuck():
     print("draining", flush=True)
     await asyncio.Event().wait()
+
+async def blocked():
+    time.sleep(3600)
 
 async def crash():
     raise ValueError("boom")
@@ -193,6 +196,19 @@ def test_a_second_signal_ends_at_once() -> None:
         assert running.stdout.readline() == "draining\n"
         running.send_signal(signal.SIGTERM)
         assert running.wait(timeout=300) == 130
+
+
+def test_a_process_that_cannot_end_is_ended_and_says_where_it_was() -> None:
+    with process(
+        "lifecycle._DRAIN_SECONDS = lifecycle._END_SECONDS = 0.1; life.on_drain(blocked); "
+        "print('up', flush=True); await life.wait_for_stop()"
+    ) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        running.send_signal(signal.SIGTERM)
+        _, err = running.communicate(timeout=300)
+    assert running.returncode == 1
+    assert "in blocked" in err
 
 
 def test_a_wrong_configuration_is_told_in_plain_lines() -> None:
