@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Run all levels of the tests: each in a process of its own, in two lanes at a time, since most tests wait for servers.
+# Run all levels of the tests: each in a process of its own, in three lanes at a time, since most tests wait for servers.
 # A test that fails is tried once more, in a process of its own, and must pass there. When a signal ends the process itself
 # (a segmentation fault in native code was seen once), its level is run once more as a whole.
-# The lane in the background writes into a file, which is printed at the end; the lane that failed is printed last.
+# Each lane writes into a file. That of the longest is shown as it grows, the others at the end; those that failed come last.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 out=.brain2/tests
@@ -24,19 +24,33 @@ lane() {
   done
 }
 
-set -m # each lane is a process group, so that its servers end with it
-(lane unit contract integration 2>&1 | tee "$out/front.log") &
-front=$!
-lane e2e chaos fuzz >"$out/back.log" 2>&1 &
-back=$!
-set +m
-trap 'kill -- -"$front" -"$back" 2>/dev/null' EXIT
-trap 'exit 130' INT TERM
+# The pid and the output of each lane. Each is a process group, so that its servers end with it.
+pids=() logs=()
+start() {
+  logs+=("$out/$1.log")
+  lane "$@" >"${logs[-1]}" 2>&1 &
+  pids+=($!)
+}
 
-wait "$front"
-failed=$?
-wait "$back"
-failed_back=$?
-cat "$out/back.log"
-((failed == 0)) || { tail -n 60 "$out/front.log"; exit "$failed"; }
-exit "$failed_back"
+set -m
+start unit contract fuzz
+start e2e chaos
+start integration
+set +m
+trap 'kill -- "${pids[@]/#/-}" 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
+tail -f -n +1 --pid "${pids[-1]}" "${logs[-1]}" &
+shown=$!
+
+failed=()
+for number in "${!pids[@]}"; do
+  wait "${pids[number]}" || failed+=("$number")
+done
+wait "$shown"
+for number in "${!pids[@]}"; do
+  ((number == ${#pids[@]} - 1)) || cat "${logs[number]}"
+done
+for number in "${failed[@]}"; do
+  tail -n 60 "${logs[number]}"
+done
+((${#failed[@]} == 0))
