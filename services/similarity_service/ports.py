@@ -179,8 +179,11 @@ class Nodes(Protocol):
         They may be a little older than the last write. seen: the revisions, by node id, that they are never older than.
         """
 
-    async def state(self, user_id: str, node_id: str) -> NodeState | None:
-        """The present state of a note, also of a deleted one; None if it doesn't exist or is purged."""
+    async def state(self, user_id: str, node_id: str, seen: Revision) -> NodeState | None:
+        """The state of a note, also of a deleted one; None if it doesn't exist or is purged.
+
+        It may be a little older than the last write. seen: a revision that it is not older than, if the note had it.
+        """
 
     def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
         """The ids of all live notes in pages."""

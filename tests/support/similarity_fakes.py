@@ -277,18 +277,28 @@ class FakeUserSettings:
         self.items[user_id] = choices
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass
 class FakeNodes:
-    """ports.Nodes."""
+    """ports.Nodes. cached: states that a cache of the service still has. on_state: awaited after a state was read."""
 
     items: dict[str, dict[str, NodeText]] = field(default_factory=dict)
     down: bool = False
     states: dict[str, NodeState] = field(default_factory=dict)
+    cached: dict[str, NodeState] = field(default_factory=dict)
+    on_state: Callable[[], Awaitable[None]] = _nothing
 
-    async def state(self, user_id: str, node_id: str) -> NodeState | None:
+    async def state(self, user_id: str, node_id: str, seen: Revision) -> NodeState | None:
         if self.down:
             raise Unavailable("the node service is down")
-        return self.states.get(node_id)
+        found = self.cached.get(node_id)
+        if found is None or (found.incarnation, found.version) < seen:
+            found = self.states.get(node_id)
+        await self.on_state()
+        return found
 
     async def texts(
         self, user_id: str, node_ids: Sequence[str], seen: Mapping[str, Revision] | None = None
@@ -303,10 +313,6 @@ class FakeNodes:
 
     async def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
         yield list(self.items.get(user_id, {}))
-
-
-async def _nothing() -> None:
-    pass
 
 
 @dataclass

@@ -78,9 +78,13 @@ class NodePeer:
         missing = set(answer.missing_ids)
         return {node.node_id: convert.node_text(node) for node in answer.nodes if node.node_id not in missing}
 
-    async def state(self, user_id: str, node_id: str) -> NodeState | None:
+    async def state(self, user_id: str, node_id: str, seen: Revision) -> NodeState | None:
         request = node_pb2.GetNodeRequest(
-            user_id=user_id, node_id=node_id, view=node_pb2.NodeView.NODE_VIEW_TITLE, show_deleted=True
+            user_id=user_id,
+            node_id=node_id,
+            view=node_pb2.NodeView.NODE_VIEW_TITLE,
+            show_deleted=True,
+            consistency_token=_token({node_id: seen}),
         )
         try:
             node = (await self._stub.GetNode(request)).node

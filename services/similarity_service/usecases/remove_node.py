@@ -29,7 +29,7 @@ class RemoveNode:
         check_ids(user_id, node_id=node_id)
         stored = await self.changes.records.get(user_id, node_id)
         if stored.visible or stored.state_version != version:
-            owners = await self.nodes.state(user_id, node_id)
+            owners = await self.nodes.state(user_id, node_id, (stored.incarnation, version))
             same = owners is not None and owners.incarnation == stored.incarnation
             if owners is not None and same and (owners.version < version or owners.visible):
                 if owners.version > version:

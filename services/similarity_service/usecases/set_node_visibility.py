@@ -65,17 +65,18 @@ class SetNodeVisibility:
         FailedPrecondition (VERSION_UNKNOWN): the note never had it. Unavailable: the node service does not answer.
         """
         check_ids(user_id, node_id=node_id)
-        if is_likely((incarnation or 0, version), self._clock.now_ms()):
+        claimed = (incarnation or 0, version)
+        if is_likely(claimed, self._clock.now_ms()):
             # As before a purge, when cleanup hides the note again.
             hidden = not visible and self._cache.hides(user_id, node_id)
             return await self(
                 user_id, node_id, version, visible=visible, incarnation=incarnation, probably_known=hidden
             )
-        owners = await self._nodes.state(user_id, node_id)
+        owners = await self._nodes.state(user_id, node_id, claimed)
         if owners is None:
             raise version_unknown(node_id)
         known = (owners.incarnation, owners.version)
-        if not is_current(node_id, (incarnation or 0, version), visible, known, owners.visible):
+        if not is_current(node_id, claimed, visible, known, owners.visible):
             return False  # what the note is now came by another call, or comes by its event
         return await self(user_id, node_id, version, visible=visible, incarnation=owners.incarnation)
 
@@ -103,19 +104,23 @@ class SetNodeVisibility:
         """Replace a record that contradicts the call and is newer than the note is at its owner.
 
         stored: the record. Whether it is now as the call wanted.
+
+        A true record is never ahead of what its owner knows after it was read. So the owner's answer must not be older
+        than the record, and says nothing of a record that was written since.
         """
         if stored.gone or stored.visible == visible:
             return False
         try:
-            owners = await self._nodes.state(user_id, node_id)
+            owners = await self._nodes.state(user_id, node_id, (stored.incarnation, stored.state_version))
         except (Unavailable, DeadlineExceeded):
             return False  # the next change, or a reconciliation, finds it again
         if owners is None:
             return False
+        new = stored.corrected(owners.version, visible=owners.visible, incarnation=owners.incarnation)
+        if new is None:
+            return False
         corrected = await self._changes.change(
-            user_id,
-            node_id,
-            lambda old: old.corrected(owners.version, visible=owners.visible, incarnation=owners.incarnation),
+            user_id, node_id, lambda old: new if old.revision == stored.revision else None, guess=stored
         )
         if corrected:
             log.warning(

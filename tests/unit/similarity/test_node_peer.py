@@ -1,12 +1,13 @@
-"""Texts that similarity reads from the node service: not older than their events, and of any size."""
+"""What similarity reads from the node service: not older than what it has seen, and texts of any size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from protos.node.v1 import node_pb2
 from services.similarity_service.adapters.peers import NodePeer
+from services.similarity_service.ports import NodeState
 from shared import revisions
 from shared.errors import ResourceExhausted
 
@@ -16,8 +17,13 @@ class Nodes:
 
     def __init__(self, most: int = 100, reason: str = "RESPONSE_TOO_LARGE") -> None:
         self.requests: list[node_pb2.BatchGetNodesRequest] = []
+        self.asked: Mapping[str, revisions.Revision] = {}
         self._most = most
         self._reason = reason
+
+    async def GetNode(self, request: node_pb2.GetNodeRequest) -> node_pb2.GetNodeResponse:
+        self.asked = revisions.decode(request.consistency_token)
+        return node_pb2.GetNodeResponse(node=node_pb2.Node(node_id=request.node_id, version=2, incarnation=1))
 
     async def BatchGetNodes(self, request: node_pb2.BatchGetNodesRequest) -> node_pb2.BatchGetNodesResponse:
         self.requests.append(request)
@@ -42,6 +48,12 @@ async def test_texts_are_asked_for_in_the_revision_that_was_seen() -> None:
         assert part.keys() == set(request.node_ids) & seen.keys()
         asked |= part
     assert asked == seen
+
+
+async def test_a_state_is_asked_for_in_the_revision_that_was_seen() -> None:
+    nodes: Any = Nodes()
+    assert await NodePeer(nodes).state("u", "n", (1, 2)) == NodeState(incarnation=1, version=2, visible=True)
+    assert nodes.asked == {"n": (1, 2)}
 
 
 async def test_texts_that_are_too_large_for_one_answer_are_read_in_several() -> None:

@@ -36,7 +36,7 @@ def ids(index: UserIndex) -> list[str]:
 class Purged:
     """The node service knows nothing of the note any more, so what is stored stays."""
 
-    async def state(self, user_id: str, node_id: str) -> None:
+    async def state(self, user_id: str, node_id: str, seen: object) -> None:
         return None
 
 
