@@ -416,11 +416,10 @@ class IndexCache:
             if any(entry.node_id == EVERYTHING for entry in new):
                 raise LogGap("the user was indexed again")
             cached.add_announcements(new, self._clock.monotonic())
-            latest = {entry.node_id: entry for entry in new}
-            unsure = {entry.node_id for entry in new if entry.announcement is not None}
-            wanted = [node_id for node_id, entry in latest.items() if node_id in unsure or not _known(cached, entry)]
-            if wanted:
-                await self._apply_records(user_id, cached, wanted)
+            # Not the last entry of a note alone: it may be of an older state, whose writer was slow to append it.
+            unsure = [entry.node_id for entry in new if entry.announcement is not None or not _known(cached, entry)]
+            if unsure:
+                await self._apply_records(user_id, cached, list(dict.fromkeys(unsure)))
             cached.position = new[-1].position
         self._bound(user_id, cached)
 

@@ -31,13 +31,16 @@ class World:
 
     async def write(self, cache: IndexCache, node_id: str, text: str = "some text", *, user: str = U) -> None:
         old = await self.records.get(user, node_id)
-        new = old.written(note(node_id, node_id, text, version=old.version + 1))
+        new = old.written(note(node_id, node_id, text, version=max(old.version, old.state_version) + 1))
         assert new is not None
         await self.keep(cache, node_id, old, new, user)
 
     async def hide(self, cache: IndexCache, node_id: str) -> None:
+        await self.change(cache, node_id, visible=False)
+
+    async def change(self, cache: IndexCache, node_id: str, *, visible: bool) -> None:
         old = await self.records.get(U, node_id)
-        new = old.with_visibility(old.state_version + 1, visible=False)
+        new = old.with_visibility(old.state_version + 1, visible=visible)
         assert new is not None
         await self.keep(cache, node_id, old, new, U)
 
@@ -85,6 +88,22 @@ async def test_a_gap_in_the_log_means_loading_again(world: World) -> None:
     world.log.lose(U)
     assert await world.two.query(U, ids) == ["a", "b"]
     assert world.two.loads == 2
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+async def test_a_change_whose_writer_is_slow_to_append_it_hides_no_newer_one(world: World, hidden: bool) -> None:
+    await world.write(world.one, "a", "first")
+    if hidden:
+        await world.hide(world.one, "a")
+    assert await world.two.query(U, ids) == ([] if hidden else ["a"])
+    older = await world.records.get(U, "a")
+    if hidden:
+        await world.change(world.one, "a", visible=True)
+    await world.write(world.one, "a", "second")
+    await world.one.republish(U, "a", older)  # read before the newer ones were written
+    stored = await world.records.get(U, "a")
+    assert stored.visible
+    assert await world.two.query(U, lambda index: index.stamp("a")) == stored.stamp
 
 
 async def test_without_the_log_records_are_compared_now_and_then(world: World) -> None:
