@@ -270,7 +270,8 @@ class GraphServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SetNodeVisibility(self, request, context):
-        """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
+        """Hides or shows a note in every list at once; for the node service, and for the similarity service, which shows a restored
+        note before it links it. A version older than the stored one changes nothing.
         Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
         asked whether the note has this version and visibility.
         Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).

@@ -112,7 +112,8 @@ class GraphServiceStub:
     Errors: ABORTED (VERSION_MISMATCH: the note was restored, or was never deleted).
     """
     SetNodeVisibility: _grpc.UnaryUnaryMultiCallable[_graph_pb2.SetNodeVisibilityRequest, _graph_pb2.SetNodeVisibilityResponse]
-    """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
+    """Hides or shows a note in every list at once; for the node service, and for the similarity service, which shows a restored
+    note before it links it. A version older than the stored one changes nothing.
     Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
     asked whether the note has this version and visibility.
     Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
@@ -197,7 +198,8 @@ class GraphServiceAsyncStub(GraphServiceStub):
     Errors: ABORTED (VERSION_MISMATCH: the note was restored, or was never deleted).
     """
     SetNodeVisibility: _aio.UnaryUnaryMultiCallable[_graph_pb2.SetNodeVisibilityRequest, _graph_pb2.SetNodeVisibilityResponse]  # type: ignore[assignment]
-    """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
+    """Hides or shows a note in every list at once; for the node service, and for the similarity service, which shows a restored
+    note before it links it. A version older than the stored one changes nothing.
     Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
     asked whether the note has this version and visibility.
     Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
@@ -381,7 +383,8 @@ class GraphServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _graph_pb2.SetNodeVisibilityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_graph_pb2.SetNodeVisibilityResponse, _abc.Awaitable[_graph_pb2.SetNodeVisibilityResponse]]:
-        """Hides or shows a note in every list at once; for the node service. A version older than the stored one changes nothing.
+        """Hides or shows a note in every list at once; for the node service, and for the similarity service, which shows a restored
+        note before it links it. A version older than the stored one changes nothing.
         Where the incarnation is missing, or the version is higher than is likely for a note of its age, the node service is
         asked whether the note has this version and visibility.
         Errors: FAILED_PRECONDITION (VERSION_UNKNOWN: the note never had them).
