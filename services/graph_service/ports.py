@@ -400,8 +400,11 @@ class NodeDirectory(Protocol):
     async def live_titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:
         """node_id -> title of the notes that exist and aren't deleted. Any number."""
 
-    async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
-        """What the node service itself states about a note; None if it doesn't exist or is purged."""
+    async def visibility(self, user_id: str, node_id: str, seen: Revision) -> VisibilityRecord | None:
+        """What the node service itself states about a note; None if it doesn't exist or is purged.
+
+        It may be a little older than the last write. seen: a revision that it is not older than, if the note had it.
+        """
 
     async def count(self, user_id: str, maximum: int) -> tuple[int, bool]:
         """The number of the user's notes that aren't deleted, and whether it is complete; stops at `maximum`."""

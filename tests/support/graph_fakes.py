@@ -20,6 +20,7 @@ from services.graph_service.ports import (
     Write,
 )
 from shared.errors import Unavailable
+from shared.revisions import Revision
 
 
 def as_neighbor(node_id: str, edge: Edge) -> Neighbor:
@@ -225,7 +226,7 @@ class FakeDirectory:
     asked: list[list[str]] = field(default_factory=list)
     records: dict[str, VisibilityRecord] = field(default_factory=dict)
 
-    async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
+    async def visibility(self, user_id: str, node_id: str, seen: Revision) -> VisibilityRecord | None:
         return self.records.get(node_id)
 
     async def live_titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:

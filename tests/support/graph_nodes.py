@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protos.node.v1 import node_pb2
+from shared import revisions
 from shared.config import ServerConfig
 from shared.errors import Brain2Error, NotFound
 from shared.grpc.server import GrpcServer
@@ -21,8 +22,10 @@ class FakeNodes:
     calls: list[int] = field(default_factory=list)
     trouble: Brain2Error | None = None
     live: int = 0
-    # What GetNode answers; notes that are not here are purged to it.
+    # What GetNode answers; notes that are not here are purged to it. cached: what it answers to a caller that has seen
+    # nothing newer.
     known: dict[tuple[str, str], node_pb2.Node] = field(default_factory=dict)
+    cached: dict[tuple[str, str], node_pb2.Node] = field(default_factory=dict)
     target: str = ""
 
     def has(self, user_id: str, node_id: str, version: int, *, hidden: bool, incarnation: int = 7) -> None:
@@ -48,7 +51,10 @@ class FakeNodes:
         return answer
 
     async def GetNode(self, request: Any, context: Any) -> node_pb2.GetNodeResponse:
-        found = self.known.get((request.user_id, request.node_id))
+        found = self.cached.get((request.user_id, request.node_id))
+        seen = revisions.decode(request.consistency_token).get(request.node_id, (0, 0))
+        if found is None or (found.incarnation, found.version) < seen:
+            found = self.known.get((request.user_id, request.node_id))
         if found is None:
             raise NotFound("no such note")
         return node_pb2.GetNodeResponse(node=found)

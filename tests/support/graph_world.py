@@ -30,6 +30,7 @@ from shared.events.envelope import Event
 from shared.idempotency import Idempotency
 from shared.ids import SystemClock, UlidFactory
 from shared.redis import Redis
+from shared.revisions import Revision
 from tests.support.graph_planted import store_without_lease
 
 _LONG_MS = 60_000
@@ -186,7 +187,7 @@ class Everyone:
         self.gone: set[str] = set()
         self.records: dict[str, VisibilityRecord] = {}
 
-    async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
+    async def visibility(self, user_id: str, node_id: str, seen: Revision) -> VisibilityRecord | None:
         return self.records.get(node_id)
 
     async def live_titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:

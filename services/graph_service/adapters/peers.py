@@ -5,7 +5,9 @@ from typing import Any
 
 from protos.node.v1 import node_pb2
 from services.graph_service.ports import VisibilityRecord
+from shared import revisions
 from shared.errors import NotFound, Unavailable
+from shared.revisions import Revision
 
 _BATCH = 1000
 _LIST_PAGE = 200
@@ -29,9 +31,13 @@ class NodePeer:
             found.update((node.node_id, node.title) for node in response.nodes)
         return found
 
-    async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
+    async def visibility(self, user_id: str, node_id: str, seen: Revision) -> VisibilityRecord | None:
         request = node_pb2.GetNodeRequest(
-            user_id=user_id, node_id=node_id, view=node_pb2.NODE_VIEW_TITLE, show_deleted=True
+            user_id=user_id,
+            node_id=node_id,
+            view=node_pb2.NODE_VIEW_TITLE,
+            show_deleted=True,
+            consistency_token=revisions.encode({node_id: seen}),
         )
         try:
             node = (await self._node.GetNode(request, timeout=self._timeout)).node

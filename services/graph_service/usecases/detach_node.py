@@ -38,7 +38,8 @@ class DetachNode:
         if version:
             record = await self.store.visibility(user_id, node_id)
             if record is None or not record.hidden or record.version != version:
-                owners = await self.directory.visibility(user_id, node_id)
+                incarnation = 0 if record is None else record.incarnation
+                owners = await self.directory.visibility(user_id, node_id, (incarnation, version))
                 if owners is not None and not owners.hidden:
                     raise _version_mismatch(node_id)
         return await self.detach_node(user_id, node_id, max_edges, version)

@@ -54,7 +54,7 @@ class SetNodeVisibility:
         check_node(user_id, record.node_id)
         if is_likely(record.revision, self.clock.now_ms()):
             return await self.set_node_visibility(user_id, record, announcement_id)
-        owners = await self.directory.visibility(user_id, record.node_id)
+        owners = await self.directory.visibility(user_id, record.node_id, record.revision)
         if owners is None:
             raise version_unknown(record.node_id)
         if not is_current(record.node_id, record.revision, not record.hidden, owners.revision, not owners.hidden):
@@ -112,7 +112,8 @@ class SetNodeVisibility:
         if stored is None or stored.hidden == record.hidden:
             return False
         try:
-            owners = await self.directory.visibility(user_id, record.node_id)
+            # What is stored and true is never ahead of what the owner knows by now.
+            owners = await self.directory.visibility(user_id, record.node_id, stored.revision)
         except (Unavailable, DeadlineExceeded):
             return False  # the next change, or a reconciliation, finds it again
         if owners is None or not _is_ahead(stored, owners):

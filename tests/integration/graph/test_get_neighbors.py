@@ -181,6 +181,25 @@ async def test_older_news_of_a_note_change_nothing(graph: GraphService, user: st
     assert "n1" in await graph.neighbors(user, "hub")
 
 
+async def test_older_news_of_a_note_change_nothing_also_if_its_owners_cache_is_as_old(
+    graph: GraphService, nodes: FakeNodes, user: str
+) -> None:
+    await star(graph, user)
+    now = SystemClock().now_ms()
+    nodes.has(user, "n1", 3, hidden=False, incarnation=now)
+    nodes.cached[user, "n1"] = nodes.known[user, "n1"]
+    nodes.has(user, "n1", 4, hidden=True, incarnation=now)
+    assert await graph.claim(user, "n1", 4, False, now)
+    assert not await graph.claim(user, "n1", 3, True, now)
+    assert "n1" not in await graph.neighbors(user, "hub")
+    # So many versions of a young note are checked against its owner.
+    nodes.has(user, "n2", 999, hidden=False, incarnation=now)
+    nodes.cached[user, "n2"] = nodes.known[user, "n2"]
+    nodes.has(user, "n2", 1_000, hidden=True, incarnation=now)
+    assert await graph.claim(user, "n2", 1_000, False, now)
+    assert "n2" not in await graph.neighbors(user, "hub")
+
+
 @pytest.mark.parametrize("visible", [False, True])
 async def test_a_state_that_the_note_never_had_is_refused(
     graph: GraphService, nodes: FakeNodes, user: str, visible: bool
