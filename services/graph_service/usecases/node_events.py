@@ -64,10 +64,11 @@ class NodeEvents:
     async def node_purged(self, user_id: str, node_id: str, version: int) -> None:
         """The note is gone for good: delete the edges that came late, then the record of its visibility.
 
-        A note that exists is left alone: the event may be late, and the id may have been created again.
+        A note that exists is left alone, also a deleted one: the event may be late, and the id may have been created
+        again.
         """
         await self.visibility.invalidate_node(user_id, node_id)
-        if not await self.existence.missing(user_id, (node_id,)):
+        if await self.visibility.directory.visibility(user_id, node_id) is not None:
             return
         done = False
         while not done:
