@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from protos import table
 from protos.graph.v1 import graph_pb2
 from services.graph_service.adapters.dynamo import DynamoEdgeStore
 from services.graph_service.model.edge import NewEdge, edge_key
@@ -13,6 +14,7 @@ from services.graph_service.model.neighbors import NeighborQuery, NeighborsReque
 from services.graph_service.ports import CacheState, PackedList, Slice, VisibilityRecord
 from services.graph_service.usecases.edges import EdgePatch
 from shared.errors import FailedPrecondition, Unavailable
+from shared.ids import SystemClock
 from tests.support.graph_world import Gate, Process, World
 from tests.support.stores import Stores
 from tests.support.waiting import within
@@ -102,6 +104,17 @@ async def test_detaching_ends_only_when_no_edge_is_left(world: World, process: P
     assert sorted(edge.key.b for edge in removed) == ["b", "c"]
     assert done
     assert await other.servicer.list_suppressed_edges.store.edges_at(user, "a", after=None, limit=9) == ([], None)
+
+
+async def test_the_record_of_a_restore_outlives_every_event_of_the_deletion(
+    world: World, process: Process, user: str
+) -> None:
+    """A queue keeps an event for 14 days."""
+    await set_visibility(process, user, "a", 2, visible=False, incarnation=7)
+    await set_visibility(process, user, "a", 3, visible=True, incarnation=7)
+    store: Any = process.components.node_events.store
+    item = await store._table.get(table.hidden_key(user, "a"))
+    assert item["expires_at"] - SystemClock().now_ms() // 1000 > 14 * 86_400 - 60
 
 
 async def test_a_record_without_an_incarnation_gives_way_to_a_later_version(process: Process, user: str) -> None:
