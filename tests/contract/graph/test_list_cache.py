@@ -243,6 +243,15 @@ async def test_a_hub_that_has_shrunk_keeps_its_pending_writes(hub: StoredHub, us
     await leased(lists, user)
 
 
+async def test_a_hub_whose_answer_got_lost_is_stored_again_to_the_same_effect(hub: StoredHub, user: str) -> None:
+    lease = await hub.lists.hub_lease(user, "a")
+    assert isinstance(lease, Lease)
+    assert await hub.lists.hub_stage(lease, [OTHER, OTHER._replace(node_id="b")])
+    assert await hub.lists.hub_store(lease, 0)
+    assert await hub.lists.hub_store(lease, 0)
+    assert await hub.page() is not None
+
+
 async def test_too_few_edges_for_a_hub_are_not_stored_as_one(hub: StoredHub, user: str) -> None:
     assert not await hub.fill([OTHER])
     await leased(hub.lists, user)

@@ -261,6 +261,8 @@ async def test_a_call_that_comes_again_or_late_changes_nothing_in_any_cache(worl
     assert await cached(two, user)
     assert await feed.last(user) == last
     assert await record(one, user) == VisibilityRecord("a", 3, False, BORN)
+    await one.components.node_events.node_restored(user, "a", 3, BORN)
+    assert await feed.last(user) != last, "whoever stored the change may have died before it was in the feed"
 
 
 async def test_after_a_call_that_comes_again_the_process_shows_the_note(world: World, user: str) -> None:
