@@ -43,12 +43,12 @@ _STEP_BACKOFF = Backoff(base=0.1, cap=0.4)
 class CachedHubPage:
     """A page of a hub.
 
-    auto: the hub's automatic edges; None: they were not counted.
+    auto: the hub's automatic edges.
     entry: where memory may keep responses; None: nowhere.
     """
 
     page: NeighborPage
-    auto: int | None = None
+    auto: int
     entry: Entry | None = None
 
 
@@ -91,7 +91,7 @@ class Hubs:
                     return page
             except Unavailable:
                 pass
-        return CachedHubPage(await self._from_dynamodb(query, hidden))
+        return await self._from_dynamodb(query, hidden)
 
     async def warm(self, user_id: str, node_id: str) -> bool:
         """Cache a hub; False when the fill fails or takes longer than a reader waits (it then goes on)."""
@@ -215,14 +215,15 @@ class Hubs:
         return await retry(step, attempts=_STEP_ATTEMPTS, on=(Unavailable,), backoff=_STEP_BACKOFF, sleep=self._sleep)
 
     # ------------------------------------------------------------------ pages from DynamoDB
-    async def _from_dynamodb(self, query: NeighborQuery, hidden: frozenset[str]) -> NeighborPage:
+    async def _from_dynamodb(self, query: NeighborQuery, hidden: frozenset[str]) -> CachedHubPage:
         """One pass over the hub's edges that holds one page of them."""
-        degree, after, more = 0, None, True
+        degree, auto, after, more = 0, 0, None, True
         best: list[Neighbor] = []
         while more:
             part = await self._store.neighbors(query.user_id, query.node_id, after=after, limit=self._page_size)
             visible = [n for n in part.neighbors if n.node_id not in hidden]
             degree += len(visible)
+            auto += sum(neighbor.auto for neighbor in part.neighbors)
             wanted = (n for n in visible if query.accepts(n))
             if query.after is not None:
                 position = query.after
@@ -230,4 +231,4 @@ class Hubs:
             best = heapq.nsmallest(query.limit + 1, (*best, *wanted), key=lambda n: rank(n, query.order))
             after, more = part.next, part.next is not None
             await asyncio.sleep(0)
-        return NeighborPage(best[: query.limit], degree, len(best) > query.limit)
+        return CachedHubPage(NeighborPage(best[: query.limit], degree, len(best) > query.limit), auto)
