@@ -50,8 +50,8 @@ class SetNodeVisibility:
         """The same for a call, whose caller may be wrong: the node service must know a version that is not likely.
 
         Others are taken at once, since a deletion may wait for this call. Should one be wrong, the next true state of
-        the note contradicts it, and the node service decides. A call that comes again or late, and ends no announcement,
-        publishes nothing.
+        the note contradicts it, and the node service decides. A call that comes again or late, and ends no
+        announcement, publishes nothing.
         FailedPrecondition (VERSION_UNKNOWN): the note never had it. Unavailable: the node service does not answer.
         """
         check_node(user_id, record.node_id)
@@ -92,7 +92,8 @@ class SetNodeVisibility:
         """Whether the record was stored, and what is stored now.
 
         The change feed gets a change that was stored before, too, when its event comes: whoever stored it may have died
-        before the feed had it. A change that comes late is not in the feed, whose readers would take it for the state of the note.
+        before the feed had it. A change that comes late is not in the feed, whose readers would take it for the state
+        of the note.
         """
         change_type = ChangeType.NODE_HIDDEN if record.hidden else ChangeType.NODE_SHOWN
         node_as_edge = Edge(user_id, record.node_id, "", "", False, 0.0, Metadata(), record.version, 0, 0)
