@@ -213,7 +213,7 @@ def assemble(
     edges = Edges(store, committer, lookup, pages, existence, clock, config.auto_edge_cap)
     get_neighbors = GetNeighbors(lookup, pages, existence, memory, codec)
     detach_node = DetachNode(store, committer, directory)
-    visibility = SetNodeVisibility(store, cache, committer, existence, codec, directory, clock)
+    visibility = SetNodeVisibility(store, cache, lookup, committer, existence, codec, directory, clock)
     servicer = GraphServicer(
         edges=edges,
         batch_create_edges=BatchCreateEdges(store, committer, edges, clock),

@@ -361,7 +361,8 @@ class ListCache(Protocol):
         """Add neighbours to the list that is being filled; False when the lease has ended."""
 
     async def hub_store(self, lease: Lease, auto: int) -> bool:
-        """Make the staged list the hub's list. auto: its automatic edges. False when the lease has ended."""
+        """Make the staged list the hub's list. auto: its automatic edges. Whether the hub is stored now: the lease may
+        have ended, or the hub may have shrunk so far that it is a list again."""
 
     async def hub_page(
         self, user_id: str, node_id: str, *, by_time: bool, after: Position | None, limit: int, ceiling: float | None

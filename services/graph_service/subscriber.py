@@ -68,7 +68,7 @@ def handlers(node_events: NodeEvents, clock: Clock) -> Mapping[str, Handler | Ba
         await node_events.node_restored(event.user_id, event.node_id, event.version, convert.incarnation(event.data))
 
     async def purged(event: Event) -> None:
-        await node_events.node_purged(event.user_id, event.node_id, event.version)
+        await node_events.node_purged(event.user_id, event.node_id, event.version, convert.incarnation(event.data))
 
     return {
         "node.created": BatchHandler(all_created),

@@ -47,8 +47,9 @@ from shared.ids import Clock, IdFactory
 from shared.quotas import Quotas
 from shared.resilience.slices import in_slices
 
-# How long the visibility record of a restored note is kept, to refuse late events of its deletion.
-_SHOWN_SECONDS = 7 * 86400
+# How long the visibility record of a restored note is kept, to refuse late events of its deletion: as long as a queue
+# keeps an event.
+_SHOWN_SECONDS = 14 * 86400
 _PAGE = 1000
 _JOURNAL_PAGE = 200
 
@@ -208,16 +209,8 @@ class DynamoEdgeStore:
         return {wanted[key]: items.neighbor_of(item) for key, item in found.items() if not items.is_suppressed(item)}
 
     async def neighbors(self, user_id: str, node_id: str, *, after: str | None, limit: int) -> Slice:
-        page = await self._table.query(
-            table.user_partition(user_id),
-            begins_with=table.edges_prefix(node_id),
-            after=after,
-            limit=limit,
-            consistent=True,
-            attributes=items.NEIGHBOR_ATTRIBUTES,
-        )
-        following = None if page.next_start is None else str(page.next_start["SK"])
-        return Slice([items.neighbor_of(item) for item in page.items if not items.is_suppressed(item)], following)
+        found, following = await self._items_at(user_id, node_id, after, limit, items.NEIGHBOR_ATTRIBUTES)
+        return Slice([items.neighbor_of(item) for item in found if not items.is_suppressed(item)], following)
 
     async def count_between(self, user_id: str, node_ids: Sequence[str], limit: int) -> int:
         partition, bounds = table.user_partition(user_id), table.edges_of_notes(node_ids)
@@ -246,15 +239,8 @@ class DynamoEdgeStore:
     async def edges_at(
         self, user_id: str, node_id: str, *, after: str | None, limit: int, with_suppressed: bool = False
     ) -> tuple[Sequence[Edge], str | None]:
-        page = await self._table.query(
-            table.user_partition(user_id),
-            begins_with=table.edges_prefix(node_id),
-            after=after,
-            limit=limit,
-            consistent=True,
-        )
-        following = None if page.next_start is None else str(page.next_start["SK"])
-        shown = [item for item in page.items if with_suppressed or not items.is_suppressed(item)]
+        found, following = await self._items_at(user_id, node_id, after, limit)
+        shown = [item for item in found if with_suppressed or not items.is_suppressed(item)]
         return [items.edge_of(user_id, item) for item in shown], following
 
     async def edges(self, user_id: str, *, with_suppressed: bool = False) -> AsyncIterator[Sequence[Edge]]:
@@ -275,6 +261,20 @@ class DynamoEdgeStore:
     async def visibility(self, user_id: str, node_id: str) -> VisibilityRecord | None:
         item = await self._table.get(table.hidden_key(user_id, node_id), consistent=True)
         return None if item is None else items.visibility_of(item)
+
+    async def _items_at(
+        self, user_id: str, node_id: str, after: str | None, limit: int, attributes: Sequence[str] | None = None
+    ) -> tuple[Sequence[Item], str | None]:
+        """One page of the items of a note's edges, and the position to go on after."""
+        page = await self._table.query(
+            table.user_partition(user_id),
+            begins_with=table.edges_prefix(node_id),
+            after=after,
+            limit=limit,
+            consistent=True,
+            attributes=attributes,
+        )
+        return page.items, None if page.next_start is None else str(page.next_start["SK"])
 
     def _pages(self, user_id: str, prefix: str, attributes: Sequence[str] | None) -> AsyncIterator[Sequence[Item]]:
         return self._table.query_pages(

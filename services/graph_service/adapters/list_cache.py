@@ -237,7 +237,7 @@ class RedisLists:
             return False
         live = [self.key(lease.user_id, kind, lease.node_id) for kind in "amwtr"]
         keys = live[:2] + self._staged(lease) + live[2:]
-        args = [lease.token, self._list_ms, self._list_ms + 600_000, auto, lease.space]
+        args = [lease.token, self._list_ms, self._list_ms + 600_000, auto, lease.space, self._min_hub_size]
         return bool(await self._run("hub_store", keys, args))
 
     async def hub_page(

@@ -157,8 +157,8 @@ class Committer:
             if not in_journal:
                 await self._add_journal_entry(JournalEntry(writer, invalidation))
         self._lookup.invalidate(invalidation.user_id, invalidation.node_ids)
-        if space != self._cache.space:
-            stamp = 0
+        if not space or space != self._cache.space:
+            stamp = 0  # no process could tell by which clock it is
         return token_for(space, stamp, self._clock.now_ms(), invalidation.node_ids)
 
     async def _add_journal_entry(self, entry: JournalEntry) -> None:

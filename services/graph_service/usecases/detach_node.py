@@ -68,7 +68,7 @@ class DetachNode:
             gone = await self._remove(user_id, node_id, group, version)
             removed += gone
             size += sum(edge.metadata.bytes() + _EDGE_BYTES for edge in gone)
-            if after is None and len(removed) < limit:
+            if gone and after is None and len(removed) < limit:
                 return removed, True
         left, _ = await self.store.edges_at(user_id, node_id, after=None, limit=1, with_suppressed=True)
         return removed, not left

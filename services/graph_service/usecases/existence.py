@@ -20,6 +20,8 @@ class Existence:
         self._max_entries = max_entries
         self._ttl = ttl
         self._entries: OrderedDict[tuple[str, str], tuple[float, str]] = OrderedDict()
+        # Of each call that runs, the notes that were not invalidated meanwhile.
+        self._asked: dict[object, set[tuple[str, str]]] = {}
 
     async def titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:
         """node_id -> title of the notes that exist and aren't deleted; one call for all that are not cached."""
@@ -33,9 +35,15 @@ class Existence:
             else:
                 missing.append(node_id)
         if missing:
-            titles = await self._directory.live_titles(user_id, missing)
+            call = object()
+            self._asked[call] = {(user_id, node_id) for node_id in missing}
+            try:
+                titles = await self._directory.live_titles(user_id, missing)
+            finally:
+                valid = self._asked.pop(call)
             for node_id, title in titles.items():
-                self.put(user_id, node_id, title)
+                if (user_id, node_id) in valid:
+                    self.put(user_id, node_id, title)
             found.update(titles)
         return found
 
@@ -56,3 +64,5 @@ class Existence:
         """These notes may have been deleted or renamed."""
         for node_id in node_ids:
             self._entries.pop((user_id, node_id), None)
+            for asked in self._asked.values():
+                asked.discard((user_id, node_id))

@@ -74,6 +74,7 @@ class GetSubgraph:
             if not level:
                 break
         titles = await self.existence.titles(user_id, list(hops)) if with_titles else {}
-        # A hidden start has no list, so the subgraph is empty.
+        # A hidden start has no list, so the subgraph is empty. Nor has a note that was hidden since it was reached.
         nodes = [SubgraphNode(n, h, degrees[n], titles.get(n, "")) for n, h in hops.items() if n in degrees]
-        return Subgraph(nodes, list(edges.values()), list(truncated), bool(truncated))
+        links = [edge for edge in edges.values() if edge.source in degrees and edge.target in degrees]
+        return Subgraph(nodes, links, list(truncated), bool(truncated))

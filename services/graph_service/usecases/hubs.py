@@ -43,12 +43,12 @@ _STEP_BACKOFF = Backoff(base=0.1, cap=0.4)
 class CachedHubPage:
     """A page of a hub.
 
-    auto: the hub's automatic edges; None: they were not counted.
+    auto: the hub's automatic edges.
     entry: where memory may keep responses; None: nowhere.
     """
 
     page: NeighborPage
-    auto: int | None = None
+    auto: int
     entry: Entry | None = None
 
 
@@ -74,7 +74,7 @@ class Hubs:
         self._wait = limits.hub_wait
         self._page_size = min(limits.page, _READ)
         self._sleep = sleep
-        self._fills: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._fills: dict[tuple[str, str], asyncio.Task[bool]] = {}
 
     async def linked_by_person(self, user_id: str, node_id: str, other: str) -> bool:
         """Whether a hub has an edge to another note that is not automatic. The list of a hub is not in memory."""
@@ -91,7 +91,7 @@ class Hubs:
                     return page
             except Unavailable:
                 pass
-        return CachedHubPage(await self._from_dynamodb(query, hidden))
+        return await self._from_dynamodb(query, hidden)
 
     async def warm(self, user_id: str, node_id: str) -> bool:
         """Cache a hub; False when the fill fails or takes longer than a reader waits (it then goes on)."""
@@ -166,7 +166,10 @@ class Hubs:
 
     # ------------------------------------------------------------------ fills
     async def _filled(self, user_id: str, node_id: str, deadline: float) -> bool:
-        """Wait for the fill of this process, or start it; False when it fails or doesn't end before the deadline."""
+        """Wait for the fill of this process, or start it.
+
+        False when it fails or doesn't end before the deadline, and when the note is no hub any more.
+        """
         key = (user_id, node_id)
         task = self._fills.get(key)
         if task is None or task.done():
@@ -178,20 +181,21 @@ class Hubs:
         if left <= 0:
             return False
         done, _ = await asyncio.wait((task,), timeout=left)
-        return bool(done) and task.exception() is None
+        return bool(done) and task.exception() is None and task.result()
 
-    def _ended(self, key: tuple[str, str], task: "asyncio.Task[None]") -> None:
+    def _ended(self, key: tuple[str, str], task: "asyncio.Task[bool]") -> None:
         if self._fills.get(key) is task:
             del self._fills[key]
         if not task.cancelled() and (error := task.exception()) is not None:
             fields = {"user_id": key[0], "node_id": key[1], "error": repr(error)}
             log.warning("a hub could not be cached", extra=fields)
 
-    async def _fill(self, user_id: str, node_id: str) -> None:
+    async def _fill(self, user_id: str, node_id: str) -> bool:
+        """Whether Redis holds the hub now."""
         while True:
             lease = await self._cache.hub_lease(user_id, node_id)
             if lease is CacheState.HUB:
-                return
+                return True
             if isinstance(lease, Lease):
                 break
             await self._sleep(_FILL_POLL)  # another process fills it, or has died: its lease expires
@@ -202,23 +206,24 @@ class Hubs:
                 some = part.neighbors[start : start + _CHUNK]
                 auto += sum(neighbor.auto for neighbor in some)
                 if not await self._step(functools.partial(self._cache.hub_stage, lease, some)):
-                    return  # the lease is gone (flushed, expired): the next reader starts a new fill
+                    return False  # the lease is gone (flushed, expired): the next reader starts a new fill
             after, more = part.next, part.next is not None
-        await self._step(functools.partial(self._cache.hub_store, lease, auto))
+        return await self._step(functools.partial(self._cache.hub_store, lease, auto))
 
     async def _step(self, step: Callable[[], Awaitable[bool]]) -> bool:
         """One step, tried again when Redis answers late: a step has the same effect when it is done twice."""
         return await retry(step, attempts=_STEP_ATTEMPTS, on=(Unavailable,), backoff=_STEP_BACKOFF, sleep=self._sleep)
 
     # ------------------------------------------------------------------ pages from DynamoDB
-    async def _from_dynamodb(self, query: NeighborQuery, hidden: frozenset[str]) -> NeighborPage:
+    async def _from_dynamodb(self, query: NeighborQuery, hidden: frozenset[str]) -> CachedHubPage:
         """One pass over the hub's edges that holds one page of them."""
-        degree, after, more = 0, None, True
+        degree, auto, after, more = 0, 0, None, True
         best: list[Neighbor] = []
         while more:
             part = await self._store.neighbors(query.user_id, query.node_id, after=after, limit=self._page_size)
             visible = [n for n in part.neighbors if n.node_id not in hidden]
             degree += len(visible)
+            auto += sum(neighbor.auto for neighbor in part.neighbors)
             wanted = (n for n in visible if query.accepts(n))
             if query.after is not None:
                 position = query.after
@@ -226,4 +231,4 @@ class Hubs:
             best = heapq.nsmallest(query.limit + 1, (*best, *wanted), key=lambda n: rank(n, query.order))
             after, more = part.next, part.next is not None
             await asyncio.sleep(0)
-        return NeighborPage(best[: query.limit], degree, len(best) > query.limit)
+        return CachedHubPage(NeighborPage(best[: query.limit], degree, len(best) > query.limit), auto)

@@ -161,11 +161,14 @@ class MemoryCache:
         """Store a ready response for as long as both lists that it was made of are alive."""
         if entry is None or hidden is None or not entry.alive or not hidden.alive or len(request) > LONGEST_KEY:
             return
-        if request not in self._responses:
-            cost = _RESPONSE_BYTES + len(request) + len(response)
+        former = self._responses.get(request)
+        if former is None:
             entry.responses.append(request)
-            entry.cost += cost
-            self._bytes += cost
+            cost = _RESPONSE_BYTES + len(request) + len(response)
+        else:
+            cost = len(response) - len(former[0])
+        entry.cost += cost
+        self._bytes += cost
         self._responses[request] = (response, entry, hidden, min(entry.expires, hidden.expires))
         self._make_room()
 

@@ -75,6 +75,5 @@ class NeighborPages:
                 page = await self.hubs.page(
                     NeighborQuery(user_id, node_id, 1), frozenset(), dynamodb_only=found.dynamodb_only
                 )
-                # Not counted only while Redis is away: a hub may then get automatic edges above the cap.
-                counts[node_id] = page.auto or 0
+                counts[node_id] = page.auto
         return counts

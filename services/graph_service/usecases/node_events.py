@@ -61,13 +61,15 @@ class NodeEvents:
         shown = VisibilityRecord(node_id, version, hidden=False, incarnation=incarnation)
         await self.visibility.set_node_visibility(user_id, shown)
 
-    async def node_purged(self, user_id: str, node_id: str, version: int) -> None:
+    async def node_purged(self, user_id: str, node_id: str, version: int, incarnation: int) -> None:
         """The note is gone for good: delete the edges that came late, then the record of its visibility.
 
-        A note that exists is left alone: the event may be late, and the id may have been created again.
+        A note that exists is left alone: the event may be late, and the id may have been created again. So is a deleted
+        one, unless it is of this incarnation: then the answer of the node service is from before the purge.
         """
         await self.visibility.invalidate_node(user_id, node_id)
-        if not await self.existence.missing(user_id, (node_id,)):
+        owners = await self.visibility.directory.visibility(user_id, node_id, (incarnation, version))
+        if owners is not None and (not owners.hidden or owners.incarnation > incarnation):
             return
         done = False
         while not done:

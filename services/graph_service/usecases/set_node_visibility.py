@@ -20,6 +20,7 @@ from services.graph_service.ports import (
 from services.graph_service.usecases.announce_node_visibility import hidden_set, writer_of
 from services.graph_service.usecases.committer import Committer
 from services.graph_service.usecases.existence import Existence
+from services.graph_service.usecases.list_lookup import ListLookup
 from services.graph_service.usecases.validation import check_node
 from shared.errors import DeadlineExceeded, Unavailable
 from shared.ids import Clock
@@ -38,6 +39,7 @@ class SetNodeVisibility:
 
     store: EdgeStore
     cache: ListCache
+    lookup: ListLookup
     committer: Committer
     existence: Existence
     codec: Codec
@@ -48,19 +50,26 @@ class SetNodeVisibility:
         """The same for a call, whose caller may be wrong: the node service must know a version that is not likely.
 
         Others are taken at once, since a deletion may wait for this call. Should one be wrong, the next true state of
-        the note contradicts it, and the node service decides.
+        the note contradicts it, and the node service decides. A call that comes again or late, and ends no
+        announcement, publishes nothing.
         FailedPrecondition (VERSION_UNKNOWN): the note never had it. Unavailable: the node service does not answer.
         """
         check_node(user_id, record.node_id)
-        if is_likely(record.revision, self.clock.now_ms()):
-            return await self.set_node_visibility(user_id, record, announcement_id)
-        owners = await self.directory.visibility(user_id, record.node_id, record.revision)
-        if owners is None:
-            raise version_unknown(record.node_id)
-        if not is_current(record.node_id, record.revision, not record.hidden, owners.revision, not owners.hidden):
-            return False  # what the note is now came by another call, or comes by its event
-        known = replace(record, incarnation=owners.incarnation)
-        return await self.set_node_visibility(user_id, known, announcement_id)
+        if not is_likely(record.revision, self.clock.now_ms()):
+            owners = await self.directory.visibility(user_id, record.node_id, record.revision)
+            if owners is None:
+                raise version_unknown(record.node_id)
+            if not is_current(record.node_id, record.revision, not record.hidden, owners.revision, not owners.hidden):
+                return False  # what the note is now came by another call, or comes by its event
+            record = replace(record, incarnation=owners.incarnation)
+        if not announcement_id:
+            stored = await self.store.visibility(user_id, record.node_id)
+            if stored is not None and not record.replaces(stored):
+                # The readers of this process see it, too, unless its invalidation has not come here yet.
+                seen = record.node_id in await self.lookup.hidden(user_id)
+                if seen == stored.hidden:
+                    return await self._correct(user_id, record, stored)
+        return await self.set_node_visibility(user_id, record, announcement_id)
 
     async def set_node_visibility(self, user_id: str, record: VisibilityRecord, announcement_id: str = "") -> bool:
         """Whether it had an effect. The lists of edges stay as they are; only the hidden set is invalidated.
@@ -82,8 +91,9 @@ class SetNodeVisibility:
     ) -> tuple[bool, VisibilityRecord | None]:
         """Whether the record was stored, and what is stored now.
 
-        The change feed gets a change that was stored before, too: whoever stored it may have died before the feed had
-        it. A change that comes late is not in the feed, whose readers would take it for the state of the note.
+        The change feed gets a change that was stored before, too, when its event comes: whoever stored it may have died
+        before the feed had it. A change that comes late is not in the feed, whose readers would take it for the state
+        of the note.
         """
         change_type = ChangeType.NODE_HIDDEN if record.hidden else ChangeType.NODE_SHOWN
         node_as_edge = Edge(user_id, record.node_id, "", "", False, 0.0, Metadata(), record.version, 0, 0)

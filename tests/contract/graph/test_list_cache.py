@@ -1,6 +1,7 @@
 """What ListCache promises, on Redis and on the fake that unit tests use."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -187,52 +188,113 @@ async def test_users_are_apart(cache: Any, user: str) -> None:
     assert await cache.read(user, ["a"]) == [packed_list(lease)]
 
 
-async def test_a_hub_that_has_shrunk_keeps_its_pending_writes(stores: Stores, user: str) -> None:
-    """Its writer may die after the commit: until the pending write expires, nobody may store the list."""
-    async with Redis(configuration.load(GraphConfig, stores.environment("graph"))) as redis:
-        lists = RedisLists(redis, WireCodec(), instance_name(redis), hub_degree=8, pending_write_ms=60_000)
-        await lists.identify_instance()
-        lists.enable()
-        lease = await lists.hub_lease(user, "a")
+OTHER = Neighbor("other", 0.5, "related", Direction.BOTH, False, 1)
+
+
+@dataclass
+class StoredHub:
+    """The list of the hub "a", and what its reader does."""
+
+    lists: RedisLists
+    user: str
+
+    async def fill(self, neighbors: Sequence[Neighbor]) -> bool:
+        lease = await self.lists.hub_lease(self.user, "a")
         assert isinstance(lease, Lease)
-        some = [Neighbor(f"n{n}", 0.5, "related", Direction.BOTH, False, 1) for n in range(3)]
-        assert await lists.hub_stage(lease, some)
-        assert await lists.hub_store(lease, 0)
-        await lists.begin(invalidation(user, "a"), "w")
-        assert await lists.hub_page(user, "a", by_time=False, after=None, limit=9, ceiling=None) is None
-        assert await lists.read(user, ["a"]) == [CacheState.MISSING]
-        assert await lists.lease(user, "a") is CacheState.DIRTY
-        await lists.finish(invalidation(user, "a"), "w")
-        await leased(lists, user)
+        assert await self.lists.hub_stage(lease, neighbors)
+        return await self.lists.hub_store(lease, 0)
+
+    async def page(self) -> HubPage | None:
+        return await self.lists.hub_page(self.user, "a", by_time=False, after=None, limit=9, ceiling=None)
+
+    async def token(self) -> str:
+        """Of the repair of OTHER, the only one."""
+        page = await self.page()
+        assert page is not None
+        ((member, token),) = page.repairs
+        assert member == OTHER.member
+        return token
+
+    async def repair(self, token: str, now: Neighbor | None) -> None:
+        await self.lists.hub_repair(self.user, "a", [(OTHER.member, token, now)])
 
 
-async def test_a_repair_that_comes_after_a_new_fill_changes_nothing(stores: Stores, user: str) -> None:
-    """A takeover may have lost a later write of the entry, which the new fill has read and the repair has not."""
+@pytest.fixture
+async def hub(stores: Stores, user: str) -> AsyncIterator[StoredHub]:
+    """A hub has two edges at least."""
     async with Redis(configuration.load(GraphConfig, stores.environment("graph"))) as redis:
-        lists = RedisLists(redis, WireCodec(), instance_name(redis), hub_degree=2)
+        lists = RedisLists(redis, WireCodec(), instance_name(redis), hub_degree=4, pending_write_ms=60_000)
         await lists.identify_instance()
         lists.enable()
-        one = Neighbor("other", 0.5, "related", Direction.BOTH, False, 1)
+        yield StoredHub(lists, user)
 
-        async def filled() -> None:
-            lease = await lists.hub_lease(user, "a")
-            assert isinstance(lease, Lease)
-            assert await lists.hub_stage(lease, [one])
-            assert await lists.hub_store(lease, 0)
 
-        async def page() -> HubPage:
-            found = await lists.hub_page(user, "a", by_time=False, after=None, limit=9, ceiling=None)
-            assert found is not None
-            return found
+async def test_a_hub_that_has_shrunk_keeps_its_pending_writes(hub: StoredHub, user: str) -> None:
+    """Its writer may die after the commit: until the pending write expires, nobody may store the list."""
+    lists = hub.lists
+    assert await hub.fill([OTHER, OTHER._replace(node_id="b")])
+    await lists.finish(invalidation(user, "a"), "w")
+    await hub.repair(await hub.token(), None)
+    await lists.begin(invalidation(user, "a"), "w")
+    assert await hub.page() is None
+    assert await lists.read(user, ["a"]) == [CacheState.MISSING]
+    assert await lists.lease(user, "a") is CacheState.DIRTY
+    await lists.finish(invalidation(user, "a"), "w")
+    await leased(lists, user)
 
-        await filled()
-        await lists.finish(invalidation(user, "a"), "w")
-        assert (await page()).repairs == [("other#related", "w")]
-        await redis.call("DEL", lists.key(user, "a", "a"))
-        await filled()
-        assert (await page()).repairs == []
-        await lists.hub_repair(user, "a", [("other#related", "w", None)])
-        assert (await page()).neighbors == [one]
+
+async def test_a_hub_whose_answer_got_lost_is_stored_again_to_the_same_effect(hub: StoredHub, user: str) -> None:
+    lease = await hub.lists.hub_lease(user, "a")
+    assert isinstance(lease, Lease)
+    assert await hub.lists.hub_stage(lease, [OTHER, OTHER._replace(node_id="b")])
+    assert await hub.lists.hub_store(lease, 0)
+    assert await hub.lists.hub_store(lease, 0)
+    assert await hub.page() is not None
+
+
+async def test_too_few_edges_for_a_hub_are_not_stored_as_one(hub: StoredHub, user: str) -> None:
+    assert not await hub.fill([OTHER])
+    await leased(hub.lists, user)
+
+
+async def test_a_repair_that_comes_after_a_new_fill_changes_nothing(hub: StoredHub, user: str) -> None:
+    """A takeover may have lost a later write of the entry, which the new fill has read and the repair has not."""
+    two = [OTHER, OTHER._replace(node_id="b")]
+    assert await hub.fill(two)
+    await hub.lists.finish(invalidation(user, "a"), "w")
+    token = await hub.token()
+    await hub.lists._redis.call("DEL", hub.lists.key(user, "a", "a"))
+    assert await hub.fill(two)
+    await hub.repair(token, None)
+    page = await hub.page()
+    assert page is not None
+    assert (page.repairs, len(page.neighbors)) == ([], 2)
+
+
+async def test_a_repair_is_of_one_finish_also_when_the_journal_repeats_it(hub: StoredHub, user: str) -> None:
+    """Its first answer may have got lost. A slow reader of then must not put back what a later write has replaced."""
+    assert await hub.fill([OTHER, OTHER._replace(node_id="b")])
+    await hub.lists.finish(invalidation(user, "a"), "w")
+    slow = await hub.token()
+    await hub.lists.finish(invalidation(user, "a"), "later")
+    await hub.repair(await hub.token(), OTHER._replace(weight=0.9))
+    await hub.lists.finish(invalidation(user, "a"), "w")
+    await hub.repair(slow, OTHER)
+    page = await hub.page()
+    assert page is not None
+    assert page.neighbors[0].weight == 0.9
+    assert [member for member, _ in page.repairs] == [OTHER.member], "it is read again"
+
+
+async def test_a_finish_leaves_no_key_without_an_expiry(hub: StoredHub, user: str) -> None:
+    """The pending writes of a hub may have been evicted."""
+    assert await hub.fill([OTHER, OTHER._replace(node_id="b")])
+    redis, pending = hub.lists._redis, hub.lists.key(user, "m", "a")
+    await redis.call("DEL", pending)
+    await hub.lists.finish(invalidation(user, "a"), "w")
+    assert await redis.call("PTTL", pending) != -1
+    assert await hub.page() is None
+    await leased(hub.lists, user)
 
 
 async def test_an_instance_that_is_lost_while_it_is_identified_is_not_used(stores: Stores, user: str) -> None:

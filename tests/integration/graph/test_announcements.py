@@ -242,6 +242,39 @@ async def test_a_process_whose_clock_is_behind_ends_the_announcement_too(world: 
     assert await cached(one, user), "nothing is pending any more"
 
 
+async def call(process: Process, user: str, version: int, *, visible: bool) -> bool:
+    """SetNodeVisibility without an announcement, as similarity calls it before it links a restored note."""
+    record = VisibilityRecord("a", version, hidden=not visible, incarnation=BORN)
+    return await process.components.servicer.set_node_visibility.set_checked(user, record)
+
+
+async def test_a_call_that_comes_again_or_late_changes_nothing_in_any_cache(world: World, user: str) -> None:
+    one, two = world.processes
+    assert await store(one, user, 2)
+    assert await store(one, user, 3, visible=True)
+    assert await shown(world, user) == [["a"], ["a"]]
+    feed = one.components.servicer.watch_edges._feed
+    last = await feed.last(user)
+    for version, visible in ((3, True), (2, False), (1, True)):
+        assert not await call(one, user, version, visible=visible)
+    assert two.hand.inbox == []
+    assert await cached(two, user)
+    assert await feed.last(user) == last
+    assert await record(one, user) == VisibilityRecord("a", 3, False, BORN)
+    await one.components.node_events.node_restored(user, "a", 3, BORN)
+    assert await feed.last(user) != last, "whoever stored the change may have died before it was in the feed"
+
+
+async def test_after_a_call_that_comes_again_the_process_shows_the_note(world: World, user: str) -> None:
+    """The invalidation of the restore is still on its way to it."""
+    one, two = world.processes
+    assert await store(one, user, 2)
+    assert await shown(world, user) == [[], []]
+    assert await store(one, user, 3, visible=True)
+    assert not await call(two, user, 3, visible=True)
+    assert await neighbors(two, user) == ["a"]
+
+
 async def test_a_version_that_is_not_likely_is_not_announced(world: World, user: str) -> None:
     one, _ = world.processes
     born: Any = SystemClock().now_ms()

@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
+from protos import table
 from protos.graph.v1 import graph_pb2
 from services.graph_service.adapters.dynamo import DynamoEdgeStore
-from services.graph_service.model.edge import NewEdge
+from services.graph_service.model.edge import NewEdge, edge_key
 from services.graph_service.model.neighbors import NeighborQuery, NeighborsRequest
 from services.graph_service.ports import CacheState, PackedList, Slice, VisibilityRecord
+from services.graph_service.usecases.edges import EdgePatch
 from shared.errors import FailedPrecondition, Unavailable
+from shared.ids import SystemClock
 from tests.support.graph_world import Gate, Process, World
 from tests.support.stores import Stores
 from tests.support.waiting import within
@@ -53,22 +56,65 @@ async def test_purging_removes_late_edges_and_what_is_known_of_the_note(
     await components.servicer.edges.create_edge(user, NewEdge("a", "b"))
     await set_visibility(process, user, "a", 2, visible=False, incarnation=7)
     assert await record(process, user, "a") == VisibilityRecord("a", 2, True, 7)
-    world.directory.gone.add("a")
-    await components.node_events.node_purged(user, "a", 3)
+    world.directory.records["a"] = VisibilityRecord("a", 2, True, 7)  # the node service answers from its cache
+    await components.node_events.node_purged(user, "a", 3, 7)
     assert await record(process, user, "a") is None
     assert await neighbors(process, user, "b") == []
-    await components.node_events.node_purged(user, "a", 3)  # the event comes twice
+    await components.node_events.node_purged(user, "a", 3, 7)  # the event comes twice
 
 
 async def test_a_purge_of_an_earlier_life_leaves_the_later_one_alone(world: World, process: Process, user: str) -> None:
     components = process.components
     await components.servicer.edges.create_edge(user, NewEdge("a", "b"))
-    await components.node_events.node_purged(user, "a", 3)  # the event comes again, late: the note exists
+    world.directory.records["a"] = VisibilityRecord("a", 1, False, 9)
+    await components.node_events.node_purged(user, "a", 3, 7)  # the event comes again, late: the note exists
     assert await neighbors(process, user, "b") == ["a"]
     await set_visibility(process, user, "a", 5, visible=True, incarnation=9)
     world.directory.gone.add("a")
-    await components.node_events.node_purged(user, "a", 3)  # deleted in its later life, but not purged
+    await components.node_events.node_purged(user, "a", 3, 7)  # deleted in its later life, but not purged
     assert await neighbors(process, user, "b") == ["a"]
+
+
+async def test_a_purge_of_an_earlier_life_leaves_the_edges_of_a_deleted_note_that_can_be_restored(
+    world: World, process: Process, user: str
+) -> None:
+    """The note was created again under its id, and its versions of now are lower than the purged one."""
+    components = process.components
+    await components.servicer.edges.create_edge(user, NewEdge("a", "b"))
+    await set_visibility(process, user, "a", 2, visible=False, incarnation=9)
+    world.directory.gone.add("a")
+    world.directory.records["a"] = VisibilityRecord("a", 2, True, 9)
+    await components.node_events.node_purged(user, "a", 5, 7)  # it comes late, or is replayed
+    await set_visibility(process, user, "a", 3, visible=True, incarnation=9)
+    assert await neighbors(process, user, "b") == ["a"]
+
+
+async def test_detaching_ends_only_when_no_edge_is_left(world: World, process: Process, user: str) -> None:
+    """Somebody changes an edge between the read and the transaction that deletes it."""
+    components, other = process.components, world.processes[1].components
+    await components.servicer.edges.create_edge(user, NewEdge("a", "b"))
+    await components.servicer.edges.create_edge(user, NewEdge("a", "c"))
+    process.hand.commit_gate = gate = Gate(armed=True)
+    detaching = asyncio.create_task(components.servicer.detach_node.detach_node(user, "a", 0, 0))
+    async with within(5):
+        await gate.reached.wait()
+    await other.servicer.edges.update_edge(user, edge_key("a", "b"), EdgePatch(weight=0.5))
+    gate.open()
+    removed, done = await detaching
+    assert sorted(edge.key.b for edge in removed) == ["b", "c"]
+    assert done
+    assert await other.servicer.list_suppressed_edges.store.edges_at(user, "a", after=None, limit=9) == ([], None)
+
+
+async def test_the_record_of_a_restore_outlives_every_event_of_the_deletion(
+    world: World, process: Process, user: str
+) -> None:
+    """A queue keeps an event for 14 days."""
+    await set_visibility(process, user, "a", 2, visible=False, incarnation=7)
+    await set_visibility(process, user, "a", 3, visible=True, incarnation=7)
+    store: Any = process.components.node_events.store
+    item = await store._table.get(table.hidden_key(user, "a"))
+    assert item["expires_at"] - SystemClock().now_ms() // 1000 > 14 * 86_400 - 60
 
 
 async def test_a_record_without_an_incarnation_gives_way_to_a_later_version(process: Process, user: str) -> None:

@@ -122,6 +122,15 @@ async def test_without_redis_the_transaction_carries_the_journal(components: Com
     assert components.store.writes[0].journal == entry, "in the same transaction"
 
 
+async def test_a_write_before_redis_is_in_use_again_gives_a_token_that_can_not_be_verified(
+    components: Components,
+) -> None:
+    """A process that has no space would take the stamp for one of its own clock, as it has none either."""
+    components.cache.disable()  # the fake answers: its instance is identified, and the journal is replayed
+    _, token = await components.committer.run(STALE, components.commit)
+    assert token.stamp == 0
+
+
 async def test_redis_that_goes_away_in_between_is_journaled_afterwards(components: Components) -> None:
     async def commit(journal: JournalEntry | None) -> None:
         assert journal is None

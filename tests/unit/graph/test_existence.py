@@ -1,5 +1,7 @@
 """The cache of existing notes and their titles."""
 
+from collections.abc import Collection, Mapping
+
 from services.graph_service.usecases.existence import Existence
 from tests.support.clock import ManualClock
 from tests.support.graph_fakes import FakeDirectory
@@ -26,3 +28,21 @@ async def test_the_cache_is_bounded() -> None:
         existence.put("u", f"n{i}", "T")
     assert await existence.missing("u", ["n99", "n0"]) == ["n0"]
     assert len(existence._entries) == 10
+
+
+async def test_an_answer_that_an_invalidation_overtakes_is_not_cached() -> None:
+    """The note was renamed, or purged, after the node service had read it."""
+
+    class Overtaken(FakeDirectory):
+        async def live_titles(self, user_id: str, node_ids: Collection[str]) -> Mapping[str, str]:
+            found = await super().live_titles(user_id, node_ids)
+            existence.invalidate("u", ["a"])
+            existence.invalidate("v", ["b"])
+            return found
+
+    directory = Overtaken({"a": "A", "b": "B"})
+    existence = Existence(directory, ManualClock())
+    assert await existence.titles("u", ["a", "b"]) == {"a": "A", "b": "B"}
+    del directory.titles["a"]
+    assert await existence.titles("u", ["a", "b"]) == {"b": "B"}
+    assert directory.asked == [["a", "b"], ["a"]], "the other note is cached"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.graph_service.model.edge import Edge, EdgeKey, NewEdge, first_version
+from services.graph_service.model.edge import Edge, EdgeKey, Metadata, NewEdge, first_version
 from services.graph_service.model.neighbors import Neighbor, NeighborQuery, Position, by_weight
 from services.graph_service.ports import CacheState, HubPage, Lease
 from services.graph_service.usecases.freshness import Freshness
@@ -49,7 +49,9 @@ def world(late: int) -> tuple[HubLists, Hubs, list[float]]:
     clock, lists, pauses = ManualClock(), HubLists(late), list[float]()
     edges: dict[EdgeKey, Edge] = {}
     for number in range(DEGREE):
-        edge = first_version("u", NewEdge("hub", f"n{number:03}", weight=number / 1000), clock.now_ms())
+        metadata = Metadata(auto=number % 3 == 0)
+        new = NewEdge("hub", f"n{number:03}", weight=number / 1000, metadata=metadata)
+        edge = first_version("u", new, clock.now_ms())
         edges[edge.key] = edge
     store, memory = FakeStore(edges), MemoryCache(0, clock)
 
@@ -77,4 +79,5 @@ async def test_a_redis_that_stays_away_ends_the_fill_and_the_truth_answers() -> 
     answer = await hubs.page(NeighborQuery("u", "hub", 5), frozenset())
     assert lists.whole is None
     assert answer.page.degree == DEGREE
+    assert answer.auto == DEGREE // 3, "their number is limited without Redis, too"
     assert answer.page.more

@@ -119,6 +119,21 @@ def test_answers_count_and_go_with_their_entry(memory: MemoryCache) -> None:
     assert memory.size == 0
 
 
+def test_an_answer_that_replaces_another_counts_by_its_size(memory: MemoryCache) -> None:
+    entry, hidden = keep(memory, "a"), keep(memory, HIDDEN)
+    memory.put_response(b"request", b"x", entry, hidden)
+    memory.invalidate("u", HIDDEN)
+    empty = memory.size
+    hidden = keep(memory, HIDDEN)
+    before = memory.size
+    memory.put_response(b"request", b"x" * 501, entry, hidden)
+    assert memory.size == before + 500
+    memory.put_response(b"request", b"x", entry, hidden)
+    assert memory.size == before
+    memory.invalidate("u", HIDDEN)
+    assert memory.size == empty
+
+
 def test_turned_off_it_holds_nothing(clock: ManualClock) -> None:
     memory = MemoryCache(0, clock)
     memory.reopen()

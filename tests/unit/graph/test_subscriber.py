@@ -47,7 +47,7 @@ async def test_each_event_has_its_use_case() -> None:
         ("node_updated", "u", "n", 2, 7),
         ("node_deleted", "u", "n", 3, 7),
         ("node_restored", "u", "n", 4, 7),
-        ("node_purged", "u", "n", 5),
+        ("node_purged", "u", "n", 5, 0),
     ]
 
 

@@ -9,12 +9,14 @@ local at = 7
 for i = 1, #KEYS - 2, 2 do
   local state, pending = KEYS[i], KEYS[i + 1]
   local kind = redis.call('GETRANGE', state, 0, 0)
-  local hub = kind == 'H' or kind == 'F'
+  -- A hub whose pending writes were evicted can't be repaired: its list goes, as any other.
+  local hub = (kind == 'H' or kind == 'F') and redis.call('HEXISTS', pending, '#') == 1
   local count = tonumber(ARGV[at])
   for j = at + 1, at + count do
     redis.call('HDEL', pending, 'P' .. ARGV[j] .. '\0' .. ARGV[1])
-    -- The writer's id is the repair's token: a reader that read DynamoDB before this write can't remove the repair.
-    if hub then redis.call('HSET', pending, 'R' .. ARGV[j], ARGV[1]) end
+    -- The repair's token is of this finish alone, since the journal may repeat it: a reader that read DynamoDB before
+    -- can't remove the repair.
+    if hub then redis.call('HSET', pending, 'R' .. ARGV[j], ARGV[1] .. ' ' .. stamp) end
   end
   at = at + 1 + count
   if hub then
