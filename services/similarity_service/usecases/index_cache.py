@@ -65,6 +65,8 @@ ANNOUNCED_SECONDS = 15.0
 # Stands in the log in the place of a note's id (no id has an asterisk): the index must be loaded again.
 EVERYTHING = "*"
 _LOAD_AGAIN = LogEntry(EVERYTHING, 0, 0, True)
+# The revisions of so many records that were applied to an index are known: more than are being published at one time.
+_MOST_APPLIED = 10_000
 # Above this many changes of a user that could not be appended, the index is loaded again instead: they would take too
 # much memory, and more than a connection to Redis takes at one time.
 _MOST_UNPUBLISHED = 1_000
@@ -101,6 +103,22 @@ class CachedIndex:
         self.sized_at = index.epoch
         # By note and announcement_id: the changes that were announced and are not known to be stored.
         self._announced: dict[str, dict[str, _Announced]] = {}
+        # By note: incarnation and revision of the newest record that was applied.
+        self._applied: dict[str, tuple[int, int]] = {}
+
+    def is_newest(self, node_id: str, stored: Stored) -> bool:
+        """Whether no newer record of the note was applied: the log may confirm the changes of one process in any order.
+
+        It is known as applied from then on.
+        """
+        incarnation, revision = self._applied.get(node_id, (0, 0))
+        # A record that is gone has no revision, and one that is made after it begins to count again.
+        if stored.incarnation <= incarnation and 0 < stored.revision < revision:
+            return False
+        if len(self._applied) >= _MOST_APPLIED:
+            self._applied.clear()
+        self._applied[node_id] = stored.incarnation, stored.revision
+        return True
 
     def add_announcements(self, entries: Sequence[LogEntry], now: float) -> None:
         """Apply these changes to what is read of their notes from now on, but for those that are withdrawn."""
@@ -435,6 +453,8 @@ class IndexCache:
             shown: list[Note] = []
             now = self._clock.monotonic()
             for node_id, stored in changed[start : start + _STEP]:
+                if not cached.is_newest(node_id, stored):
+                    continue
                 note = cached.current(node_id, stored, now).shown
                 cached.end_announcements(node_id, stored, now)
                 known = index.stamp(node_id)
