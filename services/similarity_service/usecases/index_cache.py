@@ -104,21 +104,21 @@ class CachedIndex:
         # By note and announcement_id: the changes that were announced and are not known to be stored.
         self._announced: dict[str, dict[str, _Announced]] = {}
         # By note: incarnation and revision of the newest record that was applied.
-        self._applied: dict[str, tuple[int, int]] = {}
+        self._applied: dict[str, tuple[int, float]] = {}
 
-    def is_newest(self, node_id: str, stored: Stored) -> bool:
-        """Whether no newer record of the note was applied: the log may confirm the changes of one process in any order.
-
-        It is known as applied from then on.
+    def may_be_older(self, node_id: str, stored: Stored) -> bool:
+        """Whether a record that this process wrote may be older than what was applied: the log confirms such records in
+        any order. Nothing is lost without it: its entry in the log leads to the newest record.
         """
         incarnation, revision = self._applied.get(node_id, (0, 0))
-        # A record that is gone has no revision, and one that is made after it begins to count again.
-        if stored.incarnation <= incarnation and 0 < stored.revision < revision:
-            return False
+        # A record that is made after another one was erased begins to count again.
+        return stored.incarnation <= incarnation and stored.revision < revision
+
+    def has_applied(self, node_id: str, incarnation: int, revision: float) -> None:
+        """revision: infinite for a state of which the log tells no revision."""
         if len(self._applied) >= _MOST_APPLIED:
             self._applied.clear()
-        self._applied[node_id] = stored.incarnation, stored.revision
-        return True
+        self._applied[node_id] = incarnation, revision
 
     def add_announcements(self, entries: Sequence[LogEntry], now: float) -> None:
         """Apply these changes to what is read of their notes from now on, but for those that are withdrawn."""
@@ -261,7 +261,7 @@ class IndexCache:
         cached = self._cached.get(user_id)
         if cached is not None:
             async with cached.lock:
-                await self._apply(cached, written)
+                await self._apply(cached, [each for each in written if not cached.may_be_older(*each)])
             self._bound(user_id, cached)
 
     async def announce(
@@ -435,7 +435,12 @@ class IndexCache:
                 raise LogGap("the user was indexed again")
             cached.add_announcements(new, self._clock.monotonic())
             # Not the last entry of a note alone: it may be of an older state, whose writer was slow to append it.
-            unsure = [entry.node_id for entry in new if entry.announcement is not None or not _known(cached, entry)]
+            unsure = []
+            for entry in new:
+                if entry.announcement is not None or not _known(cached, entry):
+                    unsure.append(entry.node_id)
+                elif not entry.visible:
+                    cached.has_applied(entry.node_id, entry.incarnation, math.inf)
             if unsure:
                 await self._apply_records(user_id, cached, list(dict.fromkeys(unsure)))
             cached.position = new[-1].position
@@ -453,8 +458,7 @@ class IndexCache:
             shown: list[Note] = []
             now = self._clock.monotonic()
             for node_id, stored in changed[start : start + _STEP]:
-                if not cached.is_newest(node_id, stored):
-                    continue
+                cached.has_applied(node_id, stored.incarnation, stored.revision)
                 note = cached.current(node_id, stored, now).shown
                 cached.end_announcements(node_id, stored, now)
                 known = index.stamp(node_id)

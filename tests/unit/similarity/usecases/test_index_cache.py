@@ -130,6 +130,21 @@ async def test_a_change_that_the_log_is_slow_to_confirm_replaces_no_newer_one(wo
     assert await world.one.query(U, ids) == ([] if visible else ["a"])
 
 
+async def test_a_restore_whose_entry_comes_after_that_of_a_later_deletion_shows_nothing(world: World) -> None:
+    await world.write(world.one, "a")
+    await world.hide(world.one, "a")
+    assert await world.one.query(U, ids) == []
+    world.log.hold = asyncio.Event()
+    older = asyncio.create_task(world.change(world.one, "a", visible=True))
+    await run_ready()
+    held, world.log.hold = world.log.hold, None
+    await world.hide(world.two, "a")
+    assert await world.one.query(U, ids) == []
+    held.set()
+    await older
+    assert await world.one.query(U, ids) == []
+
+
 async def test_without_the_log_records_are_compared_now_and_then(world: World) -> None:
     await world.write(world.one, "a")
     await world.two.query(U, ids)
