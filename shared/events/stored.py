@@ -38,7 +38,7 @@ def stored_event(item: Mapping[str, Any]) -> Event:
         if "event_zip" in item:
             return Event.from_json(zlib.decompress(bytes(item["event_zip"])))
         return Event.from_json(item["event"])
-    except (KeyError, zlib.error) as error:
+    except (KeyError, TypeError, zlib.error) as error:
         raise InvalidArgument("an outbox item holds no event", reason="EVENT_UNREADABLE") from error
 
 

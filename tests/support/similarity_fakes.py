@@ -283,20 +283,23 @@ async def _nothing() -> None:
 
 @dataclass
 class FakeNodes:
-    """ports.Nodes. cached: states that a cache of the service still has. on_state: awaited after a state was read."""
+    """ports.Nodes.
+
+    cached: states that a cache of the service still has. listed: the live notes of a list that was read earlier.
+    on_state: awaited after a state was read.
+    """
 
     items: dict[str, dict[str, NodeText]] = field(default_factory=dict)
     down: bool = False
     states: dict[str, NodeState] = field(default_factory=dict)
     cached: dict[str, NodeState] = field(default_factory=dict)
+    listed: Sequence[str] | None = None
     on_state: Callable[[], Awaitable[None]] = _nothing
 
     async def state(self, user_id: str, node_id: str, seen: Revision) -> NodeState | None:
         if self.down:
             raise Unavailable("the node service is down")
-        found = self.cached.get(node_id)
-        if found is None or (found.incarnation, found.version) < seen:
-            found = self.states.get(node_id)
+        found = self._cached(node_id, seen) or self.states.get(node_id)
         await self.on_state()
         return found
 
@@ -306,13 +309,19 @@ class FakeNodes:
         if self.down:
             raise Unavailable("the node service is down")
         known = self.items.get(user_id, {})
-        return {each: known[each] for each in node_ids if each in known}
+        cached = {each: self._cached(each, (seen or {}).get(each, (0, 0))) for each in node_ids}
+        deleted = {each for each, state in cached.items() if state is not None and not state.visible}
+        return {each: known[each] for each in node_ids if each in known and each not in deleted}
+
+    def _cached(self, node_id: str, seen: Revision) -> NodeState | None:
+        found = self.cached.get(node_id)
+        return None if found is None or (found.incarnation, found.version) < seen else found
 
     async def update(self, user_id: str, node_id: str, etag: str, change: NodeUpdate) -> WrittenNode:
         raise AssertionError("no use case that has this fake writes notes")
 
     async def ids(self, user_id: str) -> AsyncIterator[Sequence[str]]:
-        yield list(self.items.get(user_id, {}))
+        yield list(self.items.get(user_id, {}) if self.listed is None else self.listed)
 
 
 @dataclass

@@ -116,8 +116,8 @@ class DynamoRecords:
         return left
 
     async def repair_postings(self, user_id: str, node_id: str, stored: Stored) -> None:
-        if stored.note is None and not stored.gone:
-            return  # its keywords are not known
+        if stored.note is None and stored.version and not stored.gone:
+            return  # it has a text whose keywords are not known, in the layout of another release
         prefix = table.postings_prefix(node_id)
         there: dict[str, int] = {}
         async for page in self._table.query_pages(table.user_partition(user_id), begins_with=prefix):

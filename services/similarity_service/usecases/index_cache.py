@@ -65,6 +65,8 @@ ANNOUNCED_SECONDS = 15.0
 # Stands in the log in the place of a note's id (no id has an asterisk): the index must be loaded again.
 EVERYTHING = "*"
 _LOAD_AGAIN = LogEntry(EVERYTHING, 0, 0, True)
+# The revisions of so many records that were applied to an index are known: more than are being published at one time.
+_MOST_APPLIED = 10_000
 # Above this many changes of a user that could not be appended, the index is loaded again instead: they would take too
 # much memory, and more than a connection to Redis takes at one time.
 _MOST_UNPUBLISHED = 1_000
@@ -101,6 +103,22 @@ class CachedIndex:
         self.sized_at = index.epoch
         # By note and announcement_id: the changes that were announced and are not known to be stored.
         self._announced: dict[str, dict[str, _Announced]] = {}
+        # By note: incarnation and revision of the newest record that was applied.
+        self._applied: dict[str, tuple[int, float]] = {}
+
+    def may_be_older(self, node_id: str, stored: Stored) -> bool:
+        """Whether a record that this process wrote may be older than what was applied: the log confirms such records in
+        any order. Nothing is lost without it: its entry in the log leads to the newest record.
+        """
+        incarnation, revision = self._applied.get(node_id, (0, 0))
+        # A record that is made after another one was erased begins to count again.
+        return stored.incarnation <= incarnation and stored.revision < revision
+
+    def has_applied(self, node_id: str, incarnation: int, revision: float) -> None:
+        """revision: infinite for a state of which the log tells no revision."""
+        if len(self._applied) >= _MOST_APPLIED:
+            self._applied.clear()
+        self._applied[node_id] = incarnation, revision
 
     def add_announcements(self, entries: Sequence[LogEntry], now: float) -> None:
         """Apply these changes to what is read of their notes from now on, but for those that are withdrawn."""
@@ -243,7 +261,7 @@ class IndexCache:
         cached = self._cached.get(user_id)
         if cached is not None:
             async with cached.lock:
-                await self._apply(cached, written)
+                await self._apply(cached, [each for each in written if not cached.may_be_older(*each)])
             self._bound(user_id, cached)
 
     async def announce(
@@ -417,7 +435,12 @@ class IndexCache:
                 raise LogGap("the user was indexed again")
             cached.add_announcements(new, self._clock.monotonic())
             # Not the last entry of a note alone: it may be of an older state, whose writer was slow to append it.
-            unsure = [entry.node_id for entry in new if entry.announcement is not None or not _known(cached, entry)]
+            unsure = []
+            for entry in new:
+                if entry.announcement is not None or not _known(cached, entry):
+                    unsure.append(entry.node_id)
+                elif not entry.visible:
+                    cached.has_applied(entry.node_id, entry.incarnation, math.inf)
             if unsure:
                 await self._apply_records(user_id, cached, list(dict.fromkeys(unsure)))
             cached.position = new[-1].position
@@ -435,6 +458,7 @@ class IndexCache:
             shown: list[Note] = []
             now = self._clock.monotonic()
             for node_id, stored in changed[start : start + _STEP]:
+                cached.has_applied(node_id, stored.incarnation, stored.revision)
                 note = cached.current(node_id, stored, now).shown
                 cached.end_announcements(node_id, stored, now)
                 known = index.stamp(node_id)

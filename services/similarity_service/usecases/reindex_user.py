@@ -79,7 +79,9 @@ class ReindexUser:
         for start in range(0, len(suspects), _BATCH):
             batch = suspects[start : start + _BATCH]
             # A note may have been written after the list of live notes was read.
-            there = await self.nodes.texts(user_id, [node_id for node_id, _ in batch])
+            # Its record is the proof that it was live: an older answer would hide a note that was restored.
+            seen = {node_id: (stored.incarnation, stored.state_version) for node_id, stored in batch}
+            there = await self.nodes.texts(user_id, list(seen), seen)
             for node_id, stored in batch:
                 if node_id not in there:
                     version = stored.state_version + 1

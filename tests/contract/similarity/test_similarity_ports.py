@@ -150,6 +150,30 @@ async def test_postings_are_those_of_the_last_record_whatever_the_order(table: T
     assert await postings(table, user, "a") == set(three.note.terms)
 
 
+async def test_late_postings_of_a_purged_note_do_not_stay_at_the_next_note_with_its_id(table: Table, user: str) -> None:
+    """The next note is deleted before its text is known."""
+    records = DynamoRecords(table, SystemClock())
+    one, two = stored("a", "sea stone"), stored("a", "sea tree", version=2, revision=2)
+    await records.put(user, "a", Stored(), one)
+    came = False
+
+    async def another() -> None:
+        nonlocal came
+        if not came:
+            came = True
+            gone = two.removed(2)
+            assert gone is not None
+            gone = replace(gone, revision=3)
+            assert await records.put(user, "a", two, gone)
+            new = gone.with_visibility(2, visible=False, incarnation=9)
+            assert new is not None
+            assert await records.put(user, "a", gone, replace(new, revision=4))
+
+    late: Any = Broken(table, another)
+    assert await DynamoRecords(late, SystemClock()).put(user, "a", one, two)
+    assert await postings(table, user, "a") == set()
+
+
 async def test_indexing_anew_repairs_the_postings(table: Table, user: str) -> None:
     records = DynamoRecords(table, SystemClock())
     one = stored("a", "sea stone")

@@ -40,7 +40,18 @@ def test_events_of_an_earlier_release_are_read() -> None:
     assert stored_event({"event": made.to_json(), "at": made.time_ms}) == made
 
 
-@pytest.mark.parametrize("item", [{}, {"event": "{"}, {"event_zip": b"garbage"}])
+@pytest.mark.parametrize(
+    "item",
+    [
+        {},
+        {"event": "{"},
+        {"event": "[]"},
+        {"event": None},
+        {"event_zip": b"garbage"},
+        {"event_zip": "text"},
+        {"event_zip": None},
+    ],
+)
 def test_what_is_no_event_is_an_error(item: dict[str, object]) -> None:
     with pytest.raises(InvalidArgument):
         stored_event(item)

@@ -9,6 +9,7 @@ import pytest
 from services.similarity_service.model.engine.codec import Packed
 from services.similarity_service.model.engine.index import UserIndex
 from services.similarity_service.model.stored import Stored
+from services.similarity_service.ports import LogEntry
 from services.similarity_service.usecases.index_cache import IndexCache
 from tests.support.clock import ManualClock, run_ready
 from tests.support.similarity_fakes import FakeLog, FakeRecords, note
@@ -104,6 +105,44 @@ async def test_a_change_whose_writer_is_slow_to_append_it_hides_no_newer_one(wor
     stored = await world.records.get(U, "a")
     assert stored.visible
     assert await world.two.query(U, lambda index: index.stamp("a")) == stored.stamp
+
+
+@pytest.mark.parametrize("visible", [True, False])
+async def test_a_change_that_the_log_is_slow_to_confirm_replaces_no_newer_one(world: World, visible: bool) -> None:
+    await world.write(world.one, "a")
+    if visible:
+        await world.hide(world.one, "a")
+    await world.one.query(U, ids)
+    append, confirm = world.log.append, asyncio.Event()
+
+    async def slow(user_id: str, changes: Sequence[LogEntry]) -> None:
+        await append(user_id, changes)
+        await confirm.wait()
+
+    world.log.append = slow  # type: ignore[method-assign]
+    older = asyncio.create_task(world.change(world.one, "a", visible=visible))
+    await run_ready()
+    world.log.append = append  # type: ignore[method-assign]
+    await world.change(world.one, "a", visible=not visible)
+    await world.one.query(U, ids)
+    confirm.set()
+    await older
+    assert await world.one.query(U, ids) == ([] if visible else ["a"])
+
+
+async def test_a_restore_whose_entry_comes_after_that_of_a_later_deletion_shows_nothing(world: World) -> None:
+    await world.write(world.one, "a")
+    await world.hide(world.one, "a")
+    assert await world.one.query(U, ids) == []
+    world.log.hold = asyncio.Event()
+    older = asyncio.create_task(world.change(world.one, "a", visible=True))
+    await run_ready()
+    held, world.log.hold = world.log.hold, None
+    await world.hide(world.two, "a")
+    assert await world.one.query(U, ids) == []
+    held.set()
+    await older
+    assert await world.one.query(U, ids) == []
 
 
 async def test_without_the_log_records_are_compared_now_and_then(world: World) -> None:
