@@ -28,7 +28,8 @@ lane() {
 pids=() logs=()
 start() {
   logs+=("$out/$1.log")
-  lane "$@" >"${logs[-1]}" 2>&1 &
+  : >"${logs[-1]}" # so that it is there when it is to be shown
+  lane "$@" >>"${logs[-1]}" 2>&1 &
   pids+=($!)
 }
 
