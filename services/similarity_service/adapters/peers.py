@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
 
 from grpc import StatusCode
 
@@ -26,6 +26,7 @@ from shared.errors import Aborted, FailedPrecondition, NotFound, ResourceExhaust
 from shared.revisions import Revision
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # Requests are split into calls of this many notes, edges and neighbours.
 _NODES_A_CALL = 100
@@ -172,8 +173,7 @@ class GraphPeer:
         return failed
 
     async def unlink(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
-        for start in range(0, len(pairs), _CALLS_AT_ONCE):
-            await asyncio.gather(*(self._unlink(user_id, *pair) for pair in pairs[start : start + _CALLS_AT_ONCE]))
+        await _some_at_once(lambda pair: self._unlink(user_id, *pair), pairs)
 
     async def show(self, user_id: str, notes: Mapping[str, Revision]) -> None:
         requests = [
@@ -182,8 +182,7 @@ class GraphPeer:
             )
             for node_id, (incarnation, version) in notes.items()
         ]
-        for start in range(0, len(requests), _CALLS_AT_ONCE):
-            await asyncio.gather(*map(self._show, requests[start : start + _CALLS_AT_ONCE]))
+        await _some_at_once(self._show, requests)
 
     async def _show(self, request: graph_pb2.SetNodeVisibilityRequest) -> None:
         try:
@@ -229,14 +228,13 @@ class GraphPeer:
         return refused
 
     async def unlink_texts(self, user_id: str, pairs: Sequence[tuple[str, str]]) -> None:
-        for start in range(0, len(pairs), _CALLS_AT_ONCE):
-            requests = [
-                graph_pb2.DeleteEdgeRequest(
-                    user_id=user_id, source_id=a, target_id=b, type=convert.LINKS_TO, only_if_from_text=True
-                )
-                for a, b in pairs[start : start + _CALLS_AT_ONCE]
-            ]
-            await asyncio.gather(*(self._stub.DeleteEdge(request, idempotent=True) for request in requests))
+        requests = [
+            graph_pb2.DeleteEdgeRequest(
+                user_id=user_id, source_id=a, target_id=b, type=convert.LINKS_TO, only_if_from_text=True
+            )
+            for a, b in pairs
+        ]
+        await _some_at_once(lambda request: self._stub.DeleteEdge(request, idempotent=True), requests)
 
     async def _unlink(self, user_id: str, node_id: str, other: str) -> None:
         request = graph_pb2.DeleteEdgeRequest(
@@ -257,6 +255,11 @@ class GraphPeer:
             token = answer.next_page_token
             if not token:
                 return found
+
+
+async def _some_at_once(call: Callable[[T], Awaitable[object]], items: Sequence[T]) -> None:
+    for start in range(0, len(items), _CALLS_AT_ONCE):
+        await asyncio.gather(*map(call, items[start : start + _CALLS_AT_ONCE]))
 
 
 def _token(seen: Mapping[str, Revision]) -> str:
